@@ -1,0 +1,20 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lets tests import the collection under its real name, and the gateway as the package `mailgate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COLLECTIONS = ROOT / ".cache" / "collections"
+LINK = COLLECTIONS / "ansible_collections" / "campus" / "mailgate"
+
+if not LINK.exists():
+    LINK.parent.mkdir(parents=True, exist_ok=True)
+    LINK.unlink(missing_ok=True)
+    LINK.symlink_to(ROOT, target_is_directory=True)
+
+for entry in (COLLECTIONS, ROOT / "roles" / "gateway" / "files"):
+    sys.path.insert(0, str(entry))
