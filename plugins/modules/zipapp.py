@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""Documentation of the action plugin of this name, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: zipapp
+short_description: Build one executable file of a Python package and its wheels
+version_added: 0.1.0
+description:
+  - Joins a Python package, and the wheels that a requirements file asks for, into one executable zip archive on the
+    controller.
+  - The same input gives the same bytes on every machine, so that copying the file to hosts changes them only when the
+    code did.
+  - Hosts then need neither pip nor the internet.
+author:
+  - mailgate contributors (!UNKNOWN)
+options:
+  packages:
+    description: Directories of packages to put in, each importable by its base name.
+    type: list
+    elements: path
+    required: true
+  requirements:
+    description:
+      - File with one requirement a line, for example V(aiosmtpd==1.4.6).
+      - What these require in turn is found in the wheels' metadata.
+    type: path
+    required: true
+  wheelhouse:
+    description:
+      - Directory with the wheels, filled by C(pip wheel -r REQUIREMENTS -w WHEELHOUSE).
+      - They must be pure Python. Wheels that nothing requires are left out.
+    type: path
+    required: true
+  dest:
+    description: The archive to write. Missing directories are made.
+    type: path
+    required: true
+  entry_point:
+    description: What runs, as V(package.module:function). The function's result is the exit status.
+    type: str
+    required: true
+  exclude:
+    description: Shell patterns of archive paths to leave out, for example V(aiosmtpd/tests/*).
+    type: list
+    elements: str
+    default: []
+  interpreter:
+    description: The program that runs the archive, with at most one option.
+    type: str
+    default: /usr/bin/python3 -I
+  python_version:
+    description: The Python version of the hosts, by which the conditions of requirements are judged.
+    type: str
+    default: "3.11"
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status without modifying the hosts.
+    support: full
+    details:
+      - The archive is written on the controller in check mode too, so that later tasks can compare it with the hosts'.
+  diff_mode:
+    description: Returns details on what has changed when in diff mode.
+    support: none
+  action:
+    description: Has an action plugin, so that it runs on the controller and connects to no host.
+    support: full
+notes:
+  - Use it with C(run_once), as the result is the same for all hosts.
+"""
+
+EXAMPLES = r"""
+- name: Build the gateway's archive
+  campus.mailgate.zipapp:
+    packages: [files/mailgate]
+    requirements: files/requirements.txt
+    wheelhouse: ~/wheels
+    dest: ~/.cache/mailgate/mailgate.pyz
+    entry_point: mailgate.cli:main
+  run_once: true
+  register: archive
+
+- name: Install it
+  ansible.builtin.copy:
+    src: "{{ archive.dest }}"
+    dest: /opt/mailgate/mailgate.pyz
+    mode: "0755"
+"""
+
+RETURN = r"""
+dest:
+  description: The archive's path on the controller.
+  type: str
+  returned: success
+  sample: /home/admin/.cache/mailgate/mailgate.pyz
+sha256:
+  description: Checksum of the archive.
+  type: str
+  returned: success
+  sample: 9f2feb0f1ef425b292f2f94bc8482494df6a8f1a4c5d1f3f5ad0a2a1e6e0b6b1
+size:
+  description: Size of the archive in bytes.
+  type: int
+  returned: success
+  sample: 412345
+wheels:
+  description: File names of the wheels that are in it.
+  type: list
+  elements: str
+  returned: success
+  sample: [aiosmtpd-1.4.6-py3-none-any.whl, attrs-26.1.0-py3-none-any.whl]
+"""
