@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+#   make demo     boot the twin of inventories/demo, apply site.yml, tell the story, leave it running
+#   make test     lint, unit tests, Molecule
+#   make plan     print the plan of INVENTORY; needs neither root nor hosts
+
+INVENTORY ?= inventories/demo
+PYTHON    ?= python3
+HOST      ?=
+
+VENV   := .venv
+STAMPS := .cache/stamps
+BIN    := $(CURDIR)/$(VENV)/bin
+LINK   := .cache/collections/ansible_collections/campus/mailgate
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+# One campus, one set of bytes: sorting and messages don't follow the admin's locale.
+export LC_ALL := C.UTF-8
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down demo-shell test lint unit molecule sanity plan setup setup-machine clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: setup setup-machine
+	$(PYTHON_VENV) -m lab.demo --inventory $(INVENTORY)
+
+demo-down: setup
+	$(PYTHON_VENV) -m lab down --inventory $(INVENTORY)
+
+demo-shell: setup
+	@test -n "$(HOST)" || { echo "say which host: make demo-shell HOST=gw1" >&2; exit 2; }
+	@$(PYTHON_VENV) -m lab shell --inventory $(INVENTORY) $(HOST)
+
+plan: setup
+	@ansible-playbook -i $(INVENTORY) playbooks/plan.yml
+
+test: setup setup-machine lint
+	pytest tests/unit tests/integration
+
+unit: setup
+	pytest tests/unit -m "not slow"
+
+molecule: setup setup-machine
+	pytest tests/integration
+
+lint: setup setup-machine
+	tests/sanity/lint
+
+setup: $(STAMPS)/venv $(STAMPS)/wheelhouse $(LINK)
+setup-machine: $(STAMPS)/machine
+
+PYTHON_VENV := $(BIN)/python
+
+$(STAMPS)/venv: requirements/lock.txt requirements/dev.txt requirements/controller.txt roles/gateway/files/requirements.txt
+	@mkdir -p $(STAMPS)
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Python packages into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt --constraint requirements/lock.txt
+	@touch $@
+
+# The gateways' Python packages, as wheels: gateways themselves need no internet.
+$(STAMPS)/wheelhouse: $(STAMPS)/venv roles/gateway/files/requirements.txt
+	@echo "wheels of the gateway into .cache/wheelhouse …"
+	@rm -rf .cache/wheelhouse
+	@$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir .cache/wheelhouse \
+	  --requirement roles/gateway/files/requirements.txt --constraint requirements/lock.txt
+	@touch $@
+
+$(LINK):
+	@mkdir -p $(@D)
+	@ln -sfn $(CURDIR) $@
+
+$(STAMPS)/machine: lab/setup-machine
+	@lab/setup-machine
+	@mkdir -p $(STAMPS) && touch $@
+
+clean:
+	rm -rf .cache .venv

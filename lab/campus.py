@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A running twin seen by the story: probes on its hosts, mailboxes, addresses by name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lab.mail import Letter
+from lab.twin import Twin
+
+PROBE = Path(__file__).with_name("probe.py").read_bytes()
+RECEIVED = re.compile(rb"^Received:.*?\bby ([\w.-]+)", re.MULTILINE | re.DOTALL)
+
+
+class Campus:
+    """The hosts of a twin, by short name."""
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin = twin
+
+    @cached_property
+    def _plan(self) -> dict[str, Any]:
+        """The plan of the twin's inventory, computed as `site.yml` computes it."""
+        done = self.twin.run(
+            ["ansible", "all", "--limit", "all[0]", "-i", str(self.twin.inventory_path), "-m", "campus.mailgate.mail_plan"],
+            env={"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"},
+        )
+        text = done.stdout.decode()
+        plan: dict[str, Any] = json.loads(text[text.index("{") :])
+        return plan
+
+    def plan(self) -> dict[str, Any]:
+        """Return the plan, the tables as the roles read them."""
+        return self._plan
+
+    def address(self, name: str) -> str:
+        """Return the IPv4 address of the host with this name or first labels."""
+        for host, facts in self._plan["hosts"].items():
+            if host == name or host.startswith(f"{name}."):
+                return str(facts["address"])
+        raise KeyError(name)
+
+    def short_name(self, address: str) -> str:
+        """Return the name that the story uses for the host at an address: its first label, two where one is not enough."""
+        firsts = [host.split(".")[0] for host in self._plan["hosts"]]
+        for host, facts in self._plan["hosts"].items():
+            if address in (facts["address"], facts["address6"]):
+                labels = host.split(".")
+                return ".".join(labels[: 1 if firsts.count(labels[0]) == 1 else 2])
+        return address
+
+    def sh(self, host: str, script: str, stdin: bytes = b"") -> str:
+        """Run a shell line on a host; return what it prints, raise when it fails."""
+        done = self.twin.exec(host, ["sh", "-c", script], input=stdin)
+        if done.returncode:
+            raise RuntimeError(f"{host}: {script}: {done.stderr.decode().strip() or done.returncode}")
+        return done.stdout.decode()
+
+    def probe(self, host: str, probe: str, **arguments: Any) -> dict[str, Any]:
+        """Run a probe on a host and return its answer."""
+        job = json.dumps({"probe": probe} | arguments)
+        done = self.twin.exec(host, ["python3", "-", job], input=PROBE)
+        if done.returncode:
+            raise RuntimeError(f"{host}: probe {probe}: {done.stderr.decode().strip().splitlines()[-1]}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def knock(self, host: str, address: str) -> str:
+        """Connect from a host to port 25 of an address; return `220`, `refused` or `silence`."""
+        return str(self.probe(host, "connect", address=address)["seen"])
+
+    @contextmanager
+    def background(self, host: str, probe: str, **arguments: Any) -> Iterator[None]:
+        """Keep a probe running on a host while the block runs."""
+        job = json.dumps({"probe": probe} | arguments)
+        process = self.twin.popen(host, ["python3", "-", job], input=PROBE)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+    def await_port(self, host: str, seconds: float = 30) -> None:
+        """Wait until port 25 of a host greets a visitor from outside."""
+        ends = time.monotonic() + seconds
+        while self.knock("outside", self.address(host)) != "220":
+            if time.monotonic() > ends:
+                raise TimeoutError(f"{host} does not answer on port 25")
+            time.sleep(0.2)
+
+    def copies(self, server: str, letter: Letter, wait: float = 20) -> list[bytes]:
+        """Return the copies of a letter in its recipient's mailbox, waiting for the first."""
+        user = letter.recipient.split("@")[0]
+        answer = self.probe(server, "mailbox", user=user, message_id=letter.message_id, wait=wait)
+        return [base64.b64decode(copy) for copy in answer["copies"]]
+
+    def path(self, copies: list[bytes]) -> list[str]:
+        """Return the hosts that a letter came through, first to last, from its Received fields."""
+        if not copies:
+            return ["nowhere"]
+        names = [name.decode() for name in reversed(RECEIVED.findall(copies[0]))]
+        facts = self._plan["hosts"]
+        hops = [self.short_name(facts[name]["address"]) if name in facts else name for name in names]
+        return [hop for index, hop in enumerate(hops) if index == 0 or hop != hops[index - 1]]

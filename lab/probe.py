@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the story does on a test host: sends mail as a stranger, tries ports, reads mailboxes.
+
+The file is fed to `python3 -` on the host, with one JSON object as its argument: the name of a probe in `probe`, the rest
+its arguments. The answer is one JSON object on standard output. It needs Python and dnspython, nothing of ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import smtplib
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+Answer = dict[str, Any]
+TIMEOUT = 15.0
+
+
+def exchanges(domain: str) -> list[str]:
+    """Return the hosts that take mail for a domain, best first: RFC 5321, section 5.1."""
+    import dns.resolver  # noqa: PLC0415  only the sender's host needs dnspython
+
+    try:
+        answer = dns.resolver.resolve(domain, "MX", lifetime=TIMEOUT)
+    except dns.resolver.NoAnswer:
+        return [domain]
+    return [rr.exchange.to_text(omit_final_dot=True) for rr in sorted(answer, key=lambda rr: rr.preference)]
+
+
+def addresses(host: str) -> list[str]:
+    """Return the addresses of a host, IPv4 and IPv6, in the resolver's order."""
+    try:
+        found = socket.getaddrinfo(host, 25, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        return []
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
+
+
+def dialogue(address: str, sender: str, recipients: list[str], message: bytes | None) -> Answer:
+    """Hold one SMTP session up to RCPT, or to its end when there is a message; return the last stage and its reply."""
+    with smtplib.SMTP(timeout=TIMEOUT, local_hostname="outside.example") as session:
+        code, text = session.connect(address, 25)
+        if code == 220:
+            session.ehlo()
+            eight_bit = ["BODY=8BITMIME"] if session.has_extn("8bitmime") else []
+            stage, (code, text) = "MAIL", session.mail(sender, eight_bit)
+            for recipient in recipients:
+                if code == 250:
+                    stage, (code, text) = "RCPT", session.rcpt(recipient)
+            if code == 250 and message is not None:
+                stage, (code, text) = "DATA", session.data(message)
+        else:
+            stage = "banner"
+    return {"stage": stage, "code": code, "text": text.decode("utf-8", "replace")}
+
+
+def send(to: list[str], sender: str, message: str = "", via: str = "") -> Answer:
+    """Send a message (base64), or only ask at RCPT without one; by the MX of its first recipient, or `via` an address.
+
+    As a sender does, it goes on to the next address, then to the next exchange, when one can't be reached.
+    """
+    data = base64.b64decode(message) if message else None
+    hosts = [via] if via else exchanges(to[0].rpartition("@")[2])
+    tried = []
+    for host in hosts:
+        for address in [via] if via else addresses(host):
+            try:
+                answer = dialogue(address, sender, to, data)
+            except (OSError, smtplib.SMTPServerDisconnected) as error:
+                tried.append(f"{host} [{address}]: {error}")
+                continue
+            return answer | {"host": host, "address": address, "tried": tried}
+    return {"stage": "connect", "code": 0, "text": "; ".join(tried), "host": "", "address": "", "tried": tried}
+
+
+def connect(address: str, port: int = 25, timeout: float = 3.0) -> Answer:
+    """Open a TCP connection; return the first line the other side says, or how it failed."""
+    try:
+        with socket.create_connection((address, port), timeout) as connection:
+            connection.settimeout(timeout)
+            return {"seen": connection.recv(200).decode("ascii", "replace")[:3] or "closed"}
+    except ConnectionRefusedError:
+        return {"seen": "refused"}
+    except TimeoutError:
+        return {"seen": "silence"}
+    except OSError as error:
+        return {"seen": error.strerror or str(error)}
+
+
+def mailbox(user: str, message_id: str, wait: float = 20.0) -> Answer:
+    """Wait for a message in a user's mbox; return all copies of it (base64), each without mbox's own line."""
+    wanted = f"Message-ID: <{message_id}>".encode()
+    ends = time.monotonic() + wait
+    while True:
+        try:
+            content = Path("/var/mail", user).read_bytes()
+        except FileNotFoundError:
+            content = b""
+        entries = (b"\n" + content).split(b"\nFrom ")[1:]
+        copies = [entry.partition(b"\n")[2] for entry in entries if wanted in entry]
+        if copies or time.monotonic() > ends:
+            return {"copies": [base64.b64encode(copy).decode() for copy in copies]}
+        time.sleep(0.1)
+
+
+def listen(address: str, port: int = 25, seconds: float = 5.0) -> Answer:
+    """Greet one visitor on a port, as a control that a path is open; return whether one came."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((address, port))
+        server.listen()
+        server.settimeout(seconds)
+        try:
+            visitor, _ = server.accept()
+        except TimeoutError:
+            return {"visited": False}
+        with visitor:
+            visitor.sendall(b"220 here\r\n")
+        return {"visited": True}
+
+
+PROBES = {"send": send, "connect": connect, "mailbox": mailbox, "listen": listen}
+
+
+def main() -> None:
+    """Run the probe that the argument names."""
+    job = json.loads(sys.argv[1])
+    json.dump(PROBES[job.pop("probe")](**job), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The story of inventories/demo: real mail through the twin, a line a step, what was expected beside what was seen.
+
+Each step returns what it saw in the words of its expectation, so a step holds exactly when the two texts are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from lab.mail import EICAR_NAME, Letter, as_received, without_trace
+from lab.campus import Campus
+
+GATEWAYS = ("gw1", "gw2")
+SERVERS = ("mail.eng", "mech", "civil", "mail.sci", "bio", "quake")
+MECH, CIVIL, QUAKE = "198.18.1.30", "198.18.1.31", "198.18.3.40"
+CIVIL6, QUAKE6 = "2001:db8:18:1::31", "2001:db8:18:3::40"
+STRANGER = "stranger@elsewhere.example"
+SCANNER = ("clamav-daemon.socket", "clamav-daemon.service")
+
+
+@dataclass
+class Tally:
+    """What the gateways must have counted for the story's own traffic."""
+
+    processed: int = 0
+    relay_refused: int = 0
+    viruses: int = 0
+
+
+@dataclass
+class Story:
+    """The steps, in order, on a campus that `site.yml` has been applied to."""
+
+    campus: Campus
+    tally: Tally = field(default_factory=Tally)
+    letters: dict[str, Letter] = field(default_factory=dict)
+
+    def steps(self) -> list[tuple[str, str, str, Callable[[], str]]]:
+        """Return number, what happens, what is expected, and the step that does it and says what it saw."""
+        return [
+            ("1", "mail for a leaf, found by its MX", "250 by gw1, arrives unchanged",
+             lambda: self.mail("bob@mech.eng.univ.example", "mech")),
+            ("2a", "mail for a hub", "250 by gw1, arrives unchanged",
+             lambda: self.mail("bob@eng.univ.example", "mail.eng")),
+            ("2b", "mail for a host name under a wildcard", "250 by gw1, arrives unchanged",
+             lambda: self.mail("bob@pc7.lab.mech.eng.univ.example", "mech")),
+            ("2c", "mail for the research server, directly", "250 by quake, arrives unchanged",
+             lambda: self.mail("bob@quake.research.univ.example", "quake", via=QUAKE)),
+            ("3a", "a relay attempt", "refused at RCPT: 550 5.7.1", self.relay_attempt),
+            ("3b", "a relay attempt in disguise (percent hack)", "refused at RCPT: 550 5.7.1", self.percent_hack),
+            ("3c", "mail for an unknown user", "refused at RCPT: 550 5.1.1", self.unknown_user),
+            ("3d", "bounces anywhere on the campus", "none", self.bounces),
+            ("4a", "outside straight to an inner server", "v4 refused, v6 refused; from inside 220, 220",
+             self.past_the_gateway),
+            ("4b", "outside straight to the permitted server", "v4 220, v6 220", self.permitted),
+            ("5a", "mail with a virus (EICAR) attached", "250 by gw1, attachment replaced by a notice, rest unchanged",
+             self.virus),
+            ("5b", "the scanners are stopped", "451 at DATA", self.scanner_down),
+            ("5c", "the scanners are back", "250 by gw1, arrives unchanged", self.scanner_back),
+            ("6a", "gw1 is switched off", "250 by gw2, arrives unchanged", self.primary_down),
+            ("6b", "gw1 is back, the leaf mech is switched off", "250 by gw1, queued", self.leaf_down),
+            ("6c", "mech is back", "arrives unchanged", self.leaf_back),
+            ("7", "inside mail from science to engineering", "bio > mail.sci > mail.eng > mech, arrives unchanged",
+             self.inside_mail),
+            ("8a", "mailgate routes", "the plan's routes on gw1 and gw2", self.routes),
+            ("8b", "mailgate report", "the story's own traffic", self.report),
+        ]
+
+    def tell(self) -> Iterator[tuple[str, str, str, str, float]]:
+        """Run each step; yield its number, text, expectation, what was seen and the seconds it took."""
+        self.counted = self.reported()
+        for number, what, expected, step in self.steps():
+            began = time.monotonic()
+            try:
+                seen = step()
+            except Exception as error:  # noqa: BLE001  a step that breaks is a step that differs
+                seen = f"{type(error).__name__}: {error}"
+            yield number, what, expected, seen, time.monotonic() - began
+
+    # What several steps do
+
+    def send(self, letter: Letter, via: str = "") -> str:
+        """Send from outside; return the reply as the story words it, and count what a gateway accepted."""
+        answer = self.campus.probe(
+            "outside", "send", to=[letter.recipient], sender=STRANGER, message=letter.base64(), via=via
+        )
+        if answer["code"] != 250:
+            return f"{answer['code']} at {answer['stage']}"
+        host = self.campus.short_name(answer["address"])
+        self.tally.processed += host in GATEWAYS
+        return f"250 by {host}"
+
+    def arrival(self, letter: Letter, server: str, wait: float = 20) -> str:
+        """Say how a letter arrived in its mailbox."""
+        copies = self.campus.copies(server, letter, wait)
+        if len(copies) != 1:
+            return "does not arrive" if not copies else f"arrives {len(copies)} times"
+        return "arrives unchanged" if without_trace(copies[0]) == as_received(letter) else "arrives changed"
+
+    def mail(self, recipient: str, server: str, via: str = "") -> str:
+        """Send a letter and see it arrive."""
+        letter = Letter(recipient)
+        return f"{self.send(letter, via)}, {self.arrival(letter, server)}"
+
+    def refusal(self, recipient: str) -> str:
+        """Ask a gateway for a recipient that it must refuse; return where and how it did."""
+        answer = self.campus.probe(
+            "outside", "send", to=[recipient], sender=STRANGER, via=self.campus.address("gw1")
+        )
+        return f"refused at {answer['stage']}: {answer['code']} {answer['text'][:5]}"
+
+    @contextmanager
+    def switched_off(self, host: str) -> Iterator[None]:
+        """Cut a host's power, and give it back."""
+        self.campus.twin.stop(host)
+        try:
+            yield
+        finally:
+            self.campus.twin.start(host)
+
+    # The steps
+
+    def relay_attempt(self) -> str:
+        self.tally.relay_refused += 1
+        return self.refusal("victim@elsewhere.example")
+
+    def percent_hack(self) -> str:
+        self.tally.relay_refused += 1
+        return self.refusal("victim%elsewhere.example@mech.eng.univ.example")
+
+    def unknown_user(self) -> str:
+        return self.refusal("nobody-here@mech.eng.univ.example")
+
+    def bounces(self) -> str:
+        found = [
+            host
+            for host in (*GATEWAYS, *SERVERS)
+            if self.campus.sh(
+                host,
+                "find /var/spool/mqueue /var/spool/mqueue-client -type f 2>/dev/null;"
+                " grep -li '^From:.*MAILER-DAEMON' /var/mail/* 2>/dev/null; true",
+            ).strip()
+        ]
+        return ", ".join(found) or "none"
+
+    def past_the_gateway(self) -> str:
+        with self.campus.background("civil", "listen", address=CIVIL6, seconds=30):
+            outside, outside6 = (self.campus.knock("outside", where) for where in (MECH, CIVIL6))
+            inside, inside6 = (self.campus.knock("gw1", where) for where in (MECH, CIVIL6))
+        return f"v4 {outside}, v6 {outside6}; from inside {inside}, {inside6}"
+
+    def permitted(self) -> str:
+        with self.campus.background("quake", "listen", address=QUAKE6, seconds=30):
+            return f"v4 {self.campus.knock('outside', QUAKE)}, v6 {self.campus.knock('outside', QUAKE6)}"
+
+    def virus(self) -> str:
+        letter = Letter("bob@mech.eng.univ.example", infected=True)
+        reply = self.send(letter)
+        self.tally.viruses += 1
+        copies = self.campus.copies("mech", letter)
+        if len(copies) != 1:
+            return f"{reply}, arrives {len(copies)} times"
+        received = without_trace(copies[0])
+        before, after = letter.around_attachment()
+        kept = received.startswith(before) and received.endswith(after)
+        notice = received[len(before) : len(received) - len(after)]
+        replaced = b"text/plain" in notice and EICAR_NAME in notice and letter.attachment() not in received
+        return (
+            f"{reply}, {'attachment replaced by a notice' if replaced else 'attachment NOT replaced'}, "
+            f"{'rest unchanged' if kept else 'rest CHANGED'}"
+        )
+
+    def scanner_down(self) -> str:
+        for gateway in GATEWAYS:
+            self.campus.sh(gateway, f"systemctl stop {' '.join(SCANNER)}")
+        return self.send(Letter("bob@mech.eng.univ.example"))
+
+    def scanner_back(self) -> str:
+        for gateway in GATEWAYS:
+            self.campus.sh(gateway, f"systemctl start {' '.join(SCANNER)}")
+        return self.mail("bob@mech.eng.univ.example", "mech")
+
+    def primary_down(self) -> str:
+        with self.switched_off("gw1"):
+            return self.mail("bob@mech.eng.univ.example", "mech")
+
+    def leaf_down(self) -> str:
+        letter = self.letters["queued"] = Letter("bob@mech.eng.univ.example")
+        self.campus.await_port("gw1")
+        self.campus.twin.stop("mech")
+        reply = self.send(letter)
+        queued = self.campus.sh("gw1", "grep -rl bob@mech.eng.univ.example /var/spool/mqueue 2>/dev/null; true").strip()
+        return f"{reply}, {'queued' if queued else 'NOT queued'}"
+
+    def leaf_back(self) -> str:
+        self.campus.twin.start("mech")
+        return self.arrival(self.letters["queued"], "mech", wait=60)
+
+    def inside_mail(self) -> str:
+        letter = Letter("bob@mech.eng.univ.example", sender="alice@bio.sci.univ.example")
+        self.campus.sh(
+            "bio", f"/usr/sbin/sendmail -i -B8BITMIME -f {letter.sender} {letter.recipient}", letter.lf().encode("latin-1")
+        )
+        arrival = self.arrival(letter, "mech")
+        path = " > ".join(self.campus.path(self.campus.copies("mech", letter)))
+        return f"{path}, {arrival}"
+
+    def routes(self) -> str:
+        planned = {route["domain"]: route["next_hops"] for route in self.campus.plan()["routes"]}
+        agree = []
+        for gateway in GATEWAYS:
+            listed = json.loads(self.campus.sh(gateway, "mailgate routes --format json"))
+            if {route["domain"]: route["next_hops"] for route in listed} == planned:
+                agree.append(gateway)
+        return f"the plan's routes on {' and '.join(agree) or 'none'}"
+
+    def reported(self) -> Tally:
+        """Return what the gateways have counted so far, together."""
+        total = Tally()
+        for gateway in GATEWAYS:
+            counts = json.loads(self.campus.sh(gateway, "mailgate report --format json"))
+            total.processed += counts["processed"]
+            total.relay_refused += counts["relay_refused"]
+            total.viruses += counts["viruses"]
+        return total
+
+    def report(self) -> str:
+        now, before = self.reported(), self.counted
+        since = Tally(
+            now.processed - before.processed, now.relay_refused - before.relay_refused, now.viruses - before.viruses
+        )
+        return "the story's own traffic" if since == self.tally else f"{since}, the story's own is {self.tally}"
