@@ -31,7 +31,16 @@ class Campus:
     def _plan(self) -> dict[str, Any]:
         """The plan of the twin's inventory, computed as `site.yml` computes it."""
         done = self.twin.run(
-            ["ansible", "all", "--limit", "all[0]", "-i", str(self.twin.inventory_path), "-m", "campus.mailgate.mail_plan"],
+            [
+                "ansible",
+                "all",
+                "--limit",
+                "all[0]",
+                "-i",
+                str(self.twin.inventory_path),
+                "-m",
+                "campus.mailgate.mail_plan",
+            ],
             env={"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"},
         )
         text = done.stdout.decode()
@@ -50,7 +59,7 @@ class Campus:
         raise KeyError(name)
 
     def short_name(self, address: str) -> str:
-        """Return the name that the story uses for the host at an address: its first label, two where one is not enough."""
+        """Return the story's name for the host at an address: its first label, two where one is not enough."""
         firsts = [host.split(".")[0] for host in self._plan["hosts"]]
         for host, facts in self._plan["hosts"].items():
             if address in (facts["address"], facts["address6"]):

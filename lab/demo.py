@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.campus import Campus
 from lab.story import Story
 from lab.twin import Twin
 
-RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)", re.MULTILINE)
+RECAP = re.compile(
+    r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)", re.MULTILINE
+)
 WIDTHS = (3, 42, 52, 52)
 
 
@@ -34,6 +36,23 @@ class Run:
     def most_tasks(self) -> int:
         """The largest number of tasks that one host was given, skipped ones too."""
         return max(self.tasks.values(), default=0)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What `site.yml --check` did on a fresh twin: it must show what it would do and do nothing."""
+
+    status: int
+    seconds: float
+    diff_shown: bool
+    touched: list[str]
+
+    def __str__(self) -> str:
+        names = f": {', '.join(self.touched[:5])}" if self.touched else ""
+        return (
+            f"exit {self.status}, {'diff shown' if self.diff_shown else 'NO diff shown'}, "
+            f"{len(self.touched)} files changed{names}"
+        )
 
 
 def play(twin: Twin, *options: str, log: Path) -> Run:
@@ -69,72 +88,91 @@ class Teller:
         verdict = "ok" if seen == expected else "DIFFERS"
         self._print(number, what, expected, seen, f"{seconds:5.1f} s  {verdict}")
 
-    def step(self, number: str, what: str, expected: str, act: Callable[[], str]) -> None:
-        """Run one step and print it."""
-        began = time.monotonic()
-        seen = act()
-        self.line(number, what, expected, seen, time.monotonic() - began)
-
     def _print(self, *cells: str) -> None:
-        print("  ".join(cell.ljust(width) for cell, width in zip(cells, (*WIDTHS, 0), strict=True)).rstrip(), flush=True)
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(cells, (*WIDTHS, 0), strict=True)).rstrip(), flush=True
+        )
 
 
-def failed(run: Run, log: Path) -> int:
-    """Say where a failed run's output is and show its end; return the exit status."""
-    print("\n".join(run.output.splitlines()[-40:]))
-    print(f"site.yml failed after {run.seconds:.0f} s; all of its output is in {log}", file=sys.stderr)
-    return 1
-
-
-def main() -> int:
-    """Boot, rehearse, apply, tell; return 0 when everything was as expected."""
-    parser = argparse.ArgumentParser(prog="lab.demo", description=__doc__)
-    parser.add_argument("--inventory", type=Path, default=Path("inventories/demo"))
-    parser.add_argument("--name", help="the twin's name; the inventory's by default")
-    arguments = parser.parse_args()
-    began = time.monotonic()
-    logs = Path(".cache/demo")
-    logs.mkdir(parents=True, exist_ok=True)
-    twin = Twin(arguments.inventory, name=arguments.name)
-    twin.prepare()
-    twin.up()
-
-    print("site.yml --check on the fresh twin …", flush=True)
+def rehearse(twin: Twin, logs: Path) -> Rehearsal:
+    """Run `site.yml --check` on a fresh twin and compare every file of every host before and after."""
     before = twin.snapshot()
-    rehearsal = play(twin, "--check", "--diff", log=logs / "check.log")
-    if rehearsal.status:
-        return failed(rehearsal, logs / "check.log")
+    run = play(twin, "--check", "--diff", log=logs / "check.log")
     after = twin.snapshot()
     touched = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    shown = re.search(r"^\+[^+]", run.output, re.MULTILINE) is not None
+    return Rehearsal(run.status, run.seconds, shown, touched)
 
-    print(f"  {rehearsal.changed} changes shown, {rehearsal.seconds:.0f} s\nsite.yml …", flush=True)
-    first = play(twin, log=logs / "site.log")
-    if first.status:
-        return failed(first, logs / "site.log")
-    print(f"  {first.changed} changes made, at most {first.most_tasks} tasks a host, {first.seconds:.0f} s\n", flush=True)
 
+def tell(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
+    """Tell the story on a twin that `site.yml` has been applied to; return whether every step was as expected."""
     teller = Teller()
     teller.heading()
     for line in Story(Campus(twin)).tell():
         teller.line(*line)
-    second: list[Run] = []
-
-    def again() -> str:
-        second.append(play(twin, log=logs / "again.log"))
-        return f"exit {second[0].status}, {second[0].changed} changes"
-
-    teller.step("9a", "site.yml a second time", "exit 0, 0 changes", again)
-    shown = "diff shown" if re.search(r"^\+[^+]", rehearsal.output, re.MULTILINE) else "no diff shown"
+    again = play(twin, log=logs / "again.log")
     teller.line(
-        "9b", "site.yml --check on the fresh twin", "diff shown, 0 files changed",
-        f"{shown}, {len(touched)} files changed{': ' if touched else ''}{', '.join(touched[:5])}", rehearsal.seconds,
+        "9a",
+        "site.yml a second time",
+        "exit 0, 0 changes",
+        f"exit {again.status}, {again.changed} changes",
+        again.seconds,
+    )
+    teller.line(
+        "9b",
+        "site.yml --check on the fresh twin",
+        "exit 0, diff shown, 0 files changed",
+        str(rehearsal),
+        rehearsal.seconds,
     )
     print(
-        f"\n{teller.lines - teller.differing} of {teller.lines} steps as expected; {time.monotonic() - began:.0f} s in all, "
-        f"second site.yml {second[0].seconds:.0f} s, at most {first.most_tasks} tasks a host\n"
-        f"The twin is running: `make demo-shell HOST=gw1` enters a host, `make demo-down` ends it."
+        f"\n{teller.lines - teller.differing} of {teller.lines} steps as expected; "
+        f"tasks a host in site.yml: at most {again.most_tasks}; second site.yml: {again.seconds:.0f} s"
     )
-    return 1 if teller.differing else 0
+    return not teller.differing
+
+
+def demo(twin: Twin, logs: Path) -> bool:
+    """Boot, rehearse, apply, tell; return whether everything was as expected."""
+    began = time.monotonic()
+    twin.prepare()
+    twin.up()
+    print("site.yml --check on the fresh twin …", flush=True)
+    rehearsal = rehearse(twin, logs)
+    print(f"  {rehearsal}, {rehearsal.seconds:.0f} s\nsite.yml …", flush=True)
+    first = play(twin, log=logs / "site.log")
+    if first.status:
+        print("\n".join(first.output.splitlines()[-40:]))
+        print(
+            f"site.yml failed after {first.seconds:.0f} s; all of its output is in {logs / 'site.log'}", file=sys.stderr
+        )
+        return False
+    print(f"  {first.changed} changes made, {first.seconds:.0f} s\n", flush=True)
+    held = tell(twin, logs, rehearsal)
+    print(
+        f"{time.monotonic() - began:.0f} s in all. The twin is running: "
+        "`make demo-shell HOST=gw1` enters a host, `make demo-down` ends it."
+    )
+    return held
+
+
+def main() -> int:
+    """Run the whole demo, or one half of it on a twin that is up: `rehearse`, `tell` (Molecule's verify)."""
+    parser = argparse.ArgumentParser(prog="lab.demo", description=__doc__)
+    parser.add_argument("phase", nargs="?", choices=("all", "rehearse", "tell"), default="all")
+    parser.add_argument("--inventory", type=Path, default=Path("inventories/demo"))
+    parser.add_argument("--name", help="the twin's name; the inventory's by default")
+    arguments = parser.parse_args()
+    twin = Twin(arguments.inventory, name=arguments.name)
+    logs = Path(".cache/demo") / twin.name
+    logs.mkdir(parents=True, exist_ok=True)
+    kept = logs / "rehearsal.json"
+    if arguments.phase == "all":
+        return 0 if demo(twin, logs) else 1
+    if arguments.phase == "rehearse":
+        kept.write_text(json.dumps(asdict(rehearse(twin, logs))))
+        return 0
+    return 0 if tell(twin, logs, Rehearsal(**json.loads(kept.read_text()))) else 1
 
 
 if __name__ == "__main__":

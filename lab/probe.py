@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the story does on a test host: sends mail as a stranger, tries ports, reads mailboxes.
 
-The file is fed to `python3 -` on the host, with one JSON object as its argument: the name of a probe in `probe`, the rest
-its arguments. The answer is one JSON object on standard output. It needs Python and dnspython, nothing of ours.
+The file is fed to `python3 -` on the host, with one JSON object as its argument: the name of a probe in `probe`,
+the rest its arguments. The answer is one JSON object on standard output. It needs Python and dnspython, nothing of ours.
 """
 
 from __future__ import annotations

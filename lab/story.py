@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lab.mail import EICAR_NAME, Letter, as_received, without_trace
 from lab.campus import Campus
+from lab.mail import EICAR_NAME, Letter, as_received, without_trace
 
 GATEWAYS = ("gw1", "gw2")
 SERVERS = ("mail.eng", "mech", "civil", "mail.sci", "bio", "quake")
@@ -22,6 +22,20 @@ MECH, CIVIL, QUAKE = "198.18.1.30", "198.18.1.31", "198.18.3.40"
 CIVIL6, QUAKE6 = "2001:db8:18:1::31", "2001:db8:18:3::40"
 STRANGER = "stranger@elsewhere.example"
 SCANNER = ("clamav-daemon.socket", "clamav-daemon.service")
+
+
+Step = Callable[["Story"], str]
+STEPS: list[tuple[str, str, str, Step]] = []
+
+
+def step(number: str, what: str, expected: str) -> Callable[[Step], Step]:
+    """Enter a method into the story: its number, what happens, and what it must say it saw."""
+
+    def enter(method: Step) -> Step:
+        STEPS.append((number, what, expected, method))
+        return method
+
+    return enter
 
 
 @dataclass
@@ -41,45 +55,14 @@ class Story:
     tally: Tally = field(default_factory=Tally)
     letters: dict[str, Letter] = field(default_factory=dict)
 
-    def steps(self) -> list[tuple[str, str, str, Callable[[], str]]]:
-        """Return number, what happens, what is expected, and the step that does it and says what it saw."""
-        return [
-            ("1", "mail for a leaf, found by its MX", "250 by gw1, arrives unchanged",
-             lambda: self.mail("bob@mech.eng.univ.example", "mech")),
-            ("2a", "mail for a hub", "250 by gw1, arrives unchanged",
-             lambda: self.mail("bob@eng.univ.example", "mail.eng")),
-            ("2b", "mail for a host name under a wildcard", "250 by gw1, arrives unchanged",
-             lambda: self.mail("bob@pc7.lab.mech.eng.univ.example", "mech")),
-            ("2c", "mail for the research server, directly", "250 by quake, arrives unchanged",
-             lambda: self.mail("bob@quake.research.univ.example", "quake", via=QUAKE)),
-            ("3a", "a relay attempt", "refused at RCPT: 550 5.7.1", self.relay_attempt),
-            ("3b", "a relay attempt in disguise (percent hack)", "refused at RCPT: 550 5.7.1", self.percent_hack),
-            ("3c", "mail for an unknown user", "refused at RCPT: 550 5.1.1", self.unknown_user),
-            ("3d", "bounces anywhere on the campus", "none", self.bounces),
-            ("4a", "outside straight to an inner server", "v4 refused, v6 refused; from inside 220, 220",
-             self.past_the_gateway),
-            ("4b", "outside straight to the permitted server", "v4 220, v6 220", self.permitted),
-            ("5a", "mail with a virus (EICAR) attached", "250 by gw1, attachment replaced by a notice, rest unchanged",
-             self.virus),
-            ("5b", "the scanners are stopped", "451 at DATA", self.scanner_down),
-            ("5c", "the scanners are back", "250 by gw1, arrives unchanged", self.scanner_back),
-            ("6a", "gw1 is switched off", "250 by gw2, arrives unchanged", self.primary_down),
-            ("6b", "gw1 is back, the leaf mech is switched off", "250 by gw1, queued", self.leaf_down),
-            ("6c", "mech is back", "arrives unchanged", self.leaf_back),
-            ("7", "inside mail from science to engineering", "bio > mail.sci > mail.eng > mech, arrives unchanged",
-             self.inside_mail),
-            ("8a", "mailgate routes", "the plan's routes on gw1 and gw2", self.routes),
-            ("8b", "mailgate report", "the story's own traffic", self.report),
-        ]
-
     def tell(self) -> Iterator[tuple[str, str, str, str, float]]:
         """Run each step; yield its number, text, expectation, what was seen and the seconds it took."""
         self.counted = self.reported()
-        for number, what, expected, step in self.steps():
+        for number, what, expected, act in STEPS:
             began = time.monotonic()
             try:
-                seen = step()
-            except Exception as error:  # noqa: BLE001  a step that breaks is a step that differs
+                seen = act(self)
+            except Exception as error:  # a step that breaks is a step that differs
                 seen = f"{type(error).__name__}: {error}"
             yield number, what, expected, seen, time.monotonic() - began
 
@@ -110,9 +93,7 @@ class Story:
 
     def refusal(self, recipient: str) -> str:
         """Ask a gateway for a recipient that it must refuse; return where and how it did."""
-        answer = self.campus.probe(
-            "outside", "send", to=[recipient], sender=STRANGER, via=self.campus.address("gw1")
-        )
+        answer = self.campus.probe("outside", "send", to=[recipient], sender=STRANGER, via=self.campus.address("gw1"))
         return f"refused at {answer['stage']}: {answer['code']} {answer['text'][:5]}"
 
     @contextmanager
@@ -126,18 +107,38 @@ class Story:
 
     # The steps
 
-    def relay_attempt(self) -> str:
+    @step("1", "mail for a leaf, found by its MX", "250 by gw1, arrives unchanged")
+    def _leaf(self) -> str:
+        return self.mail("bob@mech.eng.univ.example", "mech")
+
+    @step("2a", "mail for a hub", "250 by gw1, arrives unchanged")
+    def _hub(self) -> str:
+        return self.mail("bob@eng.univ.example", "mail.eng")
+
+    @step("2b", "mail for a host name under a wildcard", "250 by gw1, arrives unchanged")
+    def _wildcard(self) -> str:
+        return self.mail("bob@pc7.lab.mech.eng.univ.example", "mech")
+
+    @step("2c", "mail for the research server, directly", "250 by quake, arrives unchanged")
+    def _research(self) -> str:
+        return self.mail("bob@quake.research.univ.example", "quake", via=QUAKE)
+
+    @step("3a", "a relay attempt", "refused at RCPT: 550 5.7.1")
+    def _relay_attempt(self) -> str:
         self.tally.relay_refused += 1
         return self.refusal("victim@elsewhere.example")
 
-    def percent_hack(self) -> str:
+    @step("3b", "a relay attempt in disguise (percent hack)", "refused at RCPT: 550 5.7.1")
+    def _percent_hack(self) -> str:
         self.tally.relay_refused += 1
         return self.refusal("victim%elsewhere.example@mech.eng.univ.example")
 
-    def unknown_user(self) -> str:
+    @step("3c", "mail for an unknown user", "refused at RCPT: 550 5.1.1")
+    def _unknown_user(self) -> str:
         return self.refusal("nobody-here@mech.eng.univ.example")
 
-    def bounces(self) -> str:
+    @step("3d", "bounces anywhere on the campus", "none")
+    def _bounces(self) -> str:
         found = [
             host
             for host in (*GATEWAYS, *SERVERS)
@@ -149,17 +150,20 @@ class Story:
         ]
         return ", ".join(found) or "none"
 
-    def past_the_gateway(self) -> str:
+    @step("4a", "outside straight to an inner server", "v4 refused, v6 refused; from inside 220, 220")
+    def _past_the_gateway(self) -> str:
         with self.campus.background("civil", "listen", address=CIVIL6, seconds=30):
             outside, outside6 = (self.campus.knock("outside", where) for where in (MECH, CIVIL6))
             inside, inside6 = (self.campus.knock("gw1", where) for where in (MECH, CIVIL6))
         return f"v4 {outside}, v6 {outside6}; from inside {inside}, {inside6}"
 
-    def permitted(self) -> str:
+    @step("4b", "outside straight to the permitted server", "v4 220, v6 220")
+    def _permitted(self) -> str:
         with self.campus.background("quake", "listen", address=QUAKE6, seconds=30):
             return f"v4 {self.campus.knock('outside', QUAKE)}, v6 {self.campus.knock('outside', QUAKE6)}"
 
-    def virus(self) -> str:
+    @step("5a", "mail with a virus (EICAR) attached", "250 by gw1, virus replaced by a notice, rest unchanged")
+    def _virus(self) -> str:
         letter = Letter("bob@mech.eng.univ.example", infected=True)
         reply = self.send(letter)
         self.tally.viruses += 1
@@ -172,25 +176,29 @@ class Story:
         notice = received[len(before) : len(received) - len(after)]
         replaced = b"text/plain" in notice and EICAR_NAME in notice and letter.attachment() not in received
         return (
-            f"{reply}, {'attachment replaced by a notice' if replaced else 'attachment NOT replaced'}, "
+            f"{reply}, {'virus replaced by a notice' if replaced else 'virus NOT replaced'}, "
             f"{'rest unchanged' if kept else 'rest CHANGED'}"
         )
 
-    def scanner_down(self) -> str:
+    @step("5b", "the scanners are stopped", "451 at DATA")
+    def _scanner_down(self) -> str:
         for gateway in GATEWAYS:
             self.campus.sh(gateway, f"systemctl stop {' '.join(SCANNER)}")
         return self.send(Letter("bob@mech.eng.univ.example"))
 
-    def scanner_back(self) -> str:
+    @step("5c", "the scanners are back", "250 by gw1, arrives unchanged")
+    def _scanner_back(self) -> str:
         for gateway in GATEWAYS:
             self.campus.sh(gateway, f"systemctl start {' '.join(SCANNER)}")
         return self.mail("bob@mech.eng.univ.example", "mech")
 
-    def primary_down(self) -> str:
+    @step("6a", "gw1 is switched off", "250 by gw2, arrives unchanged")
+    def _primary_down(self) -> str:
         with self.switched_off("gw1"):
             return self.mail("bob@mech.eng.univ.example", "mech")
 
-    def leaf_down(self) -> str:
+    @step("6b", "gw1 is back, the leaf mech is switched off", "250 by gw1, queued")
+    def _leaf_down(self) -> str:
         letter = self.letters["queued"] = Letter("bob@mech.eng.univ.example")
         self.campus.await_port("gw1")
         self.campus.twin.stop("mech")
@@ -198,20 +206,25 @@ class Story:
         queued = self.campus.sh("gw1", "grep -rl bob@mech.eng.univ.example /var/spool/mqueue 2>/dev/null; true").strip()
         return f"{reply}, {'queued' if queued else 'NOT queued'}"
 
-    def leaf_back(self) -> str:
+    @step("6c", "mech is back", "arrives unchanged")
+    def _leaf_back(self) -> str:
         self.campus.twin.start("mech")
         return self.arrival(self.letters["queued"], "mech", wait=60)
 
-    def inside_mail(self) -> str:
+    @step("7", "inside mail from science to engineering", "bio > mail.sci > mail.eng > mech, arrives unchanged")
+    def _inside_mail(self) -> str:
         letter = Letter("bob@mech.eng.univ.example", sender="alice@bio.sci.univ.example")
         self.campus.sh(
-            "bio", f"/usr/sbin/sendmail -i -B8BITMIME -f {letter.sender} {letter.recipient}", letter.lf().encode("latin-1")
+            "bio",
+            f"/usr/sbin/sendmail -i -B8BITMIME -f {letter.sender} {letter.recipient}",
+            letter.lf().encode("latin-1"),
         )
         arrival = self.arrival(letter, "mech")
         path = " > ".join(self.campus.path(self.campus.copies("mech", letter)))
         return f"{path}, {arrival}"
 
-    def routes(self) -> str:
+    @step("8a", "mailgate routes", "the plan's routes on gw1 and gw2")
+    def _routes(self) -> str:
         planned = {route["domain"]: route["next_hops"] for route in self.campus.plan()["routes"]}
         agree = []
         for gateway in GATEWAYS:
@@ -230,7 +243,8 @@ class Story:
             total.viruses += counts["viruses"]
         return total
 
-    def report(self) -> str:
+    @step("8b", "mailgate report", "the story's own traffic")
+    def _report(self) -> str:
         now, before = self.reported(), self.counted
         since = Tally(
             now.processed - before.processed, now.relay_refused - before.relay_refused, now.viruses - before.viruses
