@@ -3,7 +3,8 @@
 """What the story does on a test host: sends mail as a stranger, tries ports, reads mailboxes.
 
 The file is fed to `python3 -` on the host, with one JSON object as its argument: the name of a probe in `probe`,
-the rest its arguments. The answer is one JSON object on standard output. It needs Python and dnspython, nothing of ours.
+the rest its arguments. The answer is one JSON object on standard output. It needs Python and dnspython, no code of ours
+besides.
 """
 
 from __future__ import annotations
