@@ -1,0 +1,319 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings file: TOML in, one frozen object out, every problem reported at once. `example.toml` documents it."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mailgate.address import AddressError, is_domain, parse_mailbox
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+# A sender waits ten minutes for the answer to its final dot (RFC 5321 section 4.5.3.2.6); be far below it.
+MAX_ANSWER_SECONDS = 240
+
+_T = TypeVar("_T")
+
+
+class ConfigError(ValueError):
+    """Settings that are refused; `problems` names each key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Address and TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """How messages are scanned and what becomes of those that do not pass."""
+
+    socket: str = "/run/clamav/clamd.ctl"
+    infected: str = "strip"
+    encrypted: str = "strip"
+    over_limits: str = "defer"
+    concurrency: int = 8
+    max_parts: int = 100
+
+
+@dataclass(frozen=True)
+class Content:
+    """What form of message is taken."""
+
+    bare_newlines: str = "refuse"
+    max_line_bytes: int = 2048
+    max_hops: int = 25
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what clients can make the service hold."""
+
+    max_connections: int = 100
+    max_connections_per_client: int = 20
+    max_outbound_connections: int = 100
+    max_message_bytes: int = 26_214_400
+    max_recipients: int = 100
+    max_bytes_in_flight: int = 268_435_456
+    max_errors: int = 20
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Deadlines in seconds."""
+
+    command: int = 300
+    data_idle: int = 180
+    data_total: int = 1800
+    connect: int = 10
+    next_hop_command: int = 60
+    next_hop_data: int = 110
+    scan: int = 60
+    queue: int = 50
+    drain: int = 30
+
+
+@dataclass(frozen=True)
+class Cache:
+    """How long answers about recipients are kept."""
+
+    known_days: int = 30
+    unknown_hours: int = 2
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings."""
+
+    hostname: str
+    routes_file: Path
+    listen: tuple[Endpoint, ...] = (Endpoint("0.0.0.0", 25), Endpoint("::", 25))  # noqa: S104
+    state_dir: Path = Path("/var/lib/mailgate")
+    own_addresses: tuple[str, ...] = ()
+    relay_networks: tuple[IPNetwork, ...] = ()
+    queue: Endpoint = Endpoint("127.0.0.1", 10025)
+    language: str = "en"
+    postmaster: str = ""
+    scan: Scan = field(default_factory=Scan)
+    content: Content = field(default_factory=Content)
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    cache: Cache = field(default_factory=Cache)
+
+    def may_relay(self, client: str) -> bool:
+        """Whether `client`, an IP address, is in one of `relay_networks`."""
+        if not self.relay_networks:
+            return False
+        address = ipaddress.ip_address(client.partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in network for network in self.relay_networks)
+
+
+LANGUAGES = ("en", "ja")
+_CHOICES = {
+    "scan.infected": ("strip", "refuse"),
+    "scan.encrypted": ("strip", "refuse", "deliver"),
+    "scan.over_limits": ("defer", "refuse"),
+    "content.bare_newlines": ("refuse", "normalize"),
+}
+_MAY_BE_ZERO = {"content.max_line_bytes", "timeouts.drain"}
+
+
+class _Reader:
+    """Takes typed values out of the parsed file, noting problems instead of stopping at the first."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.problems: list[str] = []
+
+    def wrong(self, key: str, text: str) -> None:
+        self.problems.append(f"{self.source}: {key}: {text}")
+
+    def items(self, table: dict[str, Any], key: str, parse: Callable[[str], _T], what: str) -> tuple[_T, ...]:
+        value = table[key]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.wrong(key, f"must be a list of strings, each {what}")
+            return ()
+        return tuple(found for item in value if (found := self.parsed(key, item, parse, what)) is not None)
+
+    def parsed(self, key: str, value: object, parse: Callable[[str], _T], what: str) -> _T | None:
+        if isinstance(value, str):
+            try:
+                return parse(value)
+            except (ValueError, AddressError):
+                pass
+        self.wrong(key, f"{value!r} is not {what}")
+        return None
+
+    def section(self, table: dict[str, Any], name: str, kind: type[_T]) -> _T:
+        """One table of numbers and words, by the field types and defaults of `kind`."""
+        given = table.get(name, {})
+        if not isinstance(given, dict):
+            self.wrong(name, "must be a table")
+            return kind()
+        known = {item.name: item.default for item in fields(kind)}  # type: ignore[arg-type]
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            full = f"{name}.{key}"
+            if key not in known:
+                self.wrong(full, f"unknown; known are {', '.join(known)}")
+            elif isinstance(known[key], int):
+                least = 0 if full in _MAY_BE_ZERO else 1
+                if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                    self.wrong(full, f"{value!r} is not a whole number from {least}")
+                else:
+                    values[key] = value
+            elif full in _CHOICES and value not in _CHOICES[full]:
+                self.wrong(full, f"{value!r} is not one of {', '.join(_CHOICES[full])}")
+            elif not isinstance(value, str) or not value:
+                self.wrong(full, "must be a string")
+            else:
+                values[key] = value
+        return kind(**values)
+
+
+def parse_config(text: str, source: str = "mailgate.toml") -> Config:
+    """Read the settings; raises ConfigError with every problem."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{source}: not TOML: {error}"]) from error
+    reader = _Reader(source)
+    known = {item.name for item in fields(Config)}
+    for key in table:
+        if key not in known:
+            reader.wrong(key, f"unknown; known are {', '.join(sorted(known))}")
+    for key in ("hostname", "routes_file"):
+        if key not in table:
+            reader.wrong(key, "is missing")
+    values: dict[str, Any] = {}
+    for key, (parse, what) in _WORDS.items():
+        if key in table:
+            values[key] = reader.parsed(key, table[key], parse, what)
+    for key, (parse, what) in _LISTS.items():
+        if key in table:
+            values[key] = reader.items(table, key, parse, what)
+    for key, kind in _SECTIONS.items():
+        values[key] = reader.section(table, key, kind)
+    _check_together(reader, values)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return Config(**values)
+
+
+def load_config(path: Path) -> Config:
+    """Read the settings file; raises ConfigError, also for a file that cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    return parse_config(text, str(path))
+
+
+def _check_together(reader: _Reader, values: dict[str, Any]) -> None:
+    timeouts: Timeouts = values["timeouts"]
+    if timeouts.scan + timeouts.next_hop_data + timeouts.queue >= MAX_ANSWER_SECONDS:
+        reader.wrong(
+            "timeouts",
+            f"scan + next_hop_data + queue is {timeouts.scan + timeouts.next_hop_data + timeouts.queue} s;"
+            f" it must stay below {MAX_ANSWER_SECONDS} s, or senders give up waiting and send again",
+        )
+    limits: Limits = values["limits"]
+    if limits.max_bytes_in_flight < limits.max_message_bytes:
+        reader.wrong("limits.max_bytes_in_flight", "must be at least max_message_bytes, or no large message passes")
+    content: Content = values["content"]
+    if 0 < content.max_line_bytes < 1000:
+        reader.wrong("content.max_line_bytes", "must be 0 or at least 1000 (RFC 5321 section 4.5.3.1.6)")
+    if values.get("listen") == () and not reader.problems:
+        reader.wrong("listen", "needs at least one address")
+    queue = values.get("queue") or Config.queue
+    if any(_same(queue, endpoint) for endpoint in values.get("listen", Config.listen)):
+        reader.wrong("queue", f"{queue} is where the service itself listens: mail would loop")
+
+
+def _same(queue: Endpoint, listen: Endpoint) -> bool:
+    if queue.port != listen.port:
+        return False
+    return listen.host == queue.host or ipaddress.ip_address(listen.host).is_unspecified
+
+
+def _hostname(text: str) -> str:
+    if not is_domain(text):
+        raise ValueError(text)
+    return text.lower()
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise ValueError(text)
+    return path
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    else:
+        host = str(ipaddress.IPv4Address(host))
+    number = int(port)
+    if not 0 <= number < 65536:
+        raise ValueError(text)
+    return Endpoint(host, number)
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+def _network(text: str) -> IPNetwork:
+    return ipaddress.ip_network(text)
+
+
+def _mailbox(text: str) -> str:
+    return str(parse_mailbox(text)) if text else ""
+
+
+def _language(text: str) -> str:
+    if text not in LANGUAGES:
+        raise ValueError(text)
+    return text
+
+
+_ENDPOINT = "ADDRESS:PORT or [ADDRESS]:PORT"
+_WORDS: dict[str, tuple[Callable[[str], object], str]] = {
+    "hostname": (_hostname, "a host name"),
+    "routes_file": (_absolute, "an absolute path"),
+    "state_dir": (_absolute, "an absolute path"),
+    "queue": (_endpoint, _ENDPOINT),
+    "language": (_language, f"one of {', '.join(LANGUAGES)}"),
+    "postmaster": (_mailbox, "local@domain"),
+}
+_LISTS: dict[str, tuple[Callable[[str], object], str]] = {
+    "listen": (_endpoint, _ENDPOINT),
+    "own_addresses": (_address, "an IP address"),
+    "relay_networks": (_network, "a network as ADDRESS/BITS"),
+}
+_SECTIONS: dict[str, type] = {
+    "scan": Scan,
+    "content": Content,
+    "limits": Limits,
+    "timeouts": Timeouts,
+    "cache": Cache,
+}

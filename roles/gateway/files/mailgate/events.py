@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happened, the moment it happens: a JSON line on standard output (the journal), and counters on disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+log = logging.getLogger("mailgate")
+
+# Columns of the report; other events are on the log only.
+PROCESSED = "processed"
+RELAY_REFUSED = "relay_refused"
+VIRUS_FOUND = "virus_found"
+
+KEEP_DAYS = 800
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS counts (
+    minute INTEGER NOT NULL, -- minutes since 1970, UTC
+    event TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (minute, event)
+) WITHOUT ROWID
+"""
+
+
+def open_state(path: Path, schema: str) -> sqlite3.Connection:
+    """Open a database of the service's state, made when missing; raises sqlite3.Error."""
+    database = sqlite3.connect(path, timeout=2, isolation_level=None)
+    # WAL: readers (the report) never hold up the service; what is written survives the process, not a power cut.
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=NORMAL")
+    database.execute(schema)
+    return database
+
+
+class Counters:
+    """Number of events per minute, in `state_dir/events.sqlite`; safe to use from several processes."""
+
+    FILE = "events.sqlite"
+
+    def __init__(self, state_dir: Path, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._database = open_state(state_dir / self.FILE, _SCHEMA)
+        self._database.execute("DELETE FROM counts WHERE minute < ?", (int(clock()) // 60 - KEEP_DAYS * 1440,))
+
+    def add(self, event: str, number: int = 1) -> None:
+        """Count; on disk when this returns."""
+        self._database.execute(
+            "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number",
+            (int(self._clock()) // 60, event, number),
+        )
+
+    def total(self, since: float, until: float) -> dict[str, int]:
+        """Sums per event from `since` to `until` (seconds since 1970), by whole minutes, `until` excluded."""
+        rows = self._database.execute(
+            "SELECT event, SUM(number) FROM counts WHERE minute >= ? AND minute < ? GROUP BY event",
+            (int(since) // 60, -(int(-until) // 60)),
+        )
+        return {str(event): int(number) for event, number in rows}
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+
+class Events:
+    """Writes events and counts those that the report shows."""
+
+    def __init__(self, counters: Counters | None, out: TextIO | None = None) -> None:
+        self._counters = counters
+        self._out = out or sys.stdout
+
+    def emit(self, event: str, **fields: object) -> None:
+        """Put one event on the log; never raises, since mail goes on when a log or a disk is full."""
+        line = json.dumps({"event": event, **{k: v for k, v in fields.items() if v is not None}}, default=str)
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except (OSError, ValueError):
+            pass
+
+    def count(self, event: str, number: int = 1) -> None:
+        """Add to a counter of the report; never raises."""
+        if self._counters is None:
+            return
+        try:
+            self._counters.add(event, number)
+        except sqlite3.Error:
+            log.exception("cannot count %s", event)

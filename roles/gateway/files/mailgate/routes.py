@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The delivery table: which next hops take a domain's mail.
+
+Addresses only: a name would be looked up by MX, which leads back to the gateway.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import ipaddress
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailgate.address import is_domain
+
+SMTP_PORT = 25
+
+
+class RoutesError(ValueError):
+    """A table that is refused; `problems` names each bad line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, order=True)
+class NextHop:
+    """Address and port that mail is delivered to."""
+
+    address: str
+    port: int = SMTP_PORT
+
+    def __str__(self) -> str:
+        if self.port == SMTP_PORT:
+            return self.address
+        return f"[{self.address}]:{self.port}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A domain, or `*.suffix` for every name below it, and its next hops in order of preference."""
+
+    pattern: str
+    next_hops: tuple[NextHop, ...]
+
+
+class Routes:
+    """The table, looked up by domain: an exact entry first, then the longest matching `*.suffix`."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._by_pattern = {route.pattern: route for route in routes}
+
+    def __len__(self) -> int:
+        return len(self._by_pattern)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(sorted(self._by_pattern.values(), key=lambda route: route.pattern))
+
+    def find(self, domain: str) -> Route | None:
+        """Route of `domain` (ASCII, any case; no final dot), or None: the domain is not ours."""
+        name = domain.lower()
+        exact = self._by_pattern.get(name)
+        if exact or name.startswith("["):
+            return exact
+        while "." in name:
+            name = name.partition(".")[2]
+            wildcard = self._by_pattern.get(f"*.{name}")
+            if wildcard:
+                return wildcard
+        return None
+
+    def render(self, style: str) -> str:
+        """The table as `table`, `csv` or `json`, sorted by domain."""
+        rows = [(route.pattern, [str(hop) for hop in route.next_hops]) for route in self]
+        if style == "json":
+            return json.dumps([{"domain": domain, "next_hops": hops} for domain, hops in rows], indent=2) + "\n"
+        if style == "csv":
+            out = io.StringIO()
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(["domain", "next_hops"])
+            writer.writerows((domain, " ".join(hops)) for domain, hops in rows)
+            return out.getvalue()
+        width = max((len(domain) for domain, _ in rows), default=0)
+        return "".join(f"{domain:<{width}}  {', '.join(hops)}\n" for domain, hops in rows)
+
+
+def parse_routes(text: str, *, own_addresses: Iterable[str] = (), source: str = "routes") -> Routes:
+    """Parse `DOMAIN<TAB>NEXTHOP[,NEXTHOP]` lines; empty lines and those that begin with # are skipped.
+
+    A next hop is an IPv4 or IPv6 address, with another port as `[ADDRESS]:PORT`. One that is among
+    `own_addresses`, or port 25 on loopback, would make a loop. Raises RoutesError with every problem.
+    """
+    own = {_plain(ipaddress.ip_address(address)) for address in own_addresses}
+    problems: list[str] = []
+    routes: dict[str, Route] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        where = f"{source}:{number}"
+        domain, tab, targets = line.partition("\t")
+        if not tab or not targets.strip():
+            problems.append(f"{where}: write DOMAIN<TAB>NEXTHOP[,NEXTHOP], not {line!r}")
+            continue
+        pattern = _pattern(domain.strip())
+        if pattern is None:
+            problems.append(f"{where}: {domain.strip()!r} is neither a domain, *.domain nor an address in brackets")
+            continue
+        if pattern in routes:
+            problems.append(f"{where}: {pattern} has a second line; give all its next hops in one")
+            continue
+        hops = []
+        for target in targets.split(","):
+            hop = _next_hop(target.strip())
+            if hop is None:
+                problems.append(f"{where}: next hop {target.strip()!r} must be an IP address or [ADDRESS]:PORT")
+            elif hop.address in own or _is_here(hop):
+                problems.append(f"{where}: next hop {hop} of {pattern} is a gateway's own address: mail would loop")
+            else:
+                hops.append(hop)
+        routes[pattern] = Route(pattern, tuple(hops))
+    if not routes and not problems:
+        problems.append(f"{source}: no route at all; every recipient would be refused")
+    if problems:
+        raise RoutesError(problems)
+    return Routes(routes.values())
+
+
+def load_routes(path: Path, *, own_addresses: Iterable[str] = ()) -> Routes:
+    """Read and parse the table; raises RoutesError, also for a file that cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RoutesError([f"{path}: cannot be read: {error}"]) from error
+    return parse_routes(text, own_addresses=own_addresses, source=str(path))
+
+
+def _pattern(text: str) -> str | None:
+    """The domain in lower-case A-labels, or None if it is none."""
+    star, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
+    if not star and name.startswith("[") and name.endswith("]"):
+        try:
+            literal = ipaddress.ip_address(name[1:-1].removeprefix("IPv6:"))
+        except ValueError:
+            return None
+        return f"[{literal}]" if literal.version == 4 else f"[ipv6:{literal}]"
+    try:
+        name = name.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return None
+    return star + name if is_domain(name) else None
+
+
+def _next_hop(text: str) -> NextHop | None:
+    address, port = text, str(SMTP_PORT)
+    if text.startswith("["):
+        address, bracket, port = text[1:].partition("]")
+        port = port.removeprefix(":") if bracket and port else str(SMTP_PORT)
+    try:
+        number = int(port)
+        if not 0 < number < 65536:
+            return None
+        return NextHop(_plain(ipaddress.ip_address(address)), number)
+    except ValueError:
+        return None
+
+
+def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Canonical text; an IPv4 address written as IPv6 is still that IPv4 address."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def _is_here(hop: NextHop) -> bool:
+    address = ipaddress.ip_address(hop.address)
+    return address.is_unspecified or address.is_multicast or (address.is_loopback and hop.port == SMTP_PORT)
