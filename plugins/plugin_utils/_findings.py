@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read of an inventory, and the problems found while reading it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ._model import KINDS
+from ._problems import Place, Problem
+
+CAMPUS_VARIABLES = ("mailgate_campus", "mailgate_networks", "mailgate_method", "mailgate_delivery", "mailgate_language")
+KIND_VARIABLES = ("mailgate_gateway", "mailgate_border", "mailgate_dns", "mailgate_domains")
+# In the order in which they tell where a host stands in the inventory: what only a host sets comes first.
+HOST_VARIABLES = (
+    *KIND_VARIABLES,
+    "mailgate_permit",
+    "mailgate_address",
+    "ansible_host",
+    "mailgate_address6",
+    "mailgate_faculty",
+    "mailgate_hub",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the inventory says of one host: its groups, and those of our variables that it has."""
+
+    name: str
+    groups: Sequence[str]
+    variables: Mapping[str, object]
+
+
+class Unreadable:
+    """Stands for a variable whose template failed; ``reason`` is the template engine's message."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+# Given a host (None: the campus) and the values to blame, the closest first: where they stand in the inventory.
+Locate = Callable[[HostFacts | None, Sequence[object]], Place]
+
+
+class Findings:
+    """The facts of all hosts, by name, and what was found wrong (``problems``) or noteworthy (``warnings``) in them."""
+
+    def __init__(self, facts: Sequence[HostFacts], locate: Locate) -> None:
+        self.facts = {host.name: host for host in facts}
+        self.locate = locate
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self.members: dict[str, set[str]] = {}
+        for host in facts:
+            for group in host.groups:
+                self.members.setdefault(group, set()).add(host.name)
+        own = {f"mailgate_{kind}" for kind in KINDS}  # made at run time by tasks/plan.yml, never a faculty
+        self.no_faculty = {"all", "ungrouped"} | own
+        self.hub_names = {
+            hub for host in facts if isinstance(hub := host.variables.get("mailgate_hub"), str) and hub in self.facts
+        }
+
+    def problem(
+        self, facts: HostFacts | None, variable: str, message: str, mend: str, values: Sequence[object] = ()
+    ) -> None:
+        place = self.place(facts, variable, values)
+        host = facts.name if facts else "all"
+        self.problems.append(Problem(host, variable, place.file, place.line, message, mend))
+
+    def place(self, facts: HostFacts | None, variable: str, values: Sequence[object] = ()) -> Place:
+        if facts is None:
+            whole = next(iter(self.facts.values()), None)
+            known = [whole.variables[name] for name in CAMPUS_VARIABLES if name in whole.variables] if whole else []
+            return self.locate(None, [*values, *known])
+        names = (variable, *HOST_VARIABLES)
+        return self.locate(facts, [*values, *(facts.variables[name] for name in names if name in facts.variables)])
+
+
+def is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def items(value: object) -> Sequence[object]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
+
+
+def quoted(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else repr(value)
+
+
+def text(value: object) -> str:
+    """Return plain text: Ansible's strings carry tags that the plan must not hand on."""
+    return "".join(value) if isinstance(value, str) else "" if value is None else str(value)
+
+
+def as_date(value: object) -> datetime.date | None:
+    # YAML reads 2027-03-31 as a date; quoted, or from an INI file, it is text.
+    if isinstance(value, datetime.datetime):
+        return value.date()
+    if isinstance(value, datetime.date):
+        return datetime.date(value.year, value.month, value.day)
+    try:
+        return datetime.date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

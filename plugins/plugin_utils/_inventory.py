@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From inventory variables to a checked campus: every problem is found in one reading."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from ._findings import (
+    CAMPUS_VARIABLES,
+    Findings,
+    HostFacts,
+    Locate,
+    Unreadable,
+    is_list,
+    items,
+    quoted,
+    text,
+)
+from ._host import HostReader
+from ._model import Campus
+from ._names import domain_pattern, network, zone_of
+from ._problems import Place, PlanRefused
+
+METHODS = ("gateway",)
+DELIVERIES = ("direct", "tiered")
+LANGUAGES = ("en", "ja")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def read_campus(
+    facts: Sequence[HostFacts],
+    today: datetime.date,
+    locate: Locate = lambda _facts, _values: Place(),
+) -> tuple[Campus, list[str]]:
+    """Return the campus and the warnings; raise PlanRefused with all problems of the inventory."""
+    findings = Findings(facts, locate)
+    campus = _CampusReader(findings, today).read()
+    if findings.problems:
+        raise PlanRefused(findings.problems)
+    return campus, findings.warnings
+
+
+class _CampusReader:
+    def __init__(self, findings: Findings, today: datetime.date) -> None:
+        self.findings = findings
+        self.facts = findings.facts
+        self.problem = findings.problem
+        self.hosts = HostReader(findings, today)
+
+    def read(self) -> Campus:
+        settings = {name: self.campus_value(name) for name in CAMPUS_VARIABLES}
+        networks = self.networks(settings["mailgate_networks"])
+        campus = Campus(
+            name=text(settings["mailgate_campus"]),
+            networks=tuple(str(net) for net in networks),
+            method=self.choice("mailgate_method", settings["mailgate_method"], METHODS),
+            delivery=self.choice("mailgate_delivery", settings["mailgate_delivery"], DELIVERIES),
+            language=self.choice("mailgate_language", settings["mailgate_language"], LANGUAGES),
+            hosts={host.name: self.hosts.host(host) for host in self.facts.values()},
+        )
+        self.check_campus(campus, networks)
+        return campus
+
+    def campus_value(self, name: str) -> object:
+        """Return a campus-wide setting; it must be the same for every host."""
+        found: HostFacts | None = None
+        for host in self.facts.values():
+            if name not in host.variables:
+                continue
+            if isinstance(value := host.variables[name], Unreadable):
+                self.problem(host, name, f"can't be read: {value.reason}", "Mend its template", [value])
+                return None
+            if found is None:
+                found = host
+            elif value != found.variables[name]:
+                self.problem(
+                    host,
+                    name,
+                    f"differs from what {found.name} has, but it holds for the whole campus",
+                    "Set it once, under all: vars:",
+                    [value],
+                )
+        return found.variables[name] if found else None
+
+    def networks(self, value: object) -> list[Network]:
+        if value is None:
+            return []
+        if not is_list(value):
+            self.problem(None, "mailgate_networks", "is not a list", "Write a list of networks in CIDR form", [value])
+            return []
+        good = []
+        for item in items(value):
+            try:
+                good.append(network(item))
+            except ValueError as error:
+                self.problem(
+                    None, "mailgate_networks", str(error), "Write it in CIDR form, as 198.18.0.0/16", [item, value]
+                )
+        return good
+
+    def choice(self, variable: str, value: object, allowed: Sequence[str]) -> str:
+        if value is None:
+            return allowed[0]
+        if not isinstance(value, str) or value not in allowed:
+            known = " or ".join(allowed)
+            self.problem(None, variable, f"{quoted(value)} is not known", f"Write {known}", [value])
+            return allowed[0]
+        return text(value)
+
+    def check_campus(self, campus: Campus, networks: Sequence[Network]) -> None:
+        if not campus.of_kind("gateways"):
+            mend = "Give one host mailgate_gateway: {preference: 0}"
+            self.problem(None, "mailgate_gateway", "no host is a gateway", mend)
+        if not any("mailgate_domains" in host.variables for host in self.facts.values()):
+            mend = "List each inner server's mail domains in its mailgate_domains"
+            self.problem(None, "mailgate_domains", "no host is home to a mail domain", mend)
+        if not campus.of_kind("borders"):
+            self.findings.warnings.append(
+                "no host has mailgate_border: nothing here keeps outsiders from the inner servers"
+            )
+        elif not networks and "mailgate_networks" not in {problem.variable for problem in self.findings.problems}:
+            mend = "List the campus's networks under all: vars:, as [198.18.0.0/16]"
+            self.problem(None, "mailgate_networks", "the border does not know what to guard", mend)
+        self.check_claims(campus)
+        self.check_addresses(campus, networks)
+        self.check_zones(campus)
+
+    def check_claims(self, campus: Campus) -> None:
+        homes: dict[str, str] = {}
+        for host in campus.hosts.values():
+            for domain in host.domains:
+                first = homes.setdefault(domain, host.name)
+                if first == host.name:
+                    continue
+                there = self.findings.place(self.facts[first], "mailgate_domains", self.said(first, domain))
+                self.problem(
+                    self.facts[host.name],
+                    "mailgate_domains",
+                    f"'{domain}' is also claimed by {first}{f', {there}' if str(there) else ''}",
+                    "Leave it to one of them",
+                    self.said(host.name, domain),
+                )
+
+    def said(self, host: str, domain: str) -> list[object]:
+        """Return the items of the host's mailgate_domains that mean ``domain``, for their place in the file."""
+        found: list[object] = []
+        for item in items(self.facts[host].variables["mailgate_domains"]):
+            try:
+                if domain_pattern(item) == domain:
+                    found.append(item)
+            except ValueError:
+                continue  # reported already
+        return found
+
+    def check_addresses(self, campus: Campus, networks: Sequence[Network]) -> None:
+        owners: dict[str, str] = {}
+        for host in campus.hosts.values():
+            if not host.kinds and not host.permit:
+                continue
+            facts = self.facts[host.name]
+            for address in host.addresses:
+                variable = "mailgate_address" if "mailgate_address" in facts.variables else "ansible_host"
+                if address == host.address6:
+                    variable = "mailgate_address6"
+                first = owners.setdefault(address, host.name)
+                if first != host.name:
+                    mend = "Correct one of them"
+                    self.problem(facts, variable, f"'{address}' is also the address of {first}", mend)
+                # Routers and name servers may well stand outside; what the border guards may not.
+                guarded = host.permit or {"gateways", "servers"} & set(host.kinds)
+                if guarded and networks and not _inside(address, networks):
+                    mend = "Correct it, or add its network to mailgate_networks"
+                    self.problem(facts, variable, f"'{address}' is outside mailgate_networks", mend)
+
+    def check_zones(self, campus: Campus) -> None:
+        servers = campus.of_kind("dns")
+        if not servers:
+            self.findings.warnings.append("no host has mailgate_dns: MX lines are not planned")
+            return
+        zones = frozenset(zone for server in servers for zone in server.zones)
+        for host in campus.hosts.values():
+            for domain in host.domains:
+                if zone_of(domain, zones) is None:
+                    self.problem(
+                        self.facts[host.name],
+                        "mailgate_domains",
+                        f"'{domain}' lies in no zone of any DNS server",
+                        "Add its zone to a DNS server's mailgate_dns, or correct the domain",
+                        self.said(host.name, domain),
+                    )
+
+
+def _inside(address: str, networks: Iterable[Network]) -> bool:
+    ip = ipaddress.ip_address(address)
+    return any(ip in net for net in networks)

@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole plan in one call: inventory facts in, tables, proof and print-out out, as plain data."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from . import _render
+from ._findings import HostFacts, Locate
+from ._inventory import read_campus
+from ._model import Campus
+from ._problems import Place, PlanRefused, Problem
+from ._proof import LOOP, Case, Proof, as_dict, prove
+from ._routes import Border, MailTable, Static, Tables, derive
+
+
+def make_plan(
+    facts: Sequence[HostFacts],
+    today: datetime.date,
+    locate: Locate = lambda _facts, _values: Place(),
+) -> dict[str, object]:
+    """Return the plan that roles and print-outs read; its keys are those of the module mail_plan.
+
+    Raises:
+        PlanRefused: the inventory has problems, or its plan would lose or loop mail.
+    """
+    campus, warnings = read_campus(facts, today, locate)
+    tables = derive(campus)
+    proof = prove(campus, tables)
+    if proof.faults:
+        raise PlanRefused(_refusal(case, campus) for case in proof.faults)
+    if tables.border:  # without one everything is exposed, and said to be
+        warnings += _exposures(proof)
+    return {
+        "campus": {
+            "name": campus.name,
+            "networks": list(campus.networks),
+            "method": campus.method,
+            "delivery": campus.delivery,
+            "language": campus.language,
+        },
+        "hosts": {
+            host.name: {
+                "kinds": list(host.kinds),
+                "address": host.address,
+                "address6": host.address6,
+                "faculty": host.faculty,
+                "hub": host.hub,
+            }
+            for host in campus.hosts.values()
+        },
+        "gateways": [
+            {"host": host.name, "address": host.address, "address6": host.address6, "preference": host.preference}
+            for host in campus.gateways
+        ],
+        **_tables(tables),
+        "proof": as_dict(proof),
+        "warnings": warnings,
+        "text": _render.page(campus, tables, proof, warnings),
+    }
+
+
+def _tables(tables: Tables) -> dict[str, object]:
+    lines: dict[Static, dict[str, str]] = {}  # equal lines stay one object: servers share most of theirs
+
+    def line(static: Static) -> dict[str, str]:
+        if static not in lines:
+            lines[static] = {"domain": static.domain, "next_hop": static.next_hop, "host": static.host}
+        return lines[static]
+
+    def mail(table: MailTable) -> dict[str, object]:
+        return {
+            "local": list(table.local),
+            "relay": list(table.relay),
+            "static": [line(static) for static in table.static],
+        }
+
+    return {
+        "routes": [
+            {"domain": route.domain, "next_hops": [route.next_hop], "home": route.home, "faculty": route.faculty}
+            for route in tables.routes
+        ],
+        "sendmail": {name: mail(table) for name, table in tables.sendmail.items()},
+        "mx": {
+            server: [
+                {
+                    "zone": zone,
+                    "owners": [
+                        {
+                            "owner": owner,
+                            "mx": [{"preference": mx.preference, "exchange": mx.exchange} for mx in each],
+                        }
+                        for owner, each in owners.items()
+                    ],
+                }
+                for zone, owners in zones.items()
+            ]
+            for server, zones in tables.mx.items()
+        },
+        "border": {router: _border(border) for router, border in tables.border.items()},
+    }
+
+
+def _border(border: Border) -> dict[str, object]:
+    return {
+        "outside_interface": border.outside_interface,
+        "networks": list(border.networks),
+        "gateways": list(border.gateways),
+        "permits": [
+            {
+                "host": permit.host,
+                "address": permit.address,
+                "reason": permit.reason,
+                "owner": permit.owner,
+                "until": permit.until,
+            }
+            for permit in border.permits
+        ],
+    }
+
+
+def _refusal(case: Case, campus: Campus) -> Problem:
+    home = campus.home_of()[case.domain].name
+    said = "would go in a loop" if case.verdict == LOOP else "would not arrive"
+    return Problem(
+        home,
+        "mailgate_domains",
+        "",
+        0,
+        f"mail for '{case.domain}' {said}: {' -> '.join(case.path)}",
+        "Mend the addresses or hubs of these hosts",
+    )
+
+
+def _exposures(proof: Proof) -> list[str]:
+    if not proof.exposed:
+        return []
+    first = proof.exposed[0]
+    domains = len({case.domain for case in proof.exposed})
+    return [
+        f"outsiders reach {domains} domains past the gateways, for example {' -> '.join(first.path)}: {first.domain}"
+    ]

@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan as a page of text, in English or Japanese, in columns that also line up with wide characters."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ._model import Campus
+from ._proof import SENDERS, VERDICTS, Proof, Scenario
+from ._routes import Tables
+
+_JA = {
+    "Mail plan": "メール配送計画",
+    "method": "MX方式",
+    "delivery": "配送方式",
+    "networks": "ネットワーク",
+    "gateway": "ゲートウェイ",
+    "direct": "直接",
+    "tiered": "二段",
+    "Gateways": "ゲートウェイ",
+    "Host": "ホスト",
+    "Address": "アドレス",
+    "Preference": "優先度",
+    "Delivery list": "配送先一覧",
+    "Domain": "ドメイン",
+    "Next hop": "配送先",
+    "Home server": "収容サーバ",
+    "Faculty": "部局",
+    "MX lines of zone": "MXレコード ゾーン",
+    "on": "サーバ",
+    "Name": "名前",
+    "STATIC routes": "STATIC経路",
+    "Server": "サーバ",
+    "Own": "自ドメイン",
+    "Relays": "中継",
+    "Routes": "経路",
+    "Hub": "部局中継サーバ",
+    "Open to the outside (port 25)": "学外に開放するサーバ(25番ポート)",
+    "Reason": "理由",
+    "Owner": "責任者",
+    "Until": "期限",
+    "Proof": "検証",
+    "passed": "合格",
+    "with findings": "要確認",
+    "Scenario": "状況",
+    "all up": "すべて稼働",
+    "down": "停止",
+    "border without its rule": "境界の規則なし",
+    "Sender follows MX": "MXに従う送信",
+    "Connects straight": "直接接続",
+    "Tries to relay": "不正中継",
+    "From inside": "学内発",
+    "delivered": "配送",
+    "held": "保留",
+    "blocked": "遮断",
+    "EXPOSED": "無防備",
+    "LOOP": "ループ",
+    "LOST": "不達",
+    "Warnings": "警告",
+    "none": "なし",
+}
+_LOUD = {"exposed": "EXPOSED", "loop": "LOOP", "lost": "LOST"}
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal the text takes (Unicode Standard Annex 11: wide and fullwidth take two)."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return aligned lines: the head, a rule, the rows. Nothing is cut off."""
+    cells = [list(head), *(list(row) for row in rows)]
+    widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = (cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=True))
+        return "  " + "  ".join(padded).rstrip()
+
+    rule = "  " + "  ".join("-" * size for size in widths)
+    return [line(cells[0]), rule, *(line(row) for row in cells[1:])]
+
+
+def page(campus: Campus, tables: Tables, proof: Proof, warnings: Sequence[str]) -> str:
+    """Return the whole plan, in the campus's language, for people to read and check; ends without a line break."""
+    return "\n".join(_Page(campus, tables).lines(proof, warnings))
+
+
+class _Page:
+    def __init__(self, campus: Campus, tables: Tables) -> None:
+        self.campus = campus
+        self.tables = tables
+        self.words = _JA if campus.language == "ja" else {}
+
+    def say(self, words: str) -> str:
+        return self.words.get(words, words)
+
+    def head(self, *words: str) -> list[str]:
+        return [self.say(each) for each in words]
+
+    def lines(self, proof: Proof, warnings: Sequence[str]) -> list[str]:
+        campus = self.campus
+        title = self.say("Mail plan") + (f": {campus.name}" if campus.name else "")
+        facts = (("method", campus.method), ("delivery", campus.delivery), ("networks", ", ".join(campus.networks)))
+        return [
+            title,
+            "=" * width(title),
+            "  " + ", ".join(f"{self.say(name)}: {self.say(value)}" for name, value in facts if value),
+            *self.gateways(),
+            *self.routes(),
+            *self.mx(),
+            *self.static(),
+            *self.permits(),
+            *self.proof(proof),
+            *self.warnings(warnings),
+        ]
+
+    def section(self, title: str, lines: Iterable[str]) -> list[str]:
+        return ["", title, *lines]
+
+    def gateways(self) -> list[str]:
+        rows = [(host.name, ", ".join(host.addresses), str(host.preference)) for host in self.campus.gateways]
+        return self.section(self.say("Gateways"), table(self.head("Host", "Address", "Preference"), rows))
+
+    def routes(self) -> list[str]:
+        routes = sorted(self.tables.routes, key=lambda route: (route.faculty, route.domain.removeprefix("*.")))
+        rows = [
+            (
+                route.domain,
+                route.next_hop + ("" if route.via == route.home else f" {route.via}"),
+                route.home,
+                route.faculty,
+            )
+            for route in routes
+        ]
+        title = f"{self.say('Delivery list')} ({len(rows)})"
+        return self.section(title, table(self.head("Domain", "Next hop", "Home server", "Faculty"), rows))
+
+    def mx(self) -> list[str]:
+        servers: dict[str, list[str]] = {}
+        owners = {}
+        for server, zones in self.tables.mx.items():
+            for zone, names in zones.items():
+                servers.setdefault(zone, []).append(server)
+                owners[zone] = names
+        lines = []
+        for zone, names in owners.items():
+            title = f"{self.say('MX lines of zone')} {zone}, {self.say('on')} {', '.join(servers[zone])} ({len(names)})"
+            rows = [(name, ", ".join(f"{mx.preference} {mx.exchange}" for mx in each)) for name, each in names.items()]
+            lines += self.section(title, table(self.head("Name", "MX"), rows))
+        return lines
+
+    def static(self) -> list[str]:
+        rows = []
+        for name, mail in self.tables.sendmail.items():
+            hub = self.campus.hosts[name].hub
+            rows.append((name, hub, str(len(mail.local)), str(len(mail.relay)), str(len(mail.static))))
+        head = self.head("Server", "Hub", "Own", "Relays", "Routes")
+        return self.section(self.say("STATIC routes"), table(head, rows))
+
+    def permits(self) -> list[str]:
+        rows = [
+            (host.name, ", ".join(host.addresses), host.permit.reason, host.permit.owner, host.permit.until.isoformat())
+            for host in self.campus.permitted
+            if host.permit
+        ]
+        title = self.say("Open to the outside (port 25)")
+        if not rows:
+            return self.section(title, [f"  {self.say('none')}"])
+        return self.section(title, table(self.head("Host", "Address", "Reason", "Owner", "Until"), rows))
+
+    def proof(self, proof: Proof) -> list[str]:
+        rows = [
+            (self.scenario(scenario), *(self.counts(senders[sender]) for sender in SENDERS))
+            for scenario, senders in proof.counts.items()
+        ]
+        head = self.head("Scenario", "Sender follows MX", "Connects straight", "Tries to relay", "From inside")
+        title = f"{self.say('Proof')}: {self.say('passed' if proof.ok else 'with findings')}"
+        return self.section(title, table(head, rows))
+
+    def scenario(self, scenario: Scenario) -> str:
+        if scenario.kind == "all_up":
+            return self.say("all up")
+        if scenario.kind == "border_open":
+            return self.say("border without its rule")
+        return f"{scenario.host} {self.say('down')}"
+
+    def counts(self, counts: Counter[str]) -> str:
+        said = [f"{counts[verdict]} {self.say(_LOUD.get(verdict, verdict))}" for verdict in VERDICTS if counts[verdict]]
+        return ", ".join(said) or "0"
+
+    def warnings(self, warnings: Sequence[str]) -> list[str]:
+        return self.section(self.say("Warnings"), [f"  {warning}" for warning in warnings]) if warnings else []
