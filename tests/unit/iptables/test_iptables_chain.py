@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The port-25 chain as text: made, read back, compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.campus.mailgate.plugins.module_utils import _iptables
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Guard, Log, Permit
+
+GUARD = Guard(
+    interface="outside0",
+    networks=("198.18.0.0/16", "2001:db8:18::/48"),
+    gateways=("198.18.0.25", "198.18.0.26", "2001:DB8:18::25"),
+    permits=(Permit("198.18.1.40", "research: SMTP; netlab; until 2027-03-31"), Permit("2001:db8:18:1::40")),
+)
+
+
+def change(**values: Any) -> Guard:
+    return dataclasses.replace(GUARD, **values)
+
+
+def saved_text(chain: _iptables.Chain, before: str = "", after: str = "") -> str:
+    """What iptables-save prints once the chain is loaded, among rules of others."""
+    rules = "".join(f"-A MAILGATE {rule}\n" for rule in chain.rules)
+    return f"*filter\n:FORWARD ACCEPT [0:0]\n:MAILGATE - [0:0]\n{before}-A FORWARD {chain.jump}\n{after}{rules}COMMIT\n"
+
+
+def test_the_ipv4_chain_reads_as_documented() -> None:
+    assert _iptables.render(GUARD, "ipv4").text().splitlines() == [
+        "*filter",
+        ":MAILGATE - [0:0]",
+        '-A MAILGATE -d 198.18.0.25/32 -m comment --comment "gateway" -j RETURN',
+        '-A MAILGATE -d 198.18.0.26/32 -m comment --comment "gateway" -j RETURN',
+        '-A MAILGATE -d 198.18.1.40/32 -m comment --comment "research: SMTP; netlab; until 2027-03-31" -j RETURN',
+        '-A MAILGATE -d 198.18.0.0/16 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "mailgate-25: "',
+        "-A MAILGATE -d 198.18.0.0/16 -p tcp -j REJECT --reject-with tcp-reset",
+        "-I FORWARD 1 -i outside0 -p tcp -m tcp --dport 25 --tcp-flags SYN,ACK SYN -j MAILGATE",
+        "COMMIT",
+    ]
+
+
+def test_the_ipv6_chain_guards_as_the_ipv4_one() -> None:
+    assert _iptables.render(GUARD, "ipv6").rules == (
+        '-d 2001:db8:18::25/128 -m comment --comment "gateway" -j RETURN',
+        "-d 2001:db8:18:1::40/128 -j RETURN",
+        '-d 2001:db8:18::/48 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "mailgate-25: "',
+        "-d 2001:db8:18::/48 -p tcp -j REJECT --reject-with tcp-reset",
+    )
+
+
+def test_a_family_without_networks_is_guarded_whole() -> None:
+    chain = _iptables.render(change(networks=("198.18.0.0/16",), log=Log(target="none")), "ipv6")
+    assert chain.rules[-1] == "-p tcp -j REJECT --reject-with tcp-reset"
+
+
+def test_observe_counts_and_refuses_nothing() -> None:
+    rules = _iptables.render(change(mode="observe"), "ipv4").rules
+    assert rules[-1] == '-d 198.18.0.0/16 -m comment --comment "would be refused" -j RETURN'
+    assert not any("REJECT" in rule or "DROP" in rule for rule in rules)
+
+
+def test_drop_and_nflog() -> None:
+    rules = _iptables.render(change(action="drop", log=Log(target="nflog", prefix="mg", group=5)), "ipv4").rules
+    assert rules[-2].endswith('-j NFLOG --nflog-prefix "mg" --nflog-group 5')
+    assert rules[-1] == "-d 198.18.0.0/16 -j DROP"
+
+
+def test_many_permits_become_a_set() -> None:
+    permits = tuple(Permit(f"198.18.2.{number}", f"host {number}") for number in range(1, 4))
+    guard = change(permits=permits, set_threshold=2)
+    chain, other = _iptables.render(guard, "ipv4"), _iptables.render(guard, "ipv6")
+    assert "-m set --match-set mailgate-permits dst -j RETURN" in chain.rules
+    assert other.entries is None
+    text = _iptables.sets_text([chain, other])
+    assert text.splitlines() == [
+        "create mailgate-permits hash:net family inet maxelem 1048576 comment",
+        "create mailgate-permits.new hash:net family inet maxelem 1048576 comment",
+        "flush mailgate-permits.new",
+        'add mailgate-permits.new 198.18.2.1 comment "host 1"',
+        'add mailgate-permits.new 198.18.2.2 comment "host 2"',
+        'add mailgate-permits.new 198.18.2.3 comment "host 3"',
+        "swap mailgate-permits.new mailgate-permits",
+        "destroy mailgate-permits.new",
+    ]
+    assert _iptables.parse_set(text.replace(".new", "")) == chain.entries
+
+
+def test_doubles_and_permitted_gateways_are_said_once() -> None:
+    guard = change(
+        gateways=("198.18.0.25", "198.18.0.25"),
+        permits=(Permit("198.18.0.25"), Permit("198.18.9.9"), Permit("198.18.9.9")),
+    )
+    chain = _iptables.render(guard, "ipv4")
+    assert len([rule for rule in chain.rules if rule.endswith("RETURN")]) == 2
+    assert chain.permits == 1
+
+
+def test_all_problems_are_told_at_once() -> None:
+    guard = Guard(
+        interface="an interface",
+        networks=("198.18.0.1/16",),
+        gateways=("gw1.univ.example", "::/0"),
+        permits=(Permit("198.18.0.300"),),
+        log=Log(prefix='say "hi"', limit="fast", burst=0, group=-1),
+        set_threshold=-1,
+    )
+    found = _iptables.problems(guard)
+    for option in ("outside_interface", "networks", "gateways: 'gw1", "gateways: '::/0'", "permits", "log.prefix"):
+        assert any(problem.startswith(option) for problem in found), option
+    assert len(found) == 10
+    assert _iptables.problems(GUARD) == []
+    assert [p.split(":")[0] for p in _iptables.problems(change(networks=(), gateways=()))] == ["networks", "gateways"]
+
+
+@pytest.mark.parametrize(
+    ("target", "prefix", "good"),
+    [("log", "x" * 29, True), ("log", "x" * 30, False), ("nflog", "x" * 63, True), ("nflog", "x" * 64, False)],
+)
+def test_a_prefix_has_room_in_the_kernel(target: str, prefix: str, good: bool) -> None:
+    assert (_iptables.problems(change(log=Log(target=target, prefix=prefix))) == []) is good
+
+
+SAME = [
+    ("-d 198.18.0.25 -j RETURN", "-d 198.18.0.25/32 -j RETURN"),
+    ("-d 198.18.0.25/255.255.255.255 -j RETURN", "-d 198.18.0.25/32 -j RETURN"),
+    ("-p tcp -m tcp --dport 25 -i outside0 -j X", "-i outside0 -p tcp --dport 25 -m tcp -j X"),
+    ("-m limit --limit 10/minute --limit-burst 5 -j LOG", "-m limit --limit 10/min -j LOG --log-level 4"),
+    ("-m limit --limit 60/hour -j LOG", "-m limit --limit 1/min -j LOG"),
+    ("-m conntrack --ctstate RELATED,ESTABLISHED -j A", "-m conntrack --ctstate ESTABLISHED,RELATED -j A"),
+    ("-p tcp --syn -j A", "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j A"),
+    ("-s 0.0.0.0/0 -j A", "-j A"),
+    ('-m comment --comment "gateway" -j A', "-m comment --comment gateway -j A"),
+    ('-m comment --comment "it\'s" -j A', '-m comment --comment "it\\\'s" -j A'),
+    ("-d 2001:DB8:0::1 -j A", "-d 2001:db8::1/128 -j A"),
+    ('-j NFLOG --nflog-prefix "a b" --nflog-group 0', '-j NFLOG --nflog-prefix "a b"'),
+]
+OTHER = [
+    ("-d 198.18.0.25 -j RETURN", "! -d 198.18.0.25 -j RETURN"),
+    ("-d 198.18.0.25 -j RETURN", "-s 198.18.0.25 -j RETURN"),
+    ("-d 198.18.0.25 -j RETURN", "-d 198.18.0.25 -j ACCEPT"),
+    ("-p tcp --syn -j A", "-p tcp ! --syn -j A"),
+    ("-m socket -j A", "-j A"),
+    ("-m limit --limit 10/min -j LOG", "-m limit --limit 10/sec -j LOG"),
+    ('-m comment --comment "a" -j A', '-m comment --comment "b" -j A'),
+    ("-j A", "-g A"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_equal_rules_are_seen_as_equal(one: str, other: str) -> None:
+    assert _iptables.rule_key(one) == _iptables.rule_key(other)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_different_rules_are_seen_as_different(one: str, other: str) -> None:
+    assert _iptables.rule_key(one) != _iptables.rule_key(other)
+
+
+@given(st.text(alphabet=st.sampled_from("-!\"'\\ abm/0129:.,sdj"), max_size=60))
+def test_no_rule_of_somebody_elses_is_too_odd_to_read(rule: str) -> None:
+    _iptables.rule_key(rule)
+
+
+@given(st.text(max_size=400))
+def test_a_comment_is_fit_for_both_programs(text: str) -> None:
+    comment = _iptables.clean_comment(text)
+    assert len(comment.encode()) <= 255
+    assert not set(comment) & set('"\\\n\r\t\0')
+    assert _iptables.clean_comment(comment) == comment
+    if comment:
+        assert _iptables.split_rule(f'x "{comment}" y') == ["x", comment, "y"]
+
+
+def test_a_permit_comment_says_who_and_until_when() -> None:
+    assert (
+        _iptables.permit_comment("mx.example", "tests", "lab", "2027-01-01")
+        == "mx.example: tests; lab; until 2027-01-01"
+    )
+    assert _iptables.permit_comment("", "", "", "") == ""
+    assert _iptables.permit_comment("mx.example", "", "", "") == "mx.example"
+
+
+def test_what_was_loaded_is_seen_as_the_same() -> None:
+    chain = _iptables.render(GUARD, "ipv4")
+    assert _iptables.same(chain, _iptables.parse_save(saved_text(chain, after="-A FORWARD -j ACCEPT\n")))
+    counted = saved_text(chain).replace("-A ", "[7:420] -A ")
+    assert _iptables.same(chain, _iptables.parse_save(counted))
+
+
+def test_every_kind_of_disorder_is_seen() -> None:
+    chain = _iptables.render(GUARD, "ipv4")
+    good = saved_text(chain)
+    jump = f"-A FORWARD {chain.jump}\n"
+    for text in (
+        "",
+        saved_text(chain, before="-A FORWARD -j ACCEPT\n"),  # not first
+        saved_text(chain, after=jump),  # twice
+        good.replace(jump, ""),
+        good.replace("-i outside0", "-i outside1"),
+        good.replace("COMMIT", "-A MAILGATE -j ACCEPT\nCOMMIT"),
+        good.replace("198.18.0.26", "198.18.0.27"),
+        "\n".join(line for line in good.splitlines() if "REJECT" not in line),
+    ):
+        assert not _iptables.same(chain, _iptables.parse_save(text)), text
+
+
+def test_a_foreign_rule_in_our_chain_is_named() -> None:
+    chain = _iptables.render(GUARD, "ipv4")
+    text = saved_text(chain).replace("COMMIT", "-A MAILGATE -s 198.19.0.0/24 -j ACCEPT\nCOMMIT")
+    assert _iptables.foreign(_iptables.parse_save(text), chain.rules) == ["-s 198.19.0.0/24 -j ACCEPT"]
+
+
+def test_a_listing_differs_only_where_the_meaning_does() -> None:
+    chain = _iptables.render(GUARD, "ipv4")
+    text = saved_text(chain).replace("10/minute", "10/min").replace('"gateway"', "gateway").replace(".26", ".27")
+    before = _iptables.listing(_iptables.parse_save(text), like=chain).splitlines()
+    after = _iptables.listing(_iptables.as_saved(chain)).splitlines()
+    assert [line for line in before if line not in after] == [
+        "-A MAILGATE -d 198.18.0.27/32 -m comment --comment gateway -j RETURN"
+    ]
+    assert len(before) == len(after)

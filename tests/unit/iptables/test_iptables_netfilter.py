@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The chain in a real kernel: a network namespace of its own for each test, both kinds of iptables."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.campus.mailgate.plugins.module_utils import _iptables
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Guard, Permit
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables_router import ApplyError, Change, Router
+
+LOADER = Path(__file__).resolve().parents[3] / "roles" / "border_firewall" / "files" / "mailgate-border"
+NEEDED = ("unshare", "nsenter", "iptables", "ip6tables", "iptables-legacy", "ipset")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or any(shutil.which(program) is None for program in NEEDED),
+    reason=f"needs root and {', '.join(NEEDED)}",
+)
+
+GUARD = Guard(
+    interface="outside0",
+    networks=("198.18.0.0/16", "2001:db8:18::/48"),
+    gateways=("198.18.0.25", "198.18.0.26", "2001:db8:18::25"),
+    permits=(
+        Permit("198.18.1.40", "research's: SMTP é; netlab; until 2027-03-31"),
+        Permit("198.18.2.0/28"),
+        Permit("2001:db8:18:1::40", "research"),
+    ),
+)
+FOREIGN = """*filter
+:OTHERS - [0:0]
+[11:1100] -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+[12:1200] -A FORWARD -s %s -m comment --comment "it's \\"ours\\"" -j OTHERS
+[13:1300] -A OTHERS -p tcp -m tcp --dport 25 -j ACCEPT
+COMMIT
+"""
+
+
+class Kernel:
+    """A namespace with netfilter tables of its own, and a directory for the files."""
+
+    def __init__(self, pid: int, directory: Path) -> None:
+        self.pid = pid
+        self.directory = directory
+
+    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+        environment = {**os.environ, "MAILGATE_BORDER_DIR": str(self.directory)}
+        result = subprocess.run(
+            ["nsenter", "--target", str(self.pid), "--net", "--mount", *command],
+            input=text, capture_output=True, text=True, env=environment, check=False, timeout=60,
+        )  # fmt: skip
+        return result.returncode, result.stdout, result.stderr
+
+    def must(self, *command: str, text: str = "") -> str:
+        status, out, error = self.run(command, text)
+        assert status == 0, (command, error)
+        return out
+
+    def loader(self, *arguments: str) -> int:
+        return self.run([str(LOADER), *arguments])[0]
+
+    def router(self) -> Router:
+        return Router(self.run, shutil.which, self.directory, str(LOADER))
+
+    def compare(self, guard: Guard | None) -> Change:
+        return self.router().compare([_iptables.render(guard, f) for f in _iptables.FAMILIES] if guard else [])
+
+    def apply(self, guard: Guard | None) -> Change:
+        change = self.compare(guard)
+        self.router().apply(change, 0)
+        return change
+
+    def rules(self, family: str, counters: bool = True) -> list[str]:
+        program = "iptables-save" if family == "ipv4" else "ip6tables-save"
+        lines = self.must(program, *(["-c"] if counters else []), "-t", "filter").splitlines()
+        return [line for line in lines if not line.startswith("#")]
+
+    def others(self, family: str) -> list[str]:
+        return [line for line in self.rules(family) if "MAILGATE" not in line]
+
+    def count(self, family: str) -> None:
+        """Make every counter of our chain differ from nought."""
+        tool = "iptables" if family == "ipv4" else "ip6tables"
+        ours = [line for line in self.rules(family, counters=False) if line.startswith("-A MAILGATE")]
+        text = "".join(f"[7:700] {line}\n" for line in ours)
+        self.must(f"{tool}-restore", "--noflush", "--counters", text=f"*filter\n:MAILGATE - [0:0]\n{text}COMMIT\n")
+
+    def flush(self) -> None:
+        """What a reboot leaves of rules and sets."""
+        for tool in ("iptables", "ip6tables"):
+            self.must(tool, "-F")
+            self.must(tool, "-X")
+        self.must("ipset", "destroy")
+
+
+@pytest.fixture(params=["nft", "legacy"])
+def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kernel]:
+    bind = (
+        "mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi;" if request.param == "legacy" else ""
+    )
+    with subprocess.Popen(
+        ["unshare", "--net", "--mount", "sh", "-c", f"{bind} touch {tmp_path}/up; exec sleep 600"]
+    ) as holder:
+        deadline = time.monotonic() + 10
+        while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        kernel = Kernel(holder.pid, tmp_path / "border")
+        assert f"({'nf_tables' if request.param == 'nft' else 'legacy'})" in kernel.must("iptables", "--version")
+        kernel.must("iptables-restore", "--noflush", "--counters", text=FOREIGN % "198.19.0.0/24")
+        kernel.must("ip6tables-restore", "--noflush", "--counters", text=FOREIGN % "2001:db8:19::/64")
+        yield kernel
+        holder.kill()
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"set_threshold": 0},
+    {"mode": "observe"},
+    {"action": "drop", "networks": ("198.18.0.0/16", "198.19.0.0/16")},
+    {"log": _iptables.Log(target="nflog", prefix="mg 25", limit="90/hour", burst=5, group=0)},
+    {"log": _iptables.Log(target="nflog", limit="7/minute", group=3), "interface": "wan+"},
+    {"log": _iptables.Log(target="none")},
+]
+
+
+@pytest.mark.parametrize("values", VARIANTS, ids=lambda values: "-".join(values) or "default")
+def test_loaded_once_it_is_the_same_for_ever(kernel: Kernel, values: dict[str, Any]) -> None:
+    guard = dataclasses.replace(GUARD, **values)
+    others = {family: kernel.others(family) for family in _iptables.FAMILIES}
+    assert kernel.apply(guard).needed
+    again = kernel.compare(guard)
+    assert not again.needed, again.diff()
+    assert again.diff() == []
+    for family in _iptables.FAMILIES:
+        assert kernel.others(family) == others[family]
+        forward = [line for line in kernel.rules(family, counters=False) if line.startswith("-A FORWARD")]
+        assert forward[0].endswith("-j MAILGATE")
+        assert len(forward) == 3
+
+
+def test_a_change_in_one_family_keeps_the_others_counters(kernel: Kernel) -> None:
+    kernel.apply(GUARD)
+    kernel.count("ipv4")
+    before = kernel.rules("ipv4")
+    assert any(line.startswith("[7:700] -A MAILGATE") for line in before)
+    change = kernel.apply(dataclasses.replace(GUARD, gateways=("198.18.0.25", "198.18.0.26")))
+    assert change.families == ["ipv6"]
+    assert kernel.rules("ipv4") == before
+
+
+def test_permits_in_a_set_change_without_touching_the_chain(kernel: Kernel) -> None:
+    guard = dataclasses.replace(GUARD, set_threshold=0)
+    kernel.apply(guard)
+    kernel.count("ipv4")
+    before = kernel.rules("ipv4")
+    change = kernel.apply(dataclasses.replace(guard, permits=(*guard.permits, Permit("198.18.3.3", "new"))))
+    assert (change.families, change.sets) == ([], True)
+    assert kernel.rules("ipv4") == before
+    assert 'add mailgate-permits 198.18.3.3 comment "new"' in kernel.must("ipset", "save", "mailgate-permits")
+    kernel.apply(GUARD)
+    assert kernel.must("ipset", "list", "-name") == ""
+
+
+def test_disorder_is_mended_and_foreign_rules_in_our_chain_are_named(kernel: Kernel) -> None:
+    kernel.apply(GUARD)
+    others = kernel.others("ipv4")
+    kernel.must("iptables", "-I", "MAILGATE", "1", "-s", "198.19.9.9", "-j", "ACCEPT")
+    kernel.must("iptables", "-I", "FORWARD", "1", "-i", "lan0", "-j", "MAILGATE")
+    kernel.must("iptables", "-D", "FORWARD", "2")
+    kernel.must("iptables", "-A", "FORWARD", "-i", "outside0", "-p", "tcp", "--dport", "25", "-j", "MAILGATE")
+    change = kernel.apply(GUARD)
+    assert change.foreign == ["-s 198.19.9.9/32 -j ACCEPT"]
+    assert "-A MAILGATE -s 198.19.9.9/32 -j ACCEPT" in change.diff()[0]["before"]
+    assert not kernel.compare(GUARD).needed
+    assert kernel.others("ipv4") == others
+
+
+def test_a_flushed_router_is_loaded_as_at_boot(kernel: Kernel) -> None:
+    guard = dataclasses.replace(GUARD, set_threshold=0)
+    kernel.apply(guard)
+    kernel.flush()
+    assert kernel.loader("sets") == 0
+    assert kernel.loader("boot") == 0
+    assert not kernel.compare(guard).needed
+    assert kernel.loader("boot") == 0
+    assert not kernel.compare(guard).needed
+
+
+def test_without_its_set_the_router_still_guards_and_says_so(kernel: Kernel) -> None:
+    kernel.apply(dataclasses.replace(GUARD, set_threshold=0))
+    kernel.flush()
+    (kernel.directory / "sets").unlink()
+    assert kernel.loader("boot") == 1
+    for family in _iptables.FAMILIES:
+        rules = "\n".join(kernel.rules(family, counters=False))
+        assert "-j MAILGATE" in rules
+        assert "gateway" in rules
+        assert "REJECT" in rules
+        assert "match-set" not in rules
+
+
+def test_a_family_that_fails_leaves_both_as_they_were(kernel: Kernel) -> None:
+    kernel.apply(GUARD)
+    before = {family: kernel.rules(family) for family in _iptables.FAMILIES}
+    files = {path.name: path.read_text() for path in kernel.directory.iterdir()}
+    change = kernel.compare(dataclasses.replace(GUARD, gateways=("198.18.0.99", "2001:db8:18::99")))
+    change.files["ipv6.rules"] = change.files["ipv6.rules"].replace("-j RETURN", "-j NOWHERE")
+    with pytest.raises(ApplyError, match=r"can't be loaded: .*The old ones are back"):
+        kernel.router().apply(change, 0)
+    strip = [[line.split("] ", 1)[-1] for line in before[family]] for family in _iptables.FAMILIES]
+    assert [kernel.rules(family, counters=False) for family in _iptables.FAMILIES] == strip
+    assert {path.name: path.read_text() for path in kernel.directory.iterdir()} == files
+
+
+def test_the_first_change_taken_back_leaves_nothing(kernel: Kernel) -> None:
+    before = {family: kernel.rules(family) for family in _iptables.FAMILIES}
+    change = kernel.compare(dataclasses.replace(GUARD, set_threshold=0))
+    change.files["ipv6.rules"] = change.files["ipv6.rules"].replace("COMMIT", "-A NOWHERE -j DROP\nCOMMIT")
+    with pytest.raises(ApplyError, match="The old ones are back"):
+        kernel.router().apply(change, 0)
+    assert {family: kernel.rules(family) for family in _iptables.FAMILIES} == before
+    assert list(kernel.directory.iterdir()) == []
+    assert kernel.must("ipset", "list", "-name") == ""
+
+
+def test_absent_removes_all_of_ours(kernel: Kernel) -> None:
+    before = {family: kernel.rules(family) for family in _iptables.FAMILIES}
+    kernel.apply(dataclasses.replace(GUARD, set_threshold=0))
+    assert kernel.apply(None).needed
+    assert {family: kernel.rules(family) for family in _iptables.FAMILIES} == before
+    assert list(kernel.directory.iterdir()) == []
+    assert not kernel.compare(None).needed
+
+
+def test_an_unconfirmed_change_is_taken_back_at_boot_and_by_hand(kernel: Kernel) -> None:
+    kernel.apply(GUARD)
+    new = dataclasses.replace(GUARD, gateways=("198.18.0.99",))
+    for way in ("boot", "undo"):
+        change = kernel.compare(new)
+        kernel.router()._keep_old(change.old_files)
+        for name, text in change.files.items():
+            (kernel.directory / name).write_text(text)
+        assert kernel.loader("load", "ipv4", "ipv6") == 0
+        assert kernel.compare(new).waiting
+        assert kernel.loader(way) == 0
+        assert not kernel.compare(GUARD).needed
+    assert kernel.loader("undo") == 1
+    assert kernel.loader("confirm") == 1
+
+
+def test_a_missing_program_is_named_before_anything_is_written(kernel: Kernel) -> None:
+    router = Router(kernel.run, lambda _name: None, kernel.directory)
+    change = router.compare([_iptables.render(GUARD, family) for family in _iptables.FAMILIES])
+    assert change.needed
+    with pytest.raises(ApplyError, match="mailgate-border, iptables-restore, ip6tables-restore"):
+        router.apply(change, 0)
+    assert not kernel.directory.exists()
+
+
+@pytest.mark.slow
+def test_ten_thousand_permits_load_in_one_transaction(kernel: Kernel) -> None:
+    permits = tuple(Permit(f"198.18.{number // 250 + 1}.{number % 250}", f"host {number}") for number in range(10_000))
+    guard = dataclasses.replace(GUARD, permits=permits)
+    kernel.apply(guard)
+    assert not kernel.compare(guard).needed
+    assert kernel.must("ipset", "save", "mailgate-permits").count("\nadd ") == 10_000
+    assert kernel.loader("boot") == 0
