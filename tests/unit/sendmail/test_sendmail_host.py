@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files are replaced all or none, and the daemon's need is seen from the host, not remembered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail as text
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_host as host
+
+SETTINGS = text.normal(
+    text.Settings(
+        "a.univ.example",
+        (text.Listener("0.0.0.0", 25),),
+        ("a.univ.example",),
+        (),
+        (text.Route("b.univ.example", "198.18.1.2"),),
+    )
+)
+
+
+def no_command(command: list[str], stdin: str) -> tuple[int, str, str]:
+    raise AssertionError(f"ran {command}")
+
+
+@pytest.fixture
+def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(host, "ETC_MAIL", tmp_path)
+    monkeypatch.setattr(host, "PID_FILE", tmp_path / "sendmail.pid")
+    monkeypatch.setattr(host, "SENDMAIL", str(tmp_path / "no-sendmail"))
+    return tmp_path
+
+
+def test_replacing_keeps_mode_and_links_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    real = tmp_path / "aliases.real"
+    real.write_text("old")
+    real.chmod(0o600)
+    (tmp_path / "aliases").symlink_to("aliases.real")
+    host._swap({tmp_path / "aliases": b"new", tmp_path / "access": b"fresh"})
+    assert (tmp_path / "aliases").is_symlink()
+    assert real.read_text() == "new"
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["access", "aliases", "aliases.real"]
+
+
+def test_an_error_half_way_brings_the_old_files_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("old")
+    replace = Path.replace
+
+    def fail_on_c(self: Path, target: Path) -> Path:
+        if target.name == "c":
+            raise OSError("disk full")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_on_c)
+    with pytest.raises(host.SendmailError, match="disk full"):
+        host._swap({tmp_path / name: b"new" for name in "abc"})
+    assert (tmp_path / "a").read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
+
+
+def test_without_sendmail_only_check_mode_works_and_writes_nothing(etc: Path) -> None:
+    outcome = host.apply(SETTINGS, no_command, check=True)
+    assert outcome.changed
+    assert not outcome.installed
+    assert str(etc / "mailertable") in outcome.files
+    assert any("b.univ.example\trelay:[198.18.1.2]" in d["after"] for d in outcome.diff)
+    assert list(etc.iterdir()) == []
+    with pytest.raises(host.SendmailError, match="install the packages"):
+        host.apply(SETTINGS, no_command, check=False)
+
+
+def test_wrong_tables_are_refused_before_anything_runs(etc: Path) -> None:
+    wrong = text.Settings("a", (), (), (), (text.Route("b.univ.example", "c"),))
+    with pytest.raises(host.SendmailError) as error:
+        host.apply(wrong, no_command, check=False)
+    assert str(error.value).count("\n- ") == 3
+
+
+def test_an_address_of_this_host_is_no_next_hop() -> None:
+    (found,) = host.own_addresses(
+        text.Settings("", (), (), (), (text.Route("b.example", "127.0.0.1"), text.Route("c.example", "198.19.255.254")))
+    )
+    assert "127.0.0.1" in found
+    assert "b.example" in found
+
+
+@pytest.mark.parametrize(
+    ("pid", "interval", "newer", "changed", "action"),
+    [
+        (None, "10m", None, [], "restart"),
+        (os.getpid(), "10m", None, [], "none"),
+        (2**22 + 1, "10m", None, [], "restart"),
+        (os.getpid(), "10s", None, [], "restart"),
+        (os.getpid(), "10m", None, ["mailertable", "mailertable.db", "access.db", "submit.cf"], "none"),
+        (os.getpid(), "10m", None, ["local-host-names"], "reload"),
+        (os.getpid(), "10m", "sendmail.cf", [], "reload"),
+        (os.getpid(), "10m", "mailertable.db", [], "none"),
+    ],
+)
+def test_what_the_daemon_needs(
+    etc: Path, pid: int | None, interval: str, newer: str | None, changed: list[str], action: str
+) -> None:
+    if pid is not None:
+        host.PID_FILE.write_text(f"{pid}\n/usr/sbin/sendmail-mta -Am -L sm-mta -bd -q{interval}\n")
+        os.utime(host.PID_FILE, (1000, 1000))
+    if newer:
+        (etc / newer).touch()
+    assert host._action(SETTINGS, {etc / name: b"" for name in changed}, check=False) == action
