@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""A running BIND 9, through its own programs: which zones it has, whether it accepts a file, what it serves now."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ._namedconf import ServedZone, served_zones
+from ._zonefile import ZoneError
+
+Run = Callable[[Sequence[str], "bytes | None"], "tuple[int, str, str]"]
+"""Runs a command with bytes on its standard input; gives status, output and errors."""
+
+_SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
+_POLL_SECONDS = 0.05
+
+
+class Bind:
+    """One server. Every method raises ZoneError with what the program itself said."""
+
+    def __init__(self, run: Run, named_conf: str) -> None:
+        self._run = run
+        self._named_conf = named_conf
+
+    def locate(self, names: Sequence[str]) -> list[ServedZone]:
+        """Finds these zones in the configuration, in order; a problem for each whose file must not be edited."""
+        status, output, errors = self._run(["named-checkconf", "-p", self._named_conf], None)
+        if status:
+            raise ZoneError(f"{self._named_conf}: named-checkconf refuses it: {(errors or output).strip()}")
+        try:
+            every = served_zones(output)
+        except ValueError as error:
+            raise ZoneError(f"{self._named_conf}: {error}") from error
+        problems: list[str] = []
+        found: list[ServedZone] = []
+        for name in names:
+            same = [zone for zone in every if zone.name == name.rstrip(".").lower()]
+            obstacle = self._obstacle(same, every)
+            if obstacle:
+                problems.append(f"zone {name}: {obstacle}")
+            else:
+                found += same
+        if problems:
+            raise ZoneError(*problems)
+        return found
+
+    def _obstacle(self, same: list[ServedZone], every: list[ServedZone]) -> str:
+        if not same:
+            return f"{self._named_conf} has no such zone. Add it there, or correct the host's mailgate_dns.zones"
+        if len(same) > 1:
+            views = ", ".join(zone.view for zone in same)
+            return f"it is in several views ({views}), and only one file for a zone can be edited"
+        zone = same[0]
+        if zone.kind not in {"primary", "master"}:
+            return f"this server has it as {zone.kind or 'no type'}, not as primary. Name the server that has its file"
+        if not zone.file.startswith("/"):
+            return f"its file {zone.file!r} is not an absolute path. Set `directory` in named.conf's options"
+        reasons = list(zone.obstacles)
+        journal = Path(zone.directory, zone.journal) if zone.journal else Path(f"{zone.file}.jnl")
+        if journal.exists():
+            reasons.append(f"it has a journal of dynamic updates ({journal})")
+        path = Path(zone.file).resolve()
+        sharing = [z.name for z in every if z is not zone and z.file and Path(z.file).resolve() == path]
+        if sharing:
+            reasons.append(f"its file is that of {', '.join(sharing)} too")
+        return f"{' and '.join(reasons)}, so {zone.file} must not be edited" if reasons else ""
+
+    def check(self, zone: ServedZone, data: bytes) -> str:
+        """Has named-checkzone read a file's bytes; gives what it objects to, or ""."""
+        # `-i local` looks at this zone's own records only and asks no other server.
+        command = ["named-checkzone", "-i", "local", *(["-w", zone.directory] if zone.directory else [])]
+        status, output, errors = self._run([*command, zone.name, "/dev/stdin"], data)
+        return (output + errors).strip() if status else ""
+
+    def serial(self, zone: ServedZone) -> int:
+        """Asks the running server which serial it serves."""
+        status, output, errors = self._run(["rndc", "zonestatus", *_named(zone)], None)
+        match = _SERIAL.search(output)
+        if status or not match:
+            raise ZoneError(
+                f"zone {zone.name}: BIND does not say what it serves: {(errors or output).strip()}. "
+                "Start it, or load its configuration (rndc reconfig), or say `reload: false`"
+            )
+        return int(match[1])
+
+    def reload(self, wanted: Mapping[ServedZone, int], timeout: float) -> list[str]:
+        """Reloads zones and waits until each is served with its serial; gives a problem for each that is not.
+
+        `rndc reload` only queues the loading of a file and succeeds even if that fails later; the serial tells.
+        """
+        problems = {}
+        for zone in wanted:
+            status, output, errors = self._run(["rndc", "reload", *_named(zone)], None)
+            if status:
+                problems[zone] = f"zone {zone.name}: rndc reload: {(errors or output).strip()}"
+        waiting = [zone for zone in wanted if zone not in problems]
+        deadline = time.monotonic() + timeout
+        while waiting:
+            waiting = [zone for zone in waiting if self.serial(zone) != wanted[zone]]
+            if waiting and time.monotonic() > deadline:
+                break
+            if waiting:
+                time.sleep(_POLL_SECONDS)
+        for zone in waiting:
+            problems[zone] = (
+                f"zone {zone.name}: BIND does not load the new file (serial {wanted[zone]}); its log says why"
+            )
+        return list(problems.values())
+
+
+def _named(zone: ServedZone) -> list[str]:
+    return [zone.name, "IN", zone.view] if zone.view else [zone.name]

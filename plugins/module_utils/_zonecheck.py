@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""The proof of an edit: dnspython, which shares no code with the editor, reads both zones and compares them."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ._zonefile import Include, Name, ZoneError, ZoneFile, read_zone, spell
+
+try:
+    import dns.exception
+    import dns.name
+    import dns.rdatatype
+    import dns.zone
+
+    DNSPYTHON_ERROR: str | None = None
+except ImportError:
+    DNSPYTHON_ERROR = traceback.format_exc()
+
+_HIGH = re.compile(r"\\?([\x80-\xff])")
+_Sets = dict[tuple[Any, Any, Any], tuple[int, frozenset[Any]]]
+
+
+def prove(
+    before: bytes,
+    after: bytes,
+    zone: Name,
+    plan: Mapping[Name, Sequence[tuple[int, Name]]],
+    *,
+    path: str,
+    include: Include,
+    ttl: int | None = None,
+) -> None:
+    """Raises ZoneError unless `after` is `before` but for the planned MX sets and the serial, and holds the plan."""
+    old, new = (_record_sets(data, zone, path, include) for data in (before, after))
+    problems = []
+    apex = dns.name.from_text(spell(zone))
+    for owner, wanted in plan.items():
+        name = dns.name.from_text(spell(owner))
+        key = (name, dns.rdatatype.MX, dns.rdatatype.NONE)
+        old_ttl = old.pop(key, (None, frozenset()))[0]
+        new_ttl, present = new.pop(key, (None, frozenset()))
+        if {(mx.preference, mx.exchange) for mx in present} != {(n, dns.name.from_text(spell(to))) for n, to in wanted}:
+            problems.append(f"the MX records of {name} do not become the planned ones (made by $GENERATE?)")
+        if wanted and new_ttl != (ttl if ttl is not None else new_ttl if old_ttl is None else old_ttl):
+            problems.append(f"the TTL of the MX records of {name} would change from {old_ttl} to {new_ttl}")
+    soa = (apex, dns.rdatatype.SOA, dns.rdatatype.NONE)
+    for sets in (old, new):
+        if soa in sets:
+            sets[soa] = sets[soa][0], frozenset(record.replace(serial=0) for record in sets[soa][1])
+    differing = sorted(f"{key[0]} {dns.rdatatype.to_text(key[1])}" for key, _unused in old.items() ^ new.items())
+    if differing:
+        problems.append(f"records that are not ours would change: {', '.join(dict.fromkeys(differing))}")
+    if problems:
+        raise ZoneError(*(f"{path}: this file cannot be edited safely: {problem}" for problem in problems))
+
+
+def _record_sets(data: bytes, zone: Name, path: str, include: Include) -> _Sets:
+    text = _flat(read_zone(data, zone, path, include))
+    # Bytes above ASCII become escapes: dnspython would take them for Unicode.
+    text = _HIGH.sub(lambda match: f"\\{ord(match[1]):03d}", text.replace("\r\n", "\n"))
+    try:
+        parsed = dns.zone.from_text(text, origin=spell(zone), relativize=False, check_origin=False)
+    except (dns.exception.DNSException, ValueError) as error:
+        raise ZoneError(f"{path}: dnspython cannot read this zone, so an edit cannot be checked: {error}") from error
+    return {
+        (name, rdataset.rdtype, rdataset.covers): (rdataset.ttl, frozenset(rdataset))
+        for name, rdataset in parsed.iterate_rdatasets()
+    }
+
+
+def _flat(file: ZoneFile) -> str:
+    """Puts included files in place of their $INCLUDE lines: origin and owner return after them, as in BIND."""
+    if not any(entry.included for entry in file.entries):
+        return file.text
+    pieces = []
+    name_owner = False
+    for entry in file.entries:
+        text = file.text[entry.start : entry.end]
+        if entry.included:
+            inner = entry.included
+            start = inner.entries[0].origin if inner.entries else entry.origin
+            text = f"$ORIGIN {spell(start)}\n{_flat(inner)}\n$ORIGIN {spell(entry.origin)}"
+            name_owner = True
+        elif entry.kind == "record":
+            if name_owner and not entry.explicit:
+                text = f"{spell(entry.owner)} {text}"
+            name_owner = False
+        pieces.append(text + "\n")
+    return "".join(pieces)

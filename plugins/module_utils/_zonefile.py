@@ -1,0 +1,318 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""A zone file read into its logical lines, without losing a byte.
+
+The grammar is RFC 1035 section 5 with BIND's `$TTL` (RFC 2308), `$GENERATE` and TTL units. A logical line ("entry") is
+a record, which parentheses may spread over several lines of text, a directive, or a blank or comment line.
+Text is the file decoded as latin-1, so that every byte is one character and nothing can fail to decode.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Name = tuple[bytes, ...]
+"""An absolute name: its labels in lower case, the root label left out."""
+
+Include = Callable[[str], bytes]
+"""Gives the bytes of the file that `$INCLUDE` names; raises OSError."""
+
+MAX_INCLUDE_DEPTH = 16
+
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t]+)
+    | (?P<word>(?:[^ \t\r\n;()"\\]|\\[^\r\n])+)
+    | (?P<eol>\r?\n)
+    | (?P<comment>;(?:[^\r\n]|\r(?!\n))*)
+    | (?P<quoted>"(?:[^"\\\r\n]|\\[^\r\n])*")
+    | (?P<paren>[()])""",
+    re.VERBOSE,
+)
+_TTL = re.compile(r"(?:\d+|(?:\d+[wdhms])+)", re.IGNORECASE)
+_TTL_PART = re.compile(r"(\d+)([wdhms]?)", re.IGNORECASE)
+_TTL_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_CLASSES = frozenset({"IN", "CH", "HS", "CS", "CLASS1", "CLASS3", "CLASS4"})
+_ESCAPE = re.compile(rb"\\(\d{3}|.)", re.DOTALL)
+
+
+class ZoneError(ValueError):
+    """A zone that cannot be edited safely. `problems` says what is wrong, where, and how to mend it."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+class Field(NamedTuple):
+    """One word of an entry: its text (quotes included) and its span in the file's text."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Record(NamedTuple):
+    """The fields of a record after its owner; `ttl` and `rclass` stand in either order, or not at all."""
+
+    ttl: Field | None
+    rclass: Field | None
+    rtype: Field
+    rdata: list[Field]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One logical line: `text[start:end]`, followed by its line end `eol` ("" at the end of a file without one)."""
+
+    start: int
+    end: int
+    eol: str
+    line: int
+    kind: str = "blank"  # blank | record | origin | ttl | include | generate
+    owner: Name = ()  # of a record, inherited or not
+    explicit: bool = False  # a record that names its owner
+    lead_end: int = 0  # where the first field after the owner begins
+    origin: Name = ()  # the origin in effect
+    rtype: str = ""
+    own_ttl: bool = False  # a record that states its TTL
+    ttl: int | None = None  # in effect, in seconds; of a $TTL line, its value
+    included: ZoneFile | None = None
+
+
+@dataclass(slots=True)
+class ZoneFile:
+    """A file's text and its entries, in order, and what is in effect at its end."""
+
+    path: str
+    text: str
+    entries: list[Entry] = field(default_factory=list)
+    end_origin: Name = ()
+    end_default_ttl: int | None = None
+    end_last_ttl: int | None = None
+
+
+def to_name(text: str, origin: Name) -> Name:
+    r"""Reads a name in presentation form (`@`, relative, absolute, `\.` and `\DDD` escapes).
+
+    Raises ValueError for an empty label or a bad escape.
+    """
+    if text == "@":
+        return origin
+    if text == ".":
+        return ()
+    raw = text.encode("latin-1")
+    if b"\\" not in raw:
+        labels = raw.lower().split(b".")
+    else:
+        labels = [b""]
+        at = 0
+        while at < len(raw):
+            escape = _ESCAPE.match(raw, at)
+            if escape:
+                code = escape[1]
+                if len(code) == 3 and int(code) > 255:
+                    raise ValueError(f"bad escape \\{code.decode()} in the name {text}")
+                labels[-1] += bytes([int(code)]) if len(code) == 3 else code
+                at = escape.end()
+            elif raw[at] == ord("."):
+                labels.append(b"")
+                at += 1
+            else:
+                labels[-1] += raw[at : at + 1]
+                at += 1
+        labels = [label.lower() for label in labels]
+    absolute = labels[-1] == b""
+    if absolute:
+        labels.pop()
+    if b"" in labels or not labels:
+        raise ValueError(f"the name {text} has an empty label")
+    return tuple(labels) if absolute else (*labels, *origin)
+
+
+def spell(name: Name, origin: Name | None = None) -> str:
+    """Writes a name: `@` or relative when it lies in `origin`, else absolute with its final dot."""
+    if origin is not None and name == origin:
+        return "@"
+    relative = bool(origin) and len(name) > len(origin or ()) and name[-len(origin or ()) :] == origin
+    labels = name[: len(name) - len(origin or ())] if relative else name
+    text = ".".join(_spell_label(label) for label in labels)
+    return text if relative else text + "."
+
+
+def _spell_label(label: bytes) -> str:
+    return "".join(
+        chr(c) if chr(c).isascii() and (chr(c).isalnum() or chr(c) in "-_*/") else f"\\{c:03d}" for c in label
+    )
+
+
+def to_ttl(text: str) -> int | None:
+    """Reads a TTL in seconds or with BIND's units (`1h30m`); None when it is not one."""
+    if not _TTL.fullmatch(text):
+        return None
+    return sum(int(number) * _TTL_UNITS[unit.lower()] for number, unit in _TTL_PART.findall(text))
+
+
+def split_record(words: list[Field]) -> Record:
+    """Tells TTL, class, type and data apart in the words after the owner; ValueError without a type."""
+    ttl = rclass = None
+    for at, word in enumerate(words):
+        if ttl is None and to_ttl(word.text) is not None:
+            ttl = word
+        elif rclass is None and word.text.upper() in _CLASSES:
+            rclass = word
+        else:
+            return Record(ttl, rclass, word, words[at + 1 :])
+    raise ValueError("a record without a type")
+
+
+def words_in(text: str, start: int, end: int) -> list[Field]:
+    """Gives the words of a span of text that lies within one entry, comments and parentheses left out."""
+    tokens = _TOKEN.finditer(text, start, end)
+    return [Field(t[0], t.start(), t.end()) for t in tokens if t.lastgroup in {"word", "quoted"}]
+
+
+def record_of(text: str, entry: Entry) -> Record:
+    """Reads the fields of a record's entry again; they are not kept, as a zone may have a million records."""
+    return split_record(words_in(text, entry.lead_end, entry.end))
+
+
+def read_zone(data: bytes, zone: Name, path: str, include: Include) -> ZoneFile:
+    """Reads a zone's file and all that it includes.
+
+    Raises ZoneError for what the grammar does not allow, naming file and line.
+    """
+    return _Reader(zone, include).read(data.decode("latin-1"), path, 0)
+
+
+class _Reader:
+    """The state that BIND carries from line to line: origin, owner, and the TTLs."""
+
+    def __init__(self, origin: Name, include: Include) -> None:
+        self.origin = origin
+        self.owner: Name | None = None
+        self.default_ttl: int | None = None
+        self.last_ttl: int | None = None
+        self.include = include
+
+    def read(self, text: str, path: str, depth: int) -> ZoneFile:
+        result = ZoneFile(path, text)
+        at, line = 0, 1
+        while at < len(text):
+            try:
+                entry, words = _logical_line(text, at, line)
+                entry.origin = self.origin
+                if words:
+                    self._understand(entry, words, depth)
+            except ZoneError:
+                raise
+            except ValueError as error:
+                raise ZoneError(f"{path}, line {line}: {error}") from error
+            result.entries.append(entry)
+            line += 1 + text.count("\n", entry.start, entry.end)
+            at = entry.end + len(entry.eol)
+        result.end_origin = self.origin
+        result.end_default_ttl, result.end_last_ttl = self.default_ttl, self.last_ttl
+        return result
+
+    def _understand(self, entry: Entry, words: list[Field], depth: int) -> None:
+        head = words[0].text
+        indented = words[0].start > entry.start
+        if not indented and head.startswith("$"):
+            self._directive(entry, head.upper(), [word.text for word in words[1:]], depth)
+            return
+        entry.kind = "record"
+        if not indented:
+            if head.startswith('"'):
+                raise ValueError(f"the owner's name {head} is in quotes")
+            self.owner = to_name(head, self.origin)
+            entry.explicit = True
+            words = words[1:]
+        if self.owner is None:
+            raise ValueError("the first record names no owner")
+        entry.owner = self.owner
+        record = split_record(words)
+        entry.rtype = record.rtype.text.upper()
+        if record.ttl:
+            entry.own_ttl, entry.ttl = True, to_ttl(record.ttl.text)
+        self._count_ttl(entry, words[-1].text)
+
+    def _count_ttl(self, entry: Entry, last_word: str) -> None:
+        """Applies BIND's rule: own TTL, else `$TTL`, else that of the record before, else the SOA's minimum."""
+        if entry.ttl is None:
+            entry.ttl = self.default_ttl if self.default_ttl is not None else self.last_ttl
+        if entry.ttl is None and entry.rtype == "SOA":
+            entry.ttl = self.default_ttl = to_ttl(last_word)
+        self.last_ttl = entry.ttl
+
+    def _directive(self, entry: Entry, head: str, values: list[str], depth: int) -> None:
+        if head == "$ORIGIN" and len(values) == 1:
+            entry.kind = "origin"
+            self.origin = to_name(values[0], self.origin)
+        elif head == "$TTL" and len(values) == 1:
+            entry.kind = "ttl"
+            entry.ttl = self.default_ttl = to_ttl(values[0])
+            if self.default_ttl is None:
+                raise ValueError(f"$TTL {values[0]} is not a TTL")
+        elif head == "$GENERATE":
+            entry.kind = "generate"
+        elif head == "$INCLUDE" and len(values) in {1, 2}:
+            entry.kind = "include"
+            if depth >= MAX_INCLUDE_DEPTH:
+                raise ValueError(f"$INCLUDE nested deeper than {MAX_INCLUDE_DEPTH} files (a circle?)")
+            file = values[0].strip('"')
+            try:
+                data = self.include(file)
+            except OSError as error:
+                raise ValueError(f"$INCLUDE {file}: {error.strerror or error}") from error
+            # Origin and owner come back after the included file, the TTLs stay (BIND, lib/dns/master.c).
+            saved = self.origin, self.owner
+            if len(values) == 2:
+                self.origin = to_name(values[1], self.origin)
+            entry.included = self.read(data.decode("latin-1"), file, depth + 1)
+            self.origin, self.owner = saved
+        else:
+            raise ValueError(f"{head} with {len(values)} words is not a directive that can be edited around")
+
+
+def _logical_line(text: str, start: int, line: int) -> tuple[Entry, list[Field]]:
+    """Takes the entry that begins at `start` apart into words; ValueError when it cannot be read."""
+    words: list[Field] = []
+    at, nesting, lead_end, eol = start, 0, -1, ""
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            raise ValueError(_unreadable(text[at]))
+        at = token.end()
+        kind = token.lastgroup
+        if kind == "eol" and not nesting:
+            eol = token[0]
+            break
+        if kind in {"word", "quoted", "paren"}:
+            if lead_end < 0 and token.start() > start:
+                lead_end = token.start()
+            if kind != "paren":
+                words.append(Field(token[0], token.start(), at))
+                continue
+            if token.start() == start:
+                raise ValueError("a parenthesis stands where the owner's name belongs")
+            nesting += 1 if token[0] == "(" else -1
+            if nesting < 0:
+                raise ValueError("a closing parenthesis without an opening one")
+    if nesting:
+        raise ValueError("an opening parenthesis is never closed")
+    if lead_end >= 0 and not words:
+        raise ValueError("parentheses with nothing in them")
+    return Entry(start, at - len(eol), eol, line, lead_end=lead_end), words
+
+
+def _unreadable(char: str) -> str:
+    if char == '"':
+        return "a quoted string is not closed on its line"
+    if char == "\r":
+        return "a carriage return that ends no line"
+    return f"{char!r} at the end of a line"

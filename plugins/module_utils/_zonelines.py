@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""The lines of a zone file that is being edited: their style, and what each passes on to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ._zonefile import (
+    Entry,
+    Name,
+    Record,
+    ZoneError,
+    ZoneFile,
+    record_of,
+    spell,
+    split_record,
+    to_ttl,
+    words_in,
+)
+
+Mx = tuple[int, Name]
+"""A preference and an exchange."""
+
+_TAB = 8
+
+
+@dataclass(slots=True)
+class Line:
+    """A record as it will be written: `lead` is the owner, if it is stated, and the space before the first field."""
+
+    lead: str
+    body: str
+    eol: str
+    owner: Name
+    origin: Name
+    ttl: int | None  # that it must have; None: whatever it inherits
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the line states its owner."""
+        return not self.lead.startswith((" ", "\t"))
+
+
+class Document:
+    """A zone file, and the lines that will stand in place of some of its entries or behind the last."""
+
+    def __init__(self, file: ZoneFile) -> None:
+        self.file = file
+        self.text = file.text
+        self.entries = file.entries
+        self.replaced: dict[int, list[Line]] = {}
+        self.appended: list[Line] = []
+        self._removed_leads: dict[tuple[Name, Name], str] = {}
+        self.eol = next((entry.eol for entry in self.entries if entry.eol), "\n")
+
+    # -- taking lines out, keeping them, making new ones ---------------------------------------------------------
+
+    def lead(self, at: int) -> str:
+        """Gives the text before the first field of a record's entry."""
+        entry = self.entries[at]
+        return self.text[entry.start : entry.lead_end]
+
+    def keep(self, at: int) -> list[Line]:
+        """Gives the lines in place of an entry, to be changed in place; at first the entry itself."""
+        entry = self.entries[at]
+        line = Line(
+            self.lead(at), self.text[entry.lead_end : entry.end], entry.eol, entry.owner, entry.origin, entry.ttl
+        )
+        return self.replaced.setdefault(at, [line])
+
+    def remove(self, at: int) -> None:
+        """Takes a record out; the spelling of its owner is kept for those that inherited it."""
+        entry = self.entries[at]
+        self.replaced[at] = []
+        if entry.explicit:
+            self._removed_leads[entry.owner, entry.origin] = self.lead(at)
+
+    def body(self, at: int, word_at: int, word_end: int, new: str) -> str:
+        """Gives the body of an entry with one word replaced."""
+        entry = self.entries[at]
+        return self.text[entry.lead_end : word_at] + new + self.text[word_end : entry.end]
+
+    def retargeted(self, at: int, preference: int) -> str:
+        """Gives the body of an MX entry with another preference; spacing and comment stay."""
+        old = record_of(self.text, self.entries[at]).rdata[0]
+        if int(old.text) == preference:
+            return self.body(at, old.start, old.end, old.text)
+        return self.body(at, old.start, old.end, str(preference))
+
+    def hanging(self, at: int) -> str:
+        """Gives the lead for one more line of the same owner beside an entry, as its neighbours have it."""
+        entry = self.entries[at]
+        lead = self.lead(at)
+        if not entry.explicit:
+            return lead
+        repeats = False
+        for near in (at + 1, at - 1):
+            other = self.entries[near] if 0 <= near < len(self.entries) else entry
+            if other is entry or other.kind != "record" or other.owner != entry.owner:
+                continue
+            if not other.explicit:
+                return self.lead(near)
+            repeats = True
+        return lead if repeats else blank(lead)
+
+    def named(self, owner: Name, origin: Name, like: int) -> str:
+        """Gives a lead that states an owner, spaced like another entry's."""
+        return _padded(spell(owner, origin), self.lead(like))
+
+    def mx_body(self, mx: Mx, like: int) -> str:
+        """Writes an MX record's fields in the style of another record, its TTL too when that is an MX."""
+        entry = self.entries[like]
+        record = record_of(self.text, entry)
+        preference, exchange = str(mx[0]), spell(mx[1])
+        last = record.rdata[1 if entry.rtype == "MX" else 0] if record.rdata else record.rtype
+        if any(char in '()"\n;' for char in self.text[entry.lead_end : last.start]):
+            before = [word.text for word in (record.ttl if entry.rtype == "MX" else None, record.rclass) if word]
+            return " ".join([*before, "MX", preference, exchange])
+        if entry.rtype == "MX":
+            old = record.rdata[0]
+            return self.text[entry.lead_end : old.start] + preference + self.text[old.end : last.start] + exchange
+        rclass = self.text[record.rclass.start : self._next_word(record, record.rclass.end)] if record.rclass else ""
+        gap = self.text[record.rtype.end : last.start] or " "
+        if not gap.strip(" "):
+            gap = " " * max(1, len(record.rtype.text) + len(gap) - len("MX"))
+        return f"{rclass}MX{gap}{preference} {exchange}"
+
+    @staticmethod
+    def _next_word(record: Record, behind: int) -> int:
+        return min(word.start for word in (record.ttl, record.rtype) if word and word.start >= behind)
+
+    # -- the whole ------------------------------------------------------------------------------------------------
+
+    def render(self) -> str:
+        """Joins the file, mending what lines inherit from those before them.
+
+        Raises ZoneError when a record that is not ours would get another TTL from its new predecessor.
+        """
+        pieces: list[tuple[str, str]] = []
+        owner: Name | None = None
+        default: int | None = None
+        last: int | None = None
+        for line in self._lines():
+            if isinstance(line, Entry) and line.kind != "record":
+                pieces.append((self.text[line.start : line.end], line.eol))
+                if line.kind == "ttl":
+                    default = line.ttl
+                elif line.included:
+                    default, last = line.included.end_default_ttl, line.included.end_last_ttl
+                continue
+            if isinstance(line, Entry):
+                lead, body = self.text[line.start : line.lead_end], self.text[line.lead_end : line.end]
+                explicit, is_soa, own_ttl = line.explicit, line.rtype == "SOA", line.ttl if line.own_ttl else None
+            else:
+                lead, body, explicit = line.lead, line.body, line.explicit
+                record = split_record(words_in(body, 0, len(body)))
+                is_soa, own_ttl = record.rtype.text.upper() == "SOA", record.ttl and to_ttl(record.ttl.text)
+            if not explicit and line.owner != owner:
+                lead = self._with_owner(lead, line.owner, line.origin)
+            last = own_ttl if own_ttl is not None else default if default is not None else last
+            if last is None and is_soa:
+                last = default = line.ttl
+            if line.ttl not in {last, None}:
+                raise ZoneError(
+                    f"{self.file.path}: a record of {spell(line.owner)} takes its TTL from the line before it, so no "
+                    "MX line can be changed there. Put a $TTL line at the head of the file, or give that record a TTL"
+                )
+            pieces.append((lead + body, line.eol))
+            owner = line.owner
+        return self._join(pieces)
+
+    def _lines(self) -> Iterator[Entry | Line]:
+        for at, entry in enumerate(self.entries):
+            if at in self.replaced:
+                yield from self.replaced[at]
+            else:
+                yield entry
+        yield from self.appended
+
+    def _with_owner(self, lead: str, owner: Name, origin: Name) -> str:
+        name = self._removed_leads.get((owner, origin), spell(owner, origin)).rstrip(" \t")
+        return _padded(name, lead)
+
+    def _join(self, pieces: list[tuple[str, str]]) -> str:
+        if not pieces:
+            return ""
+        ended = bool(self.entries[-1].eol)
+        whole = [text + (eol or self.eol) for text, eol in pieces[:-1]]
+        text, eol = pieces[-1]
+        whole.append(text + ((eol or self.eol) if ended else ""))
+        return "".join(whole)
+
+
+def with_ttl(body: str, ttl: int, inherited: int | None) -> str:
+    """Gives a record's body with a TTL of so many seconds, stated only if it differs from the inherited one."""
+    words = words_in(body, 0, len(body))
+    record = split_record(words)
+    if record.ttl:
+        if to_ttl(record.ttl.text) == ttl:
+            return body
+        return body[: record.ttl.start] + str(ttl) + body[record.ttl.end :]
+    if inherited == ttl:
+        return body
+    at, gap = words[0].start, body[words[0].end : words[0].end + 1]
+    return f"{body[:at]}{ttl}{gap if gap in {' ', chr(9)} else ' '}{body[at:]}"
+
+
+def blank(lead: str) -> str:
+    """Gives white space as wide as a lead, with tabs if it has them."""
+    width = _width(lead)
+    return "\t" * (width // _TAB) if "\t" in lead and width % _TAB == 0 else " " * width
+
+
+def _padded(name: str, like: str) -> str:
+    """Gives a lead with this name, as wide as another lead where it fits."""
+    column = _width(like)
+    if column <= len(name):
+        return name + ("\t" if "\t" in like else " ")
+    if "\t" in like and column % _TAB == 0:
+        return name + "\t" * (column // _TAB - len(name) // _TAB)
+    return name + " " * (column - len(name))
+
+
+def _width(text: str) -> int:
+    return len(text.expandtabs(_TAB))
