@@ -36,6 +36,9 @@ class Verdict:
     name: str = ""
 
 
+CLEAN = Verdict(Finding.CLEAN)
+
+
 class ScanError(Exception):
     """There is no verdict: scanner down, too slow, or not understood. The message must not pass."""
 
@@ -96,7 +99,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> bytes:
 def parse_answer(answer: bytes) -> Verdict:
     """What one INSTREAM answer means; raises ScanError for all that is neither OK nor FOUND."""
     if answer == OK:
-        return Verdict(Finding.CLEAN)
+        return CLEAN
     found = _FOUND.fullmatch(answer)
     if not found:
         raise ScanError(f"clamd answered {answer[:200]!r}")

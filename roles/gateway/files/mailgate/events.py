@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sqlite3
 import sys
 import time
@@ -42,6 +43,20 @@ def open_state(path: Path, schema: str) -> sqlite3.Connection:
     return database
 
 
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a state database that exists, to look at it; raises sqlite3.Error."""
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)
+
+
+def totals(database: sqlite3.Connection, since: float, until: float) -> dict[str, int]:
+    """Sums per event from `since` to `until` (seconds since 1970), by minutes that overlap that time."""
+    rows = database.execute(
+        "SELECT event, SUM(number) FROM counts WHERE minute >= ? AND minute < ? GROUP BY event",
+        (int(since // 60), math.ceil(until / 60)),
+    )
+    return {str(event): int(number) for event, number in rows}
+
+
 class Counters:
     """Number of events per minute, in `state_dir/events.sqlite`; safe to use from several processes."""
 
@@ -58,14 +73,6 @@ class Counters:
             "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number",
             (int(self._clock()) // 60, event, number),
         )
-
-    def total(self, since: float, until: float) -> dict[str, int]:
-        """Sums per event from `since` to `until` (seconds since 1970), by whole minutes, `until` excluded."""
-        rows = self._database.execute(
-            "SELECT event, SUM(number) FROM counts WHERE minute >= ? AND minute < ? GROUP BY event",
-            (int(since) // 60, -(int(-until) // 60)),
-        )
-        return {str(event): int(number) for event, number in rows}
 
     def close(self) -> None:
         """Close the database."""

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command `mailgate`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sqlite3
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from mailgate import __version__, report, status
+from mailgate.config import LANGUAGES, ConfigError, load_config
+from mailgate.events import Counters, open_read_only, totals
+from mailgate.routes import RoutesError
+from mailgate.service import Service, StartError, load
+
+DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
+STYLES = ("table", "csv", "json")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns 0, 1 for something that does not work, 2 for settings or usage that is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ConfigError, RoutesError) as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except (StartError, sqlite3.Error) as error:
+        print(f"mailgate: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mailgate", description="The campus's mail gateway.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help=f"settings file ({DEFAULT_CONFIG})")
+        sub.set_defaults(run=run)
+        return sub
+
+    command("serve", _serve, "Run the service in the foreground.")
+    check = command("check", _check, "Check settings and routes; all problems are named, and the exit status is 2.")
+    check.add_argument("--routes", type=Path, help="check this file in place of the settings' routes_file")
+    routes = command("routes", _routes, "Print the delivery table.")
+    routes.add_argument("--format", choices=STYLES, default="table")
+    history = command("report", _report, "Mails processed, relay attempts refused and viruses found in a period.")
+    history.add_argument("--since", type=_moment, help="first moment, as 2026-07-01 or 2026-07-01T08:00 (30 days ago)")
+    history.add_argument("--until", type=_moment, help="moment after the last, in the same form (now)")
+    history.add_argument("--format", choices=STYLES, default="table")
+    history.add_argument("--language", choices=LANGUAGES, help="in place of the settings' language")
+    command("status", _status, "Look at the service and all it needs; the exit status is 1 if something does not work.")
+    return parser
+
+
+def _moment(text: str) -> datetime:
+    """A date or date and time, local unless it says otherwise."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-07-01 or 2026-07-01T08:00") from None
+
+
+def _serve(options: argparse.Namespace) -> int:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+    async def serve() -> None:
+        await Service(options.config).run()
+
+    asyncio.run(serve())
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    config, routes = load(options.config, options.routes)
+    print(f"{options.config}: good, {len(routes)} routes for {config.hostname}")
+    return 0
+
+
+def _routes(options: argparse.Namespace) -> int:
+    _, routes = load(options.config)
+    sys.stdout.write(routes.render(options.format))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
+    until = options.until or datetime.now().astimezone()
+    since = options.since or until - timedelta(days=30)
+    if since >= until:
+        raise ConfigError(["--since must be before --until"])
+    path = config.state_dir / Counters.FILE
+    numbers = {}
+    if path.exists():
+        database = open_read_only(path)
+        # A minute that has begun counts as a whole, so that what happened just now is in it.
+        numbers = totals(database, since.timestamp(), until.timestamp())
+        database.close()
+    language = options.language or config.language
+    sys.stdout.write(report.render(numbers, since, until, style=options.format, language=language))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    checks = status.look(*load(options.config))
+    for check in checks:
+        print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.seen}")
+    return 0 if all(check.ok for check in checks) else 1

@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sender's connection and the reading of its commands: aiosmtpd's protocol, with what it gets wrong mended.
+
+Kept from aiosmtpd: the protocol on asyncio streams, session and envelope state. Replaced: the command loop (no
+exception's text is sent, an end of input does not cancel work, only CRLF ends a command), the timer (a deadline for
+each stage instead of one that goes on during a hand-over), and limits on connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiosmtpd.smtp import SMTP
+
+from mailgate.address import AddressError
+from mailgate.gateway import INTERNAL, Gateway
+from mailgate.reply import Reply
+
+log = logging.getLogger("mailgate")
+
+MAX_COMMAND = 1024
+MAX_LINE_OVERRUN = 1_000_000
+
+_SHUTTING_DOWN = Reply.of(421, "4.3.2 Service is being restarted; try again")
+
+
+class ClosingError(Exception):
+    """The conversation ends with this reply."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
+class Conversation(SMTP):  # type: ignore[misc]
+    """One connection of a sender."""
+
+    _timeout_handle: asyncio.TimerHandle | None
+
+    # Of the stream's buffer; the length of a command is checked apart.
+    line_length_limit = 64 * 1024
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._errors = 0
+        self._counted = ""
+        self._idle = False
+        config = gateway.config
+        super().__init__(
+            None,
+            hostname=config.hostname,
+            ident="ESMTP mailgate",
+            data_size_limit=config.limits.max_message_bytes,
+            timeout=config.timeouts.command,
+        )
+        # By name; filled by the subclass that has the commands.
+        self._commands: dict[bytes, Callable[[str | None], Awaitable[None]]] = {}
+
+    # Connection
+
+    def connection_made(self, transport: Any) -> None:
+        """Refuse a connection over a limit before anything is done for it."""
+        peer = transport.get_extra_info("peername")
+        address = _plain_address(peer[0]) if peer else ""
+        refusal = self._over_limit(address)
+        if refusal:
+            self._gateway.events.emit("connection_refused", client=address, reply=refusal)
+            transport.write(refusal.wire())
+            transport.close()
+            return
+        self._counted = address
+        self._gateway.clients[address] += 1
+        self._gateway.sessions.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the connection; what its client was promised goes on by itself."""
+        if self.session is None:
+            return
+        self._gateway.sessions.discard(self)
+        self._gateway.clients[self._counted] -= 1
+        if not self._gateway.clients[self._counted]:
+            del self._gateway.clients[self._counted]
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Take input, unless the connection was refused."""
+        if self.session is not None:
+            super().data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """A client may say all it has to say, close its side, and wait for the answers."""
+        if self.session is None:
+            return False
+        self._reader.feed_eof()
+        return self.session.ssl is None
+
+    def drain(self) -> None:
+        """Say goodbye to a client that is waiting between two transactions; others finish theirs first."""
+        if self._idle and not self.in_transaction and self.transport is not None:
+            self._writer.write(_SHUTTING_DOWN.wire())
+            self.transport.close()
+
+    def _over_limit(self, address: str) -> Reply | None:
+        limits = self._gateway.config.limits
+        if self._gateway.draining:
+            return _SHUTTING_DOWN
+        if self._gateway.clients.total() >= limits.max_connections:
+            return Reply.of(421, "4.3.2 Too many connections; try again later")
+        if self._gateway.clients[address] >= limits.max_connections_per_client:
+            return Reply.of(421, "4.7.0 Too many connections from your address; try again later")
+        return None
+
+    # Conversation
+
+    async def _handle_client(self) -> None:
+        try:
+            await self._say(Reply.of(220, f"{self.hostname} {self.__ident__}"))
+            while self.transport is not None:
+                await self._command()
+        except ClosingError as closing:
+            await self._last_words(closing.reply)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        except Exception:
+            log.exception("session of %s", self._counted)
+            await self._last_words(Reply.of(421, "4.3.0 Internal error; try again later"))
+        finally:
+            self._forget()
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _command(self) -> None:
+        """Read one command and do it."""
+        if self._gateway.draining and not self.in_transaction:
+            raise ClosingError(_SHUTTING_DOWN)
+        line = await self._read_line()
+        if line is None:
+            await self._error(Reply.of(500, "5.5.2 Line too long"))
+            return
+        text = line[:-2]
+        if not line.endswith(b"\r\n") or b"\r" in text or b"\0" in text:
+            await self._error(Reply.of(500, "5.5.2 A command ends with CRLF and has no control characters"))
+            return
+        word, _, rest = text.partition(b" ")
+        method = self._commands.get(word.upper())
+        if method is None:
+            await self._error(Reply.of(500, "5.5.2 Unknown command"))
+            return
+        try:
+            argument = rest.strip().decode("ascii") or None
+        except UnicodeDecodeError:
+            await self._error(Reply.of(553, "5.6.7 Characters other than ASCII are not supported"))
+            return
+        try:
+            await method(argument)
+        except AddressError as error:
+            await self._error(error.reply)
+        except (ClosingError, ConnectionError, asyncio.IncompleteReadError):
+            raise
+        except Exception:
+            log.exception("%r from %s", word, self._counted)
+            await self._say(INTERNAL)
+
+    async def _read_line(self) -> bytes | None:
+        """A line with its end, or None if it was too long (it is then read to its end, within reason)."""
+        self._idle = True
+        dropped = 0
+        try:
+            async with asyncio.timeout(self._gateway.config.timeouts.command):
+                while True:
+                    try:
+                        line: bytes = await self._reader.readuntil(b"\n")
+                    except asyncio.LimitOverrunError as error:
+                        dropped += len(await self._reader.read(max(1, error.consumed)))
+                        if dropped > MAX_LINE_OVERRUN:
+                            raise ClosingError(Reply.of(421, "4.7.0 Line far too long")) from None
+                        continue
+                    return None if dropped or len(line) > MAX_COMMAND else line
+        except TimeoutError:
+            raise ClosingError(Reply.of(421, "4.4.2 No command in time")) from None
+        finally:
+            self._idle = False
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Leave the timer of the superclass alone: it would close the connection in the middle of a hand-over."""
+        if self._timeout_handle is None:
+            self._timeout_handle = self.loop.call_later(0, lambda: None)
+
+    async def _say(self, reply: Reply) -> None:
+        self._writer.write(reply.wire())
+        async with asyncio.timeout(self._gateway.config.timeouts.command):
+            await self._writer.drain()
+
+    async def _last_words(self, reply: Reply) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self._say(reply)
+
+    async def _error(self, reply: Reply) -> None:
+        """Answer a command that should not have been; too many of them end the conversation."""
+        self._errors += 1
+        if self._errors > self._gateway.config.limits.max_errors:
+            raise ClosingError(Reply.of(421, "4.7.0 Too many errors"))
+        await self._say(reply)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the client has begun a transaction."""
+        return False
+
+    def _forget(self) -> None:
+        """Give up the transaction, if there is one."""
+
+
+def _plain_address(address: str) -> str:
+    """A client's address without zone, and as IPv4 where it is one."""
+    return address.partition("%")[0].removeprefix("::ffff:")

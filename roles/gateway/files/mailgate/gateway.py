@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way of a message through the house: form, scan, hand-over; and what all sessions share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mailgate import message
+from mailgate.clamd import Clamd, Finding, ScanError, Verdict
+from mailgate.config import MAX_ANSWER_SECONDS, Config
+from mailgate.content import screen
+from mailgate.delivery import Delivery, Transaction
+from mailgate.events import PROCESSED, RELAY_REFUSED, VIRUS_FOUND, Counters, Events
+from mailgate.recipients import Recipients
+from mailgate.reply import Reply
+from mailgate.routes import Routes
+
+log = logging.getLogger("mailgate")
+
+NOT_SCANNED = Reply.of(451, "4.7.0 Message could not be checked for viruses; try again later")
+INTERNAL = Reply.of(451, "4.3.0 Internal error; try again later")
+# From the final dot to the answer, with some seconds for the answer itself.
+ANSWER_SECONDS = MAX_ANSWER_SECONDS - 5
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who is sending: IP address, name given in HELO or EHLO, and which of the two (protocol ESMTP or SMTP)."""
+
+    address: str
+    helo: str
+    protocol: str
+
+
+class Budget:
+    """Octets of messages that may be in memory at a time."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.used = 0
+
+    def take(self, octets: int) -> bool:
+        """Take octets, if there are that many left."""
+        if self.used + octets > self.total:
+            return False
+        self.used += octets
+        return True
+
+    def give(self, octets: int) -> None:
+        """Give octets back."""
+        self.used -= octets
+
+
+class Session(Protocol):
+    """What the service needs of a connection."""
+
+    def drain(self) -> None:
+        """End it if it is idle."""
+
+
+class Gateway:
+    """Settings and state of the service, and the road of a message."""
+
+    def __init__(self, config: Config, routes: Routes, counters: Counters, events: Events) -> None:
+        self.events = events
+        self.counters = counters
+        self.recipients = Recipients(
+            config.state_dir,
+            known_seconds=config.cache.known_days * 86400,
+            unknown_seconds=config.cache.unknown_hours * 3600,
+        )
+        self.budget = Budget(config.limits.max_bytes_in_flight)
+        self.clients: Counter[str] = Counter()
+        self.sessions: set[Session] = set()
+        self.draining = False
+        self._work: set[asyncio.Task[Any]] = set()
+        self.use(config, routes)
+
+    def use(self, config: Config, routes: Routes) -> None:
+        """Take new settings and routes; transactions that have begun keep those they began with."""
+        self.config = config
+        self.routes = routes
+        self.budget.total = config.limits.max_bytes_in_flight
+        self.recipients.known_seconds = config.cache.known_days * 86400
+        self.recipients.unknown_seconds = config.cache.unknown_hours * 3600
+        self.clamd = Clamd(config.scan.socket, config.scan.concurrency)
+        self.delivery = Delivery(config, self.recipients, self.events)
+
+    def run(self, work: Coroutine[Any, Any, Reply]) -> asyncio.Task[Reply]:
+        """Do work that goes on when the client leaves."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    async def finish(self, seconds: float) -> int:
+        """Wait for running hand-overs; returns how many had to be given up after `seconds`."""
+        if not self._work:
+            return 0
+        _, late = await asyncio.wait(self._work, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    def close(self) -> None:
+        """Close what is on disk."""
+        self.recipients.close()
+        self.counters.close()
+
+    def refused_recipient(
+        self, client: Client, sender: object, recipient: object, reply: Reply, *, relay: bool
+    ) -> None:
+        """Record a refusal at RCPT."""
+        if relay:
+            self.events.count(RELAY_REFUSED)
+        self.events.emit(
+            "relay_refused" if relay else "recipient_refused",
+            client=client.address,
+            helo=client.helo,
+            sender=sender,
+            recipient=recipient,
+            reply=reply,
+        )
+
+    async def process(self, content: bytes, transaction: Transaction, client: Client) -> Reply:
+        """Judge a received message and hand it over; the reply is the answer to its final dot. Never raises."""
+        started = time.monotonic()
+        message_id = f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
+        try:
+            reply = await self._process(content, transaction, client, message_id)
+        except ScanError as error:
+            self.events.emit("not_scanned", id=message_id, reason=error)
+            reply = NOT_SCANNED
+        except Exception:
+            log.exception("message %s from %s", message_id, client.address)
+            reply = INTERNAL
+        finally:
+            transaction.close()
+        if reply.ok:
+            self.events.count(PROCESSED)
+            reply = Reply.of(reply.code, f"2.0.0 Message accepted as {message_id}")
+        self.events.emit(
+            "message",
+            id=message_id,
+            client=client.address,
+            helo=client.helo,
+            sender=transaction.sender,
+            recipients=transaction.recipients,
+            size=len(content),
+            reply=reply,
+            queued=transaction.queued or None,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return reply
+
+    async def _process(self, content: bytes, transaction: Transaction, client: Client, message_id: str) -> Reply:
+        config = self.config
+        now = asyncio.get_running_loop().time()
+        form = config.content
+        refused = message.check_form(
+            content, refuse_bare=form.bare_newlines == "refuse", max_line=form.max_line_bytes, max_hops=form.max_hops
+        )
+        if refused:
+            return refused
+        if form.bare_newlines == "normalize":
+            content = message.normalize(content)
+        scan_until = now + config.timeouts.scan
+
+        async def scan(pieces: Any) -> Verdict:
+            return await self.clamd.scan(pieces, scan_until)
+
+        judged = await screen(content, scan, config.scan, language=config.language, hostname=config.hostname)
+        if judged.found.finding is Finding.INFECTED:
+            self.events.count(VIRUS_FOUND)
+        if judged.found.finding is not Finding.CLEAN:
+            self.events.emit(
+                "finding",
+                id=message_id,
+                finding=judged.found.finding.value,
+                name=judged.found.name,
+                removed=list(judged.removed) or None,
+                reason=judged.reason or None,
+                recipients=transaction.recipients,
+            )
+        if judged.refusal:
+            self.events.count(PROCESSED)
+            return judged.refusal
+        trace = message.received_header(
+            helo=client.helo,
+            client=client.address,
+            hostname=config.hostname,
+            protocol=client.protocol,
+            message_id=message_id,
+            recipient=str(transaction.recipients[0]) if len(transaction.recipients) == 1 else "",
+        )
+        return await transaction.deliver([trace, judged.content], now + ANSWER_SECONDS)

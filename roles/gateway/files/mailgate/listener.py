@@ -1,0 +1,264 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a sender can say: the commands of RFC 5321, with addresses parsed strictly and DATA read in bulk."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mailgate.address import AddressError, Path, is_helo_name, parse_recipient, parse_sender
+from mailgate.conversation import ClosingError, Conversation
+from mailgate.delivery import Transaction
+from mailgate.gateway import Client, Gateway
+from mailgate.message import DataDecoder
+from mailgate.policy import decide
+from mailgate.reply import Reply
+
+READ_ALL = 1 << 24
+
+_OK = Reply.of(250, "2.0.0 OK")
+_TOO_MUCH = Reply.of(452, "4.3.1 Too much mail at the moment; try again later")
+_TOO_BIG = Reply.of(552, "5.3.4 Message too big")
+
+
+class Listener(Conversation):
+    """One connection of a sender and its current transaction."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._transaction: Transaction | None = None
+        self._sender: Path | None = None
+        self._named = 0
+        super().__init__(gateway)
+        self._commands = {
+            b"HELO": self.smtp_HELO,
+            b"EHLO": self.smtp_EHLO,
+            b"MAIL": self.smtp_MAIL,
+            b"RCPT": self.smtp_RCPT,
+            b"DATA": self.smtp_DATA,
+            b"RSET": self.smtp_RSET,
+            b"NOOP": self.smtp_NOOP,
+            b"QUIT": self.smtp_QUIT,
+            b"VRFY": self.smtp_VRFY,
+            b"EXPN": self.smtp_EXPN,
+            b"HELP": self.smtp_HELP,
+        }
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the client has begun a transaction."""
+        return self._sender is not None
+
+    def _set_post_data_state(self) -> None:
+        """Also what RSET, HELO and EHLO do: the transaction is over."""
+        super()._set_post_data_state()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sender = None
+        self._named = 0
+        if self._transaction:
+            self._transaction.close()
+            self._transaction = None
+
+    async def smtp_HELO(self, hostname: str | None) -> None:
+        """Take the client's name."""
+        await self._hello(hostname, extended=False)
+
+    async def smtp_EHLO(self, hostname: str | None) -> None:
+        """Take the client's name and say what is on offer."""
+        await self._hello(hostname, extended=True)
+
+    async def _hello(self, hostname: str | None, *, extended: bool) -> None:
+        if not hostname or not is_helo_name(hostname):
+            await self._error(Reply.of(501, "5.5.4 Give your host name"))
+            return
+        self._set_rset_state()
+        self.session.host_name = hostname
+        self.session.extended_smtp = extended
+        lines = [self.hostname]
+        if extended:
+            size = self._gateway.config.limits.max_message_bytes
+            lines += ["PIPELINING", f"SIZE {size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        await self._say(Reply(250, tuple(lines)))
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        """Begin a transaction."""
+        if not self.session.host_name:
+            await self._error(Reply.of(503, "5.5.1 Send HELO or EHLO first"))
+            return
+        if self._sender is not None:
+            await self._error(Reply.of(503, "5.5.1 Sender already given"))
+            return
+        path = parse_sender(arg)
+        refusal = self._check_mail_parameters(path)
+        if refusal:
+            await self._error(refusal)
+            return
+        size = int(path.parameters.get("SIZE") or 0)
+        limits = self._gateway.config.limits
+        if size > limits.max_message_bytes:
+            await self._say(_TOO_BIG)
+            return
+        if self._gateway.budget.used + size > limits.max_bytes_in_flight:
+            await self._say(_TOO_MUCH)
+            return
+        self._sender = path
+        self._transaction = Transaction(
+            self._gateway.delivery, path.mailbox, size=size, eight_bit=path.parameters.get("BODY") == "8BITMIME"
+        )
+        await self._say(Reply.of(250, "2.1.0 Sender accepted"))
+
+    def _check_mail_parameters(self, path: Path) -> Reply | None:
+        if path.parameters and not self.session.extended_smtp:
+            return Reply.of(555, "5.5.4 Parameters need EHLO")
+        for name, value in path.parameters.items():
+            if name == "SIZE":
+                if not value or not value.isdigit() or len(value) > 20:
+                    return Reply.of(501, "5.5.4 SIZE takes a number")
+            elif name == "BODY":
+                if (value or "").upper() not in ("7BIT", "8BITMIME"):
+                    return Reply.of(501, "5.5.4 BODY is 7BIT or 8BITMIME")
+                path.parameters[name] = (value or "").upper()
+            else:
+                return Reply.of(555, f"5.5.4 Parameter {name} not supported")
+        return None
+
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        """Ask about a recipient, in order: form, relaying, number, home server."""
+        transaction = self._transaction
+        if transaction is None:
+            await self._error(Reply.of(503, "5.5.1 Send MAIL first"))
+            return
+        client = self._client()
+        try:
+            path = parse_recipient(arg)
+        except AddressError as error:
+            self._gateway.refused_recipient(client, transaction.sender, arg, error.reply, relay=error.relay)
+            raise
+        if path.parameters:
+            await self._error(Reply.of(555, "5.5.4 Parameters of RCPT are not supported"))
+            return
+        decision = decide(path.mailbox, client.address, self._gateway.config, self._gateway.routes)
+        if decision.refusal:
+            self._gateway.refused_recipient(
+                client, transaction.sender, path.mailbox, decision.refusal, relay=decision.relay
+            )
+            await self._error(decision.refusal)
+            return
+        if self._named >= self._gateway.config.limits.max_recipients:
+            await self._say(Reply.of(452, "4.5.3 Too many recipients; send to the others in another transaction"))
+            return
+        if decision.route:
+            reply = await transaction.add(decision.recipient, decision.route)
+        else:
+            reply = await transaction.add_to_queue(decision.recipient)
+        if reply.ok:
+            self._named += 1
+        else:
+            self._gateway.refused_recipient(client, transaction.sender, decision.recipient, reply, relay=False)
+        await self._say(reply)
+
+    async def smtp_DATA(self, arg: str | None) -> None:
+        """Receive the message, and answer when it has been handed over."""
+        transaction = self._transaction
+        if arg:
+            await self._error(Reply.of(501, "5.5.4 DATA takes no argument"))
+            return
+        if transaction is None or not transaction.recipients:
+            await self._error(Reply.of(503, "5.5.1 No valid recipient"))
+            return
+        await self._say(Reply.of(354, "End data with <CR><LF>.<CR><LF>"))
+        held = _Held(self._gateway)
+        try:
+            content = await self._receive(held)
+            if isinstance(content, Reply):
+                reply = content
+            else:
+                # The task closes the transaction, also when the client has left.
+                self._transaction = None
+                task = self._gateway.run(self._gateway.process(content, transaction, self._client()))
+                task.add_done_callback(held.release)
+                held = _Held(self._gateway)
+                del content
+                reply = await asyncio.shield(task)
+        finally:
+            held.release()
+        self._set_post_data_state()
+        await self._say(reply)
+
+    async def _receive(self, held: _Held) -> bytes | Reply:
+        """The message, or the reply that refuses it."""
+        timeouts = self._gateway.config.timeouts
+        decoder = DataDecoder(self._gateway.config.limits.max_message_bytes)
+        until = self.loop.time() + timeouts.data_total
+        full = False
+        try:
+            while not decoder.done:
+                async with asyncio.timeout_at(min(until, self.loop.time() + timeouts.data_idle)):
+                    chunk = await self._reader.read(READ_ALL)
+                if not chunk:
+                    raise asyncio.IncompleteReadError(b"", None)
+                if not full and not decoder.too_big and not held.take(len(chunk)):
+                    full = True
+                    decoder.discard()
+                rest = decoder.feed(chunk)
+                if full or decoder.too_big:
+                    held.release()
+        except TimeoutError:
+            raise ClosingError(Reply.of(421, "4.4.2 Message not received in time")) from None
+        if rest:
+            # The buffer was read empty, so what follows the message is its next input.
+            self._reader.feed_data(rest)
+        if decoder.too_big:
+            return _TOO_BIG
+        return _TOO_MUCH if full else decoder.content()
+
+    async def smtp_RSET(self, arg: str | None) -> None:
+        """Give up the transaction."""
+        if arg:
+            await self._error(Reply.of(501, "5.5.4 RSET takes no argument"))
+            return
+        self._set_rset_state()
+        await self._say(_OK)
+
+    async def smtp_NOOP(self, arg: str | None) -> None:
+        """Do nothing."""
+        await self._say(_OK)
+
+    async def smtp_QUIT(self, arg: str | None) -> None:
+        """End the conversation."""
+        raise ClosingError(Reply.of(221, "2.0.0 Bye"))
+
+    async def smtp_VRFY(self, arg: str | None) -> None:
+        """Tell nothing about addresses."""
+        await self._say(Reply.of(252, "2.5.2 Send some mail, and see"))
+
+    async def smtp_EXPN(self, arg: str | None) -> None:
+        """Tell nothing about lists."""
+        await self._error(Reply.of(502, "5.5.1 EXPN not supported"))
+
+    async def smtp_HELP(self, arg: str | None) -> None:
+        """Name the commands."""
+        await self._say(Reply.of(214, "2.0.0 " + " ".join(name.decode() for name in self._commands)))
+
+    def _client(self) -> Client:
+        protocol = "ESMTP" if self.session.extended_smtp else "SMTP"
+        return Client(self._counted, self.session.host_name, protocol)
+
+
+class _Held:
+    """Octets of one message that are taken from the budget."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._budget = gateway.budget
+        self._octets = 0
+
+    def take(self, octets: int) -> bool:
+        taken = self._budget.take(octets)
+        if taken:
+            self._octets += octets
+        return taken
+
+    def release(self, _: object = None) -> None:
+        self._budget.give(self._octets)
+        self._octets = 0

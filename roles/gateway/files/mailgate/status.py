@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `mailgate status` looks at: each thing the service needs, asked right now."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from dataclasses import dataclass
+
+import pyclamd
+
+from mailgate.config import Config, Endpoint
+from mailgate.events import open_read_only
+from mailgate.recipients import Recipients
+from mailgate.routes import Routes
+
+SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: its name, whether it works, and what was seen."""
+
+    name: str
+    ok: bool
+    seen: str
+
+
+def look(config: Config, routes: Routes) -> list[Check]:
+    """All checks; never raises."""
+    return [
+        *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
+        _banner(f"queue {config.queue}", config.queue),
+        _clamd(config.scan.socket),
+        Check("routes", True, f"{len(routes)} from {config.routes_file}"),
+        _cache(config),
+    ]
+
+
+def _reachable(endpoint: Endpoint) -> Endpoint:
+    """Where to connect to for a listening address that stands for all of the host's."""
+    return Endpoint({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint.host, endpoint.host), endpoint.port)  # noqa: S104
+
+
+def _banner(name: str, endpoint: Endpoint) -> Check:
+    try:
+        with socket.create_connection((endpoint.host, endpoint.port), SECONDS) as connection:
+            connection.settimeout(SECONDS)
+            banner = connection.recv(512).decode("ascii", "replace").strip()
+            connection.sendall(b"QUIT\r\n")
+    except OSError as error:
+        return Check(name, False, str(error))
+    return Check(name, banner.startswith("220"), banner)
+
+
+def _clamd(path: str) -> Check:
+    try:
+        clamd = pyclamd.ClamdUnixSocket(filename=path, timeout=SECONDS)
+        alive = bool(clamd.ping())
+        return Check(f"clamd {path}", alive, str(clamd.version()) if alive else "no answer to PING")
+    except (pyclamd.ConnectionError, OSError, ValueError) as error:
+        return Check(f"clamd {path}", False, str(error))
+
+
+def _cache(config: Config) -> Check:
+    try:
+        database = open_read_only(config.state_dir / Recipients.FILE)
+        counts = dict(database.execute("SELECT known, COUNT(*) FROM recipients GROUP BY known"))
+        database.close()
+    except sqlite3.Error as error:
+        return Check("recipient cache", False, f"{config.state_dir}: {error}")
+    return Check("recipient cache", True, f"{counts.get(1, 0)} known, {counts.get(0, 0)} unknown")
