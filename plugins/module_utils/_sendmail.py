@@ -199,14 +199,19 @@ def conf(current: str, settings: Settings) -> str:
 
 
 def aliases(current: str, settings: Settings) -> str:
-    """Return the aliases `current`, where a bare double-bounce address without an alias is sent to /dev/null.
+    """Return the aliases `current` with those added that must exist; an alias that exists stays as it is.
 
-    Without this the address' mailbox would fill up with what nobody reads. An alias that exists stays.
+    Postmaster must be there in every domain (RFC 5321, section 4.5.1), and error messages name mailer-daemon as their
+    author. A bare double-bounce address is sent to /dev/null: its mailbox would fill up with what nobody reads.
     """
-    name = settings.double_bounce_address
-    if not name or "@" in name or re.search(rf"^\s*{re.escape(name)}\s*:", current, re.MULTILINE | re.IGNORECASE):
-        return current
-    return (current if not current or current.endswith("\n") else current + "\n") + f"{name}: /dev/null\n"
+    needed = {"postmaster": "root", "mailer-daemon": "postmaster"}
+    if settings.double_bounce_address and "@" not in settings.double_bounce_address:
+        needed.setdefault(settings.double_bounce_address, "/dev/null")
+    existing = {name.lower() for name in re.findall(r"^[ \t]*([^#\s:]+)[ \t]*:", current, re.MULTILINE)}
+    missing = [f"{name}: {target}\n" for name, target in needed.items() if name.lower() not in existing]
+    if missing and current and not current.endswith("\n"):
+        current += "\n"
+    return current + "".join(missing)
 
 
 def sendmail_mc(settings: Settings) -> str:

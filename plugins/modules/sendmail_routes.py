@@ -13,7 +13,8 @@ short_description: Write all routing files of a sendmail host in one call
 version_added: 0.1.0
 description:
   - Makes C(static-route), C(mailertable), C(local-host-names), C(sendmail.mc), C(submit.mc) and what is built from them
-    in C(/etc/mail), and sets its own lines in C(access), C(sendmail.conf) and C(aliases).
+    in C(/etc/mail), and sets its own lines in C(access) and C(sendmail.conf).
+  - Adds the aliases C(postmaster) and C(mailer-daemon) where they are missing.
   - All is built aside and tested with C(sendmail -bt). Each route must lead to its next hop, each local domain to the
     local mailer, each relay domain must be accepted from a stranger, and a foreign domain must be refused.
     Only then are the files replaced, all or none.

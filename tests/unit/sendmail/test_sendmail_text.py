@@ -144,18 +144,25 @@ def test_conf_changes_the_interval_only() -> None:
     assert text.conf("", leaf()) == 'QUEUE_INTERVAL="10m";\n'
 
 
+MUST = "postmaster: root\nmailer-daemon: postmaster\n"
+
+
 @pytest.mark.parametrize(
     ("before", "address", "after"),
     [
-        ("", "nobody", "nobody: /dev/null\n"),
-        ("root: alice", "nobody", "root: alice\nnobody: /dev/null\n"),
-        ("Nobody : root\n", "nobody", "Nobody : root\n"),
-        ("root: alice\n", "", "root: alice\n"),
-        ("root: alice\n", "nobody@univ.example", "root: alice\n"),
+        ("", "nobody", MUST + "nobody: /dev/null\n"),
+        ("root: alice", "nobody", "root: alice\n" + MUST + "nobody: /dev/null\n"),
+        ("Nobody : root\n", "nobody", "Nobody : root\n" + MUST),
+        ("# nobody: x\n", "nobody", "# nobody: x\n" + MUST + "nobody: /dev/null\n"),
+        ("root: alice\n", "", "root: alice\n" + MUST),
+        ("root: alice\n", "nobody@univ.example", "root: alice\n" + MUST),
+        ("MAILER-DAEMON: root\nPostmaster: bob", "postmaster", "MAILER-DAEMON: root\nPostmaster: bob"),
     ],
 )
-def test_the_double_bounce_address_gets_an_alias_unless_it_has_one(before: str, address: str, after: str) -> None:
-    assert text.aliases(before, leaf(double_bounce_address=address)) == after
+def test_aliases_that_must_exist_are_added_and_others_stay(before: str, address: str, after: str) -> None:
+    made = text.aliases(before, leaf(double_bounce_address=address))
+    assert made == after
+    assert text.aliases(made, leaf(double_bounce_address=address)) == made
 
 
 def test_mc_says_what_was_set() -> None:
