@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Command line of the twin: `python3 -m lab COMMAND`, from the repository's root, as root."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.tools import REPOSITORY, LabError, say
+from lab.twin import Twin
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--inventory", type=Path, default=REPOSITORY / "inventories" / "demo", metavar="PATH")
+    common.add_argument("--name", help="the twin's name; default: the inventory's")
+    top = argparse.ArgumentParser(prog="lab", description="Boots an inventory's hosts as real systems on one machine.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[common], help=text, description=text)
+
+    add("prepare", "build the images that are not in the cache")
+    up = add("up", "boot the twin; one that is there is replaced")
+    up.add_argument("--bare", action="store_true", help="no sendmail on hosts yet: a role is to install it")
+    add("down", "end the twin and remove all that it had")
+    add("status", "tell each host's state")
+    run = add("run", "run a command of this machine as the controller: run -- CMD ...")
+    run.add_argument("arguments", nargs="+", metavar="CMD")
+    playbook = add("playbook", "run a playbook on the twin: playbook PATH [-- OPTIONS]")
+    playbook.add_argument("playbook")
+    playbook.add_argument("arguments", nargs=argparse.REMAINDER, metavar="OPTIONS")
+    execute = add("exec", "run a command on a host: exec HOST -- CMD ...")
+    execute.add_argument("host")
+    execute.add_argument("arguments", nargs="+", metavar="CMD")
+    stop = add("stop", "switch a host off as a power failure would")
+    stop.add_argument("--graceful", action="store_true", help="let it power itself off")
+    for name, text in (("shell", "enter a host"), ("start", "switch a host on"), ("reboot", "have a host reboot")):
+        add(name, text).add_argument("host")
+    stop.add_argument("host")
+    snapshot = add("snapshot", "print as JSON what differs from the images on hosts")
+    snapshot.add_argument("hosts", nargs="*", metavar="HOST", help="`all`, or none, for all")
+    return top
+
+
+def perform(arguments: argparse.Namespace) -> int:
+    """Do what a parsed command line asks; returns the exit status."""
+    twin = Twin(arguments.inventory, arguments.name)
+    match arguments.command:
+        case "prepare":
+            twin.prepare()
+        case "up":
+            twin.up(bare=arguments.bare)
+        case "down":
+            twin.down()
+        case "status":
+            machines = twin.machines()
+            for short, state in twin.status().items():
+                machine = machines[short]
+                print(f"{short:16} {machine.name:32} {machine.address:16} {machine.management:16} {state}")
+        case "snapshot":
+            chosen = [] if arguments.hosts == ["all"] else arguments.hosts
+            print(json.dumps(twin.snapshot(*chosen), indent=1))
+        case "run" | "playbook":
+            return _as_controller(twin, arguments)
+        case _:
+            return _with_host(twin, arguments)
+    return 0
+
+
+def _as_controller(twin: Twin, arguments: argparse.Namespace) -> int:
+    wanted = arguments.arguments
+    if arguments.command == "playbook":
+        wanted = twin.playbook_arguments(arguments.playbook, [option for option in wanted if option != "--"])
+    return subprocess.run(twin.command(wanted), env=twin.environment(), check=False).returncode
+
+
+def _with_host(twin: Twin, arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "exec":
+            return twin.exec(arguments.host, arguments.arguments, input=None, capture_output=False).returncode
+        case "shell":
+            return twin.shell(arguments.host)
+        case "stop":
+            twin.stop(arguments.host, graceful=arguments.graceful)
+        case "start":
+            twin.start(arguments.host)
+        case "reboot":
+            twin.reboot(arguments.host)
+    return 0
+
+
+def main() -> int:
+    """Run the command line; a problem is one clear text on standard error and exit status 1."""
+    try:
+        return perform(parser().parse_args())
+    except LabError as error:
+        say(f"lab: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("lab: interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

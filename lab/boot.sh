@@ -1,0 +1,39 @@
+#!/bin/sh
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Runs one host until it is switched off; a reboot from inside gets fresh wires and an empty netfilter, as real hardware
+# would. lab/host.py starts it, with LAB_HOST, LAB_NETNS, LAB_SWITCH, LAB_CGROUPS, LAB_DIRECTORY (batches, sysctl),
+# LAB_DISK (up, work, root), LAB_LOWER, LAB_REPOSITORY and NOTIFY_SOCKET set.
+set -eu
+
+if [ "${1-}" = inside ]; then
+    # This mount namespace ends with the host, and the mounts with it.
+    mount -t tmpfs tmpfs /run/systemd/nspawn
+    # A volatile overlay must be told that what an earlier boot left is complete: it is, in the page cache.
+    rm -rf "$LAB_DISK/work/work/incompat"
+    mount -t overlay lab -o "lowerdir=$LAB_LOWER,upperdir=$LAB_DISK/up,workdir=$LAB_DISK/work,volatile" "$LAB_DISK/root"
+    exec systemd-nspawn --quiet --boot --register=no --keep-unit --notify-ready=yes --machine="$LAB_HOST" \
+        --console=read-only --resolv-conf=off --link-journal=no --timezone=off --capability=CAP_NET_ADMIN \
+        --network-namespace-path="/run/netns/$LAB_NETNS" --bind-ro="$LAB_REPOSITORY:/srv/lab-apt" \
+        --directory="$LAB_DISK/root"
+fi
+
+for cgroup in $LAB_CGROUPS; do
+    mkdir -p "$cgroup"
+    echo $$ >"$cgroup/cgroup.procs"
+done
+
+while :; do
+    ip -n "$LAB_SWITCH" -force -batch "$LAB_DIRECTORY/unplug" >/dev/null 2>&1 || :
+    ip netns delete "$LAB_NETNS" 2>/dev/null || :
+    ip netns add "$LAB_NETNS"
+    ip netns exec "$LAB_NETNS" sysctl -q -p "$LAB_DIRECTORY/sysctl"
+    ip -n "$LAB_SWITCH" -batch "$LAB_DIRECTORY/plug"
+    ip -n "$LAB_NETNS" -batch "$LAB_DIRECTORY/wires"
+    status=0
+    # Slave, not private: a namespace deleted on the machine must not live on in this copy of its mounts.
+    unshare --mount --propagation slave sh "$0" inside || status=$?
+    [ $status = 133 ] || exit $status
+    echo "lab: rebooting"
+done

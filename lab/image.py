@@ -1,0 +1,299 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The images hosts boot from: an offline package repository, a base system, and layers with services on top.
+
+Everything is built once and kept in the cache under a name that carries a hash of what went into it. A build happens
+in a directory of its own and is renamed when it is whole, so an interrupted one leaves nothing that counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.tools import LabError, cache_directory, command, locked, step
+
+SUITE = "bookworm"
+#: Where hosts find the repository.
+REPOSITORY_MOUNT = "/srv/lab-apt"
+
+#: Debian packages the machine needs, and a command that each brings.
+MACHINE_PACKAGES = {
+    "systemd-container": "systemd-nspawn",
+    "mmdebstrap": "mmdebstrap",
+    "apt-utils": "apt-ftparchive",
+    "iproute2": "ip",
+    "openssh-client": "ssh",
+    "procps": "sysctl",
+    "util-linux": "unshare",
+}
+
+BASE_PACKAGES = (
+    "apt", "ca-certificates", "dbus", "iproute2", "iputils-ping", "libpam-systemd", "netbase", "netcat-openbsd",
+    "openssh-server", "procps", "python3", "python3-apt", "python3-dnspython", "systemd", "systemd-sysv", "tzdata",
+)  # fmt: skip
+
+#: Services a campus has before this collection comes: DNS, and sendmail on its mail servers.
+LAYER_PACKAGES = {
+    "dns": ("bind9", "bind9-dnsutils", "bind9-utils"),
+    "mail": ("m4", "make", "procmail", "sendmail-base", "sendmail-bin", "sendmail-cf", "sensible-mda"),
+}
+
+#: What roles install on the hosts, beyond what is in the layers.
+ROLE_PACKAGES = (
+    "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent", "iptables",
+    "iptables-persistent", "logrotate", "netfilter-persistent", "tcpdump", "ulogd2",
+)  # fmt: skip
+
+CUSTOMIZE = r"""
+set -eu
+echo "deb [trusted=yes] file:/srv/lab-apt ./" > /etc/apt/sources.list
+rm -f /etc/apt/sources.list.d/*
+# Rehearsals need no fsync; recommended packages are not in the repository.
+echo 'APT::Install-Recommends "false";' > /etc/apt/apt.conf.d/90lab
+echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/90lab
+apt-get -qq update
+for user in alice bob; do useradd --create-home --shell /bin/bash "$user"; done
+: > /etc/machine-id
+: > /etc/resolv.conf
+rm -f /etc/hostname /etc/ssh/ssh_host_*_key*
+install -d -m 0700 /root/.ssh
+cat > /etc/ssh/sshd_config.d/lab.conf <<'END'
+UseDNS no
+GSSAPIAuthentication no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PrintMotd no
+PrintLastLog no
+MaxSessions 100
+HostKey /etc/ssh/ssh_host_ed25519_key
+END
+install -d /etc/systemd/system.conf.d /etc/systemd/journald.conf.d
+printf '[Manager]\nDefaultTimeoutStopSec=15s\n' > /etc/systemd/system.conf.d/lab.conf
+printf '[Journal]\nRuntimeMaxUse=16M\nForwardToConsole=no\n' > /etc/systemd/journald.conf.d/lab.conf
+for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
+  getty.target console-getty.service systemd-networkd.service systemd-resolved.service systemd-timesyncd.service
+do ln -sf /dev/null "/etc/systemd/system/$unit"; done
+apt-get clean
+"""
+
+LAYER_SCRIPT = r"""
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+# Without a full name of its own, sendmail's set-up sleeps for a minute. Hosts get their own file on boot.
+hostname image
+printf '127.0.0.1 image.example image localhost\n' > /etc/hosts
+ip link set lo up
+printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+apt-get -qq -y install "$@" > /dev/null
+rm -f /usr/sbin/policy-rc.d
+apt-get clean
+"""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Built images: the repository directory, and the directories an overlay is made of, topmost first."""
+
+    repository: Path
+    base: Path
+    layers: dict[frozenset[str], Path]
+
+    def lower(self, layers: Iterable[str]) -> tuple[Path, ...]:
+        """Lower directories of a host that has these layers."""
+        wanted = frozenset(layers)
+        return (self.layers[wanted], self.base) if wanted else (self.base,)
+
+
+def key(*parts: str | Iterable[str]) -> str:
+    """Short hash of everything that decides the content of an image."""
+    flat = [part if isinstance(part, str) else "\0".join(part) for part in parts]
+    return hashlib.sha256("\1".join(flat).encode()).hexdigest()[:12]
+
+
+def all_packages() -> list[str]:
+    """Every package named above, sorted."""
+    layered = [package for packages in LAYER_PACKAGES.values() for package in packages]
+    return sorted({*BASE_PACKAGES, *ROLE_PACKAGES, *layered})
+
+
+def check_machine() -> None:
+    """Refuse at once when a program is missing or we are not root; LabError names all that is missing."""
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root: it makes namespaces and mounts")
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = [package for package, program in MACHINE_PACKAGES.items() if not shutil.which(program, path=path)]
+    if missing:
+        raise LabError(f"missing on this machine; mend with: apt-get install {' '.join(missing)}")
+
+
+def suite_sources(sources: Sequence[str], suite: str) -> str:
+    """Those entries of the machine's apt sources that serve `suite`, its updates and security fixes.
+
+    `sources` are the texts of source files, one-line or deb822 style. Returns deb822 text; empty if none fits.
+    """
+    suites = {suite, f"{suite}-updates", f"{suite}-security"}
+    kept = []
+    for text in sources:
+        lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+        for paragraph in "\n".join(lines).split("\n\n"):
+            fields = dict(line.split(":", 1) for line in paragraph.splitlines() if ":" in line and line[:1].isalpha())
+            fields = {name.strip().lower(): value.strip() for name, value in fields.items()}
+            if "deb" in fields.get("types", "").split() and set(fields.get("suites", "").split()) & suites:
+                here = " ".join(s for s in fields["suites"].split() if s in suites)
+                signed = f"Signed-By: {fields['signed-by']}\n" if fields.get("signed-by") else ""
+                kept.append(f"Types: deb\nURIs: {fields['uris']}\nSuites: {here}\nComponents: main\n{signed}")
+        for line in lines:
+            words = line.split()
+            options = ""
+            if len(words) > 1 and words[0] == "deb" and words[1].startswith("["):
+                end = next((i for i, word in enumerate(words) if word.endswith("]")), 0)
+                options = " ".join(words[1 : end + 1]).strip("[]")
+                words = [words[0], *words[end + 1 :]]
+            if len(words) > 3 and words[0] == "deb" and words[2] in suites:
+                keys = [option.split("=", 1)[1] for option in options.split() if option.startswith("signed-by=")]
+                signed = f"Signed-By: {keys[0]}\n" if keys else ""
+                kept.append(f"Types: deb\nURIs: {words[1]}\nSuites: {words[2]}\nComponents: main\n{signed}")
+    return "\n".join(kept)
+
+
+def _machine_sources() -> str:
+    files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    found = suite_sources([f.read_text() for f in files if f.suffix in (".list", ".sources") and f.is_file()], SUITE)
+    if not found:
+        raise LabError(f"no apt source for Debian {SUITE} in /etc/apt/sources.list or /etc/apt/sources.list.d")
+    return found
+
+
+def _fresh(path: Path) -> Path:
+    """An empty directory to build in, beside the place the result will have."""
+    building = path.with_name(path.name + ".building")
+    if building.exists():
+        shutil.rmtree(building)
+    building.mkdir(parents=True)
+    return building
+
+
+def _build_repository(target: Path, cache: Path) -> None:
+    building, scratch = _fresh(target), _fresh(cache / "apt")
+    pool = cache / "pool"
+    for directory in (pool / "partial", scratch / "lists" / "partial"):
+        directory.mkdir(parents=True, exist_ok=True)
+    (scratch / "debian.sources").write_text(_machine_sources())
+    (scratch / "status").touch()
+    (scratch / "empty").mkdir()
+    options = {
+        "Dir::Etc::SourceList": "/dev/null",
+        "Dir::Etc::SourceParts": scratch,
+        "Dir::Etc::PreferencesParts": scratch / "empty",
+        "Dir::State::Lists": scratch / "lists",
+        "Dir::State::Status": scratch / "status",
+        "Dir::Cache": scratch,
+        "Dir::Cache::Archives": pool,
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "APT::Get::List-Cleanup": "false",
+    }
+    apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
+    command([*apt, "update"])
+    wanted = ["?essential", "?priority(required)", *all_packages()]
+    command([*apt, "install", "--download-only", "--yes", *wanted])
+    # --print-uris leaves out what is in the pool already: ask with an empty one.
+    (scratch / "no-pool" / "partial").mkdir(parents=True)
+    listed = command([*apt, f"-oDir::Cache::Archives={scratch / 'no-pool'}", "install", "--print-uris", *wanted])
+    names = [line.split()[1] for line in listed.splitlines() if line.startswith("'")]  # 'URI' FILE SIZE HASH
+    for name in names:
+        os.link(pool / name, building / name)
+    _index(building)
+    shutil.rmtree(scratch)
+    building.rename(target)
+
+
+def _index(directory: Path) -> None:
+    """Write the index files of a flat repository."""
+    packages = subprocess.run(["apt-ftparchive", "packages", "."], cwd=directory, check=True, capture_output=True)
+    (directory / "Packages").write_bytes(packages.stdout)
+    release = [f"-oAPT::FTPArchive::Release::{name}={SUITE}" for name in ("Suite", "Codename")]
+    text = subprocess.run(
+        ["apt-ftparchive", *release, "release", "."], cwd=directory, check=True, stdout=subprocess.PIPE
+    )
+    (directory / "Release").write_bytes(text.stdout)
+
+
+def _inside(root: Path, repository: Path, script: str, *arguments: str) -> list[str]:
+    """Command that runs a script in a system directory that sees the repository, with mounts that end with it."""
+    outer = (
+        'mkdir -p "$1/srv/lab-apt" && mount --bind "$2" "$1/srv/lab-apt" && mount -t proc proc "$1/proc"'
+        ' && mount --bind /dev "$1/dev" && root="$1" && shift 2'
+        ' && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot "$root" sh -c "$@"'
+    )
+    isolated = ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", "--net", "--pid", "--fork"]
+    return [*isolated, "sh", "-c", outer, "sh", str(root), str(repository), script, "sh", *arguments]
+
+
+def _build_base(target: Path, repository: Path) -> None:
+    building = _fresh(target)
+    building.chmod(0o755)
+    root = building / "root"
+    command(
+        ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}",
+         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+         "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=force-unsafe-io", SUITE, root,
+         f"deb [trusted=yes] copy:{repository} ./"]
+    )  # fmt: skip
+    command(_inside(root, repository, CUSTOMIZE))
+    root.chmod(0o755)
+    root.rename(target)
+    building.rmdir()
+
+
+def _build_layer(target: Path, base: Path, repository: Path, packages: Sequence[str]) -> None:
+    building = _fresh(target)
+    for name in ("up", "work", "root"):
+        (building / name).mkdir()
+        (building / name).chmod(0o755)
+    options = f"lowerdir={base},upperdir={building / 'up'},workdir={building / 'work'}"
+    inner = _inside(building / "root", repository, LAYER_SCRIPT, *packages)
+    command(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+         'mount -t overlay lab -o "$1" "$2" && shift 2 && exec "$@"', "sh", options, building / "root", *inner]
+    )  # fmt: skip
+    (building / "up").rename(target)
+    shutil.rmtree(building)
+
+
+def prepare(layers: Iterable[frozenset[str]] = ()) -> Images:
+    """Return the images, building those that are not in the cache.
+
+    `layers`: the sets of layers some host wants, such as {"dns"}; the single ones are always made.
+    """
+    check_machine()
+    cache = cache_directory()
+    cache.mkdir(parents=True, exist_ok=True)
+    packages = all_packages()
+    content = key(SUITE, packages)
+    repository = cache / f"repository-{content}"
+    base = cache / f"base-{key(content, BASE_PACKAGES, CUSTOMIZE)}"
+    wanted = {frozenset({name}) for name in LAYER_PACKAGES} | {layer for layer in layers if layer}
+    built = {}
+    with locked(cache / "lock", "another build of the images"):
+        if not repository.exists():
+            with step(f"package repository ({len(packages)} packages and what they need)"):
+                _build_repository(repository, cache)
+        if not base.exists():
+            with step("base image"):
+                _build_base(base, repository)
+        for layer in sorted(wanted, key=sorted):
+            inside = sorted({package for name in layer for package in LAYER_PACKAGES[name]})
+            name = "+".join(sorted(layer))
+            built[layer] = cache / f"layer-{name}-{key(base.name, inside, LAYER_SCRIPT)}"
+            if not built[layer].exists():
+                with step(f"image layer {name}"):
+                    _build_layer(built[layer], base, repository, inside)
+    return Images(repository, base, built)

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads an inventory and says which hosts the twin has: names, addresses and the few facts that shape a campus."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+from lab.tools import REPOSITORY, LabError, command
+
+#: Groups that say nothing about who a host belongs to.
+PLAIN_GROUPS = {"all", "ungrouped"}
+#: Hosts reached like this are this machine itself.
+LOCAL_CONNECTIONS = {"local", "ansible.builtin.local"}
+#: Interfaces that every host of the twin has.
+OWN_INTERFACES = {"lo", "mgmt0"}
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of the inventory, as far as the twin needs to know it."""
+
+    name: str
+    short: str
+    address: IPv4Address
+    address6: IPv6Address | None = None
+    ansible_host: str = ""
+    faculty: str = ""
+    domains: tuple[str, ...] = ()
+    gateway: bool = False
+    #: Name of the interface towards the outside; set on border routers only.
+    outside_interface: str | None = None
+    #: Zones this host is the DNS server of; None if it is none.
+    zones: tuple[str, ...] | None = None
+    named_conf: str = "/etc/bind/named.conf"
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """Services the host has before the collection comes."""
+        mail = {"mail"} if self.domains or self.gateway else set()
+        return frozenset(mail | ({"dns"} if self.zones is not None else set()))
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The hosts of a campus, in the order Ansible lists them, and the networks it calls its own."""
+
+    hosts: tuple[Host, ...]
+    networks: tuple[str, ...] = ()
+
+
+@dataclass
+class _Problems:
+    found: list[str] = field(default_factory=list)
+
+    def add(self, host: str, variable: str, problem: str) -> None:
+        self.found.append(f"  {host}: {variable}: {problem}")
+
+
+def short_names(names: list[str]) -> dict[str, str]:
+    """Each name's shortest run of leading labels that no other name begins with; the whole name if there is none."""
+    labels = {name: name.split(".") for name in names}
+    short = {}
+    for name, own in labels.items():
+        for length in range(1, len(own) + 1):
+            others = (other for other in names if other != name)
+            if all(labels[other][:length] != own[:length] for other in others):
+                break
+        short[name] = ".".join(own[:length])
+    return short
+
+
+def _address(problems: _Problems, name: str, variables: Mapping[str, Any]) -> IPv4Address | None:
+    variable = "mailgate_address" if "mailgate_address" in variables else "ansible_host"
+    value = variables.get(variable)
+    if value is None:
+        problems.add(name, variable, "missing; give the host's IPv4 address")
+        return None
+    try:
+        return IPv4Address(value)
+    except ValueError:
+        problems.add(name, variable, f"{value!r} is no IPv4 address; where it is a name, set mailgate_address too")
+        return None
+
+
+def _address6(problems: _Problems, name: str, variables: Mapping[str, Any]) -> IPv6Address | None:
+    value = variables.get("mailgate_address6")
+    if not value:
+        return None
+    try:
+        return IPv6Address(value)
+    except ValueError:
+        problems.add(name, "mailgate_address6", f"{value!r} is no IPv6 address")
+        return None
+
+
+def _mapping(problems: _Problems, name: str, variables: Mapping[str, Any], variable: str) -> dict[str, Any] | None:
+    value = variables.get(variable)
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return value
+    problems.add(name, variable, f"is {value!r}; it must be a mapping, such as inventories/demo has")
+    return {}
+
+
+def _strings(problems: _Problems, name: str, variable: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(item.lower().rstrip(".") for item in value)
+    problems.add(name, variable, f"is {value!r}; it must be a list of names")
+    return ()
+
+
+def _host(
+    problems: _Problems, taken: dict[Any, str], names: tuple[str, str, str], variables: Mapping[str, Any]
+) -> Host | None:
+    name, short, faculty = names
+    address, address6 = _address(problems, name, variables), _address6(problems, name, variables)
+    for value in (address, address6):
+        if value is not None and value in taken:
+            problems.add(name, "address", f"{value} is {taken[value]}'s too")
+        elif value is not None:
+            taken[value] = name
+    border = _mapping(problems, name, variables, "mailgate_border")
+    outside_interface = None
+    if border is not None:
+        outside_interface = str(border.get("outside_interface", "outside0"))
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", outside_interface) or outside_interface in OWN_INTERFACES:
+            problems.add(name, "mailgate_border.outside_interface", f"{outside_interface!r} can't be used in the twin")
+    dns = _mapping(problems, name, variables, "mailgate_dns")
+    zones = None if dns is None else _strings(problems, name, "mailgate_dns.zones", dns.get("zones", []))
+    domains = _strings(problems, name, "mailgate_domains", variables.get("mailgate_domains", []))
+    if address is None:
+        return None
+    return Host(
+        name=name,
+        short=short,
+        address=address,
+        address6=address6,
+        ansible_host=str(variables.get("ansible_host", name)),
+        faculty=faculty,
+        domains=domains,
+        gateway="mailgate_gateway" in variables,
+        outside_interface=outside_interface,
+        zones=zones,
+        named_conf=str((dns or {}).get("named_conf", Host.named_conf)),
+    )
+
+
+def _groups(listing: Mapping[str, Any]) -> dict[str, str]:
+    """Each host's first group that says something, in the listing's order; empty for a host that has none."""
+    groups: dict[str, str] = {}
+    for group, content in listing.items():
+        for name in content.get("hosts", []) if group != "_meta" else []:
+            groups[name] = groups.get(name) or ("" if group in PLAIN_GROUPS else group)
+    return groups
+
+
+def parse(listing: Mapping[str, Any], reserved: tuple[str, ...] = ()) -> Inventory:
+    """Make an Inventory of what `ansible-inventory --list` prints.
+
+    `reserved`: short names the twin uses itself. Raises LabError listing every problem: host, variable, how to mend.
+    """
+    variables: dict[str, dict[str, Any]] = listing.get("_meta", {}).get("hostvars", {})
+    groups = _groups(listing)
+    names = [n for n in groups if variables.get(n, {}).get("ansible_connection") not in LOCAL_CONNECTIONS]
+    problems = _Problems()
+    taken: dict[Any, str] = {}
+    hosts = []
+    short = short_names(names)
+    for name in names:
+        own = variables.get(name, {})
+        faculty = str(own.get("mailgate_faculty", groups[name]))
+        if short[name] in reserved:
+            problems.add(name, "name", f"the twin has a host {short[name]!r} of its own; give this one another name")
+        host = _host(problems, taken, (name, short[name], faculty), own)
+        if host:
+            hosts.append(host)
+    listed: Any = next((own["mailgate_networks"] for own in variables.values() if "mailgate_networks" in own), [])
+    networks = _strings(problems, "all", "mailgate_networks", listed)
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            problems.add("all", "mailgate_networks", str(error))
+    if not names:
+        problems.add("the inventory", "hosts", "there are none")
+    if problems.found:
+        raise LabError("the twin can't be built from this inventory:\n" + "\n".join(problems.found))
+    return Inventory(tuple(hosts), networks)
+
+
+def read(path: Path, reserved: tuple[str, ...] = ()) -> Inventory:
+    """Read any inventory that Ansible reads; LabError where Ansible or the twin can't use it."""
+    if not path.exists():
+        raise LabError(f"no inventory at {path}")
+    search = os.pathsep.join((str(REPOSITORY / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
+    program = shutil.which("ansible-inventory", path=search)
+    if program is None:
+        raise LabError("ansible-inventory is not in .venv/bin nor on PATH; mend with: make setup")
+    env = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}
+    return parse(json.loads(command([program, "-i", path, "--list"], env=env)), reserved)

@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The twin's wires: which bridge, interface, address and route each host gets, as input for `ip -batch`.
+
+A bridge a campus segment (an IPv4 /24 and the IPv6 /64s of the hosts in it), one for the outside, one for management,
+all in a switch namespace. Border routers have a leg in every segment; every other host's only way on is the first of
+them. Management ports are isolated, so two hosts can't reach each other round the router. Nothing here is connected
+to the machine's own network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeAlias
+
+from lab.inventory import Host, Inventory
+from lab.tools import LabError
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Block: TypeAlias = IPv4Network | IPv6Network
+
+OUTSIDE = "outside"
+ROUTER = "router"
+OUTSIDE_NETWORK = IPv4Network("198.19.255.0/24")
+OUTSIDE_NETWORK6 = IPv6Network("2001:db8:ffff::/64")
+OUTSIDE_ADDRESS = OUTSIDE_NETWORK[10]
+OUTSIDE_ADDRESS6 = OUTSIDE_NETWORK6[0x10]
+MANAGEMENT = IPv4Network("198.19.224.0/20")
+CONTROLLER_ADDRESS = MANAGEMENT[1]
+MANAGEMENT_BRIDGE = "mgmt"
+OUTSIDE_BRIDGE = "outside"
+
+SYSCTL = (
+    "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0",
+    "net.ipv6.conf.all.accept_ra=0", "net.ipv6.conf.default.accept_ra=0",
+)  # fmt: skip
+FORWARDING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0")
+#: A forwarding host must not carry anything into the management network.
+NO_TRANSIT = (
+    f"rule add pref 100 iif lo to {MANAGEMENT} lookup main",
+    f"rule add pref 101 to {MANAGEMENT} prohibit",
+)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One interface of a host: its name there, its port's name in the switch, the port's bridge, its addresses."""
+
+    interface: str
+    port: str
+    bridge: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """All the wires of a host, and its routes as arguments of `ip`."""
+
+    management: IPv4Address
+    legs: tuple[Leg, ...]
+    routes: tuple[str, ...]
+    forwards: bool = False
+
+    def host_batch(self) -> str:
+        """Input of `ip -batch` in the host's namespace."""
+        lines = ["link set lo up"]
+        for leg in self.legs:
+            lines += [f"link set dev {leg.interface} up"]
+            lines += [
+                f"address add {address} dev {leg.interface}{' nodad' if ':' in address else ''}"
+                for address in leg.addresses
+            ]
+        return "\n".join([*lines, *self.routes, ""])
+
+    def plug_batch(self, namespace: str) -> str:
+        """Input of `ip -batch` in the switch's namespace, when the host is switched on."""
+        lines = []
+        for index, leg in enumerate(self.legs):
+            # As with real cards, an address outlives a reboot, and so do the neighbours' memories of it.
+            number = int(self.management) & 0xFFFF
+            hardware = f"02:00:{number >> 8:02x}:{number & 0xFF:02x}:{index >> 8:02x}:{index & 0xFF:02x}"
+            peer = f"peer name {leg.interface} address {hardware} netns {namespace}"
+            lines.append(f"link add name {leg.port} type veth {peer}")
+            lines.append(f"link set dev {leg.port} master {leg.bridge} up")
+            if leg.bridge == MANAGEMENT_BRIDGE:
+                lines.append(f"link set dev {leg.port} type bridge_slave isolated on")
+        return "\n".join([*lines, ""])
+
+    def unplug_batch(self) -> str:
+        """Input of `ip -force -batch` in the switch's namespace, when the host is switched off."""
+        return "".join(f"link delete dev {leg.port}\n" for leg in self.legs)
+
+    def sysctl(self) -> tuple[str, ...]:
+        """Settings of the host's namespace, as arguments of sysctl."""
+        return SYSCTL + (FORWARDING if self.forwards else ())
+
+
+@dataclass
+class _Segment:
+    bridge: str
+    network: IPv4Network
+    networks6: list[IPv6Network] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The whole twin: names of the bridges, wiring by short host name, campus networks as seen from outside."""
+
+    bridges: tuple[str, ...]
+    wirings: dict[str, Wiring]
+    campus: tuple[str, ...]
+
+    def switch_batch(self) -> str:
+        """Input of `ip -batch` that makes the bridges."""
+        lines = ["link set lo up"]
+        for bridge in self.bridges:
+            lines += [f"link add name {bridge} type bridge mcast_snooping 0 stp_state 0", f"link set dev {bridge} up"]
+        return "\n".join([*lines, ""])
+
+
+def _segments(hosts: Iterable[Host]) -> dict[IPv4Network, _Segment]:
+    segments: dict[IPv4Network, _Segment] = {}
+    owner: dict[IPv6Network, _Segment] = {}
+    problems = []
+    for host in hosts:
+        network = IPv4Network((host.address, 24), strict=False)
+        if network.overlaps(MANAGEMENT) or network.overlaps(OUTSIDE_NETWORK):
+            problems.append(f"  {host.name}: {host.address} is in a network that the twin uses itself")
+        segment = segments.setdefault(network, _Segment(f"seg{len(segments)}", network))
+        if host.address6:
+            network6 = IPv6Network((host.address6, 64), strict=False)
+            if network6.overlaps(OUTSIDE_NETWORK6):
+                problems.append(f"  {host.name}: {host.address6} is in a network that the twin uses itself")
+            if owner.setdefault(network6, segment) is not segment:
+                problems.append(
+                    f"  {host.name}: mailgate_address6 {host.address6}: {network6} is used in "
+                    f"{owner[network6].network} and in {network}; a /64 belongs to one /24"
+                )
+            elif network6 not in segment.networks6:
+                segment.networks6.append(network6)
+    if problems:
+        raise LabError("the twin can't be built from this inventory:\n" + "\n".join(problems))
+    return segments
+
+
+def _free(network: Block, taken: set[Address]) -> Address:
+    """First choice of a router's address: the network's first, then from its end down (254 of them in IPv6)."""
+    last = min(network.num_addresses, 256) - 2
+    for index in (1, *range(last, 1, -1)):
+        if network[index] not in taken:
+            taken.add(network[index])
+            return network[index]
+    raise LabError(f"no address left for the border router in {network}")
+
+
+def _within(inner: Block, outer: Block) -> bool:
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def _management(number: int) -> Leg:
+    if 10 + number >= MANAGEMENT.num_addresses - 1:
+        raise LabError(f"more hosts than {MANAGEMENT} has addresses")
+    return Leg("mgmt0", f"m{number}", MANAGEMENT_BRIDGE, (f"{MANAGEMENT[10 + number]}/{MANAGEMENT.prefixlen}",))
+
+
+def _router(
+    number: int, order: int, border: Host | None, segments: Iterable[_Segment], taken: set[Address]
+) -> tuple[Leg, ...]:
+    """Legs of a border router, the `order`-th (from 1): management, one in each segment, the outside last."""
+    outside_interface = (border and border.outside_interface) or "outside0"
+    names = (name for name in (f"eth{index}" for index in itertools.count()) if name != outside_interface)
+    own: list[Address] = [address for address in (border and (border.address, border.address6)) or () if address]
+    legs = [_management(number)]
+    for index, segment in enumerate(segments):
+        addresses = []
+        blocks: tuple[Block, ...] = (segment.network, *segment.networks6)
+        for block in blocks:
+            here = next((address for address in own if address in block), None) or _free(block, taken)
+            addresses.append(f"{here}/{block.prefixlen}")
+        legs.append(Leg(next(names), f"p{number}s{index}", segment.bridge, tuple(addresses)))
+    outside = (f"{OUTSIDE_NETWORK[order]}/24", f"{OUTSIDE_NETWORK6[order]}/64")
+    return (*legs, Leg(outside_interface, f"p{number}o", OUTSIDE_BRIDGE, outside))
+
+
+def _outside(number: int, campus: Iterable[Block]) -> Wiring:
+    """The internet: knows the way to the campus, and says of anything else at once that it can't be reached."""
+    leg = Leg("eth0", f"p{number}o", OUTSIDE_BRIDGE, (f"{OUTSIDE_ADDRESS}/24", f"{OUTSIDE_ADDRESS6}/64"))
+    routes = [f"route add {n} via {OUTSIDE_NETWORK6[1] if n.version == 6 else OUTSIDE_NETWORK[1]}" for n in campus]
+    routes += ["route add unreachable default", "route add unreachable ::/0", *NO_TRANSIT]
+    return Wiring(MANAGEMENT[10 + number], (_management(number), leg), tuple(routes), forwards=True)
+
+
+def plan(inventory: Inventory) -> Network:
+    """Lay the wires of an inventory. Without a border router in it, a plain one called `router` takes its place."""
+    segments = _segments(inventory.hosts)
+    taken: set[Address] = {host.address for host in inventory.hosts}
+    taken |= {host.address6 for host in inventory.hosts if host.address6}
+    campus: list[Block] = [ipaddress.ip_network(network) for network in inventory.networks]
+    for segment in segments.values():
+        blocks: tuple[Block, ...] = (segment.network, *segment.networks6)
+        campus += [block for block in blocks if not any(_within(block, known) for known in campus)]
+    numbers = {host.short: index for index, host in enumerate(inventory.hosts)}
+    numbers |= {name: len(numbers) + index for index, name in enumerate((OUTSIDE, ROUTER))}
+
+    routers: dict[str, Host | None] = {host.short: host for host in inventory.hosts if host.outside_interface}
+    way_out = [
+        f"route add default via {OUTSIDE_ADDRESS}",
+        f"route add ::/0 via {OUTSIDE_ADDRESS6}",
+        # What the campus owns but does not use is answered at once, not sent round in circles.
+        *(f"route add unreachable {block} metric 4000" for block in campus),
+        *NO_TRANSIT,
+    ]
+    wirings = {}
+    for order, (short, border) in enumerate((routers or {ROUTER: None}).items(), start=1):
+        legs = _router(numbers[short], order, border, segments.values(), taken)
+        wirings[short] = Wiring(MANAGEMENT[10 + numbers[short]], legs, tuple(way_out), forwards=True)
+
+    first_router = next(iter(wirings.values()))
+    first_hops = [ipaddress.ip_interface(address) for leg in first_router.legs[1:] for address in leg.addresses]
+    for host in inventory.hosts:
+        if host.outside_interface:
+            continue
+        own: list[Address] = [address for address in (host.address, host.address6) if address]
+        routes = [
+            f"route add {'default' if address.version == 4 else '::/0'} via {hop.ip}"
+            for address in own
+            for hop in first_hops
+            if address in hop.network
+        ]
+        addresses = tuple(f"{address}/{24 if address.version == 4 else 64}" for address in own)
+        bridge = segments[IPv4Network((host.address, 24), strict=False)].bridge
+        number = numbers[host.short]
+        legs = (_management(number), Leg("eth0", f"p{number}s", bridge, addresses))
+        wirings[host.short] = Wiring(MANAGEMENT[10 + number], legs, tuple(routes))
+
+    wirings[OUTSIDE] = _outside(numbers[OUTSIDE], campus)
+    bridges = (MANAGEMENT_BRIDGE, OUTSIDE_BRIDGE, *(segment.bridge for segment in segments.values()))
+    return Network(bridges, wirings, tuple(str(block) for block in campus))

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The campus as it is before the collection comes: texts of the files its DNS and mail servers start with.
+
+Zone files look like an admin's own: comments, tabs, `$ORIGIN`, relative names, a dated serial, and for each mail domain
+the single line `IN MX 0 <home server>`. Everything here is a function of the inventory; nothing is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lab.inventory import Host
+from lab.network import OUTSIDE_ADDRESS, OUTSIDE_ADDRESS6
+
+OUTSIDE_NAME = "outside.example"
+SERIAL = "2026041501"
+ZONES = "/etc/bind/zones"
+
+Record = tuple[str, str, str]  # owner (full name without the last dot), type, data
+
+
+def is_under(name: str, parent: str) -> bool:
+    """Whether a name is `parent` or lies below it."""
+    return name == parent or name.endswith(f".{parent}")
+
+
+def zone_of(name: str, zones: Iterable[str]) -> str | None:
+    """The longest of `zones` that holds a name."""
+    return max((zone for zone in zones if is_under(name, zone)), key=len, default=None)
+
+
+def relative(name: str, origin: str) -> str:
+    """A name as written below `$ORIGIN origin.`."""
+    if name == origin:
+        return "@"
+    return name[: -len(origin) - 1] if is_under(name, origin) else f"{name}."
+
+
+def served_zones(hosts: Iterable[Host]) -> dict[str, list[Host]]:
+    """Each zone of the inventory with its DNS servers."""
+    zones: dict[str, list[Host]] = {}
+    for host in hosts:
+        for zone in host.zones or ():
+            zones.setdefault(zone, []).append(host)
+    return zones
+
+
+def _addresses(host: Host) -> list[Record]:
+    records = [(host.name, "A", str(host.address))]
+    if host.address6:
+        records.append((host.name, "AAAA", str(host.address6)))
+    return records
+
+
+def _own_records(host: Host) -> list[Record]:
+    return [*_addresses(host), *((domain, "MX", f"0 {host.name}") for domain in host.domains)]
+
+
+def _data(kind: str, data: str, origin: str) -> str:
+    if kind in ("MX", "NS"):
+        *preference, name = data.split()
+        return " ".join([*preference, relative(name, origin)])
+    return data
+
+
+def _lines(records: Sequence[Record], origin: str) -> list[str]:
+    """Records as lines; an owner is written once, as people do."""
+    lines, last = [], ""
+    for owner, kind, data in records:
+        shown = "" if owner == last else relative(owner, origin)
+        lines.append(
+            f"{shown}{'' if len(shown) >= 16 else '	' * (2 - len(shown) // 8)} IN	{kind}	{_data(kind, data, origin)}"
+        )
+        last = owner
+    return lines
+
+
+def _section(owner: str, zone: str) -> str:
+    """The `$ORIGIN` an owner is written under: names deeper than one label get their parent's."""
+    if owner == zone or owner.startswith("*."):
+        return zone
+    parent = owner.split(".", 1)[1]
+    return parent if is_under(parent, zone) else zone
+
+
+def zone_file(zone: str, hosts: Sequence[Host]) -> str:
+    """Text of one zone: addresses and mail of all that is in it and in no deeper zone, and whom deeper zones ask."""
+    zones = served_zones(hosts)
+    servers = zones[zone]
+    text = [
+        f"; {zone}: hosts and mail.",
+        "; Please count up the serial (YYYYMMDDnn) after every change!",
+        "$TTL	86400",
+        f"$ORIGIN {zone}.",
+        f"@		IN	SOA	{relative(servers[0].name, zone)} hostmaster.{zone}. (",
+        f"				{SERIAL}	; serial",
+        "				10800		; refresh (3 hours)",
+        "				3600		; retry (1 hour)",
+        "				604800		; expire (1 week)",
+        "				60 )		; negative answers",
+        *(f"		IN	NS	{relative(server.name, zone)}" for server in servers),
+    ]
+    sections: dict[str, dict[str, list[Record]]] = {zone: {}}
+    for host in hosts:
+        for record in _own_records(host):
+            if zone_of(record[0], zones) == zone:
+                sections.setdefault(_section(record[0], zone), {}).setdefault(host.faculty, []).append(record)
+    for origin in sorted(sections, key=lambda name: (name != zone, name)):
+        if origin != zone:
+            text += ["", f"$ORIGIN {origin}."]
+        for faculty, records in sections[origin].items():
+            ordered = sorted(records, key=lambda record: [r[0] for r in records].index(record[0]))
+            text += ["", f"; --- {faculty or 'other'}", *_lines(ordered, origin)]
+    children = [name for name in zones if name != zone and zone_of(name.split(".", 1)[-1], zones) == zone]
+    if children:
+        text += ["", "; --- zones of their own", f"$ORIGIN {zone}."]
+        text += _lines([record for child in children for record in _delegation(child, zones[child])], zone)
+    return "\n".join([*text, ""])
+
+
+def _delegation(zone: str, servers: Sequence[Host]) -> list[Record]:
+    """NS records of a zone, and the addresses of those servers that can't be found without them."""
+    records: list[Record] = [(zone, "NS", server.name) for server in servers]
+    return records + [record for s in servers if is_under(s.name, zone) for record in _addresses(s)]
+
+
+def name_server(host: Host, hosts: Sequence[Host], networks: Iterable[str]) -> dict[str, str]:
+    """Files of a campus DNS server by path: its zones, and recursion for the campus through the outside."""
+    zones = host.zones or ()
+    clients = " ".join(f"{network};" for network in networks)
+    files = {f"{ZONES}/{zone}.zone": zone_file(zone, hosts) for zone in zones}
+    files["/etc/bind/named.conf.local"] = "// The zones this server is the primary of.\n" + "".join(
+        f'\nzone "{zone}" {{\n\ttype primary;\n\tfile "{ZONES}/{zone}.zone";\n}};\n' for zone in zones
+    )
+    files["/etc/bind/named.conf.options"] = (
+        'options {\n\tdirectory "/var/cache/bind";\n\tlisten-on-v6 { any; };\n\n'
+        f"\trecursion yes;\n\tallow-recursion {{ localhost; {clients} }};\n"
+        f"\tforward only;\n\tforwarders {{ {OUTSIDE_ADDRESS}; }};\n"
+        "\tdnssec-validation no;\n\tempty-zones-enable no;\n\tmax-cache-ttl 1;\n\tmax-ncache-ttl 1;\n};\n"
+    )
+    if host.named_conf != Host.named_conf:
+        files[host.named_conf] = f'include "{Host.named_conf}";\n'
+    return files
+
+
+def root_zone(hosts: Sequence[Host]) -> str:
+    """The outside's root of all names: itself, who serves the campus's zones, and hosts that are in none of them."""
+    zones = served_zones(hosts)
+    records: list[Record] = [
+        (OUTSIDE_NAME, "A", str(OUTSIDE_ADDRESS)),
+        (OUTSIDE_NAME, "AAAA", str(OUTSIDE_ADDRESS6)),
+        (OUTSIDE_NAME, "MX", f"0 {OUTSIDE_NAME}"),
+    ]
+    for zone, servers in zones.items():
+        if zone_of(zone.split(".", 1)[-1], zones) is None:
+            records += [(zone, "NS", server.name) for server in servers]
+            records += [record for server in servers for record in _addresses(server)]
+    for host in hosts:
+        records += [record for record in _own_records(host) if zone_of(record[0], zones) is None]
+    text = [f". 60 IN SOA {OUTSIDE_NAME}. hostmaster.{OUTSIDE_NAME}. 1 3600 600 86400 1", f". 60 IN NS {OUTSIDE_NAME}."]
+    for owner, kind, data in dict.fromkeys(records):
+        text.append(f"{owner}. 60 IN {kind} {data}{'.' if kind in ('MX', 'NS') else ''}")
+    return "\n".join([*text, ""])
+
+
+def outside(hosts: Sequence[Host]) -> dict[str, str]:
+    """Files of the internet's only name server, which remembers nothing longer than a second."""
+    return {
+        "/etc/bind/named.conf": (
+            'options {\n\tdirectory "/var/cache/bind";\n\tlisten-on-v6 { any; };\n\trecursion yes;\n'
+            "\tallow-recursion { any; };\n\tallow-query-cache { any; };\n\tdnssec-validation no;\n"
+            "\tempty-zones-enable no;\n\tmax-cache-ttl 1;\n\tmax-ncache-ttl 1;\n\tservfail-ttl 0;\n};\n"
+            f'zone "." {{\n\ttype primary;\n\tfile "{ZONES}/root.zone";\n}};\n'
+        ),
+        f"{ZONES}/root.zone": root_zone(hosts),
+    }
+
+
+def mail_server(host: Host) -> dict[str, str]:
+    """Files of a mail server as its faculty runs it: what it takes for its own."""
+    own = [domain for domain in host.domains if not domain.startswith("*.")]
+    return {"/etc/mail/local-host-names": "\n".join(["localhost", *dict.fromkeys([host.name, *own]), ""])}
+
+
+def resolver(hosts: Iterable[Host]) -> str:
+    """A campus host's resolv.conf: its DNS servers, or the outside's where it has none."""
+    servers = [str(host.address) for host in hosts if host.zones is not None][:3] or [str(OUTSIDE_ADDRESS)]
+    return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:2 attempts:2\n"
+
+
+def identity(name: str, addresses: Iterable[str]) -> dict[str, str]:
+    """Who a host is: only loopback and itself, all else is DNS's."""
+    short = name.partition(".")[0]
+    names = name if name == short else f"{name} {short}"
+    own = "".join(f"{address} {names}\n" for address in addresses)
+    return {
+        "/etc/hostname": f"{short}\n",
+        "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{own}",
+    }

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every part of the lab uses: its error, commands, progress lines, locks and directories."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+#: Live state of twins (sockets, keys, wiring); gone with the machine's next boot, as the namespaces are.
+RUN = Path("/run/mailgate-lab")
+#: File systems of the twins' hosts.
+STATE = Path("/var/lib/mailgate-lab")
+
+
+class LabError(Exception):
+    """Something the user can mend; its text says what, where and how."""
+
+
+def cache_directory() -> Path:
+    """Directory of the package repository and the images, shared by all twins."""
+    return Path(os.environ.get("MAILGATE_CACHE", "/var/cache/mailgate-lab"))
+
+
+def say(text: str) -> None:
+    """Print one progress line at once, also into a pipe."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Announce a long step, then tell how many seconds it took."""
+    say(f"lab: {what} …")
+    began = time.monotonic()
+    yield
+    say(f"lab: {what} done in {time.monotonic() - began:.1f} s")
+
+
+def command(arguments: Sequence[str | Path], *, text: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run a command to its end and return what it printed; LabError with its last lines if it fails."""
+    done = subprocess.run(
+        [str(argument) for argument in arguments],
+        input=text,
+        stdin=None if text is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env} if env else None,
+        check=False,
+    )
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise LabError(f"{' '.join(str(a) for a in arguments)[:300]}: exit status {done.returncode}\n{tail}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting_for: str) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; says what it waits for when someone else holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"lab: waiting for {waiting_for} …")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
