@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module in real playbook runs: files named in errors, all hosts planned, none touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from plan_campus import paper, small
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAN = ROOT / "playbooks" / "plan.yml"
+
+pytestmark = pytest.mark.slow
+
+
+def write(directory, groups):
+    """One file a group, as an inventory directory."""
+    directory.mkdir()
+    for group, members in groups.items():
+        hosts = {host: own for host, own in members.items() if host}
+        body = ({"vars": members[None]} if None in members else {}) | ({"hosts": hosts} if hosts else {})
+        (directory / f"{group}.yml").write_text(yaml.safe_dump({group: body}, sort_keys=False))
+
+
+def play(directory, *args):
+    """Run ansible-playbook in ``directory`` on its inventory ``campus``; no host can be reached, or may be."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "campus", *map(str, args)]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_SSH_EXECUTABLE": "/bin/false",
+    }
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def line_of(path, text):
+    return next(n for n, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+def test_all_problems_of_a_broken_inventory_with_their_files(tmp_path):
+    groups = small()
+    for gateway in groups["gateways"].values():
+        del gateway["mailgate_gateway"]
+    groups["engineering"]["civil.eng.univ.example"]["mailgate_domains"].append("mech.eng.univ.example")
+    del groups["science"]["bio.sci.univ.example"]["ansible_host"]
+    groups["science"]["mail.sci.univ.example"]["mailgate_domains"].append("x..sci.univ.example")
+    groups["research"]["quake.univ.example"]["mailgate_permit"]["until"] = "2020-03-31"
+    write(tmp_path / "campus", groups)
+    (tmp_path / "touch.yml").write_text(
+        "- import_playbook: " + str(PLAN) + "\n- hosts: all\n  gather_facts: false\n  tasks: [{ping: }]\n"
+    )
+
+    status, said = play(tmp_path, "touch.yml")
+
+    assert status != 0
+    assert "5 problems in the inventory, nothing was changed:" in said
+    listed = [line.strip().partition(". ")[2] for line in said.splitlines() if line.startswith("  ") and ". " in line]
+    engineering, science, research = (
+        tmp_path / "campus" / f"{name}.yml" for name in ("engineering", "science", "research")
+    )
+    for expected in (
+        "all: mailgate_gateway: no host is a gateway (campus/all.yml:",
+        f"civil.eng.univ.example: mailgate_domains: 'mech.eng.univ.example' is also claimed by mech.eng.univ.example, "
+        f"campus/engineering.yml:{line_of(engineering, '- mech.eng')} "
+        f"(campus/engineering.yml:{line_of(engineering, '- civil.eng') + 1})",
+        f"bio.sci.univ.example: ansible_host: the host has no address "
+        f"(campus/science.yml:{line_of(science, '- bio.sci')})",
+        f"mail.sci.univ.example: mailgate_domains: 'x..sci.univ.example' has an empty label "
+        f"(campus/science.yml:{line_of(science, 'x..sci')})",
+        f"quake.univ.example: mailgate_permit: expired on 2020-03-31 "
+        f"(campus/research.yml:{line_of(research, 'until')})",
+    ):
+        assert any(line.startswith(expected) for line in listed), f"{expected}\nnot in\n{said}"
+    assert "PLAY [all]" not in said
+    assert "unreachable=0" in said
+
+
+def test_the_printed_plan(tmp_path):
+    write(tmp_path / "campus", paper())
+    page = tmp_path / "plan.txt"
+    status, said = play(tmp_path, PLAN, "-e", f"mailgate_plan_file={page}")
+    assert status == 0
+    assert "Delivery list (168)" in said
+    assert page.read_text().startswith("Mail plan: Small University\n====")
+    assert page.read_text() in said
+    status, said = play(tmp_path, PLAN, "-e", f"mailgate_plan_file={page}")
+    assert (status, "changed=0" in said) == (0, True)
+
+
+@pytest.fixture
+def grouped(tmp_path):
+    """A playbook that writes down which hosts its plays get after tasks/plan.yml, and what they know."""
+    groups = small()
+    groups["all"][None]["tld"] = "example"
+    groups["science"]["bio.sci.univ.example"]["mailgate_domains"] = ["{{ inventory_hostname }}", "bio.univ.{{ tld }}"]
+    write(tmp_path / "campus", groups)
+    plays = [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "any_errors_fatal": True,
+            "tasks": [{"import_tasks": str(ROOT / "playbooks" / "tasks" / "plan.yml")}],
+        }
+    ]
+    for group in ("mailgate_servers:mailgate_gateways", "mailgate_gateways", "mailgate_dns", "mailgate_borders"):
+        say = f"SEEN {group} {{{{ ansible_play_hosts | to_json }}}} {{{{ mailgate_plan.routes | length }}}}"
+        plays.append(
+            {"hosts": group, "gather_facts": False, "tasks": [{"debug": {"msg": say}}]},
+        )
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    return tmp_path
+
+
+def seen(said):
+    found = {}
+    for line in said.splitlines():
+        if "SEEN" in line:
+            group, rest = line.partition("SEEN ")[2].replace("\\", "").rstrip('"').split(" ", 1)
+            hosts, _bracket, routes = rest.rpartition(" ")
+            found[group] = (json.loads(hosts), int(routes))
+    return found
+
+
+@pytest.mark.parametrize("extra", [[], ["--check", "--diff"]])
+def test_hosts_are_grouped_by_what_they_do(grouped, extra):
+    status, said = play(grouped, "play.yml", *extra)
+    assert status == 0, said
+    inner = ["mail.eng", "mech.eng", "civil.eng", "quake", "mail.sci", "bio.sci"]  # files are read by name
+    gateways = ["gw2.univ.example", "gw1.univ.example"]
+    assert seen(said) == {
+        "mailgate_servers:mailgate_gateways": ([f"{name}.univ.example" for name in inner] + gateways, 8),
+        "mailgate_gateways": (gateways, 8),
+        "mailgate_dns": (["ns1.univ.example"], 8),
+        "mailgate_borders": (["border.univ.example"], 8),
+    }
+    assert "changed=0" in said
+    assert "changed=1" not in said
+    assert "[WARNING]" not in said
+
+
+def test_a_limit_limits_the_plays_but_not_the_plan(grouped):
+    status, said = play(grouped, "play.yml", "--limit", "gw1.univ.example")
+    assert status == 0, said
+    assert seen(said) == {
+        "mailgate_servers:mailgate_gateways": (["gw1.univ.example"], 8),
+        "mailgate_gateways": (["gw1.univ.example"], 8),
+    }
+    assert "[WARNING]" not in said
+
+
+def test_an_ini_inventory_and_a_failing_template_are_placed_by_the_host_s_line(tmp_path):
+    campus = tmp_path / "campus"
+    groups = small()
+    del groups["research"]
+    write(campus, groups)
+    (campus / "research.ini").write_text(
+        "[research]\n"
+        "quake.univ.example ansible_host=198.18.3.40 mailgate_domains=quake.univ.example\n"
+        "tide.univ.example ansible_host=198.18.3.41 mailgate_domains=\"['tide.{{ nowhere }}']\"\n"
+    )
+    status, said = play(tmp_path, PLAN)
+    assert status != 0
+    assert "'quake.univ.example' is not a list (campus/research.ini:2)" in said
+    assert "tide.univ.example: mailgate_domains: can't be read: 'nowhere' is undefined (campus/research.ini:3)" in said
+
+
+def test_the_day_can_be_set(tmp_path):
+    write(tmp_path / "campus", small())
+    (tmp_path / "play.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        "    - campus.mailgate.mail_plan: {today: '{{ day }}'}\n      run_once: true\n"
+    )
+    assert play(tmp_path, "play.yml", "-e", "day=2029-03-31")[0] == 0
+    status, said = play(tmp_path, "play.yml", "-e", "day=2029-04-01")
+    assert status != 0
+    assert "expired on 2029-03-31" in said
+    status, said = play(tmp_path, "play.yml", "-e", "day=tomorrow")
+    assert status != 0
+    assert "today: 'tomorrow' is no date" in said
