@@ -42,10 +42,10 @@ def addresses(host: str) -> list[str]:
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
-def dialogue(address: str, sender: str, recipients: list[str], message: bytes | None) -> Answer:
+def dialogue(address: str, port: int, sender: str, recipients: list[str], message: bytes | None) -> Answer:
     """Hold one SMTP session up to RCPT, or to its end when there is a message; return the last stage and its reply."""
     with smtplib.SMTP(timeout=TIMEOUT, local_hostname="outside.example") as session:
-        code, text = session.connect(address, 25)
+        code, text = session.connect(address, port)
         if code == 220:
             session.ehlo()
             eight_bit = ["BODY=8BITMIME"] if session.has_extn("8bitmime") else []
@@ -60,7 +60,7 @@ def dialogue(address: str, sender: str, recipients: list[str], message: bytes | 
     return {"stage": stage, "code": code, "text": text.decode("utf-8", "replace")}
 
 
-def send(to: list[str], sender: str, message: str = "", via: str = "") -> Answer:
+def send(to: list[str], sender: str, message: str = "", via: str = "", port: int = 25) -> Answer:
     """Send a message (base64), or only ask at RCPT without one; by the MX of its first recipient, or `via` an address.
 
     As a sender does, it goes on to the next address, then to the next exchange, when one can't be reached.
@@ -71,7 +71,7 @@ def send(to: list[str], sender: str, message: str = "", via: str = "") -> Answer
     for host in hosts:
         for address in [via] if via else addresses(host):
             try:
-                answer = dialogue(address, sender, to, data)
+                answer = dialogue(address, port, sender, to, data)
             except (OSError, smtplib.SMTPServerDisconnected) as error:
                 tried.append(f"{host} [{address}]: {error}")
                 continue
