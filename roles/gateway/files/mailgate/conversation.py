@@ -25,6 +25,7 @@ log = logging.getLogger("mailgate")
 
 MAX_COMMAND = 1024
 MAX_LINE_OVERRUN = 1_000_000
+MAX_IDLE_TALK = 100
 
 _SHUTTING_DOWN = Reply.of(421, "4.3.2 Service is being restarted; try again")
 
@@ -50,6 +51,9 @@ class Conversation(SMTP):  # type: ignore[misc]
         self._errors = 0
         self._counted = ""
         self._idle = False
+        self._talk = 0
+        # Input that came after a message in the same piece, to be read before the stream.
+        self._unread = bytearray()
         config = gateway.config
         super().__init__(
             None,
@@ -175,7 +179,7 @@ class Conversation(SMTP):  # type: ignore[misc]
             async with asyncio.timeout(self._gateway.config.timeouts.command):
                 while True:
                     try:
-                        line: bytes = await self._reader.readuntil(b"\n")
+                        line = self._take_unread(b"\n") or self._take_unread() + await self._reader.readuntil(b"\n")
                     except asyncio.LimitOverrunError as error:
                         dropped += len(await self._reader.read(max(1, error.consumed)))
                         if dropped > MAX_LINE_OVERRUN:
@@ -186,6 +190,19 @@ class Conversation(SMTP):  # type: ignore[misc]
             raise ClosingError(Reply.of(421, "4.4.2 No command in time")) from None
         finally:
             self._idle = False
+
+    def _take_unread(self, end: bytes = b"") -> bytes:
+        """Input read too far: up to and with `end`, nothing if `end` is not in it; all of it without `end`."""
+        size = self._unread.find(end) + len(end) if end else len(self._unread)
+        taken = bytes(self._unread[:size])
+        del self._unread[:size]
+        return taken
+
+    def _idle_talk(self) -> None:
+        """Count a command that leads nowhere; too many without a message end the conversation."""
+        self._talk += 1
+        if self._talk > MAX_IDLE_TALK:
+            raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a message"))
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """Leave the timer of the superclass alone: it would close the connection in the middle of a hand-over."""

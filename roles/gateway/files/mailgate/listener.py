@@ -72,6 +72,7 @@ class Listener(Conversation):
         if not hostname or not is_helo_name(hostname):
             await self._error(Reply.of(501, "5.5.4 Give your host name"))
             return
+        self._idle_talk()
         self._set_rset_state()
         self.session.host_name = hostname
         self.session.extended_smtp = extended
@@ -184,6 +185,8 @@ class Listener(Conversation):
         finally:
             held.release()
         self._set_post_data_state()
+        if reply.ok:
+            self._talk = 0
         await self._say(reply)
 
     async def _receive(self, held: _Held) -> bytes | Reply:
@@ -195,20 +198,17 @@ class Listener(Conversation):
         try:
             while not decoder.done:
                 async with asyncio.timeout_at(min(until, self.loop.time() + timeouts.data_idle)):
-                    chunk = await self._reader.read(READ_ALL)
+                    chunk = self._take_unread() or await self._reader.read(READ_ALL)
                 if not chunk:
                     raise asyncio.IncompleteReadError(b"", None)
                 if not full and not decoder.too_big and not held.take(len(chunk)):
                     full = True
                     decoder.discard()
-                rest = decoder.feed(chunk)
+                self._unread += decoder.feed(chunk)
                 if full or decoder.too_big:
                     held.release()
         except TimeoutError:
             raise ClosingError(Reply.of(421, "4.4.2 Message not received in time")) from None
-        if rest:
-            # The buffer was read empty, so what follows the message is its next input.
-            self._reader.feed_data(rest)
         if decoder.too_big:
             return _TOO_BIG
         return _TOO_MUCH if full else decoder.content()
@@ -218,11 +218,13 @@ class Listener(Conversation):
         if arg:
             await self._error(Reply.of(501, "5.5.4 RSET takes no argument"))
             return
+        self._idle_talk()
         self._set_rset_state()
         await self._say(_OK)
 
     async def smtp_NOOP(self, arg: str | None) -> None:
         """Do nothing."""
+        self._idle_talk()
         await self._say(_OK)
 
     async def smtp_QUIT(self, arg: str | None) -> None:
@@ -231,6 +233,7 @@ class Listener(Conversation):
 
     async def smtp_VRFY(self, arg: str | None) -> None:
         """Tell nothing about addresses."""
+        self._idle_talk()
         await self._say(Reply.of(252, "2.5.2 Send some mail, and see"))
 
     async def smtp_EXPN(self, arg: str | None) -> None:
@@ -239,6 +242,7 @@ class Listener(Conversation):
 
     async def smtp_HELP(self, arg: str | None) -> None:
         """Name the commands."""
+        self._idle_talk()
         await self._say(Reply.of(214, "2.0.0 " + " ".join(name.decode() for name in self._commands)))
 
     def _client(self) -> Client:
