@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Entry point of `python3 -m mailgate` and of the zipapp."""
+"""Entry point of `python3 -m mailgate`."""
 
 from __future__ import annotations
 

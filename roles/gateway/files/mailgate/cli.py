@@ -15,7 +15,7 @@ from pathlib import Path
 from mailgate import __version__, report, status
 from mailgate.config import LANGUAGES, ConfigError, load_config
 from mailgate.events import Counters, open_read_only, totals
-from mailgate.routes import RoutesError
+from mailgate.routes import RoutesError, load_routes
 from mailgate.service import Service, StartError, load
 
 DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
@@ -25,6 +25,9 @@ STYLES = ("table", "csv", "json")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0, 1 for something that does not work, 2 for settings or usage that is wrong."""
     options = _parser().parse_args(arguments)
+    given = options.config
+    options.config = given or DEFAULT_CONFIG
+    options.only_routes = given is None
     try:
         return int(options.run(options))
     except (ConfigError, RoutesError) as error:
@@ -43,13 +46,13 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help=f"settings file ({DEFAULT_CONFIG})")
+        sub.add_argument("--config", type=Path, help=f"settings file ({DEFAULT_CONFIG})")
         sub.set_defaults(run=run)
         return sub
 
     command("serve", _serve, "Run the service in the foreground.")
     check = command("check", _check, "Check settings and routes; all problems are named, and the exit status is 2.")
-    check.add_argument("--routes", type=Path, help="check this file in place of the settings' routes_file")
+    check.add_argument("--routes", type=Path, help="check this delivery table; without --config, only this")
     routes = command("routes", _routes, "Print the delivery table.")
     routes.add_argument("--format", choices=STYLES, default="table")
     history = command("report", _report, "Mails processed, relay attempts refused and viruses found in a period.")
@@ -80,6 +83,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.routes and options.only_routes:
+        # At a first installation the table is there before the settings.
+        own = load_config(options.config).own_addresses if options.config.exists() else ()
+        print(f"{options.routes}: good, {len(load_routes(options.routes, own_addresses=own))} routes")
+        return 0
     config, routes = load(options.config, options.routes)
     print(f"{options.config}: good, {len(routes)} routes for {config.hostname}")
     return 0

@@ -93,7 +93,7 @@ class Recipients:
         """Drop answers that no longer hold, and the oldest when there are too many."""
         now = int(self._clock())
         self._database.execute(
-            "DELETE FROM recipients WHERE at < CASE known WHEN 1 THEN ? ELSE ? END",
+            "DELETE FROM recipients WHERE at <= CASE known WHEN 1 THEN ? ELSE ? END",
             (now - self.known_seconds, now - self.unknown_seconds),
         )
         self._database.execute(

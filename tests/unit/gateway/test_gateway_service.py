@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The service as a process, in the zipapp that the role installs: readiness, reload, stop, wrong settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import zipapp
+from pathlib import Path
+
+import pytest
+from gateway_doubles import Clamd as FakeClamd
+from gateway_doubles import Client, Hop
+
+import mailgate
+
+REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "public", "pyclamd")
+
+
+@pytest.fixture(scope="module")
+def pyz(tmp_path_factory) -> Path:
+    tree = tmp_path_factory.mktemp("zipapp")
+    for name in REQUIREMENTS:
+        shutil.copytree(Path(sysconfig.get_path("purelib")) / name, tree / "app" / name)
+    shutil.copytree(Path(mailgate.__file__).parent, tree / "app" / "mailgate")
+    (tree / "app" / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
+    zipapp.create_archive(tree / "app", tree / "mailgate.pyz")
+    return tree / "mailgate.pyz"
+
+
+class Running:
+    """A service process with a notification socket."""
+
+    def __init__(self, pyz: Path, directory: Path) -> None:
+        self.directory = directory
+        self.told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.told.bind(str(directory / "notify"))
+        self.told.settimeout(10)
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
+            env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    async def until(self, wanted: str) -> str:
+        def wait() -> str:
+            while wanted not in (state := self.told.recv(4096).decode()):
+                pass
+            return state
+
+        return await asyncio.to_thread(wait)
+
+    async def ended(self) -> str:
+        out, _ = await asyncio.to_thread(self.process.communicate, timeout=10)
+        return out
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def write_settings(directory: Path, port: int, hop: Hop, domain: str) -> None:
+    (directory / "routes").write_text(f"{domain}\t[127.0.0.1]:{hop.port}\n")
+    (directory / "mailgate.toml").write_text(
+        f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
+        f'listen = ["127.0.0.1:{port}"]\nqueue = "127.0.0.1:1"\n'
+        f'[scan]\nsocket = "{directory}/clamd.ctl"\n[timeouts]\ndrain = 5\n'
+    )
+
+
+async def connect(port: int) -> Client:
+    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+    assert (await client.reply()).startswith("220 gw1.univ.example")
+    await client.hello()
+    return client
+
+
+async def test_life_of_the_service(pyz, tmp_path):
+    hop, clamd = Hop(), FakeClamd(tmp_path / "clamd.ctl")
+    await hop.start()
+    await clamd.start()
+    port = free_port()
+    write_settings(tmp_path, port, hop, "a.example")
+    service = Running(pyz, tmp_path)
+    try:
+        assert "1 routes" in await service.until("READY=1")
+        await service.until("WATCHDOG=1")
+        client = await connect(port)
+        assert (await client.start("x@a.example"))[0].startswith("250")
+
+        write_settings(tmp_path, port, hop, "b.example")
+        service.process.send_signal(signal.SIGHUP)
+        await service.until("RELOADING=1")
+        await service.until("READY=1")
+        assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250"), "the session outlives the reload"
+        assert (await client.start("x@a.example"))[0].startswith("550 5.7.1")
+        assert (await client.say("RCPT TO:<x@b.example>")).startswith("250")
+
+        (tmp_path / "routes").write_text("nonsense\n")
+        service.process.send_signal(signal.SIGHUP)
+        await service.until("settings refused")
+        assert (await client.say("RCPT TO:<y@b.example>")).startswith("250"), "the old routes stay"
+
+        service.process.send_signal(signal.SIGTERM)
+        await service.until("STOPPING=1")
+        with pytest.raises(ConnectionError):
+            await connect(port)
+        assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250"), "what has begun is finished"
+        assert (await client.reply()).startswith("421 4.3.2")
+        out = await service.ended()
+        assert service.process.returncode == 0
+        assert '"event": "reload_refused"' in out
+        assert len(hop.received) == 2
+    finally:
+        service.process.kill()
+        hop.stop()
+        clamd.stop()
+
+
+async def test_killed_in_a_hand_over_nothing_was_promised(pyz, tmp_path):
+    hop, clamd = Hop(), FakeClamd(tmp_path / "clamd.ctl")
+    await hop.start()
+    await clamd.start()
+    port = free_port()
+    write_settings(tmp_path, port, hop, "a.example")
+    service = Running(pyz, tmp_path)
+    try:
+        await service.until("READY=1")
+
+        async def kill() -> None:
+            service.process.kill()
+
+        hop.before_final = kill
+        client = await connect(port)
+        await client.start("x@a.example")
+        with pytest.raises((EOFError, ConnectionError)):
+            await client.send(b"Subject: x\r\n\r\n")
+    finally:
+        service.process.kill()
+        service.process.wait()
+        hop.stop()
+        clamd.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "named"),
+    [
+        (("127.0.0.1:", "127.0.0.1:99"), 2, "listen"),
+        (("state_dir = ", "state_dirr = "), 2, "state_dirr"),
+        (('state_dir = "', 'state_dir = "/nonexistent'), 1, "state cannot be kept there"),
+        (("127.0.0.1:", "198.18.255.255:"), 1, "listen: 198.18.255.255"),
+    ],
+)
+async def test_wrong_settings_are_named_at_the_start(pyz, tmp_path, change, status, named):
+    write_settings(tmp_path, free_port(), Hop(), "a.example")
+    settings = tmp_path / "mailgate.toml"
+    (tmp_path / "routes").write_text("a.example\t198.18.1.1\n")
+    settings.write_text(settings.read_text().replace(*change, 1))
+    result = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-I", "-S", str(pyz), "serve", "--config", str(settings)],
+        capture_output=True,
+        text=True,
+        timeout=10,
+    )
+    assert result.returncode == status
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
