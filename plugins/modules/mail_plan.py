@@ -92,7 +92,7 @@ campus:
   sample: {name: Example University, networks: [198.18.0.0/16], method: gateway, delivery: direct, language: en}
 hosts:
   description:
-    - Every host of the inventory by name, with RV(hosts.kinds) (V(gateways), V(borders), V(dns), V(servers); empty for
+    - Every host of the inventory by name, with C(kinds) (V(gateways), V(borders), V(dns), V(servers); empty for
       others), C(address), C(address6), C(faculty) and C(hub), each an empty string when the host has none.
   returned: success
   type: dict

@@ -111,8 +111,10 @@ def test_a_permit_holds_through_its_last_day_and_warns_before():
     assert plan_of(groups)["warnings"] == [
         "quake.univ.example: mailgate_permit: expires on 2026-04-01; renew or remove it before then"
     ]
-    groups = changed(QUAKE, mailgate_permit={"reason": "t", "owner": "o", "until": TODAY + datetime.timedelta(31)})
-    assert plan_of(groups)["warnings"] == []
+    for days, warnings in ((30, 1), (31, 0)):
+        until = TODAY + datetime.timedelta(days)
+        groups = changed(QUAKE, mailgate_permit={"reason": "tests", "owner": "netlab", "until": until})
+        assert len(plan_of(groups)["warnings"]) == warnings
 
 
 def test_no_gateway():
