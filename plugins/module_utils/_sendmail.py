@@ -304,8 +304,8 @@ def map_entries(text: str) -> Mapping[str, str]:
     entries = {}
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
-            key, _, value = line.partition("\t") if "\t" in line else line.partition(" ")
-            entries[key.lower()] = value.strip()
+            key, *value = line.split(maxsplit=1)
+            entries[key.lower()] = "".join(value).strip()
     return entries
 
 
@@ -410,5 +410,7 @@ include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
 VERSIONID(`campus.mailgate')
 OSTYPE(`debian')dnl
 DOMAIN(`debian-msp')dnl
-FEATURE(`msp', `[{host}]', `{port}')dnl
+dnl # The port is an argument of the mailer: FEATURE(msp) itself knows no port but 25 and 587.
+define(`RELAY_MAILER_ARGS', `TCP $h {port}')dnl
+FEATURE(`msp', `[{host}]')dnl
 """

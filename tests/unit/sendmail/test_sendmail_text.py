@@ -196,7 +196,8 @@ def test_local_mail_goes_to_the_daemon_where_it_listens(
 ) -> None:
     settings = leaf(listen=tuple(Listener(*entry) for entry in listen))
     assert text.submission(settings) == reached
-    assert f"FEATURE(`msp', `[{reached[0]}]', `{reached[1]}')dnl" in text.submit_mc(settings)
+    assert f"FEATURE(`msp', `[{reached[0]}]')dnl" in text.submit_mc(settings)
+    assert f"define(`RELAY_MAILER_ARGS', `TCP $h {reached[1]}')dnl" in text.submit_mc(settings)
 
 
 def test_a_cf_is_the_same_whoever_built_it_when() -> None:

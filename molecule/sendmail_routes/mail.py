@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sends real mail through the scenario's hosts and says what became of it: `python3 mail.py STAGE`, from the root.
+
+Each check gives what was expected and what was seen; the exit status is 1 if any two differ.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lab import probe
+from lab.mail import Letter, as_received, without_trace
+from lab.twin import Twin
+
+HUB, LEAF, OTHER_HUB, OTHER_LEAF = "198.18.1.25", "198.18.1.30", "198.18.2.25", "198.18.2.30"
+QUEUE = 10025
+PROBE = Path(probe.__file__).read_bytes()
+
+twin = Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"])
+different = 0
+
+
+def check(what: str, expected: object, seen: object) -> None:
+    """Print one check, and remember whether it held."""
+    global different  # noqa: PLW0603  one program, one count
+    different += expected != seen
+    print(f"{'ok  ' if expected == seen else 'DIFF'} {what}: expected {expected!r}, saw {seen!r}", flush=True)
+
+
+def run(host: str, name: str, **arguments: Any) -> dict[str, Any]:
+    """Run a probe of the lab on a host."""
+    done = twin.exec(host, ["python3", "-", json.dumps({"probe": name, **arguments})], input=PROBE)
+    if done.returncode:
+        raise SystemExit(f"{name} on {host} failed: {done.stderr.decode()}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def send(host: str, letter: Letter, via: str, port: int = 25) -> int:
+    """Hand a letter to an address; return the last reply's code."""
+    message = letter.base64()
+    answer = run(host, "send", to=[letter.recipient], sender=letter.sender, message=message, via=via, port=port)
+    return int(answer["code"])
+
+
+def refusal(host: str, recipient: str, via: str) -> str:
+    """Ask for a recipient; return where the answer came and its codes."""
+    answer = run(host, "send", to=[recipient], sender="", via=via)
+    return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
+
+
+def copies(host: str, letter: Letter, wait: float = 20) -> list[bytes]:
+    """Wait for a letter in alice's mailbox; return its copies."""
+    found = run(host, "mailbox", user="alice", message_id=letter.message_id, wait=wait)["copies"]
+    return [base64.b64decode(copy) for copy in found]
+
+
+def way(copy: bytes) -> list[str]:
+    """Return the addresses in the Received headers, first hop first; each server wrote the one before it."""
+    return re.findall(r"^Received: from \S+ \((?:\S+ )?\[([0-9a-fA-F.:]+)\]", copy.decode("latin-1"), re.MULTILINE)[
+        ::-1
+    ]
+
+
+def arrival(what: str, host: str, letter: Letter, hops: list[str]) -> None:
+    """Check that a letter arrived once, unchanged, and which way."""
+    found = copies(host, letter)
+    check(f"{what}, copies", 1, len(found))
+    if found:
+        check(f"{what}, unchanged but for trace headers", True, without_trace(found[0]) == as_received(letter))
+        check(f"{what}, way", hops, way(found[0]))
+
+
+def routes() -> None:
+    """By STATIC routes from leaf to leaf, host names under a wildcard, refusals."""
+    letter = Letter("alice@bio.sci.univ.example", "bob@mech.eng.univ.example")
+    check("leaf hands over", 250, send("mech", letter, "127.0.0.1"))
+    arrival("leaf to another faculty's leaf", "bio", letter, ["127.0.0.1", LEAF, HUB, OTHER_HUB])
+
+    letter = Letter("alice@pc7.lab.mech.eng.univ.example", "bob@bio.sci.univ.example")
+    check("mail for a host name under a wildcard", 250, send("bio", letter, "127.0.0.1"))
+    arrival("wildcard", "mech", letter, ["127.0.0.1", OTHER_LEAF, OTHER_HUB, HUB])
+
+    for name, recipient, via, answer in (
+        ("unknown user", "nobody-here@mech.eng.univ.example", LEAF, "RCPT 550 5.1.1"),
+        ("unknown user under a wildcard", "nobody-here@pc7.lab.mech.eng.univ.example", LEAF, "RCPT 550 5.1.1"),
+        ("known user", "alice@mech.eng.univ.example", LEAF, "RCPT 250 2.1.5"),
+        ("known user under a wildcard", "alice@pc7.lab.mech.eng.univ.example", LEAF, "RCPT 250 2.1.5"),
+        ("postmaster", "postmaster@mech.eng.univ.example", LEAF, "RCPT 250 2.1.5"),
+        ("hub for its leaf", "alice@mech.eng.univ.example", HUB, "RCPT 250 2.1.5"),
+        ("hub for a wildcard of its leaf", "alice@pc7.lab.mech.eng.univ.example", HUB, "RCPT 250 2.1.5"),
+        ("foreign domain at the hub", "victim@outside.example", HUB, "RCPT 550 5.7.1"),
+        ("foreign domain at a leaf", "victim@outside.example", LEAF, "RCPT 550 5.7.1"),
+        ("percent hack", "victim%outside.example@mech.eng.univ.example", LEAF, "RCPT 550 5.7.1"),
+        ("source route", "@mech.eng.univ.example:victim@outside.example", LEAF, "RCPT 550 5.7.1"),
+        ("another faculty's domain at a leaf", "alice@bio.sci.univ.example", LEAF, "RCPT 550 5.7.1"),
+    ):
+        check(name, answer, refusal("outside", recipient, via))
+    answer = refusal("outside", "bob@bio.sci.univ.example", "2001:db8:18:2::30")
+    check("over IPv6, where the host has an address", "RCPT 250 2.1.5", answer)
+
+
+def queue() -> None:
+    """The gateway's queue: loopback only, and it holds mail for a server that is down."""
+    seen = run("outside", "connect", address="198.18.0.25")["seen"]
+    check("port 25 of a gateway is not the queue's", "refused", seen)
+    seen = run("outside", "connect", address="198.18.0.25", port=QUEUE)["seen"]
+    check("the queue listens on loopback only", "refused", seen)
+
+    letter = Letter("alice@mech.eng.univ.example")
+    check("queue takes it", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+    arrival("gateway to a leaf", "mech", letter, ["127.0.0.1", "198.18.0.25"])
+
+    local = Letter("alice@mech.eng.univ.example")
+    command = f"sendmail -i -B8BITMIME -f {local.sender} {local.recipient}"
+    done = twin.exec("gw1", ["su", "-s", "/bin/sh", "bob", "-c", command], input=as_received(local))
+    check("the gateway's own mail", 0, done.returncode)
+    found = copies("mech", local)
+    check("it leaves by the queue", [["127.0.0.1", "198.18.0.25"]], [way(copy) for copy in found])
+
+    letter = Letter("alice@mech.eng.univ.example")
+    twin.stop("mech")
+    try:
+        check("queue takes mail for a server that is down", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+        time.sleep(8)
+        waiting = twin.exec("gw1", "sendmail-mta -bp -Am | grep -c 'alice@mech.eng.univ.example'").stdout.decode().strip()
+        check("it waits", "1", waiting)
+    finally:
+        twin.start("mech")
+    began = time.monotonic()
+    arrival("mail for a server that was down", "mech", letter, ["127.0.0.1", "198.18.0.25"])
+    print(f"     it arrived {time.monotonic() - began:.1f} s after the server was back", flush=True)
+    left = twin.exec("gw1", "ls /var/spool/mqueue | wc -l").stdout.decode().strip()
+    check("nothing is left in the queue", "0", left)
+
+
+def moved() -> None:
+    """After the hub's route to the other leaf was changed, in the maps alone."""
+    letter = Letter("alice@bio.sci.univ.example", "bob@mech.eng.univ.example")
+    check("leaf hands over", 250, send("mech", letter, "127.0.0.1"))
+    arrival("the new route is used at once", "bio", letter, ["127.0.0.1", LEAF, HUB])
+
+
+{"routes": routes, "queue": queue, "moved": moved}[sys.argv[1]]()
+sys.exit(1 if different else 0)
