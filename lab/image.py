@@ -12,15 +12,19 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.tools import LabError, cache_directory, command, locked, step
+from lab.tools import CGROUPS, RUN, LabError, cache_directory, command, locked, say, step
 
 SUITE = "bookworm"
 #: Where hosts find the repository.
 REPOSITORY_MOUNT = "/srv/lab-apt"
+
+#: Images of other versions are kept for a week after their last use.
+KEEP_SECONDS = 7 * 24 * 3600
 
 #: Debian packages the machine needs, and a command that each brings.
 MACHINE_PACKAGES = {
@@ -30,7 +34,7 @@ MACHINE_PACKAGES = {
     "iproute2": "ip",
     "openssh-client": "ssh",
     "procps": "sysctl",
-    "util-linux": "unshare",
+    "util-linux": "setpriv",
 }
 
 BASE_PACKAGES = (
@@ -61,6 +65,7 @@ apt-get -qq update
 for user in alice bob; do useradd --create-home --shell /bin/bash "$user"; done
 : > /etc/machine-id
 : > /etc/resolv.conf
+chmod 644 /etc/resolv.conf
 rm -f /etc/hostname /etc/ssh/ssh_host_*_key*
 install -d -m 0700 /root/.ssh
 cat > /etc/ssh/sshd_config.d/lab.conf <<'END'
@@ -75,7 +80,7 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 END
 install -d /etc/systemd/system.conf.d /etc/systemd/journald.conf.d
 printf '[Manager]\nDefaultTimeoutStopSec=15s\n' > /etc/systemd/system.conf.d/lab.conf
-printf '[Journal]\nRuntimeMaxUse=16M\nForwardToConsole=no\n' > /etc/systemd/journald.conf.d/lab.conf
+printf '[Journal]\nRuntimeMaxUse=16M\nSystemMaxUse=32M\n' > /etc/systemd/journald.conf.d/lab.conf
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
   getty.target console-getty.service systemd-networkd.service systemd-resolved.service systemd-timesyncd.service
 do ln -sf /dev/null "/etc/systemd/system/$unit"; done
@@ -131,6 +136,8 @@ def check_machine() -> None:
     missing = [package for package, program in MACHINE_PACKAGES.items() if not shutil.which(program, path=path)]
     if missing:
         raise LabError(f"missing on this machine; mend with: apt-get install {' '.join(missing)}")
+    if not any((CGROUPS / place / "cgroup.controllers").exists() for place in ("", "unified")):
+        raise LabError(f"no version 2 control groups under {CGROUPS}")
 
 
 def suite_sources(sources: Sequence[str], suite: str) -> str:
@@ -201,9 +208,9 @@ def _build_repository(target: Path, cache: Path) -> None:
         "APT::Get::List-Cleanup": "false",
     }
     apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
-    command([*apt, "update"])
+    command([*CONFINED, *apt, "update"])
     wanted = ["?essential", "?priority(required)", *all_packages()]
-    command([*apt, "install", "--download-only", "--yes", *wanted])
+    command([*CONFINED, *apt, "install", "--download-only", "--yes", *wanted])
     # --print-uris leaves out what is in the pool already: ask with an empty one.
     (scratch / "no-pool" / "partial").mkdir(parents=True)
     listed = command([*apt, f"-oDir::Cache::Archives={scratch / 'no-pool'}", "install", "--print-uris", *wanted])
@@ -226,15 +233,22 @@ def _index(directory: Path) -> None:
     (directory / "Release").write_bytes(text.stdout)
 
 
+#: Prefix of a long build step: its mounts and all its processes end with it, and it ends with us, however we end.
+CONFINED = (
+    "setpriv", "--pdeathsig", "KILL",
+    "unshare", "--mount", "--propagation", "private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
+    "--mount-proc",
+)  # fmt: skip
+
+
 def _inside(root: Path, repository: Path, script: str, *arguments: str) -> list[str]:
-    """Command that runs a script in a system directory that sees the repository, with mounts that end with it."""
+    """Command that runs a script in a system directory that sees the repository and no network; to be confined."""
     outer = (
         'mkdir -p "$1/srv/lab-apt" && mount --bind "$2" "$1/srv/lab-apt" && mount -t proc proc "$1/proc"'
         ' && mount --bind /dev "$1/dev" && root="$1" && shift 2'
         ' && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot "$root" sh -c "$@"'
     )
-    isolated = ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", "--net", "--pid", "--fork"]
-    return [*isolated, "sh", "-c", outer, "sh", str(root), str(repository), script, "sh", *arguments]
+    return ["unshare", "--net", "sh", "-c", outer, "sh", str(root), str(repository), script, "sh", *arguments]
 
 
 def _build_base(target: Path, repository: Path) -> None:
@@ -242,12 +256,12 @@ def _build_base(target: Path, repository: Path) -> None:
     building.chmod(0o755)
     root = building / "root"
     command(
-        ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}",
-         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-         "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=force-unsafe-io", SUITE, root,
-         f"deb [trusted=yes] copy:{repository} ./"]
+        [*CONFINED, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
+         f"--include={','.join(BASE_PACKAGES)}", "--dpkgopt=path-exclude=/usr/share/doc/*",
+         "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+         "--dpkgopt=force-unsafe-io", SUITE, root, f"deb [trusted=yes] copy:{repository} ./"]
     )  # fmt: skip
-    command(_inside(root, repository, CUSTOMIZE))
+    command([*CONFINED, *_inside(root, repository, CUSTOMIZE)])
     root.chmod(0o755)
     root.rename(target)
     building.rmdir()
@@ -261,11 +275,23 @@ def _build_layer(target: Path, base: Path, repository: Path, packages: Sequence[
     options = f"lowerdir={base},upperdir={building / 'up'},workdir={building / 'work'}"
     inner = _inside(building / "root", repository, LAYER_SCRIPT, *packages)
     command(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+        [*CONFINED, "sh", "-c",
          'mount -t overlay lab -o "$1" "$2" && shift 2 && exec "$@"', "sh", options, building / "root", *inner]
     )  # fmt: skip
     (building / "up").rename(target)
     shutil.rmtree(building)
+
+
+def _remove_old(cache: Path, current: Sequence[Path]) -> None:
+    """Delete images that nobody has used for a week and no running twin boots from."""
+    for image in current:
+        os.utime(image)
+    used = "".join(state.read_text() for state in RUN.glob("*/state.json"))
+    for image in cache.iterdir():
+        old = time.time() - image.stat().st_mtime > KEEP_SECONDS
+        if image.name.startswith(("repository-", "base-", "layer-")) and old and str(image) not in used:
+            say(f"lab: removing the old image {image}")
+            shutil.rmtree(image)
 
 
 def prepare(layers: Iterable[frozenset[str]] = ()) -> Images:
@@ -296,4 +322,5 @@ def prepare(layers: Iterable[frozenset[str]] = ()) -> Images:
             if not built[layer].exists():
                 with step(f"image layer {name}"):
                     _build_layer(built[layer], base, repository, inside)
+        _remove_old(cache, [repository, base, *built.values()])
     return Images(repository, base, built)
