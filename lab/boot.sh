@@ -7,7 +7,15 @@
 # LAB_DISK (up, work, root), LAB_LOWER, LAB_REPOSITORY and NOTIFY_SOCKET set.
 set -eu
 
+join() { # NAME: enter this control group of the host's
+    for cgroup in $LAB_CGROUPS; do
+        mkdir -p "$cgroup/$1"
+        echo $$ >"$cgroup/$1/cgroup.procs"
+    done
+}
+
 if [ "${1-}" = inside ]; then
+    join system
     # This mount namespace ends with the host, and the mounts with it.
     mount -t tmpfs tmpfs /run/systemd/nspawn
     # A volatile overlay must be told that what an earlier boot left is complete: it is, in the page cache.
@@ -19,10 +27,7 @@ if [ "${1-}" = inside ]; then
         --directory="$LAB_DISK/root"
 fi
 
-for cgroup in $LAB_CGROUPS; do
-    mkdir -p "$cgroup"
-    echo $$ >"$cgroup/cgroup.procs"
-done
+join launcher
 
 while :; do
     ip -n "$LAB_SWITCH" -force -batch "$LAB_DIRECTORY/unplug" >/dev/null 2>&1 || :

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.network import Wiring
-from lab.tools import RUN, STATE, LabError
+from lab.tools import CGROUPS, RUN, STATE, LabError
 
 BOOT = Path(__file__).with_name("boot.sh")
-CGROUPS = Path("/sys/fs/cgroup")
 
 #: What a running host writes by itself; no configuration lives there.
 VOLATILE = {

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RUN = Path("/run/mailgate-lab")
 #: File systems of the twins' hosts.
 STATE = Path("/var/lib/mailgate-lab")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 class LabError(Exception):
