@@ -69,9 +69,8 @@ def _lines(records: Sequence[Record], origin: str) -> list[str]:
     lines, last = [], ""
     for owner, kind, data in records:
         shown = "" if owner == last else relative(owner, origin)
-        lines.append(
-            f"{shown}{'' if len(shown) >= 16 else '	' * (2 - len(shown) // 8)} IN	{kind}	{_data(kind, data, origin)}"
-        )
+        gap = "\t" * max(1, 2 - len(shown) // 8)
+        lines.append(f"{shown}{gap}IN\t{kind}\t{_data(kind, data, origin)}")
         last = owner
     return lines
 

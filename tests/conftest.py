@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets tests import the collection under its real name, and the gateway as the package `mailgate`."""
+"""Lets tests import the collection under its real name, the gateway as the package `mailgate`, and the lab."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ if not LINK.exists():
     LINK.unlink(missing_ok=True)
     LINK.symlink_to(ROOT, target_is_directory=True)
 
-for entry in (COLLECTIONS, ROOT / "roles" / "gateway" / "files"):
+for entry in (ROOT, COLLECTIONS, ROOT / "roles" / "gateway" / "files"):
     sys.path.insert(0, str(entry))

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images: what their cache keys depend on, and which of the machine's package sources are used."""
+
+from __future__ import annotations
+
+from lab.image import all_packages, key, suite_sources
+
+DEB822 = """\
+Types: deb
+# a comment within
+URIs: http://mirror.test/debian
+Suites: bookworm bookworm-updates bookworm-backports
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian.gpg
+
+Types: deb-src
+URIs: http://mirror.test/debian
+Suites: bookworm
+Components: main
+"""
+ONE_LINE = """\
+# deb http://old.test/debian bookworm main
+deb [arch=amd64 signed-by=/k.gpg] http://mirror.test/debian-security bookworm-security main
+deb http://other.test/apt cloud-bookworm main
+deb-src http://mirror.test/debian bookworm main
+"""
+
+
+def test_only_the_suite_and_its_fixes_are_taken():
+    assert suite_sources([DEB822, ONE_LINE], "bookworm") == (
+        "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian.gpg\n"
+        "\n"
+        "Types: deb\nURIs: http://mirror.test/debian-security\nSuites: bookworm-security\nComponents: main\n"
+        "Signed-By: /k.gpg\n"
+    )
+
+
+def test_another_suite_finds_nothing():
+    assert suite_sources([DEB822, ONE_LINE], "trixie") == ""
+
+
+def test_every_part_moves_the_key():
+    keys = {key("a", ["b"], "c"), key("a", ["b", "c"]), key("ab", [], "c"), key("a", ["b"], "d")}
+    assert len(keys) == 4
+
+
+def test_the_repository_holds_what_roles_and_layers_install():
+    assert {"sendmail-bin", "bind9", "clamav-daemon", "iptables-persistent", "python3-apt"} <= set(all_packages())

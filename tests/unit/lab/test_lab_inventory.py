@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading an inventory: who the hosts are, and every problem told at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.inventory import parse, short_names
+from lab.tools import LabError
+
+
+def listing(hosts: dict[str, dict[str, Any]], group: str = "engineering") -> dict[str, Any]:
+    return {"_meta": {"hostvars": hosts}, "all": {"children": [group]}, group: {"hosts": list(hosts)}}
+
+
+def test_names_are_as_short_as_they_stay_unique():
+    names = ["gw1.univ.example", "mail.eng.univ.example", "mail.sci.univ.example", "sci.univ.example"]
+    assert list(short_names(names).values()) == ["gw1", "mail.eng", "mail.sci", "sci"]
+
+
+def test_a_name_that_another_begins_with_is_kept_whole():
+    assert short_names(["a.b", "a.b.c"]) == {"a.b": "a.b", "a.b.c": "a.b.c"}
+
+
+def test_facts_decide_what_a_host_is():
+    found = parse(
+        listing(
+            {
+                "gw.x.test": {"ansible_host": "198.18.0.2", "mailgate_gateway": {"preference": 0}},
+                "bo.x.test": {"ansible_host": "198.18.0.1", "mailgate_border": {"outside_interface": "wan0"}},
+                "ns.x.test": {"ansible_host": "198.18.0.3", "mailgate_dns": {"zones": ["X.test."]}},
+                "ml.x.test": {
+                    "ansible_host": "ml.inside.test",
+                    "mailgate_address": "198.18.1.4",
+                    "mailgate_address6": "2001:db8::4",
+                    "mailgate_domains": ["x.test"],
+                    "mailgate_networks": ["198.18.0.0/16"],
+                },
+            }
+        )
+    )
+    gateway, border, dns, mail = found.hosts
+    assert gateway.gateway
+    assert gateway.layers == {"mail"}
+    assert border.outside_interface == "wan0"
+    assert border.layers == frozenset()
+    assert dns.zones == ("x.test",)
+    assert dns.layers == {"dns"}
+    assert str(mail.address) == "198.18.1.4"
+    assert str(mail.address6) == "2001:db8::4"
+    assert mail.ansible_host == "ml.inside.test"
+    assert mail.faculty == "engineering"
+    assert found.networks == ("198.18.0.0/16",)
+
+
+def test_this_machine_itself_is_no_host_of_the_twin():
+    hosts = {"localhost": {"ansible_connection": "local"}, "a.test": {"ansible_host": "198.18.0.2"}}
+    assert [host.name for host in parse(listing(hosts)).hosts] == ["a.test"]
+
+
+def test_every_problem_is_told_with_host_variable_and_way_out():
+    hosts = {
+        "a.test": {"ansible_host": "198.18.0.5", "mailgate_border": {"outside_interface": "mgmt0"}},
+        "b.test": {"ansible_host": "b.test"},
+        "c.test": {"ansible_host": "198.18.0.5", "mailgate_domains": "c.test"},
+        "d.test": {},
+        "e.test": {"ansible_host": "198.18.0.6", "mailgate_dns": True, "mailgate_address6": "::g"},
+        "outside.test": {"ansible_host": "198.18.0.7", "mailgate_networks": ["198.18.0.1/16"]},
+    }
+    with pytest.raises(LabError) as caught:
+        parse(listing(hosts), reserved=("outside",))
+    text = str(caught.value)
+    for expected in (
+        "a.test: mailgate_border.outside_interface: 'mgmt0' can't",
+        "b.test: ansible_host: 'b.test' is no IPv4 address; where it is a name, set mailgate_address",
+        "c.test: address: 198.18.0.5 is a.test's too",
+        "c.test: mailgate_domains: is 'c.test'; it must be a list",
+        "d.test: ansible_host: missing",
+        "e.test: mailgate_dns: is True; it must be a mapping",
+        "e.test: mailgate_address6: '::g' is no IPv6 address",
+        "outside.test: name: the twin has a host 'outside' of its own",
+        "all: mailgate_networks: 198.18.0.1/16 has host bits set",
+    ):
+        assert expected in text
+
+
+def test_an_inventory_without_hosts_is_refused():
+    with pytest.raises(LabError, match="there are none"):
+        parse({"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}})

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wires: which legs, addresses and routes each host gets."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from lab.inventory import Host, Inventory
+from lab.network import plan
+from lab.tools import LabError
+
+
+def host(short: str, address: str, address6: str = "", border: str | None = None) -> Host:
+    return Host(
+        name=f"{short}.univ.example",
+        short=short,
+        address=IPv4Address(address),
+        address6=IPv6Address(address6) if address6 else None,
+        outside_interface=border,
+    )
+
+
+GATEWAY = host("gw1", "198.18.0.25", "2001:db8:18::25")
+BORDER = host("border", "198.18.0.1", "2001:db8:18::1", "outside0")
+HUB = host("hub", "198.18.1.1")
+LEAF = host("leaf", "198.18.1.30")
+CAMPUS = Inventory((GATEWAY, BORDER, HUB, LEAF), ("198.18.0.0/16", "2001:db8:18::/48"))
+
+
+def addresses(wiring) -> dict[str, tuple[str, ...]]:
+    return {leg.interface: leg.addresses for leg in wiring.legs if leg.interface != "mgmt0"}
+
+
+def test_the_border_has_a_leg_everywhere_and_yields_a_taken_first_address():
+    assert addresses(plan(CAMPUS).wirings["border"]) == {
+        "eth0": ("198.18.0.1/24", "2001:db8:18::1/64"),
+        "eth1": ("198.18.1.254/24",),
+        "outside0": ("198.19.255.1/24", "2001:db8:ffff::1/64"),
+    }
+
+
+def test_hosts_have_no_way_on_but_the_border():
+    wirings = plan(CAMPUS).wirings
+    assert wirings["gw1"].routes == ("route add default via 198.18.0.1", "route add ::/0 via 2001:db8:18::1")
+    assert wirings["leaf"].routes == ("route add default via 198.18.1.254",)
+    assert not wirings["leaf"].forwards
+
+
+def test_management_ports_are_isolated_and_campus_ports_are_not():
+    for wiring in plan(CAMPUS).wirings.values():
+        isolated = [line.split()[3] for line in wiring.plug_batch("ns").splitlines() if line.endswith("isolated on")]
+        assert isolated == [leg.port for leg in wiring.legs if leg.interface == "mgmt0"]
+
+
+def test_without_a_border_a_router_takes_its_place():
+    network = plan(Inventory((GATEWAY, LEAF)))
+    assert addresses(network.wirings["router"]) == {
+        "eth0": ("198.18.0.1/24", "2001:db8:18::1/64"),
+        "eth1": ("198.18.1.1/24",),
+        "outside0": ("198.19.255.1/24", "2001:db8:ffff::1/64"),
+    }
+    assert network.wirings["leaf"].routes == ("route add default via 198.18.1.1",)
+    assert network.campus == ("198.18.0.0/24", "2001:db8:18::/64", "198.18.1.0/24")
+
+
+def test_a_second_border_gets_addresses_of_its_own():
+    second = host("border2", "198.18.0.2", border="eth0")
+    wirings = plan(Inventory((BORDER, second, LEAF))).wirings
+    assert addresses(wirings["border2"]) == {
+        "eth1": ("198.18.0.2/24", "2001:db8:18::fe/64"),
+        "eth2": ("198.18.1.254/24",),
+        "eth0": ("198.19.255.2/24", "2001:db8:ffff::2/64"),
+    }
+    assert wirings["leaf"].routes == ("route add default via 198.18.1.1",)
+
+
+def test_names_of_interfaces_and_ports_fit_the_kernel():
+    many = [host(f"h{number}", f"198.18.{number // 200}.{number % 200 + 10}") for number in range(1500)]
+    network = plan(Inventory((BORDER, *many)))
+    names = [name for wiring in network.wirings.values() for leg in wiring.legs for name in (leg.port, leg.interface)]
+    assert max(map(len, names)) <= 15
+    ports = [leg.port for wiring in network.wirings.values() for leg in wiring.legs]
+    assert len(ports) == len(set(ports))
+
+
+def test_hardware_addresses_are_unique_and_stay():
+    def all_of_them() -> list[str]:
+        batches = [wiring.plug_batch("ns") for wiring in plan(CAMPUS).wirings.values()]
+        words = [line.split() for batch in batches for line in batch.splitlines()]
+        return [line[line.index("address") + 1] for line in words if "address" in line]
+
+    assert len(set(all_of_them())) == len(all_of_them())
+    assert all_of_them() == all_of_them()
+
+
+@pytest.mark.parametrize("address", ["198.19.255.7", "198.19.230.7"])
+def test_networks_of_the_twin_itself_are_refused(address: str):
+    with pytest.raises(LabError, match=rf"leaf\.univ\.example: {address} is in a network that the twin uses"):
+        plan(Inventory((host("leaf", address),)))
+
+
+def test_a_slash_64_in_two_segments_is_refused():
+    hosts = (host("a", "198.18.0.2", "2001:db8::2"), host("b", "198.18.1.2", "2001:db8::3"))
+    with pytest.raises(LabError, match=r"2001:db8::/64 is used in 198\.18\.0\.0/24 and in 198\.18\.1\.0/24"):
+        plan(Inventory(hosts))
