@@ -34,6 +34,9 @@ from ._zonelines import Document, Line, Mx, blank, with_ttl
 Plan = Mapping[Name, Sequence[Mx]]
 """The MX lines that each owner of a zone shall have."""
 
+_NewLines = Sequence[tuple[Mx, "int | None"]]
+"""Lines to write, each with the index of the entry that it is moved from, if any."""
+
 _SIGNED = frozenset({"RRSIG", "NSEC", "NSEC3", "TYPE46", "TYPE47", "TYPE50"})
 _MX = frozenset({"MX", "TYPE15"})
 _HOST_LABEL = re.compile(rb"(?!-)[a-z0-9-]{1,63}(?<!-)")
@@ -127,6 +130,7 @@ def edit_zone(
 class _Editor:
     def __init__(self, file: ZoneFile, zone: Name, plan: Plan, ttl: int | None) -> None:
         self.file, self.zone, self.ttl = file, zone, ttl
+        self.line_ttl = ttl  # of the owner at hand
         self.entries = file.entries
         self.document = Document(file)
         self.problems: list[str] = []
@@ -202,6 +206,9 @@ class _Editor:
             )
         else:
             self.changed = True
+            # One set has one TTL (RFC 2181, section 5.2); of several the lowest holds.
+            ttls = {entry.ttl for _f, entry in present if entry.ttl is not None}
+            self.line_ttl = min(ttls) if self.ttl is None and len(ttls) > 1 else self.ttl
             self._rewrite(owner, wanted, [i for i in places if self.entries[i].rtype in _MX], have)
 
     def _read_mx(self, file: ZoneFile, entry: Entry) -> Mx:
@@ -240,29 +247,28 @@ class _Editor:
             behind = next((partner[k] for k in sorted(staying) if k > members[-1]), len(self.entries))
             slot = next((i for i in free if before < i < behind), None)
             self._place(owner, [(wanted[k], partner.get(k)) for k in members], slot, before, behind)
-        if self.ttl is not None:
+        if self.line_ttl is not None:
             for i in at:
                 for line in self.document.replaced[i]:
-                    line.body, line.ttl = with_ttl(line.body, self.ttl, line.ttl), self.ttl
+                    line.body, line.ttl = with_ttl(line.body, self.line_ttl, line.ttl), self.line_ttl
 
-    def _place(
-        self, owner: Name, lines: list[tuple[Mx, int | None]], slot: int | None, before: int, behind: int
-    ) -> None:
+    def _place(self, owner: Name, lines: _NewLines, slot: int | None, before: int, behind: int) -> None:
         """Puts lines into the place of a removed one, else behind or before one that stays, else into the file."""
         document = self.document
         if slot is not None:
-            self._write(owner, lines, slot, document.lead(slot), document.hanging(slot))
+            document.replaced[slot] += self._lines(owner, lines, slot, document.lead(slot), document.hanging(slot))
         elif before >= 0:
-            self._write(owner, lines, before, document.hanging(before), document.hanging(before))
+            document.replaced[before] += self._lines(
+                owner, lines, before, document.hanging(before), document.hanging(before)
+            )
         elif behind < len(self.entries):
-            kept = document.keep(behind).pop()
-            self._write(owner, lines, behind, kept.lead, document.hanging(behind))
+            kept = document.keep(behind)[0]
+            document.replaced[behind][:0] = self._lines(owner, lines, behind, kept.lead, document.hanging(behind))
             kept.lead = document.hanging(behind)
-            document.keep(behind).append(kept)
         else:
             self._place_first(owner, lines)
 
-    def _place_first(self, owner: Name, lines: list[tuple[Mx, int | None]]) -> None:
+    def _place_first(self, owner: Name, lines: _NewLines) -> None:
         """Puts the lines of a name without MX behind its records, else behind its nearest parent's, else at the end."""
         document = self.document
         for cut in range(max(1, len(owner) - len(self.zone))):
@@ -274,31 +280,29 @@ class _Editor:
                 if any(entry.kind != "blank" for entry in self.entries[last + 1 : i]):
                     break
                 last = i
-            document.keep(last)
-            if cut == 0:
-                self._write(owner, lines, last, document.hanging(last), document.hanging(last))
-            else:
+            hang = head = document.hanging(last)
+            if cut:
                 head = document.named(owner, self.entries[last].origin, last)
-                self._write(owner, lines, last, head, blank(head))
+                hang = blank(head)
+            document.behind.setdefault(last, []).extend(self._lines(owner, lines, last, head, hang))
             return
         head = document.named(owner, self.file.end_origin, self.last_record)
-        self._write(owner, lines, None, head, blank(head))
+        document.appended += self._lines(owner, lines, None, head, blank(head))
 
-    def _write(self, owner: Name, lines: list[tuple[Mx, int | None]], at: int | None, head: str, hang: str) -> None:
-        """Adds lines behind what stands in place of entry `at` (None: at the end of the file)."""
+    def _lines(self, owner: Name, lines: _NewLines, at: int | None, head: str, hang: str) -> Iterator[Line]:
+        """Makes lines for beside entry `at` (None: for the end of the file), in its style."""
         document = self.document
-        like = self.last_record if at is None else at
-        origin = self.file.end_origin if at is None else self.entries[at].origin
-        ttl = None if self.entries[like].own_ttl else self.entries[like].ttl
-        target = document.appended if at is None else document.replaced[at]
+        like = self.entries[self.last_record if at is None else at]
+        origin = self.file.end_origin if at is None else like.origin
+        inherited = self.file.end_default_ttl if at is None else None if like.own_ttl else like.ttl
         for k, (mx, moved) in enumerate(lines):
             if moved is not None and self.entries[moved].origin == origin:
-                body, line_ttl = document.retargeted(moved, mx[0]), self.entries[moved].ttl
+                body, ttl = document.retargeted(moved, mx[0]), self.entries[moved].ttl
             else:
-                body, line_ttl = document.mx_body(mx, like), ttl
-            if self.ttl is not None:
-                body, line_ttl = with_ttl(body, self.ttl, line_ttl), self.ttl
-            target.append(Line(hang if k else head, body, self.entries[like].eol, owner, origin, line_ttl))
+                body, ttl = document.mx_body(mx, self.last_record if at is None else at, owner), inherited
+            if self.line_ttl is not None:
+                body, ttl = with_ttl(body, self.line_ttl, ttl), self.line_ttl
+            yield Line(hang if k else head, body, like.eol, owner, origin, ttl)
 
 
 def _included(file: ZoneFile) -> Iterator[tuple[ZoneFile, Entry]]:

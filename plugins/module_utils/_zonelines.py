@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ._zonefile import (
     Entry,
+    Field,
     Name,
-    Record,
     ZoneError,
     ZoneFile,
     record_of,
@@ -46,13 +47,14 @@ class Line:
 
 
 class Document:
-    """A zone file, and the lines that will stand in place of some of its entries or behind the last."""
+    """A zone file, and the lines that will stand in place of its entries or behind them."""
 
     def __init__(self, file: ZoneFile) -> None:
         self.file = file
         self.text = file.text
         self.entries = file.entries
         self.replaced: dict[int, list[Line]] = {}
+        self.behind: dict[int, list[Line]] = {}
         self.appended: list[Line] = []
         self._removed_leads: dict[tuple[Name, Name], str] = {}
         self.eol = next((entry.eol for entry in self.entries if entry.eol), "\n")
@@ -111,27 +113,26 @@ class Document:
         """Gives a lead that states an owner, spaced like another entry's."""
         return _padded(spell(owner, origin), self.lead(like))
 
-    def mx_body(self, mx: Mx, like: int) -> str:
-        """Writes an MX record's fields in the style of another record, its TTL too when that is an MX."""
+    def mx_body(self, mx: Mx, like: int, owner: Name) -> str:
+        """Writes an MX record's fields in the style of another record; its TTL too when it is an MX of this owner."""
         entry = self.entries[like]
         record = record_of(self.text, entry)
-        preference, exchange = str(mx[0]), spell(mx[1])
-        last = record.rdata[1 if entry.rtype == "MX" else 0] if record.rdata else record.rtype
-        if any(char in '()"\n;' for char in self.text[entry.lead_end : last.start]):
-            before = [word.text for word in (record.ttl if entry.rtype == "MX" else None, record.rclass) if word]
-            return " ".join([*before, "MX", preference, exchange])
-        if entry.rtype == "MX":
-            old = record.rdata[0]
-            return self.text[entry.lead_end : old.start] + preference + self.text[old.end : last.start] + exchange
-        rclass = self.text[record.rclass.start : self._next_word(record, record.rclass.end)] if record.rclass else ""
-        gap = self.text[record.rtype.end : last.start] or " "
+        is_mx = entry.rtype == "MX"
+        words = [record.ttl if is_mx and entry.owner == owner else None, record.rclass]
+        head = sorted((word for word in words if word), key=lambda word: word.start)
+        rdata = [*record.rdata, Field("", entry.end, entry.end)]
+        if any(char in '()"\n;' for char in self.text[entry.lead_end : rdata[0].start]):
+            return " ".join([*(word.text for word in head), "MX", str(mx[0]), spell(mx[1])])
+        nexts = {before.end: after.start for before, after in pairwise(words_in(self.text, entry.lead_end, entry.end))}
+        before = "".join(self.text[word.start : nexts[word.end]] for word in head)
+        gap = self.text[record.rtype.end : rdata[0].start]
+        if is_mx:
+            between = self.text[rdata[0].end : rdata[1].start]
+            between = between if not between.strip(" \t") else " "
+            return f"{before}{record.rtype.text}{gap}{mx[0]}{between}{spell(mx[1])}"
         if not gap.strip(" "):
             gap = " " * max(1, len(record.rtype.text) + len(gap) - len("MX"))
-        return f"{rclass}MX{gap}{preference} {exchange}"
-
-    @staticmethod
-    def _next_word(record: Record, behind: int) -> int:
-        return min(word.start for word in (record.ttl, record.rtype) if word and word.start >= behind)
+        return f"{before}MX{gap}{mx[0]} {spell(mx[1])}"
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
@@ -175,10 +176,8 @@ class Document:
 
     def _lines(self) -> Iterator[Entry | Line]:
         for at, entry in enumerate(self.entries):
-            if at in self.replaced:
-                yield from self.replaced[at]
-            else:
-                yield entry
+            yield from self.replaced.get(at, (entry,))
+            yield from self.behind.get(at, ())
         yield from self.appended
 
     def _with_owner(self, lead: str, owner: Name, origin: Name) -> str:
@@ -210,18 +209,21 @@ def with_ttl(body: str, ttl: int, inherited: int | None) -> str:
 
 
 def blank(lead: str) -> str:
-    """Gives white space as wide as a lead, with tabs if it has them."""
-    width = _width(lead)
-    return "\t" * (width // _TAB) if "\t" in lead and width % _TAB == 0 else " " * width
+    """Gives white space as wide as a lead, by tabs where it has them."""
+    to_last_tab, tab, behind = lead.rpartition("\t")
+    if not tab:
+        return " " * len(lead)
+    return "\t" * (_width(to_last_tab + tab) // _TAB) + behind
 
 
 def _padded(name: str, like: str) -> str:
     """Gives a lead with this name, as wide as another lead where it fits."""
-    column = _width(like)
+    to_last_tab, tab, behind = like.rpartition("\t")
+    column = _width(to_last_tab + tab) if tab else len(like)
     if column <= len(name):
-        return name + ("\t" if "\t" in like else " ")
-    if "\t" in like and column % _TAB == 0:
-        return name + "\t" * (column // _TAB - len(name) // _TAB)
+        return name + (tab or " ")
+    if tab:
+        return name + "\t" * (column // _TAB - len(name) // _TAB) + behind
     return name + " " * (column - len(name))
 
 

@@ -1,0 +1,307 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Zone files before and after, as an admin would look at them: only planned MX lines and the serial differ."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from ansible_collections.campus.mailgate.plugins.module_utils._zonecheck import prove
+from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import ZoneEdit, edit_zone, plan_names
+from ansible_collections.campus.mailgate.plugins.module_utils._zonefile import ZoneError
+
+TODAY = date(2026, 3, 4)
+HEAD = "$TTL 3600\n@ IN SOA ns1 hostmaster 7 1h 15m 4w 1h\n  IN NS ns1\nns1 IN A 198.18.0.53\n"
+NEW_HEAD = HEAD.replace(" 7 ", " 8 ")
+GATEWAYS = [(0, "gw1.univ.example"), (10, "gw2.univ.example")]
+
+
+def edit(text: str | bytes, *owners, ttl=None, served=None, files=None) -> ZoneEdit:
+    """Edits and proves a zone u.example; a second run must then change no byte."""
+    data = text.encode() if isinstance(text, str) else text
+
+    def include(name: str) -> bytes:
+        if name not in (files or {}):
+            raise FileNotFoundError(2, "No such file or directory")
+        return files[name]
+
+    apex, plan = plan_names("u.example", owners)
+    arguments = {"path": "db.u", "include": include, "ttl": ttl}
+    result = edit_zone(data, apex, plan, today=TODAY, served=served, **arguments)
+    prove(data, result.data, apex, plan, **arguments)
+    again = edit_zone(result.data, apex, plan, today=TODAY, **arguments)
+    assert (again.data, again.changed) == (result.data, False)
+    return result
+
+
+def mech(*more: tuple[int, str]) -> tuple[str, list[tuple[int, str]]]:
+    return "mech.u.example", [*GATEWAYS, *more]
+
+
+OWN = mech((20, "mech.u.example"))
+
+CASES = {
+    "the paper's one line becomes three": (
+        "mech IN MX 0 mech\n     IN A 198.18.1.30\n",
+        [OWN],
+        "mech IN MX 0 gw1.univ.example.\n     IN MX 10 gw2.univ.example.\n     IN MX 20 mech\n     IN A 198.18.1.30\n",
+    ),
+    "tabs, class, own TTL, comment of the line that stays": (
+        "mech\t600\tIN\tMX\t0\tmech\t; the server\n\t\tIN\tA\t198.18.1.30\n",
+        [OWN],
+        "mech\t600\tIN\tMX\t0\tgw1.univ.example.\n\t\t600\tIN\tMX\t10\tgw2.univ.example.\n"
+        "\t\t600\tIN\tMX\t20\tmech\t; the server\n\t\tIN\tA\t198.18.1.30\n",
+    ),
+    "a tab and a space": (
+        "*.lab.mech\t IN\tMX\t0 mech\n\t\t IN\tA\t198.18.1.30\n@\t\t IN\tMX\t0 mech\n",
+        [("*.lab.mech.u.example", GATEWAYS), ("u.example", GATEWAYS)],
+        "*.lab.mech\t IN\tMX\t0 gw1.univ.example.\n\t\t IN\tMX\t10 gw2.univ.example.\n\t\t IN\tA\t198.18.1.30\n"
+        "@\t\t IN\tMX\t0 gw1.univ.example.\n\t\t IN\tMX\t10 gw2.univ.example.\n",
+    ),
+    "every line names its owner": (
+        "mech A 198.18.1.30\nmech MX 0 mech\nmech TXT x\n",
+        [OWN],
+        "mech A 198.18.1.30\nmech MX 0 gw1.univ.example.\nmech MX 10 gw2.univ.example.\nmech MX 20 mech\nmech TXT x\n",
+    ),
+    "other targets go, ours are in place already": (
+        "mech MX 0 gw1.univ.example.\n; about the backup\n MX 10 gw2.univ.example. ; backup\n MX 30 old\n MX 20 mech\n",
+        [OWN],
+        "mech MX 0 gw1.univ.example.\n; about the backup\n MX 10 gw2.univ.example. ; backup\n MX 20 mech\n",
+    ),
+    "a removed line's place is taken, behind its comment": (
+        "mech MX 0 old\n; the spare one\n     MX 10 gw2.univ.example.\n",
+        [mech()],
+        "mech MX 0 gw1.univ.example.\n; the spare one\n     MX 10 gw2.univ.example.\n",
+    ),
+    "reordered": (
+        "mech MX 0 mech ; own\n     MX 10 gw2.univ.example. ; two\n     MX 20 gw1.univ.example. ; one\n",
+        [OWN],
+        "mech MX 0 gw1.univ.example. ; one\n     MX 10 gw2.univ.example. ; two\n     MX 20 mech ; own\n",
+    ),
+    "the owner of a removed first line passes on": (
+        "mech  MX 0 gone\n      A 198.18.1.30\n\tTXT x\n",
+        [("mech.u.example", [])],
+        "mech  A 198.18.1.30\n\tTXT x\n",
+    ),
+    "an owner longer than the space before the next line": (
+        "mechanics MX 0 gone\n A 198.18.1.30\n",
+        [("mechanics.u.example", [])],
+        "mechanics A 198.18.1.30\n",
+    ),
+    "absolute and upper-case spelling": (
+        "MECH.U.EXAMPLE. in mx 0 Mech.u.EXAMPLE.\n",
+        [OWN],
+        "MECH.U.EXAMPLE. in mx 0 gw1.univ.example.\n                in mx 10 gw2.univ.example.\n"
+        "                in mx 20 Mech.u.EXAMPLE.\n",
+    ),
+    "other origin": (
+        "$ORIGIN mech\n@ MX 0 @\n$ORIGIN u.example.\nx A 198.18.1.2\n",
+        [OWN],
+        "$ORIGIN mech\n@ MX 0 gw1.univ.example.\n  MX 10 gw2.univ.example.\n  MX 20 @\n"
+        "$ORIGIN u.example.\nx A 198.18.1.2\n",
+    ),
+    "parentheses over several lines, the preference in another": (
+        "mech (IN\n  MX ) ( 0 ; why\n  mech )\n  A 198.18.1.30\n",
+        [OWN],
+        "mech IN MX 0 gw1.univ.example.\n  IN MX 10 gw2.univ.example.\n"
+        "  (IN\n  MX ) ( 20 ; why\n  mech )\n  A 198.18.1.30\n",
+    ),
+    "no MX yet: behind its other records": (
+        'mech IN A 198.18.1.30\n     IN TXT "v=spf1; -all" ; text\nnext IN A 198.18.1.31\n',
+        [OWN],
+        'mech IN A 198.18.1.30\n     IN TXT "v=spf1; -all" ; text\n     IN MX  0 gw1.univ.example.\n'
+        "     IN MX  10 gw2.univ.example.\n     IN MX  20 mech.u.example.\nnext IN A 198.18.1.31\n",
+    ),
+    "a wildcard: behind its nearest parent": (
+        "mech  IN A 198.18.1.30\nnext  IN A 198.18.1.31\n",
+        [("*.lab.mech.u.example", GATEWAYS)],
+        "mech  IN A 198.18.1.30\n*.lab.mech IN MX 0 gw1.univ.example.\n           IN MX 10 gw2.univ.example.\n"
+        "next  IN A 198.18.1.31\n",
+    ),
+    "a new name at the end, in the origin that holds there": (
+        "$ORIGIN sub.u.example.\nx\tIN\tA\t198.18.1.2\n",
+        [mech()],
+        "$ORIGIN sub.u.example.\nx\tIN\tA\t198.18.1.2\n"
+        "mech.u.example.\tIN\tMX\t0 gw1.univ.example.\n\t\tIN\tMX\t10 gw2.univ.example.\n",
+    ),
+    "no final line end": (
+        "mech A 198.18.1.30",
+        [mech()],
+        "mech A 198.18.1.30\n     MX 0 gw1.univ.example.\n     MX 10 gw2.univ.example.",
+    ),
+    "the removed line was the last, without line end": (
+        "mech A 198.18.1.30\n MX 0 gone",
+        [("mech.u.example", [])],
+        "mech A 198.18.1.30",
+    ),
+    "doubled lines count once": ("mech MX 0 a\nmech MX 0 a\n", [("mech.u.example", [(0, "a.u.example")])], None),
+    "right already, in another order": (
+        "mech MX 20 mech\n MX 10 gw2.univ.example.\n MX 0 GW1.univ.example. ; \xff\n",
+        [OWN],
+        None,
+    ),
+    "names that are not ours keep theirs": (
+        "other MX 0 other\nmech MX 0 mech\n",
+        [mech()],
+        "other MX 0 other\nmech MX 0 gw1.univ.example.\n     MX 10 gw2.univ.example.\n",
+    ),
+    "an escaped owner, a quoted semicolon, generated records": (
+        'a\\.b TXT "x;y(" "z"\n$GENERATE 1-3 h$ A 198.18.2.$\nmech MX 0 mech\n',
+        [OWN],
+        'a\\.b TXT "x;y(" "z"\n$GENERATE 1-3 h$ A 198.18.2.$\nmech MX 0 gw1.univ.example.\n'
+        "     MX 10 gw2.univ.example.\n     MX 20 mech\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(("before", "owners", "after"), CASES.values(), ids=CASES)
+def test_edit(before, owners, after, line_end):
+    result = edit((HEAD + before).replace("\n", line_end), *owners)
+    expected = HEAD + before if after is None else NEW_HEAD + after
+    assert result.data.decode() == expected.replace("\n", line_end)
+    assert (result.serial_before, result.serial_after) == (7, 7 if after is None else 8)
+
+
+def test_apex_in_the_usual_form():
+    zone = (
+        "$TTL\t86400\n@\tIN\tSOA\tns1.u.example. root.u.example. (\n\t\t\t2026010203\t; Serial\n\t\t\t3600\n\t\t\t900\n"
+        "\t\t\t604800\n\t\t\t86400 )\n\tIN\tNS\tns1\n\tIN\tMX\t0 mailserver\n;\nns1\tIN\tA\t198.18.0.53\n"
+        "mailserver\tIN\tA\t198.18.0.25\n"
+    )
+    result = edit(zone, ("u.example", [*GATEWAYS, (20, "mailserver.u.example")]))
+    assert result.data.decode() == zone.replace("2026010203", "2026030401").replace(
+        "\tIN\tMX\t0 mailserver\n",
+        "\tIN\tMX\t0 gw1.univ.example.\n\tIN\tMX\t10 gw2.univ.example.\n\tIN\tMX\t20 mailserver\n",
+    )
+
+
+def test_apex_without_mx_behind_its_soa():
+    result = edit("@ 60 IN SOA ns1 h 7 1 1 1 1\n  60 IN NS ns1\nns1 60 IN A 198.18.0.53\n", ("u.example", GATEWAYS))
+    assert result.data.splitlines()[:4] == [
+        b"@ 60 IN SOA ns1 h 8 1 1 1 1",
+        b"  60 IN NS ns1",
+        b"  IN MX 0 gw1.univ.example.",
+        b"  IN MX 10 gw2.univ.example.",
+    ]
+
+
+def test_bytes_that_are_no_text_stay():
+    junk = b"; \xff\xfe\x80 \x00 caf\xe9\n"
+    result = edit(junk + HEAD.encode() + junk + b'x TXT "\xe9;"\nmech MX 0 mech ; \xe9\n', mech((20, "mech.u.example")))
+    assert result.data == (
+        junk + NEW_HEAD.encode() + junk + b'x TXT "\xe9;"\n'
+        b"mech MX 0 gw1.univ.example.\n     MX 10 gw2.univ.example.\n     MX 20 mech ; \xe9\n"
+    )
+
+
+def test_ttl_is_set_on_our_lines_only():
+    result = edit(HEAD + "mech 900 IN MX 0 mech\n     IN A 198.18.1.30\nx MX 0 x\n", OWN, ttl=300)
+    assert result.data.decode() == NEW_HEAD + (
+        "mech 300 IN MX 0 gw1.univ.example.\n     300 IN MX 10 gw2.univ.example.\n     300 IN MX 20 mech\n"
+        "     IN A 198.18.1.30\nx MX 0 x\n"
+    )
+    lowered = edit(result.data, OWN, ttl=3600)
+    assert lowered.data.count(b"3600 IN MX") == 3
+
+
+def test_ttl_equal_to_the_zone_s_is_not_written():
+    assert edit(HEAD + "mech MX 0 mech\n", ("mech.u.example", [(0, "mech.u.example")]), ttl=3600).changed is False
+
+
+def test_serial_follows_what_is_served():
+    assert edit(HEAD + "mech MX 0 x\n", mech(), served=41).serial_after == 42
+
+
+INCLUDED = {"sub.inc": b"$TTL 60\nmech MX 0 mech\n     A 198.18.1.30\n"}
+
+
+def test_included_file_is_read_and_the_owner_comes_back_after_it():
+    zone = HEAD + "$INCLUDE sub.inc other.u.example.\n     TXT x\nmech MX 0 mech\n"
+    result = edit(zone, OWN, files=INCLUDED)
+    assert b"$INCLUDE sub.inc other.u.example.\n     TXT x\nmech MX 0 gw1" in result.data
+
+
+def test_included_lines_that_are_right_are_accepted():
+    assert (
+        edit(HEAD + "$INCLUDE sub.inc\n", ("mech.u.example", [(0, "mech.u.example")]), files=INCLUDED).changed is False
+    )
+
+
+REFUSED = {
+    "MX in an included file": ("$INCLUDE sub.inc\n", "mech.*included file .sub.inc line 2"),
+    "an included file that is missing": ("$INCLUDE no.inc\n", "line 5.*INCLUDE no.inc: No such file"),
+    "a CNAME": ("mech CNAME x\n", "mech.u.example. is a CNAME"),
+    "a null MX": ("mech MX 0 .\n", "line 5: mech.u.example. has a null MX"),
+    "generic MX data": ("mech MX \\# 4 00000000\n", "line 5: .*not written `MX number name`"),
+    "a signature": ("x RRSIG A 8 2 60 20260101000000 20250101000000 1 u.example. YQ==\n", "signed by hand"),
+    "an open quote": ('x TXT "abc\n', "line 5: a quoted string is not closed"),
+    "an open parenthesis": ("x TXT ( abc\n", "line 5: an opening parenthesis is never closed"),
+    "a second closing one": ("x TXT ( abc ))\n", "line 5: a closing parenthesis"),
+    "an unknown directive": ("$DATE 20260101\n", "line 5: .DATE"),
+    "a bare carriage return": ("x\rA 198.18.1.1\n", "line 5: a carriage return"),
+    "an empty label": ("a..b A 198.18.1.1\n", "line 5: .*empty label"),
+    "generated MX": ("$GENERATE 1-1 mech MX 5\\032x$\n", "cannot be edited safely|dnspython cannot read"),
+    "a second SOA": ("@ SOA a b 1 1 1 1 1\n", "one SOA record.*line 2, db.u line 5"),
+    "no record type": ("mech IN\n", "line 5: a record without a type"),
+    "data dnspython cannot read": ("x A not-an-address\nmech MX 0 mech\n", "dnspython cannot read"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused(text, message):
+    with pytest.raises(ZoneError, match=f"(?s){message}"):
+        edit(HEAD + text, OWN, files=INCLUDED)
+
+
+def test_soa_in_an_included_file_is_refused():
+    with pytest.raises(ZoneError, match=r"the SOA record is in the included file soa\.inc"):
+        edit("$INCLUDE soa.inc\nmech MX 0 x\n", OWN, files={"soa.inc": HEAD.encode()})
+
+
+def test_a_ttl_that_hangs_on_our_line_is_refused():
+    with pytest.raises(ZoneError, match=r"takes its TTL from the line before.*\$TTL"):
+        edit("@ 60 SOA ns1 h 7 1 1 1 1\n NS ns1\nmech 30 MX 0 x\nnext A 198.18.1.1\n", ("mech.u.example", []))
+
+
+def test_all_problems_of_a_zone_at_once():
+    owners = [("a.u.example", GATEWAYS), ("b.u.example", GATEWAYS)]
+    with pytest.raises(ZoneError) as caught:
+        edit(HEAD + "a CNAME x\nb MX 0 .\n", *owners)
+    assert len(caught.value.problems) == 2
+
+
+BAD_PLANS = {
+    "outside the zone": ([("x.other.example", GATEWAYS)], "does not lie in the zone"),
+    "a name that only ends alike": ([("xu.example", GATEWAYS)], "does not lie in the zone"),
+    "twice": ([("a.u.example", []), ("A.u.example.", [])], "listed twice"),
+    "an address": ([("a.u.example", [(0, "198.18.0.25")])], "is an address"),
+    "no host name": ([("a.u.example", [(0, "a_b.u.example")])], "is not a host name"),
+    "no owner": ([("", [])], "is not a domain name"),
+    "preference": ([("a.u.example", [(65536, "a.u.example")])], "not between 0 and 65535"),
+    "one exchange twice": ([("a.u.example", [(0, "x.example"), (5, "X.example.")])], "one exchange is listed twice"),
+    "an injected line": ([("a.u.example", [(0, "x.example.\n@ A")])], "is not a host name"),
+}
+
+
+@pytest.mark.parametrize(("owners", "message"), BAD_PLANS.values(), ids=BAD_PLANS)
+def test_bad_plan(owners, message):
+    with pytest.raises(ZoneError, match=message):
+        plan_names("u.example", owners)
+
+
+def test_proof_finds_what_an_editor_must_not_do():
+    apex, plan = plan_names("u.example", [OWN])
+    before = (HEAD + "mech MX 0 mech\nx 60 A 198.18.1.1\n").encode()
+    good = edit(before, OWN).data
+    for bad, message in [
+        (before, "do not become the planned ones"),
+        (good.replace(b"198.18.1.1", b"198.18.1.2"), r"x\.u\.example\. A"),
+        (good.replace(b"x 60 A", b"x 61 A"), r"x\.u\.example\. A"),
+        (good.replace(b"hostmaster", b"somebody"), "SOA"),
+        (good.replace(b"3600", b"3601"), "would change from 3600 to 3601"),
+    ]:
+        with pytest.raises(ZoneError, match=message):
+            prove(before, bad, apex, plan, path="db.u", include=lambda name: b"")

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Generated zone files in every style: the edit gives the plan, keeps other lines, and a second run changes nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.campus.mailgate.plugins.module_utils._serial import is_later
+from ansible_collections.campus.mailgate.plugins.module_utils._zonecheck import prove
+from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import edit_zone, plan_names
+
+ZONE = "u.example"
+LABELS = ["mech", "civil", "www", "m-1", "*.lab", "deep.civil"]
+HOSTS = ["gw1.univ.example", "gw2.univ.example", "mech.u.example", "civil.u.example", "x.other.example"]
+GAPS = st.sampled_from([" ", "  ", "\t", "\t\t", " \t"])
+COMMENTS = st.sampled_from(["", "", "", " ; plain", "\t;", ';"(', " ; caf\xe9 \xff\x80", " ; a ; b ) \\"])
+
+
+@dataclass
+class Chunk:
+    """A logical line of the generated file, and what the editor may do with it."""
+
+    text: str
+    mx_of: str = ""  # an absolute name
+    blank_owner: bool = False
+    soa: bool = False
+
+
+def cased(draw, text: str) -> str:
+    return draw(st.sampled_from([text, text, text.upper(), text.title()]))
+
+
+def spelled(draw, name: str, origin: str) -> str:
+    if name == origin and draw(st.booleans()):
+        return "@"
+    if name.endswith("." + origin) and draw(st.booleans()):
+        return cased(draw, name[: -len(origin) - 1])
+    return cased(draw, name + ".")
+
+
+@st.composite
+def zone_files(draw) -> list[Chunk]:
+    chunks = [
+        Chunk(draw(st.sampled_from(["", "; head \xe9"]))),
+        Chunk(f"$TTL {draw(st.sampled_from(['3600', '1h', '1H30m']))}"),
+    ]
+    serial = draw(st.sampled_from(["1", "2026030401", "2099010199", "4294967295", "2026010100", "0"]))
+    soa = draw(
+        st.sampled_from(
+            ["ns1 root {} 1h 15m 4w 1h", "ns1.u.example. ro\\.ot ( {} ; (serial\n 3600\n\t900 604800\n60 )"]
+        )
+    )
+    chunks.append(Chunk(f"@ IN SOA {soa.format(serial)}", soa=True))
+    chunks.append(Chunk("  IN NS ns1.u.example.", blank_owner=True))
+    origin = owner = ZONE
+    for _number in range(draw(st.integers(0, 14))):
+        kind = draw(st.sampled_from(["record"] * 8 + ["origin", "blank", "ttl"]))
+        if kind == "origin":
+            new = draw(st.sampled_from([ZONE, "civil.u.example"]))
+            chunks.append(Chunk(f"$ORIGIN {new}.{draw(COMMENTS)}"))
+            origin = new
+        elif kind == "blank":
+            chunks.append(Chunk(draw(st.sampled_from(["", "\t", "   ; note", ";; ($INCLUDE no", "; \xfe"]))))
+        elif kind == "ttl":
+            chunks.append(Chunk(f"$ttl {draw(st.integers(1, 9999))}"))
+        else:
+            blank_owner = draw(st.booleans())
+            if not blank_owner:
+                owner = draw(st.sampled_from([ZONE, *(f"{label}.{ZONE}" for label in LABELS)]))
+            chunks.append(record(draw, owner, origin, blank_owner))
+    return chunks
+
+
+def record(draw, owner: str, origin: str, blank_owner: bool) -> Chunk:
+    lead = draw(GAPS) if blank_owner else spelled(draw, owner, origin) + draw(GAPS)
+    rclass, ttl = draw(st.sampled_from(["", "IN", "in"])), draw(st.sampled_from(["", "", "", "60", "1d"]))
+    head = "".join(word + draw(GAPS) for word in draw(st.permutations([rclass, ttl])) if word)
+    rtype = draw(st.sampled_from(["MX", "MX", "MX", "mx", "A", "TXT", "AAAA"]))
+    if rtype.upper() == "MX":
+        target = spelled(draw, draw(st.sampled_from(HOSTS)), origin)
+        rdata = f"{draw(st.sampled_from([0, 5, 10, 20]))}{draw(GAPS)}{target}"
+        if draw(st.integers(0, 5)) == 0:
+            rdata = (
+                rdata.replace(rdata[len(rdata.split(maxsplit=1)[0])], draw(st.sampled_from([" ( ; one\n", "(\n\t"])), 1)
+                + ")"
+            )
+    else:
+        rdata = {
+            "A": "198.18.1.1",
+            "TXT": draw(st.sampled_from(['"a;b(" c', '"\xe9\\"" ( "x"\n"y" )'])),
+            "AAAA": "2001:db8::1",
+        }[rtype]
+    text = f"{lead}{head}{rtype}{draw(GAPS)}{rdata}{draw(COMMENTS)}"
+    return Chunk(text, mx_of=owner if rtype.upper() == "MX" else "", blank_owner=blank_owner)
+
+
+@st.composite
+def plans(draw) -> list[tuple[str, list[tuple[int, str]]]]:
+    owners = draw(
+        st.lists(st.sampled_from([ZONE, *(f"{label}.{ZONE}" for label in LABELS), f"new.{ZONE}"]), unique=True)
+    )
+    lines = st.lists(st.sampled_from(HOSTS), unique=True, max_size=3)
+    return [(owner, [(n * 10, host) for n, host in enumerate(draw(lines))]) for owner in owners]
+
+
+def same_but_for(old: str, new: str, *, inherits: bool) -> bool:
+    """An untouched line; one that inherited its owner may have been given a removed line's."""
+    return old == new or (inherits and not new[:1].isspace() and new.split(None, 1)[1:] == [old.lstrip(" \t")])
+
+
+@settings(max_examples=300, deadline=None)
+@given(zone_files(), plans(), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.sampled_from([None, None, 300]))
+def test_any_zone(chunks, plan, line_end, final_line_end, ttl):
+    text = "\n".join(chunk.text for chunk in chunks) + ("\n" if final_line_end else "")
+    data = text.replace("\n", line_end).encode("latin-1")
+    apex, names = plan_names(ZONE, plan)
+    arguments = {"path": "db", "include": lambda name: b"", "ttl": ttl}
+    edit = edit_zone(data, apex, names, today=date(2026, 3, 4), **arguments)
+    event("changed" if edit.changed else "unchanged")
+    if not edit.changed:
+        assert edit.data == data and edit.serial_after == edit.serial_before
+    else:
+        assert is_later(edit.serial_after, edit.serial_before)
+    # dnspython sees the plan, and nothing else that changed
+    prove(data, edit.data, apex, names, **arguments)
+    # what is not ours is there, in order, byte for byte; the rest are MX lines of the plan
+    after = edit.data.decode("latin-1")
+    assert (line_end == "\r\n") is ("\r\n" in after)
+    assert after.replace("\r\n", "").count("\r") == 0
+    assert after.endswith(line_end) is text.endswith("\n")
+    rest = after.replace("\r\n", "\n")
+    owned = {owner for owner, _lines in plan}
+    for chunk in chunks:
+        if chunk.mx_of in owned:
+            continue
+        expected = (
+            chunk.text.replace(f" {edit.serial_before} ", f" {edit.serial_after} ", 1) if chunk.soa else chunk.text
+        )
+        while True:
+            size = expected.count("\n") + 1
+            lines = rest.split("\n")
+            found = "\n".join(lines[:size])
+            if same_but_for(expected, found, inherits=chunk.blank_owner):
+                rest = "\n".join(lines[size:])
+                break
+            taken = re.match(r"[^\n]*\bmx\b[^\n;(]*(\([^)]*\))?[^\n]*(\n|$)", rest, re.IGNORECASE)
+            assert taken and rest, f"{expected!r} is missing before {rest!r} in:\n{after}"
+            rest = rest[taken.end() :]
+    assert all(re.search(r"\bmx\b", line, re.IGNORECASE) or "(" in after for line in rest.split("\n") if line)
+    # and again: not a byte, not a serial
+    again = edit_zone(edit.data, apex, names, today=date(2027, 1, 1), **arguments)
+    assert (again.data, again.changed) == (edit.data, False)
