@@ -132,8 +132,9 @@ def check_machine() -> None:
     """Refuse at once when a program is missing or we are not root; LabError names all that is missing."""
     if os.geteuid() != 0:
         raise LabError("the lab needs root: it makes namespaces and mounts")
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = [package for package, program in MACHINE_PACKAGES.items() if not shutil.which(program, path=path)]
+    # A root shell made by `su` may lack the directories of system programs.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
+    missing = [package for package, program in MACHINE_PACKAGES.items() if not shutil.which(program)]
     if missing:
         raise LabError(f"missing on this machine; mend with: apt-get install {' '.join(missing)}")
     if not any((CGROUPS / place / "cgroup.controllers").exists() for place in ("", "unified")):
