@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail as text
+from . import _sendmail as text
 
 ETC_MAIL = Path("/etc/mail")
 PID_FILE = Path("/run/sendmail/mta/sendmail.pid")

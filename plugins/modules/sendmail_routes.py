@@ -152,8 +152,8 @@ tests:
 
 from ansible.module_utils.basic import AnsibleModule
 
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail as text
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_host as host
+from ..module_utils import _sendmail as text
+from ..module_utils import _sendmail_host as host
 
 
 def main() -> None:
