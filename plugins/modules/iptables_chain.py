@@ -229,6 +229,8 @@ def main() -> None:
             router.apply(change, params["confirm_timeout"])
     except ApplyError as error:
         module.fail_json(msg=str(error))
+    if change.foreign:
+        module.warn(f"Chain {_iptables.CHAIN} had rules that are not ours: {'; '.join(change.foreign)}")
     result = {
         "changed": change.needed,
         "foreign": change.foreign,
