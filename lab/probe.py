@@ -15,6 +15,7 @@ import smtplib
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def listen(address: str, port: int = 25, seconds: float = 5.0) -> Answer:
         return {"visited": True}
 
 
-PROBES = {"send": send, "connect": connect, "mailbox": mailbox, "listen": listen}
+PROBES: dict[str, Callable[..., Answer]] = {"send": send, "connect": connect, "mailbox": mailbox, "listen": listen}
 
 
 def main() -> None:
