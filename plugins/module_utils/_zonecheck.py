@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._zonefile import Include, Name, ZoneError, ZoneFile, read_zone, spell
+from ._zonefile import Entry, Include, Name, ZoneError, ZoneFile, read_zone, record_of, spell
 
 try:
     import dns.exception
@@ -76,8 +76,11 @@ def _record_sets(data: bytes, zone: Name, path: str, include: Include) -> _Sets:
 
 
 def _flat(file: ZoneFile) -> str:
-    """Puts included files in place of their $INCLUDE lines: origin and owner return after them, as in BIND."""
-    if not any(entry.included for entry in file.entries):
+    """Puts included files in place of their $INCLUDE lines (origin and owner return after them, as in BIND).
+
+    A TTL behind its class is put before it, and origins are made absolute: dnspython 2.3, as in Debian 12, needs both.
+    """
+    if not any(entry.included or entry.class_first or entry.kind == "origin" for entry in file.entries):
         return file.text
     pieces = []
     name_owner = False
@@ -88,9 +91,21 @@ def _flat(file: ZoneFile) -> str:
             start = inner.entries[0].origin if inner.entries else entry.origin
             text = f"$ORIGIN {spell(start)}\n{_flat(inner)}\n$ORIGIN {spell(entry.origin)}"
             name_owner = True
+        elif entry.kind == "origin":
+            text = f"$ORIGIN {spell(entry.origin)}"
         elif entry.kind == "record":
+            if entry.class_first:
+                text = _ttl_first(file, entry)
             if name_owner and not entry.explicit:
                 text = f"{spell(entry.owner)} {text}"
             name_owner = False
         pieces.append(text + "\n")
     return "".join(pieces)
+
+
+def _ttl_first(file: ZoneFile, entry: Entry) -> str:
+    ttl, rclass = record_of(file.text, entry)[:2]
+    if not ttl or not rclass:
+        raise AssertionError("a record whose TTL stands behind its class has both")
+    between = file.text[rclass.end : ttl.start]
+    return f"{file.text[entry.start : rclass.start]}{ttl.text}{between}{rclass.text}{file.text[ttl.end : entry.end]}"

@@ -77,9 +77,10 @@ class Entry:
     owner: Name = ()  # of a record, inherited or not
     explicit: bool = False  # a record that names its owner
     lead_end: int = 0  # where the first field after the owner begins
-    origin: Name = ()  # the origin in effect
+    origin: Name = ()  # the origin in effect; of an $ORIGIN line, the one it sets
     rtype: str = ""
     own_ttl: bool = False  # a record that states its TTL
+    class_first: bool = False  # and does so behind its class
     ttl: int | None = None  # in effect, in seconds; of a $TTL line, its value
     included: ZoneFile | None = None
 
@@ -239,6 +240,7 @@ class _Reader:
         entry.rtype = record.rtype.text.upper()
         if record.ttl:
             entry.own_ttl, entry.ttl = True, to_ttl(record.ttl.text)
+            entry.class_first = record.rclass is not None and record.rclass.start < record.ttl.start
         self._count_ttl(entry, words[-1].text)
 
     def _count_ttl(self, entry: Entry, last_word: str) -> None:
@@ -252,7 +254,7 @@ class _Reader:
     def _directive(self, entry: Entry, head: str, values: list[str], depth: int) -> None:
         if head == "$ORIGIN" and len(values) == 1:
             entry.kind = "origin"
-            self.origin = to_name(values[0], self.origin)
+            entry.origin = self.origin = to_name(values[0], self.origin)
         elif head == "$TTL" and len(values) == 1:
             entry.kind = "ttl"
             entry.ttl = self.default_ttl = to_ttl(values[0])
