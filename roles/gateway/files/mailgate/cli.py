@@ -94,7 +94,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _routes(options: argparse.Namespace) -> int:
-    _, routes = load(options.config)
+    _settings, routes = load(options.config)
     sys.stdout.write(routes.render(options.format))
     return 0
 

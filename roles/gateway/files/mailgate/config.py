@@ -267,7 +267,7 @@ def _absolute(text: str) -> Path:
 
 
 def _endpoint(text: str) -> Endpoint:
-    host, _, port = text.rpartition(":")
+    host, _colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = str(ipaddress.IPv6Address(host[1:-1]))
     else:

@@ -151,7 +151,7 @@ class Conversation(SMTP):  # type: ignore[misc]
         if not line.endswith(b"\r\n") or b"\r" in text or b"\0" in text:
             await self._error(Reply.of(500, "5.5.2 A command ends with CRLF and has no control characters"))
             return
-        word, _, rest = text.partition(b" ")
+        word, _space, rest = text.partition(b" ")
         method = self._commands.get(word.upper())
         if method is None:
             await self._error(Reply.of(500, "5.5.2 Unknown command"))

@@ -105,7 +105,7 @@ class Gateway:
         """Wait for running hand-overs; returns how many had to be given up after `seconds`."""
         if not self._work:
             return 0
-        _, late = await asyncio.wait(self._work, timeout=seconds)
+        _done, late = await asyncio.wait(self._work, timeout=seconds)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

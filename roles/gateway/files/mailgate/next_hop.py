@@ -66,7 +66,7 @@ class HopSession:
             hello = await session._command(f"EHLO {helo}")
             if hello.ok:
                 for line in hello.lines[1:]:
-                    keyword, _, value = line.partition(" ")
+                    keyword, _space, value = line.partition(" ")
                     session.extensions[keyword.upper()] = value
             else:
                 hello = await session._command(f"HELO {helo}")

@@ -45,7 +45,7 @@ def render(totals: Mapping[str, int], since: datetime, until: datetime, *, style
         writer.writerow([f"{first} - {last}", *numbers.values()])
         return out.getvalue()
     rows = [(titles["period"], f"{first} - {last}"), *((titles[c], str(n)) for c, n in numbers.items())]
-    width = max(_width(title) for title, _ in rows)
+    width = max(_width(title) for title, _count in rows)
     return "".join(f"{title}{' ' * (width - _width(title))}  {value}\n" for title, value in rows)
 
 

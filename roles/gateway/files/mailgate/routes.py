@@ -85,7 +85,7 @@ class Routes:
             writer.writerow(["domain", "next_hops"])
             writer.writerows((domain, " ".join(hops)) for domain, hops in rows)
             return out.getvalue()
-        width = max((len(domain) for domain, _ in rows), default=0)
+        width = max((len(domain) for domain, _hops in rows), default=0)
         return "".join(f"{domain:<{width}}  {', '.join(hops)}\n" for domain, hops in rows)
 
 
