@@ -8,8 +8,6 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,17 +84,6 @@ class Campus:
     def knock(self, host: str, address: str) -> str:
         """Connect from a host to port 25 of an address; return `220`, `refused` or `silence`."""
         return str(self.probe(host, "connect", address=address)["seen"])
-
-    @contextmanager
-    def background(self, host: str, probe: str, **arguments: Any) -> Iterator[None]:
-        """Keep a probe running on a host while the block runs."""
-        job = json.dumps({"probe": probe} | arguments)
-        process = self.twin.popen(host, ["python3", "-", job], input=PROBE)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(10)
 
     def await_port(self, host: str, seconds: float = 30) -> None:
         """Wait until port 25 of a host greets a visitor from outside."""

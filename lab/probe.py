@@ -110,24 +110,7 @@ def mailbox(user: str, message_id: str, wait: float = 20.0) -> Answer:
         time.sleep(0.1)
 
 
-def listen(address: str, port: int = 25, seconds: float = 5.0) -> Answer:
-    """Greet one visitor on a port, as a control that a path is open; return whether one came."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((address, port))
-        server.listen()
-        server.settimeout(seconds)
-        try:
-            visitor, _ = server.accept()
-        except TimeoutError:
-            return {"visited": False}
-        with visitor:
-            visitor.sendall(b"220 here\r\n")
-        return {"visited": True}
-
-
-PROBES: dict[str, Callable[..., Answer]] = {"send": send, "connect": connect, "mailbox": mailbox, "listen": listen}
+PROBES: dict[str, Callable[..., Answer]] = {"send": send, "connect": connect, "mailbox": mailbox}
 
 
 def main() -> None:

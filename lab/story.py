@@ -18,7 +18,7 @@ from lab.mail import EICAR_NAME, Letter, as_received, without_trace
 
 GATEWAYS = ("gw1", "gw2")
 SERVERS = ("mail.eng", "mech", "civil", "mail.sci", "bio", "quake")
-MECH, CIVIL, QUAKE = "198.18.1.30", "198.18.1.31", "198.18.3.40"
+MECH, QUAKE = "198.18.1.30", "198.18.3.40"
 CIVIL6, QUAKE6 = "2001:db8:18:1::31", "2001:db8:18:3::40"
 STRANGER = "stranger@elsewhere.example"
 SCANNER = ("clamav-daemon.socket", "clamav-daemon.service")
@@ -152,15 +152,13 @@ class Story:
 
     @step("4a", "outside straight to an inner server", "v4 refused, v6 refused; from inside 220, 220")
     def _past_the_gateway(self) -> str:
-        with self.campus.background("civil", "listen", address=CIVIL6, seconds=30):
-            outside, outside6 = (self.campus.knock("outside", where) for where in (MECH, CIVIL6))
-            inside, inside6 = (self.campus.knock("gw1", where) for where in (MECH, CIVIL6))
+        outside, outside6 = (self.campus.knock("outside", where) for where in (MECH, CIVIL6))
+        inside, inside6 = (self.campus.knock("gw1", where) for where in (MECH, CIVIL6))
         return f"v4 {outside}, v6 {outside6}; from inside {inside}, {inside6}"
 
     @step("4b", "outside straight to the permitted server", "v4 220, v6 220")
     def _permitted(self) -> str:
-        with self.campus.background("quake", "listen", address=QUAKE6, seconds=30):
-            return f"v4 {self.campus.knock('outside', QUAKE)}, v6 {self.campus.knock('outside', QUAKE6)}"
+        return f"v4 {self.campus.knock('outside', QUAKE)}, v6 {self.campus.knock('outside', QUAKE6)}"
 
     @step("5a", "mail with a virus (EICAR) attached", "250 by gw1, virus replaced by a notice, rest unchanged")
     def _virus(self) -> str:
