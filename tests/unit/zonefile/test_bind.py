@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which zones may be edited at all. What BIND's programs say is given; BIND itself is asked in molecule/bind_mx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.campus.mailgate.plugins.module_utils._bind import Bind
+from ansible_collections.campus.mailgate.plugins.module_utils._zonefile import ZoneError
+
+
+def server(printed: str, status: int = 0) -> Bind:
+    def run(command, data):
+        assert command[:2] == ["named-checkconf", "-p"]
+        return status, printed, "line 7: unknown option 'zne'" if status else ""
+
+    return Bind(run, "/etc/bind/named.conf")
+
+
+def zone(name: str, file: Path, more: str = "") -> str:
+    return f'zone "{name}" {{ type primary; file "{file}"; {more} }};\n'
+
+
+def test_zones_come_in_the_order_asked_for_by_any_spelling(tmp_path):
+    bind = server(zone("a.example", tmp_path / "a") + zone("B.example", tmp_path / "b"))
+    assert [z.name for z in bind.locate(["b.Example.", "a.example"])] == ["b.example", "a.example"]
+
+
+def test_every_problem_at_once(tmp_path):
+    (tmp_path / "journal.jnl").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "shared")
+    printed = (
+        zone("journal.example", tmp_path / "journal")
+        + zone("one.example", tmp_path / "shared")
+        + zone("two.example", tmp_path / "link")
+        + zone("fine.example", tmp_path / "fine")
+        + 'zone "relative.example" { type primary; file "db.relative"; };'
+        + 'zone "forward.example" { type forward; };'
+    )
+    names = ["journal", "one", "two", "fine", "relative", "forward", "missing"]
+    with pytest.raises(ZoneError) as caught:
+        server(printed).locate([f"{name}.example" for name in names])
+    expected = [
+        ("journal", "it has a journal of dynamic updates"),
+        ("one", "its file is that of two.example too"),
+        ("two", "its file is that of one.example too"),
+        ("relative", "'db.relative' is not an absolute path"),
+        ("forward", "this server has it as forward, not as primary"),
+        ("missing", "has no such zone"),
+    ]
+    assert len(caught.value.problems) == len(expected)
+    for problem, (name, reason) in zip(caught.value.problems, expected, strict=True):
+        assert problem.startswith(f"zone {name}.example: ")
+        assert reason in problem
+
+
+def test_one_view_is_fine_two_are_not(tmp_path):
+    views = (
+        f'view "in" {{ {zone("a.example", tmp_path / "a")} {zone("b.example", tmp_path / "b")} }};'
+        f'view "out" {{ {zone("a.example", tmp_path / "a2")} }};'
+    )
+    assert server(views).locate(["b.example"])[0].view == "in"
+    with pytest.raises(ZoneError, match=r"several views \(in, out\)"):
+        server(views).locate(["a.example"])
+
+
+def test_a_configuration_bind_refuses():
+    with pytest.raises(ZoneError, match="named-checkconf refuses it: line 7: unknown option"):
+        server("", status=1).locate([])
