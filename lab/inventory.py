@@ -115,10 +115,16 @@ def _mapping(problems: _Problems, name: str, variables: Mapping[str, Any], varia
 
 
 def _strings(problems: _Problems, name: str, variable: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(item.lower().rstrip(".") for item in value)
-    problems.add(name, variable, f"is {value!r}; it must be a list of names")
-    return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        problems.add(name, variable, f"is {value!r}; it must be a list of names")
+        return ()
+    found = []
+    for item in value:
+        try:  # DNS and sendmail know international names by their A-labels only
+            found.append((item if item.isascii() else item.encode("idna").decode()).lower().rstrip("."))
+        except UnicodeError as error:
+            problems.add(name, variable, f"{item!r} can't be written in A-labels ({error})")
+    return tuple(found)
 
 
 def _host(

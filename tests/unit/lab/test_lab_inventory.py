@@ -56,6 +56,13 @@ def test_facts_decide_what_a_host_is():
     assert found.networks == ("198.18.0.0/16",)
 
 
+def test_international_domains_are_a_labels_and_bad_ones_are_told():
+    facts = {"ansible_host": "198.18.0.3", "mailgate_domains": ["日本語.x.test", "X.test."]}
+    assert parse(listing({"a.x.test": facts})).hosts[0].domains == ("xn--wgv71a119e.x.test", "x.test")
+    with pytest.raises(LabError, match="A-labels"):
+        parse(listing({"a.x.test": {**facts, "mailgate_domains": [f"{'語' * 64}.x.test"]}}))
+
+
 def test_this_machine_itself_is_no_host_of_the_twin():
     hosts = {"localhost": {"ansible_connection": "local"}, "a.test": {"ansible_host": "198.18.0.2"}}
     assert [host.name for host in parse(listing(hosts)).hosts] == ["a.test"]
