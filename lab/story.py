@@ -7,6 +7,7 @@ Each step returns what it saw in the words of its expectation, so a step holds e
 
 from __future__ import annotations
 
+import email
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -171,8 +172,9 @@ class Story:
         received = without_trace(copies[0])
         before, after = letter.around_attachment()
         kept = received.startswith(before) and received.endswith(after)
-        notice = received[len(before) : len(received) - len(after)]
-        replaced = b"text/plain" in notice and EICAR_NAME in notice and letter.attachment() not in received
+        notice = email.message_from_bytes(received[len(before) : len(received) - len(after)])
+        told = notice.get_content_type() == "text/plain" and EICAR_NAME in (notice.get_payload(decode=True) or b"")
+        replaced = told and letter.attachment() not in received
         return (
             f"{reply}, {'virus replaced by a notice' if replaced else 'virus NOT replaced'}, "
             f"{'rest unchanged' if kept else 'rest CHANGED'}"
@@ -238,7 +240,7 @@ class Story:
             counts = json.loads(self.campus.sh(gateway, "mailgate report --format json"))
             total.processed += counts["processed"]
             total.relay_refused += counts["relay_refused"]
-            total.viruses += counts["viruses"]
+            total.viruses += counts["virus_found"]
         return total
 
     @step("8b", "mailgate report", "the story's own traffic")
