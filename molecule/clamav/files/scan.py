@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Has clamd scan samples by INSTREAM (clamd(8)) and prints its literal replies as JSON. Runs on the host, fed to python3."""
+"""Has clamd scan samples by INSTREAM (clamd(8)) and prints its literal replies as JSON. Fed to python3 on the host."""
 
 import base64
 import io

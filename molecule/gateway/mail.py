@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sends mail from outside through the gateway and says what became of it; exits with 1 if not as expected."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from lab.campus import Campus
+from lab.mail import Letter, as_received, without_trace
+from lab.twin import Twin
+
+GATEWAY, GATEWAY6 = "198.18.0.25", "2001:db8:18::25"
+
+campus = Campus(Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"]))
+different = 0
+
+
+def check(what: str, expected: object, seen: object) -> None:
+    """Print one check, and remember whether it held."""
+    global different  # noqa: PLW0603  one program, one count
+    different += expected != seen
+    print(f"{'ok  ' if expected == seen else 'DIFF'} {what}: expected {expected!r}, saw {seen!r}", flush=True)
+
+
+def send(letter: Letter, via: str = GATEWAY) -> int:
+    """Send a letter from outside; return the last reply's code."""
+    to, message = [letter.recipient], letter.base64()
+    return int(campus.probe("outside", "send", to=to, sender=letter.sender, message=message, via=via)["code"])
+
+
+def refusal(recipient: str) -> str:
+    """Ask for a recipient from outside; return where the answer came and its codes."""
+    answer = campus.probe("outside", "send", to=[recipient], sender="stranger@elsewhere.example", via=GATEWAY)
+    return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
+
+
+check("a relay attempt", "RCPT 550 5.7.1", refusal("victim@elsewhere.example"))
+check("an unknown user", "RCPT 550 5.1.1", refusal("nobody-here@mech.eng.univ.example"))
+
+for name, recipient, via in (
+    ("mail for a domain", "bob@mech.eng.univ.example", GATEWAY),
+    ("mail for a host under a wildcard, over IPv6", "bob@pc7.lab.mech.eng.univ.example", GATEWAY6),
+):
+    letter = Letter(recipient)
+    check(name, 250, send(letter, via))
+    copies = campus.copies("mech", letter)
+    check(f"{name} arrives unchanged", [as_received(letter)], [without_trace(copy) for copy in copies])
+
+letter = Letter("bob@mech.eng.univ.example", infected=True)
+check("infected mail", 250, send(letter))
+copies = campus.copies("mech", letter)
+check("it arrives once, without the virus", [False], [letter.attachment() in copy for copy in copies])
+
+sys.exit(1 if different else 0)
