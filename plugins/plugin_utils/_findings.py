@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ._model import KINDS
 from ._problems import Place, Problem
@@ -18,6 +19,8 @@ KIND_VARIABLES = ("mailgate_gateway", "mailgate_border", "mailgate_dns", "mailga
 # In the order in which they tell where a host stands in the inventory: what only a host sets comes first.
 HOST_VARIABLES = (
     *KIND_VARIABLES,
+    "mailgate_backup_domains",
+    "mailgate_keep_mx",
     "mailgate_permit",
     "mailgate_address",
     "ansible_host",
@@ -25,15 +28,32 @@ HOST_VARIABLES = (
     "mailgate_faculty",
     "mailgate_hub",
 )
+ROLE_VARIABLES = ("mailgate_max_message_bytes",)  # read by the roles alone
+KNOWN_VARIABLES = (*CAMPUS_VARIABLES, *(name for name in HOST_VARIABLES if name != "ansible_host"), *ROLE_VARIABLES)
+PREFIX = "mailgate_"
+# Not facts of the inventory: what the playbooks make themselves, and their own parameters, mailgate_<playbook>_*.
+PLAYBOOK_VARIABLES = re.compile(r"mailgate_(plan|site|verify|rollback|discover|report)(_\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What the inventory says of one host: its groups, and those of our variables that it has."""
+    """What the inventory says of one host: its groups, those of our variables that it has, and those that nobody knows.
+
+    ``unknown`` maps the name of each further ``mailgate_*`` variable to the name as the inventory spells it, which may
+    carry its place, and its value.
+    """
 
     name: str
     groups: Sequence[str]
     variables: Mapping[str, object]
+    unknown: Mapping[str, Sequence[object]] = field(default_factory=dict)
+
+
+def is_unknown(variable: str) -> bool:
+    """Tell whether a variable has our prefix but is none of ours: a slip of the pen, which would be passed over."""
+    return (
+        variable.startswith(PREFIX) and variable not in KNOWN_VARIABLES and not PLAYBOOK_VARIABLES.fullmatch(variable)
+    )
 
 
 class Unreadable:
@@ -56,6 +76,7 @@ class Findings:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.members: dict[str, set[str]] = {}
+        self._inner: dict[tuple[str, ...], list[str]] = {}
         for host in facts:
             for group in host.groups:
                 self.members.setdefault(group, set()).add(host.name)
@@ -64,6 +85,14 @@ class Findings:
         self.hub_names = {
             hub for host in facts if isinstance(hub := host.variables.get("mailgate_hub"), str) and hub in self.facts
         }
+
+    def inner_groups(self, facts: HostFacts) -> list[str]:
+        """Return the host's innermost groups, by name: one that holds another of its groups is a parent."""
+        key = tuple(facts.groups)  # most hosts share theirs, and large groups take long to compare
+        if key not in self._inner:
+            groups = sorted(set(key) - self.no_faculty)
+            self._inner[key] = [g for g in groups if not any(self.members[other] < self.members[g] for other in groups)]
+        return self._inner[key]
 
     def problem(
         self, facts: HostFacts | None, variable: str, message: str, mend: str, values: Sequence[object] = ()

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 from ._findings import (
     CAMPUS_VARIABLES,
     KIND_VARIABLES,
+    KNOWN_VARIABLES,
     Findings,
     HostFacts,
     Unreadable,
@@ -26,7 +27,7 @@ from ._model import KINDS, Host, Permit
 from ._names import domain_pattern, host_name, ipv4, ipv6
 
 OWN_STEP = 10  # how far a domain's own server stands behind the last gateway, as 0, 10, 20
-MAX_PREFERENCE = 65535 - OWN_STEP  # 16 bits (RFC 1035, section 3.3.9)
+MAX_PREFERENCE = 60000  # 16 bits (RFC 1035, section 3.3.9), and room for a domain's own servers
 WARN_DAYS = 30
 
 
@@ -42,13 +43,17 @@ class HostReader:
         for name, value in facts.variables.items():
             if isinstance(value, Unreadable) and name not in CAMPUS_VARIABLES:
                 self.problem(facts, name, f"can't be read: {value.reason}", "Mend its template", [value])
+        self.unknown(facts)
         kinds = [kind for kind, name in zip(KINDS, KIND_VARIABLES, strict=True) if name in facts.variables]
-        if facts.name in self.findings.hub_names and "servers" not in kinds:
+        backs_up = "mailgate_backup_domains" in facts.variables
+        if (backs_up or facts.name in self.findings.hub_names) and "servers" not in kinds:
             kinds.append("servers")
         permit = self.permit(facts)
         managed = bool(kinds or permit)
         address, address6 = self.addresses(facts, needed=managed)
         serves = "servers" in kinds
+        domains = self.domains(facts)
+        zones, kept_zones = self.zones(facts)
         host = Host(
             name=facts.name,
             exchange=self.exchange(facts) if serves or "gateways" in kinds else "",
@@ -57,16 +62,19 @@ class HostReader:
             address6=address6,
             faculty=self.faculty(facts) if serves else "",
             hub=self.hub(facts) if serves else "",
-            domains=self.domains(facts),
+            domains=domains,
             permit=permit,
             preference=self.preference(facts),
             outside_interface=self.outside_interface(facts),
-            zones=self.zones(facts),
+            zones=zones,
+            backup_domains=self.backup_domains(facts, domains),
+            kept_domains=self.kept_domains(facts, domains),
+            kept_zones=kept_zones,
         )
-        if host.domains and "gateways" in kinds:
+        if (host.domains or host.backup_domains) and "gateways" in kinds:
             self.problem(
                 facts,
-                "mailgate_domains",
+                "mailgate_domains" if host.domains else "mailgate_backup_domains",
                 "a gateway can't be home to domains: it would deliver to itself",
                 "Give the domains to an inner server",
             )
@@ -75,6 +83,12 @@ class HostReader:
                 f"{facts.name}: mailgate_permit: a gateway is always open and needs no permit"
             )
         return host
+
+    def unknown(self, facts: HostFacts) -> None:
+        for name, values in facts.unknown.items():
+            near = get_close_matches(name, KNOWN_VARIABLES, 1)
+            mend = f"Did you mean {near[0]}?" if near else f"Remove it, or write one of {', '.join(KNOWN_VARIABLES)}"
+            self.problem(facts, text(name), "is no variable that mailgate knows", mend, values)
 
     def exchange(self, facts: HostFacts) -> str:
         try:
@@ -121,11 +135,7 @@ class HostReader:
                 return text(value)
             self.problem(facts, "mailgate_faculty", f"{quoted(value)} is no name", "Write the faculty's name", [value])
             return ""
-        groups = sorted(set(facts.groups) - self.findings.no_faculty)
-        # The faculty is the innermost group: one that holds another of the host's groups is a parent.
-        inner = [
-            g for g in groups if not any(self.findings.members[other] < self.findings.members[g] for other in groups)
-        ]
+        inner = self.findings.inner_groups(facts)
         if len(inner) > 1:
             self.problem(
                 facts,
@@ -150,27 +160,75 @@ class HostReader:
         if "mailgate_gateway" in self.findings.facts[value].variables:
             self.problem(facts, "mailgate_hub", f"'{value}' is a gateway, which is never a hub", mend, [value])
         if is_hub and value != facts.name:
-            self.problem(
-                facts,
-                "mailgate_hub",
-                f"it is itself a hub, but names '{value}' as its hub",
-                "Hubs do not follow one another: name one hub for both, or let this one name itself",
-                [value],
-            )
+            cycle = self.hubs_from(facts)
+            said = f"it is itself a hub, but names '{value}' as its hub"
+            if cycle[-1] == own:
+                said = f"hubs go round in a cycle: {' -> '.join(cycle)}"
+            mend = "Hubs do not follow one another: name one hub for both, or let this one name itself"
+            self.problem(facts, "mailgate_hub", said, mend, [value])
             return own
         return text(value)
+
+    def hubs_from(self, facts: HostFacts) -> list[str]:
+        """Return the host, its hub, that one's hub, and so on until one comes again or has none."""
+        seen = [text(facts.name)]
+        while isinstance(value := self.findings.facts[seen[-1]].variables.get("mailgate_hub"), str):
+            seen.append(text(value))
+            if value in seen[:-1] or value not in self.findings.facts:
+                break
+        return seen
 
     def domains(self, facts: HostFacts) -> tuple[str, ...]:
         return self.names(facts, "mailgate_domains", facts.variables.get("mailgate_domains", []), domain_pattern)
 
-    def zones(self, facts: HostFacts) -> tuple[str, ...]:
-        if not (
-            dns := self.mapping(facts, "mailgate_dns", "{named_conf: /etc/bind/named.conf, zones: [univ.example]}")
-        ):
+    def backup_domains(self, facts: HostFacts, domains: tuple[str, ...]) -> tuple[str, ...]:
+        variable = "mailgate_backup_domains"
+        value = facts.variables.get(variable, [])
+        backups = self.names(facts, variable, value, domain_pattern)
+        for domain in sorted(set(backups) & set(domains)):
+            said = f"'{domain}' is in its mailgate_domains too, and no server can back up itself"
+            self.problem(facts, variable, said, "Leave it in one of the two lists", [value])
+        return tuple(domain for domain in backups if domain not in domains)
+
+    def kept_domains(self, facts: HostFacts, domains: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the host's domains whose MX lines are left alone: all, or a list of them."""
+        variable = "mailgate_keep_mx"
+        value = facts.variables.get(variable, False)
+        if isinstance(value, bool):
+            if value and not domains:
+                self.problem(facts, variable, "the host is home to no domain", "Set it where the domain's home is")
+            return domains if value else ()
+        if not isinstance(value, Unreadable) and not is_list(value):
+            mend = "Write true for all of its domains, or a list of them"
+            self.problem(facts, variable, f"{quoted(value)} is neither true nor a list", mend, [value])
             return ()
+        kept = self.names(facts, variable, value, domain_pattern)
+        return self.only_known(facts, variable, kept, domains)
+
+    def zones(self, facts: HostFacts) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return a DNS server's zones, and those of them in which the MX lines are left alone."""
+        variable = "mailgate_dns"
+        example = "{named_conf: /etc/bind/named.conf, zones: [univ.example]}"
+        dns = self.mapping(facts, variable, example, ("named_conf", "zones", "keep_mx"))
+        if not dns:
+            return (), ()
         if "zones" not in dns:
-            self.problem(facts, "mailgate_dns", "has no zones", "List the zones that it is primary for", [dns])
-        return self.names(facts, "mailgate_dns", dns.get("zones", []), host_name)
+            self.problem(facts, variable, "has no zones", "List the zones that it is primary for", [dns])
+        zones = self.names(facts, variable, dns.get("zones", []), host_name)
+        kept = self.names(facts, variable, dns.get("keep_mx", []), host_name)
+        return zones, self.only_known(facts, variable, kept, zones)
+
+    def only_known(
+        self, facts: HostFacts, variable: str, names: tuple[str, ...], known: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return those of the names to be kept that are known; report the others."""
+        said = "is kept, but no DNS server has that zone" if variable == "mailgate_dns" else "is not its domain"
+        for name in names:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                mend = f"Did you mean {near[0]}?" if near else "Correct or remove it"
+                self.problem(facts, variable, f"'{name}' {said}", mend, [facts.variables[variable]])
+        return tuple(name for name in names if name in known)
 
     def names(self, facts: HostFacts, variable: str, value: object, check: Callable[[object], str]) -> tuple[str, ...]:
         """Return the good names of a list; report the malformed and the doubled ones."""
@@ -191,17 +249,24 @@ class HostReader:
             good[name] = None
         return tuple(good)
 
-    def mapping(self, facts: HostFacts, variable: str, example: str) -> Mapping[str, object] | None:
+    def mapping(
+        self, facts: HostFacts, variable: str, example: str, keys: Sequence[str]
+    ) -> Mapping[str, object] | None:
         """Return a variable that must be a mapping, or None when it is not there or is none (which is reported)."""
         if variable not in facts.variables or isinstance(value := facts.variables[variable], Unreadable):
             return None
         if isinstance(value, Mapping):
+            for key in value:
+                if key not in keys:
+                    near = get_close_matches(str(key), keys, 1)
+                    mend = f"Did you mean {near[0]}?" if near else f"Write it as {example}"
+                    self.problem(facts, variable, f"has no setting {quoted(key)}", mend, [key, value[key], value])
             return value
         self.problem(facts, variable, f"{quoted(value)} is not a mapping", f"Write it as {example}", [value])
         return None
 
     def preference(self, facts: HostFacts) -> int | None:
-        if (gateway := self.mapping(facts, "mailgate_gateway", "{preference: 0}")) is None:
+        if (gateway := self.mapping(facts, "mailgate_gateway", "{preference: 0}", ["preference"])) is None:
             return None
         value = gateway.get("preference")
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PREFERENCE:
@@ -212,7 +277,9 @@ class HostReader:
         return 0
 
     def outside_interface(self, facts: HostFacts) -> str:
-        if (border := self.mapping(facts, "mailgate_border", "{outside_interface: eth0}")) is None:
+        if (
+            border := self.mapping(facts, "mailgate_border", "{outside_interface: eth0}", ["outside_interface"])
+        ) is None:
             return ""
         value = border.get("outside_interface")
         # Linux: at most 15 bytes, neither "/" nor white space.
@@ -224,7 +291,7 @@ class HostReader:
 
     def permit(self, facts: HostFacts) -> Permit | None:
         form = "{reason: ..., owner: ..., until: 2027-03-31}"
-        if (permit := self.mapping(facts, "mailgate_permit", form)) is None:
+        if (permit := self.mapping(facts, "mailgate_permit", form, ["reason", "owner", "until"])) is None:
             return None
         texts = []
         for key, wanted in (("reason", "Say why port 25 must stay open"), ("owner", "Name who answers for it")):

@@ -10,6 +10,7 @@ import datetime
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from ._claims import check_claims
 from ._findings import (
     CAMPUS_VARIABLES,
     Findings,
@@ -22,11 +23,10 @@ from ._findings import (
     text,
 )
 from ._host import HostReader
-from ._model import Campus
-from ._names import domain_pattern, network, zone_of
+from ._model import METHODS, Campus
+from ._names import network
 from ._problems import Place, PlanRefused
 
-METHODS = ("gateway",)
 DELIVERIES = ("direct", "tiered")
 LANGUAGES = ("en", "ja")
 
@@ -127,36 +127,8 @@ class _CampusReader:
         elif not networks and "mailgate_networks" not in {problem.variable for problem in self.findings.problems}:
             mend = "List the campus's networks under all: vars:, as [198.18.0.0/16]"
             self.problem(None, "mailgate_networks", "the border does not know what to guard", mend)
-        self.check_claims(campus)
         self.check_addresses(campus, networks)
-        self.check_zones(campus)
-
-    def check_claims(self, campus: Campus) -> None:
-        homes: dict[str, str] = {}
-        for host in campus.hosts.values():
-            for domain in host.domains:
-                first = homes.setdefault(domain, host.name)
-                if first == host.name:
-                    continue
-                there = self.findings.place(self.facts[first], "mailgate_domains", self.said(first, domain))
-                self.problem(
-                    self.facts[host.name],
-                    "mailgate_domains",
-                    f"'{domain}' is also claimed by {first}{f', {there}' if str(there) else ''}",
-                    "Leave it to one of them",
-                    self.said(host.name, domain),
-                )
-
-    def said(self, host: str, domain: str) -> list[object]:
-        """Return the items of the host's mailgate_domains that mean ``domain``, for their place in the file."""
-        found: list[object] = []
-        for item in items(self.facts[host].variables["mailgate_domains"]):
-            try:
-                if domain_pattern(item) == domain:
-                    found.append(item)
-            except ValueError:
-                continue  # reported already
-        return found
+        check_claims(campus, self.findings)
 
     def check_addresses(self, campus: Campus, networks: Sequence[Network]) -> None:
         owners: dict[str, str] = {}
@@ -170,30 +142,15 @@ class _CampusReader:
                     variable = "mailgate_address6"
                 first = owners.setdefault(address, host.name)
                 if first != host.name:
-                    mend = "Correct one of them"
-                    self.problem(facts, variable, f"'{address}' is also the address of {first}", mend)
+                    said = f"'{address}' is also the address of {first}"
+                    if "gateways" in {*host.kinds, *campus.hosts[first].kinds}:
+                        said += ": the gateway would be its own next hop"
+                    self.problem(facts, variable, said, "Correct one of them")
                 # Routers and name servers may well stand outside; what the border guards may not.
                 guarded = host.permit or {"gateways", "servers"} & set(host.kinds)
                 if guarded and networks and not _inside(address, networks):
                     mend = "Correct it, or add its network to mailgate_networks"
                     self.problem(facts, variable, f"'{address}' is outside mailgate_networks", mend)
-
-    def check_zones(self, campus: Campus) -> None:
-        servers = campus.of_kind("dns")
-        if not servers:
-            self.findings.warnings.append("no host has mailgate_dns: MX lines are not planned")
-            return
-        zones = frozenset(zone for server in servers for zone in server.zones)
-        for host in campus.hosts.values():
-            for domain in host.domains:
-                if zone_of(domain, zones) is None:
-                    self.problem(
-                        self.facts[host.name],
-                        "mailgate_domains",
-                        f"'{domain}' lies in no zone of any DNS server",
-                        "Add its zone to a DNS server's mailgate_dns, or correct the domain",
-                        self.said(host.name, domain),
-                    )
 
 
 def _inside(address: str, networks: Iterable[Network]) -> bool:

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+# What most names are already: checked in one step.
+_USUAL = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL.pattern}\.)+(?=[^.]*[a-z-]){_LABEL.pattern}", re.ASCII)
 _MAX_NAME = 253  # octets of the text form (RFC 1035, section 2.3.4: 255 on the wire)
 
 
@@ -25,6 +27,8 @@ def host_name(value: object) -> str:
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
+    if _USUAL.fullmatch(value):
+        return value if type(value) is str else value.lower()  # without the tags that Ansible's text carries
     name = value.removesuffix(".")
     if not name.isascii():
         try:

@@ -81,7 +81,7 @@ def _tables(tables: Tables) -> dict[str, object]:
 
     return {
         "routes": [
-            {"domain": route.domain, "next_hops": [route.next_hop], "home": route.home, "faculty": route.faculty}
+            {"domain": route.domain, "next_hops": list(route.next_hops), "home": route.home, "faculty": route.faculty}
             for route in tables.routes
         ],
         "sendmail": {name: mail(table) for name, table in tables.sendmail.items()},
@@ -140,7 +140,5 @@ def _exposures(proof: Proof) -> list[str]:
     if not proof.exposed:
         return []
     first = proof.exposed[0]
-    domains = len({case.domain for case in proof.exposed})
-    return [
-        f"outsiders reach {domains} domains past the gateways, for example {' -> '.join(first.path)}: {first.domain}"
-    ]
+    way = f"{' -> '.join(first.path)}: {first.domain}"
+    return [f"outsiders reach {proof.exposed_domains} domains past the gateways, for example {way}"]

@@ -6,49 +6,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._host import OWN_STEP
 from ._model import Campus, Host
-from ._names import zone_of
+from ._mx import Mx, MxTables, mx_tables
+from ._static import MailTable, Static, mail_tables
+
+__all__ = ["Border", "MailTable", "Mx", "PermitEntry", "Route", "Static", "Tables", "derive"]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A line of the gateways' delivery table. ``via`` is the host that ``next_hop`` belongs to."""
+    """A line of the gateways' delivery table. ``via`` is the host that ``next_hop`` belongs to.
+
+    ``more`` are the addresses to try, in order, while that one does not answer.
+    """
 
     domain: str
     next_hop: str
     via: str
     home: str
     faculty: str
+    more: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Static:
-    """A STATIC line: mail for ``domain`` goes to the address ``next_hop``, which is ``host``'s."""
-
-    domain: str
-    next_hop: str
-    host: str
-
-
-@dataclass(frozen=True, slots=True)
-class MailTable:
-    """What one sendmail delivers itself, passes on for others, and sends where."""
-
-    local: tuple[str, ...]
-    relay: tuple[str, ...]
-    static: tuple[Static, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Mx:
-    """One MX line of some owner name; ``exchange`` is a full host name without final dot."""
-
-    preference: int
-    exchange: str
+    @property
+    def next_hops(self) -> tuple[str, ...]:
+        """Return all addresses to deliver to, in order."""
+        return (self.next_hop, *self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,102 +64,36 @@ class Border:
 
 @dataclass(frozen=True)
 class Tables:
-    """All four tables: by domain, by host, by DNS server and zone, by router."""
+    """All tables: by domain, by host, by DNS server and zone, by router.
 
-    routes: tuple[Route, ...]
-    sendmail: dict[str, MailTable] = field(default_factory=dict)
-    mx: dict[str, dict[str, dict[str, tuple[Mx, ...]]]] = field(default_factory=dict)
-    border: dict[str, Border] = field(default_factory=dict)
+    ``mx`` is for the zones as they are; ``mx_outside`` for the copies that ``split`` shows to the outside, else empty.
+    """
+
+    routes: Sequence[Route]
+    sendmail: Mapping[str, MailTable] = field(default_factory=dict)
+    mx: MxTables = field(default_factory=dict)
+    border: Mapping[str, Border] = field(default_factory=dict)
+    mx_outside: MxTables = field(default_factory=dict)
 
 
 def derive(campus: Campus) -> Tables:
     """Return the tables of a checked campus."""
-    homes = campus.home_of()
-    routes = tuple(gateway_route(campus, domain, home) for domain, home in homes.items())
-    ways = _Ways(campus, homes)
-    sendmail = {
-        host.name: ways.queue(routes) if "gateways" in host.kinds else ways.server(host)
-        for host in campus.hosts.values()
-        if "servers" in host.kinds or "gateways" in host.kinds
-    }
+    mx, mx_outside = mx_tables(campus)
     return Tables(
-        routes=routes,
-        sendmail=sendmail,
-        mx=mx_by_server(campus, homes),
+        routes=tuple(gateway_route(campus, domain, servers) for domain, servers in campus.servers_of.items()),
+        sendmail=mail_tables(campus),
+        mx=mx,
         border={host.name: border_of(campus, host) for host in campus.of_kind("borders")},
+        mx_outside=mx_outside,
     )
 
 
-def gateway_route(campus: Campus, domain: str, home: Host) -> Route:
-    """Return the gateways' route: straight home, or to the home's hub when delivery is tiered and it has one."""
+def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route:
+    """Return the gateways' route: to the home, or in tiered delivery to its hub if it has one; then to the backups."""
+    home = servers[0]
     via = campus.hosts[home.hub] if campus.delivery == "tiered" and home.hub else home
-    return Route(domain, via.address, via.name, home.name, home.faculty)
-
-
-class _Ways:
-    """STATIC lines; equal lines are one object, because many servers share them."""
-
-    def __init__(self, campus: Campus, homes: Mapping[str, Host]) -> None:
-        self.campus = campus
-        self.homes = homes
-        self.made: dict[tuple[str, str], Static] = {}
-
-    def line(self, domain: str, host: Host) -> Static:
-        key = (domain, host.name)
-        if key not in self.made:
-            self.made[key] = Static(domain, host.address, host.name)
-        return self.made[key]
-
-    def queue(self, routes: tuple[Route, ...]) -> MailTable:
-        """Return the table of a gateway's queue: it knows every domain and is home to none."""
-        static = tuple(self.line(route.domain, self.campus.hosts[route.via]) for route in routes)
-        return MailTable(local=(), relay=tuple(route.domain for route in routes), static=static)
-
-    def server(self, host: Host) -> MailTable:
-        """Return an inner server's table.
-
-        A hub sends its own faculty's mail home and the rest to the other hubs. Any other server sends its own faculty's
-        mail home and the rest to its hub, or, without one, as a hub would.
-        """
-        is_hub = host.hub == host.name
-        static = tuple(
-            self.line(domain, self._next(host, is_hub, home))
-            for domain, home in self.homes.items()
-            if home.name != host.name
-        )
-        relay = tuple(line.domain for line in static) if is_hub else ()
-        return MailTable(local=tuple(sorted(host.domains)), relay=relay, static=static)
-
-    def _next(self, host: Host, is_hub: bool, home: Host) -> Host:
-        if is_hub and home.hub == host.name:
-            return home
-        if not is_hub and home.faculty == host.faculty:
-            return home
-        if not is_hub and host.hub:
-            return self.campus.hosts[host.hub]
-        return self.campus.hosts[home.hub] if home.hub else home
-
-
-def mx_lines(campus: Campus, home: Host) -> tuple[Mx, ...]:
-    """Return a domain's MX lines: each gateway by its preference, then the own server, 10 behind the last."""
-    gateways = [Mx(gateway.preference or 0, gateway.exchange) for gateway in campus.gateways]
-    own = max((line.preference for line in gateways), default=0) + OWN_STEP
-    return (*gateways, Mx(own, home.exchange))
-
-
-def mx_by_server(campus: Campus, homes: Mapping[str, Host]) -> dict[str, dict[str, dict[str, tuple[Mx, ...]]]]:
-    """Return, for each DNS server and each zone in its order, the owner names in that zone with their MX lines.
-
-    A domain belongs to the longest zone that it lies in, over all servers; a zone on several servers is told to each.
-    """
-    servers = campus.of_kind("dns")
-    zones = frozenset(zone for server in servers for zone in server.zones)
-    owners: dict[str, dict[str, tuple[Mx, ...]]] = {zone: {} for zone in zones}
-    for domain, home in homes.items():
-        zone = zone_of(domain, zones)
-        if zone is not None:
-            owners[zone][domain] = mx_lines(campus, home)
-    return {server.name: {zone: owners[zone] for zone in server.zones} for server in servers}
+    more = tuple(server.address for server in servers[1:] if server is not via)
+    return Route(domain, via.address, via.name, home.name, home.faculty, more)
 
 
 def border_of(campus: Campus, router: Host) -> Border:

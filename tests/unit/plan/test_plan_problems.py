@@ -63,7 +63,7 @@ def test_the_small_campus_has_no_problem_and_no_warning():
         (GW1, {"mailgate_gateway": {"preference": "0"}}, "mailgate_gateway", "'0' is no preference", "whole number"),
         (GW1, {"mailgate_gateway": {"preference": -1}}, "mailgate_gateway", "-1 is no preference", "whole number"),
         (GW1, {"mailgate_gateway": {"preference": True}}, "mailgate_gateway", "True is no preference", "whole"),
-        (GW1, {"mailgate_gateway": {"preference": 65526}}, "mailgate_gateway", "65526 is no preference", "65525"),
+        (GW1, {"mailgate_gateway": {"preference": 60001}}, "mailgate_gateway", "60001 is no preference", "60000"),
         (GW1, {"mailgate_domains": ["gw.univ.example"]}, "mailgate_domains", "gateway can't be home", "inner server"),
         (BORDER, {"mailgate_border": {}}, "mailgate_border", "no outside_interface", "faces the outside"),
         (BORDER, {"mailgate_border": {"outside_interface": "a b"}}, "mailgate_border", "'a b' is no", "faces"),
@@ -217,7 +217,8 @@ def test_the_report_is_a_numbered_list_with_places():
     )
     assert lines[5] == (
         "  5. civil.eng.univ.example: mailgate_domains: 'mech.eng.univ.example' is also claimed by "
-        "mech.eng.univ.example, mech.eng.univ.example.yml:17 (civil.eng.univ.example.yml:17). Leave it to one of them"
+        "mech.eng.univ.example, mech.eng.univ.example.yml:17 (civil.eng.univ.example.yml:17). Leave it to one of them, "
+        "or move it to the second one's mailgate_backup_domains"
     )
 
 
