@@ -83,11 +83,14 @@ def config_path(twin: str) -> Path:
 
 
 def environment(twin: str, inventory: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment in which Ansible finds the twin in place of the campus."""
+    """Environment in which Ansible finds the twin in place of the campus.
+
+    Ansible's settings are the checkout's alone: a caller such as Molecule has others, its colours among them.
+    """
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
         "PATH": os.pathsep.join((str(REPOSITORY / ".venv" / "bin"), os.environ.get("PATH", "/usr/bin:/bin"))),
-        "ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG", str(REPOSITORY / "ansible.cfg")),
+        "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ANSIBLE_INVENTORY": str(inventory),
         "ANSIBLE_SSH_ARGS": f"-F {config_path(twin)}",
         "MAILGATE_TWIN": twin,
