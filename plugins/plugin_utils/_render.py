@@ -7,64 +7,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ._model import Campus
-from ._proof import SENDERS, VERDICTS, Proof, Scenario
+from ._proof import Proof
+from ._render_proof import proof_table
+from ._render_words import speaker
 from ._routes import Tables
 
-_JA = {
-    "Mail plan": "メール配送計画",
-    "method": "MX方式",
-    "delivery": "配送方式",
-    "networks": "ネットワーク",
-    "gateway": "ゲートウェイ",
-    "direct": "直接",
-    "tiered": "二段",
-    "Gateways": "ゲートウェイ",
-    "Host": "ホスト",
-    "Address": "アドレス",
-    "Preference": "優先度",
-    "Delivery list": "配送先一覧",
-    "Domain": "ドメイン",
-    "Next hop": "配送先",
-    "Home server": "収容サーバ",
-    "Faculty": "部局",
-    "MX lines of zone": "MXレコード ゾーン",
-    "on": "サーバ",
-    "Name": "名前",
-    "STATIC routes": "STATIC経路",
-    "Server": "サーバ",
-    "Own": "自ドメイン",
-    "Relays": "中継",
-    "Routes": "経路",
-    "Hub": "部局中継サーバ",
-    "Open to the outside (port 25)": "学外に開放するサーバ(25番ポート)",
-    "Reason": "理由",
-    "Owner": "責任者",
-    "Until": "期限",
-    "Proof": "検証",
-    "passed": "合格",
-    "with findings": "要確認",
-    "Scenario": "状況",
-    "all up": "すべて稼働",
-    "down": "停止",
-    "border without its rule": "境界の規則なし",
-    "Sender follows MX": "MXに従う送信",
-    "Connects straight": "直接接続",
-    "Tries to relay": "不正中継",
-    "From inside": "学内発",
-    "delivered": "配送",
-    "held": "保留",
-    "blocked": "遮断",
-    "EXPOSED": "無防備",
-    "LOOP": "ループ",
-    "LOST": "不達",
-    "Warnings": "警告",
-    "none": "なし",
-}
-_LOUD = {"exposed": "EXPOSED", "loop": "LOOP", "lost": "LOST"}
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def width(text: str) -> int:
@@ -76,9 +27,20 @@ def width(text: str) -> int:
     )
 
 
+def plain(text: str) -> str:
+    """Return the text as one line that no terminal obeys: what is no visible character becomes U+FFFD or a space."""
+    if text.isprintable():
+        return text
+    return "".join(" " if char.isspace() else _visible(char) for char in text)
+
+
+def _visible(char: str) -> str:
+    return "\ufffd" if unicodedata.category(char) in _INVISIBLE else char
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return aligned lines: the head, a rule, the rows. Nothing is cut off."""
-    cells = [list(head), *(list(row) for row in rows)]
+    """Return aligned lines: the head, a rule, the rows. Nothing is cut off; each cell is made `plain`."""
+    cells = [list(head), *([plain(cell) for cell in row] for row in rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
@@ -91,17 +53,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def page(campus: Campus, tables: Tables, proof: Proof, warnings: Sequence[str]) -> str:
     """Return the whole plan, in the campus's language, for people to read and check; ends without a line break."""
-    return "\n".join(_Page(campus, tables).lines(proof, warnings))
+    return "\n".join(plain(line) for line in _Page(campus, tables).lines(proof, warnings))
 
 
 class _Page:
     def __init__(self, campus: Campus, tables: Tables) -> None:
         self.campus = campus
         self.tables = tables
-        self.words = _JA if campus.language == "ja" else {}
-
-    def say(self, words: str) -> str:
-        return self.words.get(words, words)
+        self.say = speaker(campus.language)
 
     def head(self, *words: str) -> list[str]:
         return [self.say(each) for each in words]
@@ -178,24 +137,15 @@ class _Page:
         return self.section(title, table(self.head("Host", "Address", "Reason", "Owner", "Until"), rows))
 
     def proof(self, proof: Proof) -> list[str]:
-        rows = [
-            (self.scenario(scenario), *(self.counts(senders[sender]) for sender in SENDERS))
-            for scenario, senders in proof.counts.items()
-        ]
-        head = self.head("Scenario", "Sender follows MX", "Connects straight", "Tries to relay", "From inside")
+        head, rows = proof_table(
+            [
+                {"scenario": scenario.kind, "host": scenario.host, "senders": senders}
+                for scenario, senders in proof.counts.items()
+            ],
+            self.say,
+        )
         title = f"{self.say('Proof')}: {self.say('passed' if proof.ok else 'with findings')}"
         return self.section(title, table(head, rows))
-
-    def scenario(self, scenario: Scenario) -> str:
-        if scenario.kind == "all_up":
-            return self.say("all up")
-        if scenario.kind == "border_open":
-            return self.say("border without its rule")
-        return f"{scenario.host} {self.say('down')}"
-
-    def counts(self, counts: Counter[str]) -> str:
-        said = [f"{counts[verdict]} {self.say(_LOUD.get(verdict, verdict))}" for verdict in VERDICTS if counts[verdict]]
-        return ", ".join(said) or "0"
 
     def warnings(self, warnings: Sequence[str]) -> list[str]:
         return self.section(self.say("Warnings"), [f"  {warning}" for warning in warnings]) if warnings else []
