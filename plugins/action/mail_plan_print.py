@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin of mail_plan_print: reads and writes files on the controller; everything else is in plugin_utils."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..plugin_utils import _difference, _print, _print_plan
+from ..plugin_utils._render_words import speaker
+
+ARGUMENTS = {
+    "plan": {"type": "dict", "required": True},
+    "dest": {"type": "path"},
+    "since": {"type": "path"},
+    "show": {"type": "bool", "default": False},
+}
+_MODE = 0o644
+
+display = Display()
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
+    """Writes the print-outs that differ from what is there, and removes those of faculties that are no more."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the paths that changed, and the difference from the earlier plan."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, args = self.validate_argument_spec(ARGUMENTS, required_one_of=[["dest", "since"]])
+        try:
+            plan = _print_plan.read(args["plan"])
+            difference = _difference.compare(_earlier(args["since"]), plan) if args["since"] else None
+            files = _print.family(plan, difference) if args["dest"] else {}
+            changes = _changes(Path(args["dest"]), files) if args["dest"] else []
+            if not self._task.check_mode:
+                for path, _before, after in changes:
+                    _write(path, after) if after is not None else _remove(path)
+        except (_print_plan.WrongPlan, OSError) as error:
+            raise AnsibleActionFail(str(error)) from None
+        if difference is not None:
+            text = _difference.as_text(difference, speaker(str(plan.campus.get("language", "en"))))
+            result["difference"] = {"same": not difference, "text": text, "since": difference.since}
+            if args["show"]:
+                display.display(text)
+        if self._task.diff:
+            result["diff"] = [_diff(*change) for change in changes]
+        return result | {
+            "changed": bool(changes),
+            "paths": [str(path) for path, _before, _after in changes],
+            "fingerprint": plan.fingerprint,
+        }
+
+
+def _earlier(name: str) -> _print_plan.Plan:
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except UnicodeError:
+        raise _print_plan.WrongPlan(f"{name} is no text. Give the plan.json of an earlier run") from None
+    return _print_plan.load(text, name)
+
+
+def _changes(dest: Path, files: dict[str, str]) -> list[tuple[Path, bytes | None, bytes | None]]:
+    """Return path, content before and content after of each file that has to be written or removed."""
+    changes = []
+    for name, text in files.items():
+        path, after = dest / name, text.encode("utf-8", "replace")
+        before = path.read_bytes() if path.is_file() else None
+        if before != after:
+            changes.append((path, before, after))
+    if (dest / _print.SAVED).is_file():  # else nothing here is ours to remove
+        found = [dest.glob("*"), (dest / _print.FACULTIES).glob("*/*")]
+        names = [path.relative_to(dest).as_posix() for paths in found for path in paths if path.is_file()]
+        changes += [(dest / name, (dest / name).read_bytes(), None) for name in _print.stale(names, files)]
+    return changes
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file in one step, so that nobody reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(part).chmod(_MODE)
+        Path(part).replace(path)
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    if not any(path.parent.iterdir()):
+        path.parent.rmdir()
+
+
+def _diff(path: Path, before: bytes | None, after: bytes | None) -> dict[str, str]:
+    return {
+        "before": (before or b"").decode("utf-8", "replace"),
+        "after": (after or b"").decode("utf-8", "replace"),
+        "before_header": str(path),
+        "after_header": str(path),
+    }

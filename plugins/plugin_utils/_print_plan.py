@@ -1,0 +1,308 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan as its print-outs see it: rows of five tables, read from the data that mail_plan returns or a saved file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+FORMAT = "campus.mailgate plan"
+VERSION = 1
+TABLES = ("gateways", "routes", "mx", "static", "permits")
+# What a saved plan holds of the module's result; `text` is printed beside it, the rest is Ansible's own.
+_TRANSIENT = ("text", "changed", "failed", "invocation", "deprecations", "diff", "exception")
+_REQUIRED = ("campus", "hosts", "gateways", "routes", "sendmail", "mx", "border")
+
+T = TypeVar("T")
+
+
+class WrongPlan(ValueError):
+    """What was given is no plan that this version can print or compare; the text says why and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway, by the order in which senders try it."""
+
+    host: str
+    addresses: tuple[str, ...]
+    preference: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return what names the row in its table."""
+        return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of the gateways' delivery table; ``next_hops`` are addresses, in order."""
+
+    domain: str
+    next_hops: tuple[str, ...]
+    home: str
+    faculty: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return what names the row in its table."""
+        return (self.domain,)
+
+
+@dataclass(frozen=True, slots=True)
+class MxLines:
+    """An owner name's MX lines in a zone, most preferred first. ``view`` is empty but for a DNS of two faces."""
+
+    zone: str
+    view: str
+    owner: str
+    lines: tuple[tuple[int, str], ...]
+    servers: tuple[str, ...]
+    faculty: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return what names the row in its table."""
+        return (self.zone, self.view, self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """What a sendmail does with mail for a domain: it sends it to ``next_hops``, or, when there are none, keeps it.
+
+    ``relay`` tells whether it takes such mail from other hosts too.
+    """
+
+    server: str
+    domain: str
+    next_hops: tuple[str, ...]
+    host: str
+    relay: bool
+    faculty: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return what names the row in its table."""
+        return (self.server, self.domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """An address whose port 25 the border routers ``borders`` leave open, and why."""
+
+    host: str
+    address: str
+    reason: str
+    owner: str
+    until: str
+    borders: tuple[str, ...]
+    faculty: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return what names the row in its table."""
+        return (self.host, self.address)
+
+
+Row = Gateway | Route | MxLines | Static | Permit
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An inner mail server: the hub that it uses ("" without one) and its faculty ("" without one)."""
+
+    name: str
+    address: str
+    hub: str
+    faculty: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole plan, or a faculty's share of one (`share`).
+
+    ``fingerprint`` is the same for two plans exactly when their five tables are; it lets people match a sheet of paper
+    with a plan. ``data`` is what the plan was read from.
+    """
+
+    campus: Mapping[str, Any]
+    gateways: tuple[Gateway, ...] = ()
+    routes: tuple[Route, ...] = ()
+    mx: tuple[MxLines, ...] = ()
+    static: tuple[Static, ...] = ()
+    permits: tuple[Permit, ...] = ()
+    servers: tuple[Server, ...] = ()
+    borders: tuple[str, ...] = ()
+    proof: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def faculties(self) -> tuple[str, ...]:
+        """Return the faculties that have a server, in order."""
+        return tuple(sorted({server.faculty for server in self.servers} - {""}, key=natural))
+
+    def share(self, faculty: str) -> Plan:
+        """Return what concerns one faculty: the rows of its domains and servers, and all gateways."""
+
+        def own(rows: Iterable[T]) -> tuple[T, ...]:
+            return tuple(row for row in rows if getattr(row, "faculty", None) == faculty)
+
+        return replace(
+            self,
+            routes=own(self.routes),
+            mx=own(self.mx),
+            static=own(self.static),
+            permits=own(self.permits),
+        )
+
+    def rows(self, table: str) -> Sequence[Row]:
+        """Return the rows of one of `TABLES`."""
+        rows: Sequence[Row] = getattr(self, table)
+        return rows
+
+
+def load(text: str, name: str) -> Plan:
+    """Return the plan of a saved file; ``name`` is the file's, for errors.
+
+    Raises:
+        WrongPlan: it is no saved plan, or one of another version.
+    """
+    again = "Give the plan.json that an earlier run of playbooks/plan.yml wrote"
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise WrongPlan(f"{name} is no JSON ({error}). {again}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise WrongPlan(f"{name} is no saved plan: its 'format' isn't '{FORMAT}'. {again}")
+    if data.get("version") != VERSION:
+        raise WrongPlan(
+            f"{name} is a plan of version {data.get('version')!r}; this collection reads version {VERSION}. "
+            "Save the plan again with this version of the collection"
+        )
+    return read(data, name)
+
+
+def read(data: Mapping[str, Any], name: str = "plan") -> Plan:
+    """Return the rows of a plan that `mail_plan` returned; ``name`` is for errors.
+
+    Raises:
+        WrongPlan: a part is missing or is of another shape.
+    """
+    missing = [part for part in _REQUIRED if part not in data]
+    if missing:
+        raise WrongPlan(f"{name} lacks {', '.join(missing)}. Give the whole result of campus.mailgate.mail_plan")
+    try:
+        plan = _read(data)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise WrongPlan(f"{name} has a part of another shape ({said}). Make the plan anew") from None
+    return replace(plan, fingerprint=_fingerprint(plan), data=data)
+
+
+def saved(plan: Plan) -> dict[str, Any]:
+    """Return what a saved plan holds, for `load`."""
+    kept = {key: value for key, value in plan.data.items() if key not in _TRANSIENT and not key.startswith("_ansible")}
+    return {"format": FORMAT, "version": VERSION, "fingerprint": plan.fingerprint, **kept}
+
+
+def _read(data: Mapping[str, Any]) -> Plan:
+    hosts: Mapping[str, Mapping[str, Any]] = data["hosts"]
+    faculty_of = {name: str(host["faculty"]) for name, host in hosts.items()}
+    routes = [
+        Route(route["domain"], _texts(route["next_hops"]), route["home"], route["faculty"]) for route in data["routes"]
+    ]
+    return Plan(
+        campus=dict(data["campus"]),
+        gateways=tuple(Gateway(each["host"], _addresses(each), int(each["preference"])) for each in data["gateways"]),
+        routes=tuple(sorted(routes, key=lambda route: (natural(route.faculty), bare(route.domain)))),
+        mx=_mx(data["mx"], {route.domain: route.faculty for route in routes}),
+        static=tuple(_static(data["sendmail"], faculty_of)),
+        permits=_permits(data["border"], faculty_of),
+        servers=tuple(
+            Server(name, host["address"], host["hub"], host["faculty"])
+            for name, host in hosts.items()
+            if "servers" in host["kinds"]
+        ),
+        borders=tuple(data["border"]),
+        proof=dict(data.get("proof") or {}),
+        warnings=_texts(data.get("warnings") or ()),
+    )
+
+
+def natural(text: str) -> tuple[list[tuple[int, str]], str]:
+    """Return the sort key that puts ``f2`` before ``f10``."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], text
+
+
+def bare(domain: str) -> tuple[str, str]:
+    """Return the sort key that puts ``*.x`` beside ``x``."""
+    return (domain.removeprefix("*."), domain)
+
+
+def _texts(values: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{values!r} is not a list")
+    return tuple(str(value) for value in values)
+
+
+def _addresses(host: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(address for address in (host["address"], host["address6"]) if address)
+
+
+def _mx(servers: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[MxLines, ...]:
+    told: dict[tuple[str, str, str, tuple[tuple[int, str], ...]], list[str]] = {}
+    for server, zones in servers.items():
+        for zone in zones:
+            for owner in zone["owners"]:
+                lines = tuple((int(mx["preference"]), str(mx["exchange"])) for mx in owner["mx"])
+                told.setdefault((zone["zone"], zone.get("view", ""), owner["owner"], lines), []).append(server)
+    rows = [
+        MxLines(zone, view, owner, lines, tuple(names), faculty_of.get(owner, ""))
+        for (zone, view, owner, lines), names in told.items()
+    ]
+    place = {zone: number for number, zone in enumerate(dict.fromkeys(row.zone for row in rows))}
+    return tuple(sorted(rows, key=lambda row: (place[row.zone], row.view, bare(row.owner))))
+
+
+def _static(tables: Mapping[str, Any], faculty_of: Mapping[str, str]) -> Iterable[Static]:
+    for server, table in tables.items():
+        faculty = faculty_of.get(server, "")
+        relay = set(table["relay"])
+        known = set()
+        for domain in table["local"]:
+            known.add(domain)
+            yield Static(server, domain, (), server, domain in relay, faculty)
+        for line in table["static"]:
+            domain = line["domain"]
+            known.add(domain)
+            hops = _texts(line["next_hops"]) if "next_hops" in line else (str(line["next_hop"]),)
+            yield Static(server, domain, hops, line["host"], domain in relay, faculty)
+        for domain in sorted(relay - known):
+            yield Static(server, domain, (), "", True, faculty)
+
+
+def _permits(borders: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[Permit, ...]:
+    routers: dict[tuple[str, ...], list[str]] = {}
+    for router, border in borders.items():
+        for permit in border["permits"]:
+            key = tuple(str(permit[part]) for part in ("host", "address", "reason", "owner", "until"))
+            routers.setdefault(key, []).append(router)
+    return tuple(
+        Permit(host, address, reason, owner, until, tuple(names), faculty_of.get(host, ""))
+        for (host, address, reason, owner, until), names in routers.items()
+    )
+
+
+def _fingerprint(plan: Plan) -> str:
+    rows = [sorted(repr(row) for row in plan.rows(table)) for table in TABLES]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
