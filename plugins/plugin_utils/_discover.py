@@ -158,14 +158,14 @@ class _Records:
         return ""
 
     def mail(self) -> Iterator[tuple[str, Sequence[tuple[int, str]]]]:
-        """Give each owner of MX records with its set, sorted by owner."""
+        """Give each owner of MX records with its set, sorted by owner, `*.x` behind x."""
         owned = {
             owner: exchanges
             for zone in self.zones.values()
             for owner, exchanges in zone.mx.items()
             if self.responsible(owner) is zone
         }
-        yield from sorted(owned.items())
+        yield from sorted(owned.items(), key=lambda item: (item[0].removeprefix("*."), item[0].startswith("*")))
 
     def unread(self) -> Iterator[tuple[str, Sequence[str]]]:
         """Give each delegation whose zone was not read. Names such as _msdcs hold no mail domains."""
@@ -332,10 +332,10 @@ class _Discovery:
         for name, servers in self.records.unread():
             asked = ", ".join(map(harmless, servers))
             question = f"{TODO}: read the zone {harmless(readable(name))} too (of {asked}), or delete this entry"
-            self.result.dns.append(DraftHost(f"{TODO}.{harmless(name)}", question))
+            self.result.dns.append(DraftHost(f"{TODO}.{harmless(name)}", question, zones=(harmless(name),)))
         for zone in self.records.differing:
             question = f"{TODO}: the servers of zone {readable(zone)} don't agree: which is right?"
-            self.result.dns.append(DraftHost(f"{TODO}.{zone}", question))
+            self.result.dns.append(DraftHost(f"{TODO}.{zone}", question, zones=(zone,)))
 
     def collect(self) -> None:
         """Note every question, as the files put it."""
