@@ -67,6 +67,8 @@ class Limits:
     max_connections: int = 100
     max_connections_per_client: int = 20
     max_outbound_connections: int = 100
+    max_connections_per_next_hop: int = 20
+    max_call_aheads_per_next_hop: int = 10
     max_message_bytes: int = 26_214_400
     max_recipients: int = 100
     max_bytes_in_flight: int = 268_435_456
@@ -83,6 +85,8 @@ class Timeouts:
     connect: int = 10
     next_hop_command: int = 60
     next_hop_data: int = 110
+    session_idle: int = 10
+    session_age: int = 300
     scan: int = 60
     queue: int = 50
     drain: int = 30
@@ -90,10 +94,29 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Cache:
-    """How long answers about recipients are kept."""
+    """How long answers about recipients are kept, how many, and how long a message that may come again."""
 
     known_days: int = 30
     unknown_hours: int = 2
+    max_recipients: int = 1_000_000
+    resend_hours: int = 24
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Certificate for senders (none: STARTTLS is not offered), and encryption towards next hops."""
+
+    certificate: str = ""
+    key: str = ""
+    outbound: str = "opportunistic"
+    required_for: tuple[str, ...] = ()
+    authorities: str = ""
+
+    def required(self, domain: str) -> bool:
+        """Whether mail for `domain` (lower case) must not be sent on in the clear."""
+        return any(
+            domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in self.required_for
+        )
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,8 @@ class Config:
     own_addresses: tuple[str, ...] = ()
     relay_networks: tuple[IPNetwork, ...] = ()
     queue: Endpoint = Endpoint("127.0.0.1", 10025)
+    workers: int = 0
+    proxy_protocol_from: tuple[IPNetwork, ...] = ()
     language: str = "en"
     postmaster: str = ""
     scan: Scan = field(default_factory=Scan)
@@ -114,15 +139,24 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     cache: Cache = field(default_factory=Cache)
+    tls: Tls = field(default_factory=Tls)
 
     def may_relay(self, client: str) -> bool:
         """Whether `client`, an IP address, is in one of `relay_networks`."""
-        if not self.relay_networks:
-            return False
-        address = ipaddress.ip_address(client.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        return any(address in network for network in self.relay_networks)
+        return _among(client, self.relay_networks)
+
+    def is_proxy(self, client: str) -> bool:
+        """Whether `client`, an IP address, begins every connection with a PROXY header."""
+        return _among(client, self.proxy_protocol_from)
+
+
+def _among(client: str, networks: tuple[IPNetwork, ...]) -> bool:
+    if not networks:
+        return False
+    address = ipaddress.ip_address(client.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
 
 
 LANGUAGES = ("en", "ja")
@@ -131,8 +165,11 @@ _CHOICES = {
     "scan.encrypted": ("strip", "refuse", "deliver"),
     "scan.over_limits": ("defer", "refuse"),
     "content.bare_newlines": ("refuse", "normalize"),
+    "tls.outbound": ("opportunistic", "off"),
 }
-_MAY_BE_ZERO = {"content.max_line_bytes", "timeouts.drain"}
+_MAY_BE_ZERO = {"content.max_line_bytes", "timeouts.drain", "timeouts.session_idle", "cache.resend_hours"}
+_MAY_BE_EMPTY = {"tls.certificate", "tls.key", "tls.authorities"}
+MAX_WORKERS = 64
 
 
 class _Reader:
@@ -145,8 +182,11 @@ class _Reader:
     def wrong(self, key: str, text: str) -> None:
         self.problems.append(f"{self.source}: {key}: {text}")
 
-    def items(self, table: dict[str, Any], key: str, parse: Callable[[str], _T], what: str) -> tuple[_T, ...]:
+    def items(
+        self, table: dict[str, Any], key: str, parse: Callable[[str], _T], what: str, *, named: str = ""
+    ) -> tuple[_T, ...]:
         value = table[key]
+        key = named or key
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             self.wrong(key, f"must be a list of strings, each {what}")
             return ()
@@ -181,7 +221,9 @@ class _Reader:
                     values[key] = value
             elif full in _CHOICES and value not in _CHOICES[full]:
                 self.wrong(full, f"{value!r} is not one of {', '.join(_CHOICES[full])}")
-            elif not isinstance(value, str) or not value:
+            elif isinstance(known[key], tuple):
+                values[key] = self.items(given, key, _pattern, "a domain or *.domain", named=full)
+            elif not isinstance(value, str) or not (value or full in _MAY_BE_EMPTY):
                 self.wrong(full, "must be a string")
             else:
                 values[key] = value
@@ -211,6 +253,9 @@ def parse_config(text: str, source: str = "mailgate.toml") -> Config:
             values[key] = reader.items(table, key, parse, what)
     for key, kind in _SECTIONS.items():
         values[key] = reader.section(table, key, kind)
+    workers = values["workers"] = table.get("workers", 0)
+    if not isinstance(workers, int) or isinstance(workers, bool) or not 0 <= workers <= MAX_WORKERS:
+        reader.wrong("workers", f"{workers!r} is not a whole number from 0 to {MAX_WORKERS}")
     _check_together(reader, values)
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -242,6 +287,11 @@ def _check_together(reader: _Reader, values: dict[str, Any]) -> None:
         reader.wrong("content.max_line_bytes", "must be 0 or at least 1000 (RFC 5321 section 4.5.3.1.6)")
     if values.get("listen") == () and not reader.problems:
         reader.wrong("listen", "needs at least one address")
+    tls: Tls = values["tls"]
+    if bool(tls.certificate) != bool(tls.key):
+        reader.wrong("tls", "certificate and key go together: give both or neither")
+    if tls.required_for and tls.outbound == "off":
+        reader.wrong("tls.required_for", "needs outbound = opportunistic")
     queue = values.get("queue") or Config.queue
     if any(_same(queue, endpoint) for endpoint in values.get("listen", Config.listen)):
         reader.wrong("queue", f"{queue} is where the service itself listens: mail would loop")
@@ -257,6 +307,10 @@ def _hostname(text: str) -> str:
     if not is_domain(text):
         raise ValueError(text)
     return text.lower()
+
+
+def _pattern(text: str) -> str:
+    return ("*." if text.startswith("*.") else "") + _hostname(text.removeprefix("*."))
 
 
 def _absolute(text: str) -> Path:
@@ -309,6 +363,7 @@ _LISTS: dict[str, tuple[Callable[[str], object], str]] = {
     "listen": (_endpoint, _ENDPOINT),
     "own_addresses": (_address, "an IP address"),
     "relay_networks": (_network, "a network as ADDRESS/BITS"),
+    "proxy_protocol_from": (_network, "a network as ADDRESS/BITS"),
 }
 _SECTIONS: dict[str, type] = {
     "scan": Scan,
@@ -316,4 +371,5 @@ _SECTIONS: dict[str, type] = {
     "limits": Limits,
     "timeouts": Timeouts,
     "cache": Cache,
+    "tls": Tls,
 }
