@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import re
@@ -122,7 +123,7 @@ def _query(zone: dns.zone.Zone, key: Key | None) -> dns.message.Message:
     name = dns.name.from_text(key.name)
     algorithm = dns.tsig.HMAC_MD5 if key.algorithm == "hmac-md5" else dns.name.from_text(key.algorithm)
     try:
-        ring = {name: dns.tsig.Key(name, key.secret, algorithm)}
+        ring = {name: dns.tsig.Key(name, base64.b64decode(key.secret, validate=True), algorithm)}
     except ValueError:
         raise Unread(f"the secret of key {key.name} is no base64") from None
     return dns.xfr.make_query(zone, serial=None, keyring=ring, keyname=name, keyalgorithm=algorithm)[0]
