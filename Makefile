@@ -25,7 +25,7 @@ export LC_ALL := C.UTF-8
 help:
 	@sed -n 's/^#   //p' Makefile
 
-demo: setup setup-machine
+demo: setup-machine setup
 	$(PYTHON_VENV) -m lab.demo --inventory $(INVENTORY)
 
 demo-down: setup
@@ -38,16 +38,16 @@ demo-shell: setup
 plan: setup
 	@ansible-playbook -i $(INVENTORY) playbooks/plan.yml
 
-test: setup setup-machine lint
+test: setup-machine setup lint
 	pytest tests/unit tests/integration
 
 unit: setup
 	pytest tests/unit -m "not slow"
 
-molecule: setup setup-machine
+molecule: setup-machine setup
 	pytest tests/integration
 
-lint: setup setup-machine
+lint: setup-machine setup
 	tests/sanity/lint
 
 setup: $(STAMPS)/venv $(STAMPS)/wheelhouse $(LINK)
