@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import datetime
+import filecmp
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..plugin_utils._findings import CAMPUS_VARIABLES, HOST_VARIABLES, HostFacts, Unreadable
-from ..plugin_utils._plan import make_plan
+from ..plugin_utils._findings import CAMPUS_VARIABLES, HOST_VARIABLES, HostFacts, Unreadable, is_unknown
+from ..plugin_utils._plan import as_result, plan_campus
 from ..plugin_utils._problems import Place, PlanRefused
+from ..plugin_utils._proof import whole_proof
 
 try:  # Only to name file and line in error messages; without it, the file that holds the host is named.
     from ansible._internal._datatag._tags import Origin
@@ -39,17 +42,49 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """Return the plan as the task's result; fail with every problem of the inventory."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(
-            argument_spec={"show": {"type": "bool", "default": False}, "today": {"type": "str"}}
+            argument_spec={
+                "show": {"type": "bool", "default": False},
+                "today": {"type": "str"},
+                "proof_file": {"type": "path"},
+            }
         )
         inventory = _Inventory((task_vars or {})["hostvars"])
         try:
-            plan = make_plan(inventory.facts(), _day(args["today"]), inventory.locate)
+            plan = plan_campus(inventory.facts(), _day(args["today"]), inventory.locate)
         except PlanRefused as refused:
             raise AnsibleActionFail(str(refused)) from None
+        result.update(as_result(plan), changed=False)
         if args["show"]:
-            display.display(plan["text"])
-        result.update(plan, changed=False)
+            display.display(result["text"])
+        if args["proof_file"]:
+            check_only = bool(self._task.check_mode)
+            result["changed"] = _write(Path(args["proof_file"]), whole_proof(plan.walker), check_only)
         return result
+
+
+def _write(path: Path, pieces: Iterable[str], check_only: bool) -> bool:
+    """Replace the file at once where it would change, and say whether it does."""
+    new = None
+    try:
+        directory = None if check_only else path.parent  # in check mode nothing may appear beside the file
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=directory, prefix=f".{path.name}.", delete=False
+        ) as file:
+            new = Path(file.name)
+            file.writelines(pieces)
+        if path.exists() and filecmp.cmp(new, path, shallow=False):
+            return False
+        if not check_only:
+            umask = os.umask(0)
+            os.umask(umask)
+            new.chmod(0o666 & ~umask)
+            new.replace(path)
+        return True
+    except OSError as error:
+        raise AnsibleActionFail(f"proof_file: {path}: {error.strerror}") from None
+    finally:
+        if new:
+            new.unlink(missing_ok=True)
 
 
 def _day(today: str | None) -> datetime.date:
@@ -70,13 +105,17 @@ class _Inventory:
     def _host(self, name: str) -> HostFacts:
         variables = self.hostvars[name]
         known = {}
+        unknown = {}
+        for variable in variables:
+            if is_unknown(variable):
+                unknown[str(variable)] = [variable]  # the name as the file has it, which knows where it stands
         for variable in (*CAMPUS_VARIABLES, *HOST_VARIABLES):
             if variable in variables:
                 try:
                     known[variable] = variables[variable]
                 except AnsibleError as error:
                     known[variable] = Unreadable(str(error).splitlines()[0])
-        return HostFacts(str(name), variables["group_names"], known)
+        return HostFacts(str(name), variables["group_names"], known, unknown)
 
     def locate(self, facts: HostFacts | None, values: Sequence[object]) -> Place:
         """Return where the first value that knows its file stands; else the line that names the host."""

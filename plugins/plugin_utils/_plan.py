@@ -8,14 +8,53 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from . import _render
+from ._compare import Method, compare_with
+from ._compare import as_dict as methods_as_dict
 from ._findings import HostFacts, Locate
 from ._inventory import read_campus
 from ._model import Campus
+from ._mx import Mx, MxTables
 from ._problems import Place, PlanRefused, Problem
-from ._proof import LOOP, Case, Proof, as_dict, prove
+from ._proof import Proof, as_dict, prove
 from ._routes import Border, MailTable, Static, Tables, derive
+from ._walk import LOOP, Case, Walker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A campus's plan: derived, proved, not refused. Tables of single hosts are made when they are asked for."""
+
+    campus: Campus
+    tables: Tables
+    proof: Proof
+    methods: dict[str, Method]
+    warnings: list[str]
+    walker: Walker
+
+
+def plan_campus(
+    facts: Sequence[HostFacts],
+    today: datetime.date,
+    locate: Locate = lambda _facts, _values: Place(),
+) -> Plan:
+    """Read, derive, prove and compare; time and memory grow with the number of domains.
+
+    Raises:
+        PlanRefused: the inventory has problems, or its plan would lose or loop mail.
+    """
+    campus, warnings = read_campus(facts, today, locate)
+    tables = derive(campus)
+    walker = Walker(campus, tables)
+    alike = walker.alike()
+    proof = prove(walker, alike)
+    if proof.faults:
+        raise PlanRefused(_refusal(case, campus) for case in proof.faults)
+    if tables.border:  # without one everything is exposed, and said to be
+        warnings += _exposures(proof)
+    return Plan(campus, tables, proof, compare_with(tables, walker, alike), warnings, walker)
 
 
 def make_plan(
@@ -23,18 +62,13 @@ def make_plan(
     today: datetime.date,
     locate: Locate = lambda _facts, _values: Place(),
 ) -> dict[str, object]:
-    """Return the plan that roles and print-outs read; its keys are those of the module mail_plan.
+    """Return the plan that roles and print-outs read; its keys are those of the module mail_plan. Errors as above."""
+    return as_result(plan_campus(facts, today, locate))
 
-    Raises:
-        PlanRefused: the inventory has problems, or its plan would lose or loop mail.
-    """
-    campus, warnings = read_campus(facts, today, locate)
-    tables = derive(campus)
-    proof = prove(campus, tables)
-    if proof.faults:
-        raise PlanRefused(_refusal(case, campus) for case in proof.faults)
-    if tables.border:  # without one everything is exposed, and said to be
-        warnings += _exposures(proof)
+
+def as_result(plan: Plan) -> dict[str, object]:
+    """Return the plan as plain data, with every host's STATIC lines: as many as servers x domains."""
+    campus, tables = plan.campus, plan.tables
     return {
         "campus": {
             "name": campus.name,
@@ -58,9 +92,10 @@ def make_plan(
             for host in campus.gateways
         ],
         **_tables(tables),
-        "proof": as_dict(proof),
-        "warnings": warnings,
-        "text": _render.page(campus, tables, proof, warnings),
+        "proof": as_dict(plan.proof),
+        "methods": methods_as_dict(plan.methods),
+        "warnings": plan.warnings,
+        "text": _render.page(campus, tables, plan.proof, plan.warnings),
     }
 
 
@@ -85,23 +120,26 @@ def _tables(tables: Tables) -> dict[str, object]:
             for route in tables.routes
         ],
         "sendmail": {name: mail(table) for name, table in tables.sendmail.items()},
-        "mx": {
-            server: [
-                {
-                    "zone": zone,
-                    "owners": [
-                        {
-                            "owner": owner,
-                            "mx": [{"preference": mx.preference, "exchange": mx.exchange} for mx in each],
-                        }
-                        for owner, each in owners.items()
-                    ],
-                }
-                for zone, owners in zones.items()
-            ]
-            for server, zones in tables.mx.items()
-        },
+        "mx": _mx(tables.mx),
+        "mx_outside": _mx(tables.mx_outside),
         "border": {router: _border(border) for router, border in tables.border.items()},
+    }
+
+
+def _mx(servers: MxTables) -> dict[str, object]:
+    made: dict[int, list[dict[str, object]]] = {}  # domains with the same servers share their lines
+
+    def lines(each: tuple[Mx, ...]) -> list[dict[str, object]]:
+        if id(each) not in made:
+            made[id(each)] = [{"preference": mx.preference, "exchange": mx.exchange} for mx in each]
+        return made[id(each)]
+
+    return {
+        server: [
+            {"zone": zone, "owners": [{"owner": owner, "mx": lines(each)} for owner, each in owners.items()]}
+            for zone, owners in zones.items()
+        ]
+        for server, zones in servers.items()
     }
 
 
@@ -126,12 +164,13 @@ def _border(border: Border) -> dict[str, object]:
 def _refusal(case: Case, campus: Campus) -> Problem:
     home = campus.home_of()[case.domain].name
     said = "would go in a loop" if case.verdict == LOOP else "would not arrive"
+    more = f" and {case.alike - 1} more" if case.alike > 1 else ""
     return Problem(
         home,
         "mailgate_domains",
         "",
         0,
-        f"mail for '{case.domain}' {said}: {' -> '.join(case.path)}",
+        f"mail for '{case.domain}'{more} {said}: {' -> '.join(case.path)}",
         "Mend the addresses or hubs of these hosts",
     )
 

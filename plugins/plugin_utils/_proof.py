@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ._inside import Inside
@@ -49,8 +49,9 @@ __all__ = [
     "Scenario",
     "Walker",
     "as_dict",
-    "count_outside",
+    "outcomes",
     "prove",
+    "prove_campus",
     "whole_proof",
 ]
 
@@ -80,16 +81,20 @@ class Proof:
         return not self.faults and not self.exposed
 
 
-def prove(campus: Campus, tables: Tables, walker: Walker | None = None) -> Proof:
-    """Walk everything and count. ``walker``: one for the same campus and tables, to be used again."""
-    walker = walker or Walker(campus, tables)
-    alike = walker.alike()
+def prove_campus(campus: Campus, tables: Tables) -> Proof:
+    """Walk everything in these tables, and count."""
+    walker = Walker(campus, tables)
+    return prove(walker, walker.alike())
+
+
+def prove(walker: Walker, alike: Sequence[Alike]) -> Proof:
+    """Walk everything and count; ``alike`` is what the walker says of the domains."""
     inside = Inside(walker, alike)
     scenarios = list(walker.scenarios())
     counts: Counts = {scenario: {sender: Counter() for sender in SENDERS} for scenario in scenarios}
     found: list[Case] = []
     for sender in ("mx", "direct"):
-        found += count_outside(walker, alike, sender, scenarios, counts)
+        found += _count_outside(walker, alike, sender, counts)
     everything = sum(each.size for each in alike)
     for scenario in scenarios:
         counts[scenario]["inside"] = inside.count(scenario)
@@ -105,37 +110,46 @@ def prove(campus: Campus, tables: Tables, walker: Walker | None = None) -> Proof
     return Proof(counts, tuple(faults), tuple(exposed), min(sum(sizes.values()), everything))
 
 
-def count_outside(
-    walker: Walker, alike: list[Alike], sender: str, scenarios: list[Scenario], counts: Counts
-) -> list[Case]:
-    """Count one kind of sender over all scenarios; return the cases that were walked and are not as they should be."""
-    all_up = scenarios[0]
+def outcomes(
+    alike: Sequence[Alike], scenarios: Iterable[Scenario], look: Callable[[Scenario, str], Found]
+) -> Iterator[tuple[Scenario, Alike, Found | None, Found]]:
+    """Yield what ``look`` finds for each domain with all up (the first scenario), then where another may change it.
+
+    Each is (scenario, domain, what was found when all was up or None for that scenario itself, what is found).
+    """
+    all_up, *others = scenarios
     usual: list[Found] = []
     touching: dict[str, list[int]] = {}
-    cases: list[Case] = []
-
-    def note(scenario: Scenario, each: Alike, found: Found) -> None:
-        if found.verdict in (EXPOSED, LOOP, LOST):
-            cases.append(Case(scenario, sender, each.domain, found.verdict, found.path, each.size))
-
-    base: Counter[str] = Counter()
     for number, each in enumerate(alike):
-        found = walker.outside(all_up, sender, each.domain)
-        note(all_up, each, found)
+        found = look(all_up, each.domain)
         usual.append(found)
-        base[found.verdict] += each.size
         for host in set(found.touched):
             touching.setdefault(host, []).append(number)
-    for scenario in scenarios:
-        count = counts[scenario][sender]
-        count.update(base)
+        yield all_up, each, None, found
+    for scenario in others:
         changed = range(len(alike)) if scenario.kind == "border_open" else touching.get(scenario.host, ())
         for number in changed:
-            each = alike[number]
-            found = walker.outside(scenario, sender, each.domain)
-            note(scenario, each, found)
-            count[usual[number].verdict] -= each.size
-            count[found.verdict] += each.size
+            yield scenario, alike[number], usual[number], look(scenario, alike[number].domain)
+
+
+def _count_outside(walker: Walker, alike: Sequence[Alike], sender: str, counts: Counts) -> list[Case]:
+    """Count one kind of sender in all scenarios; return the cases that are not as they should be."""
+    cases: list[Case] = []
+    base: Counter[str] = Counter()
+
+    def look(scenario: Scenario, domain: str) -> Found:
+        return walker.outside(scenario, sender, domain)
+
+    for scenario, each, usual, found in outcomes(alike, counts, look):
+        if usual is None:
+            base[found.verdict] += each.size
+        else:
+            counts[scenario][sender][usual.verdict] -= each.size
+            counts[scenario][sender][found.verdict] += each.size
+        if found.verdict in (EXPOSED, LOOP, LOST):
+            cases.append(Case(scenario, sender, each.domain, found.verdict, found.path, each.size))
+    for count in counts.values():
+        count[sender].update(base)
     return cases
 
 

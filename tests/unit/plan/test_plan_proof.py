@@ -11,7 +11,7 @@ from plan_campus import TODAY, campus_of, facts_of, paper, plan_of, small
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils import _plan
 from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import PlanRefused
-from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import Scenario, Walker, prove
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import Scenario, Walker, prove_campus
 from ansible_collections.campus.mailgate.plugins.plugin_utils._routes import MailTable, Static, derive
 
 ALL_UP = Scenario("all_up")
@@ -148,7 +148,9 @@ def broken(groups, **replaced):
     """The proof of a campus whose tables were changed by hand."""
     campus = campus_of(groups)
     tables = derive(campus)
-    return campus, prove(campus, dataclasses.replace(tables, **{k: change(tables) for k, change in replaced.items()}))
+    return campus, prove_campus(
+        campus, dataclasses.replace(tables, **{k: change(tables) for k, change in replaced.items()})
+    )
 
 
 def with_static(host, domain, next_hop, owner):
@@ -170,7 +172,7 @@ def test_a_loop_between_servers_is_found():
     tables = derive(campus)
     step = dataclasses.replace(tables, sendmail=with_static(MAIL_ENG, MECH, "198.18.1.31", CIVIL)(tables))
     step = dataclasses.replace(step, sendmail=with_static(CIVIL, MECH, "198.18.1.25", MAIL_ENG)(step))
-    proof = prove(campus, step)
+    proof = prove_campus(campus, step)
     assert not proof.ok
     assert {case.verdict for case in proof.faults} == {"loop"}
     assert {case.domain for case in proof.faults} == {MECH}
