@@ -19,7 +19,7 @@ from ._print_plan import Plan, Row
 from ._print_static import Block
 from ._print_tables import TITLES, block_cells, block_head, cell, cells, head
 from ._render import plain
-from ._render_proof import proof_table
+from ._render_proof import methods_table, proof_table
 
 Say = Callable[[str], str]
 
@@ -98,6 +98,9 @@ def _overview(plan: Plan, shared: Sequence[Block], say: Say) -> list[_Table]:
     if rows:
         said = say("passed" if plan.proof.get("ok") else "with findings")
         tables.append(_Table(f"{say('Proof')}: {said}", names, rows))
+    names, rows = methods_table(plan.methods, say)
+    if rows:
+        tables.append(_Table(say("MX methods side by side"), names, rows))
     return tables
 
 

@@ -141,6 +141,7 @@ class Plan:
     servers: tuple[Server, ...] = ()
     borders: tuple[str, ...] = ()
     proof: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     fingerprint: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -224,7 +225,7 @@ def _read(data: Mapping[str, Any]) -> Plan:
         campus=dict(data["campus"]),
         gateways=tuple(Gateway(each["host"], _addresses(each), int(each["preference"])) for each in data["gateways"]),
         routes=tuple(sorted(routes, key=lambda route: (natural(route.faculty), bare(route.domain)))),
-        mx=_mx(data["mx"], {route.domain: route.faculty for route in routes}),
+        mx=_mx(data, {route.domain: route.faculty for route in routes}),
         static=tuple(_static(data["sendmail"], faculty_of)),
         permits=_permits(data["border"], faculty_of),
         servers=tuple(
@@ -234,6 +235,7 @@ def _read(data: Mapping[str, Any]) -> Plan:
         ),
         borders=tuple(data["border"]),
         proof=dict(data.get("proof") or {}),
+        methods=dict(data.get("methods") or {}),
         warnings=_texts(data.get("warnings") or ()),
     )
 
@@ -259,13 +261,15 @@ def _addresses(host: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(address for address in (host["address"], host["address6"]) if address)
 
 
-def _mx(servers: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[MxLines, ...]:
+def _mx(data: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[MxLines, ...]:
+    views = {"inside": data["mx"], "outside": data["mx_outside"]} if data.get("mx_outside") else {"": data["mx"]}
     told: dict[tuple[str, str, str, tuple[tuple[int, str], ...]], list[str]] = {}
-    for server, zones in servers.items():
-        for zone in zones:
-            for owner in zone["owners"]:
-                lines = tuple((int(mx["preference"]), str(mx["exchange"])) for mx in owner["mx"])
-                told.setdefault((zone["zone"], zone.get("view", ""), owner["owner"], lines), []).append(server)
+    for view, servers in views.items():
+        for server, zones in servers.items():
+            for zone in zones:
+                for owner in zone["owners"]:
+                    lines = tuple((int(mx["preference"]), str(mx["exchange"])) for mx in owner["mx"])
+                    told.setdefault((zone["zone"], view, owner["owner"], lines), []).append(server)
     rows = [
         MxLines(zone, view, owner, lines, tuple(names), faculty_of.get(owner, ""))
         for (zone, view, owner, lines), names in told.items()

@@ -78,6 +78,8 @@ def cell(row: Row, column: str, say: Say) -> str:
         return ", ".join(f"{preference} {exchange}" for preference, exchange in row.lines)
     if isinstance(row, Static) and column == "next_hops" and not value and row.host:
         return say("kept here")
+    if column == "view":
+        return say(str(value))
     if isinstance(value, bool):
         return say("yes") if value else ""
     if isinstance(value, tuple):

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ._model import Campus
+from ._mx import MxTables
 from ._proof import Proof
-from ._render_proof import proof_table
+from ._render_proof import methods_table, proof_table
 from ._render_words import speaker
 from ._routes import Tables
 
@@ -51,9 +53,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [line(cells[0]), rule, *(line(row) for row in cells[1:])]
 
 
-def page(campus: Campus, tables: Tables, proof: Proof, warnings: Sequence[str]) -> str:
-    """Return the whole plan, in the campus's language, for people to read and check; ends without a line break."""
-    return "\n".join(plain(line) for line in _Page(campus, tables).lines(proof, warnings))
+def page(
+    campus: Campus,
+    tables: Tables,
+    proof: Proof,
+    warnings: Sequence[str],
+    methods: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Return the whole plan, in the campus's language, for people to read and check; ends without a line break.
+
+    ``methods`` are the MX methods side by side, as mail_plan returns them.
+    """
+    lines = _Page(campus, tables).lines(proof, warnings, methods or {})
+    return "\n".join(plain(line) for line in lines)
 
 
 class _Page:
@@ -65,7 +77,7 @@ class _Page:
     def head(self, *words: str) -> list[str]:
         return [self.say(each) for each in words]
 
-    def lines(self, proof: Proof, warnings: Sequence[str]) -> list[str]:
+    def lines(self, proof: Proof, warnings: Sequence[str], methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
         campus = self.campus
         title = self.say("Mail plan") + (f": {campus.name}" if campus.name else "")
         facts = (("method", campus.method), ("delivery", campus.delivery), ("networks", ", ".join(campus.networks)))
@@ -79,6 +91,7 @@ class _Page:
             *self.static(),
             *self.permits(),
             *self.proof(proof),
+            *self.methods(methods),
             *self.warnings(warnings),
         ]
 
@@ -94,7 +107,7 @@ class _Page:
         rows = [
             (
                 route.domain,
-                route.next_hop + ("" if route.via == route.home else f" {route.via}"),
+                ", ".join(route.next_hops) + ("" if route.via == route.home else f" {route.via}"),
                 route.home,
                 route.faculty,
             )
@@ -104,15 +117,24 @@ class _Page:
         return self.section(title, table(self.head("Domain", "Next hop", "Home server", "Faculty"), rows))
 
     def mx(self) -> list[str]:
+        views = {"": self.tables.mx}
+        if self.tables.mx_outside:
+            views = {"inside": self.tables.mx, "outside": self.tables.mx_outside}
+        return [line for view, tables in views.items() for line in self.view(view, tables)]
+
+    def view(self, view: str, tables: MxTables) -> list[str]:
         servers: dict[str, list[str]] = {}
         owners = {}
-        for server, zones in self.tables.mx.items():
+        for server, zones in tables.items():
             for zone, names in zones.items():
                 servers.setdefault(zone, []).append(server)
                 owners[zone] = names
         lines = []
         for zone, names in owners.items():
-            title = f"{self.say('MX lines of zone')} {zone}, {self.say('on')} {', '.join(servers[zone])} ({len(names)})"
+            where = f"{zone}, {self.say(view)}" if view else zone
+            title = (
+                f"{self.say('MX lines of zone')} {where}, {self.say('on')} {', '.join(servers[zone])} ({len(names)})"
+            )
             rows = [(name, ", ".join(f"{mx.preference} {mx.exchange}" for mx in each)) for name, each in names.items()]
             lines += self.section(title, table(self.head("Name", "MX"), rows))
         return lines
@@ -146,6 +168,10 @@ class _Page:
         )
         title = f"{self.say('Proof')}: {self.say('passed' if proof.ok else 'with findings')}"
         return self.section(title, table(head, rows))
+
+    def methods(self, methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        head, rows = methods_table(methods, self.say)
+        return self.section(self.say("MX methods side by side"), table(head, rows)) if rows else []
 
     def warnings(self, warnings: Sequence[str]) -> list[str]:
         return self.section(self.say("Warnings"), [f"  {warning}" for warning in warnings]) if warnings else []

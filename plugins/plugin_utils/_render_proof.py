@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof's counts as a table for people."""
+"""The proof's counts, and the MX methods side by side, as tables for people."""
 
 from __future__ import annotations
 
@@ -48,3 +48,27 @@ def _scenario(scenario: Mapping[str, Any], say: Say) -> str:
 
 def _counts(counts: Mapping[str, int], say: Say) -> str:
     return ", ".join(f"{counts[name]} {say(word)}" for name, word in _VERDICTS.items() if counts.get(name)) or "0"
+
+
+# What is compared: where the number stands in a method's part of the plan, and its words.
+_COMPARED = (
+    ("work", "zone_lines", "MX lines to change"),
+    ("work", "outside_lines", "lines of zone copies for outside"),
+    ("work", "static_lines", "STATIC lines needed"),
+    ("work", "hosts", "hosts to change"),
+    ("border_open", "domains", "domains exposed by MX when the border loses its rule"),
+    ("blocked", "", "connections blocked and logged, a message a domain"),
+    ("gateway_down", "held", "domains held while a gateway is down"),
+    ("hub_down", "held", "domains held while a hub is down"),
+)
+
+
+def methods_table(methods: Mapping[str, Mapping[str, Any]], say: Say) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the plan's ``methods``: a column for each, a row for each number."""
+    rows = []
+    for part, field, words in _COMPARED:
+        values = [each.get(part) for each in methods.values()]
+        found = [value.get(field) if isinstance(value, Mapping) else value for value in values]
+        if any(value is not None for value in found):
+            rows.append([say(words), *("-" if value is None else str(value) for value in found)])
+    return [say("Compared"), *(say(name) for name in methods)], rows

@@ -119,6 +119,18 @@ _JA = {
     "Method": "MX方式",
     "Delivery": "配送方式",
     "Networks": "ネットワーク",
+    "inside": "学内",
+    "outside": "学外",
+    "Compared": "比較項目",
+    "MX methods side by side": "MX方式の比較",
+    "MX lines to change": "変更するMXレコード数",
+    "lines of zone copies for outside": "学外用ゾーンの行数",
+    "STATIC lines needed": "必要なSTATIC経路数",
+    "hosts to change": "変更するホスト数",
+    "domains exposed by MX when the border loses its rule": "境界の規則が失われたときMXにより無防備になるドメイン数",
+    "connections blocked and logged, a message a domain": "遮断され記録される接続数 (1ドメイン1通あたり)",
+    "domains held while a gateway is down": "ゲートウェイ1台停止中に保留されるドメイン数",
+    "domains held while a hub is down": "部局中継サーバ1台停止中に保留されるドメイン数",
     "Names are written without": "省略した末尾",
 }
 
