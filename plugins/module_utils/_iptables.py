@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""The port-25 chain of a border router: rendered as iptables-restore input, and read back from iptables-save.
+"""The port-25 chains of a border router, rendered as iptables-restore and ipset input.
 
-Pure: text in, text out. A *rule* is one line as iptables-save(8) prints it, without `-A CHAIN`.
+Pure: text out; `_iptables_text` reads it back. A *rule* is one line as iptables-save(8) prints it, without `-A CHAIN`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-CHAIN = "MAILGATE"
+INBOUND = "MAILGATE"
+OUTBOUND = "MAILGATE-OUT"
 PARENT = "FORWARD"
 FAMILIES = ("ipv4", "ipv6")
-SET_NAMES = {"ipv4": "mailgate-permits", "ipv6": "mailgate-permits6"}
+PERMITS = {"ipv4": "mailgate-permits", "ipv6": "mailgate-permits6"}
+SENDERS = {"ipv4": "mailgate-senders", "ipv6": "mailgate-senders6"}
+BANS = {"ipv4": "mailgate-bans", "ipv6": "mailgate-bans6"}
 
 # Both the comment match (XT_MAX_COMMENT_LEN) and ipset (IPSET_MAX_COMMENT_SIZE) hold 255 bytes and a NUL.
 COMMENT_BYTES = 255
@@ -31,7 +34,7 @@ RATE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 @dataclass(frozen=True)
 class Permit:
-    """A destination that stays reachable, and why."""
+    """An address that may be reached, or that may send, and why."""
 
     address: str
     comment: str = ""
@@ -49,8 +52,17 @@ class Log:
 
 
 @dataclass(frozen=True)
+class Outbound:
+    """Who, besides the gateways, may send to port 25 outside; `mode` is disabled, observe or enforce."""
+
+    mode: str = "disabled"
+    senders: tuple[Permit, ...] = ()
+    prefix: str = "mailgate-25-out: "
+
+
+@dataclass(frozen=True)
 class Guard:
-    """What the chain is made from. Addresses and networks of both families are mixed."""
+    """What the chains are made from. Addresses and networks of both families are mixed."""
 
     interface: str
     networks: tuple[str, ...]
@@ -60,40 +72,47 @@ class Guard:
     mode: str = "enforce"
     log: Log = field(default_factory=Log)
     set_threshold: int = 64
+    outbound: Outbound = field(default_factory=Outbound)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """One family's chain: its rules, the jump to it, how many permits, and the set that holds them (None: no set)."""
+    """A chain of ours: its rules, and the jump to it from the parent chain."""
 
-    family: str
+    name: str
     jump: str
     rules: tuple[str, ...]
-    permits: int = 0
-    entries: dict[str, str] | None = None
-
-    def text(self) -> str:
-        """Input for `iptables-restore --noflush`: a chain line, our rules, then the jump. No dates, no counters."""
-        lines = ["*filter", f":{CHAIN} - [0:0]"]
-        lines += [f"-A {CHAIN} {rule}" for rule in self.rules]
-        lines += [f"-I {PARENT} 1 {self.jump}", "COMMIT", ""]
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
-class Saved:
-    """Our part of what iptables-save printed; jumps are (position in the parent chain from 1, rule)."""
+class Table:
+    """What a family's table holds of ours: chains, in the order of their jumps; entries of the sets they need.
 
-    exists: bool = False
-    rules: tuple[str, ...] = ()
-    jumps: tuple[tuple[int, str], ...] = ()
+    `permits` counts permitted addresses. The set of banned addresses is not in `sets`: its entries come and go.
+    """
+
+    family: str
+    chains: tuple[Chain, ...]
+    sets: dict[str, dict[str, str]] = field(default_factory=dict)
+    permits: int = 0
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """All rules of all chains, each with its `-A CHAIN`."""
+        return tuple(f"-A {chain.name} {rule}" for chain in self.chains for rule in chain.rules)
+
+    def text(self) -> str:
+        """Input for `iptables-restore --noflush`: chain lines, our rules, then the jumps. No dates, no counters."""
+        lines = ["*filter", *(f":{chain.name} - [0:0]" for chain in self.chains), *self.rules]
+        lines += [f"-I {PARENT} {place} {chain.jump}" for place, chain in enumerate(self.chains, 1)]
+        return "\n".join([*lines, "COMMIT", ""])
 
 
 def clean_comment(text: str) -> str:
     """Make a text fit for a comment of iptables and ipset: one line, no quotes or backslashes, 255 bytes of UTF-8."""
+    text = "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
     text = " ".join(text.split()).replace('"', "'").replace("\\", "/")
-    text = "".join(char for char in text if char.isprintable())
-    return text.encode("utf-8")[:COMMENT_BYTES].decode("utf-8", "ignore").strip()
+    return text.encode("utf-8", "ignore")[:COMMENT_BYTES].decode("utf-8", "ignore").strip()
 
 
 def permit_comment(host: str, reason: str, owner: str, until: str) -> str:
@@ -118,6 +137,7 @@ def problems(guard: Guard) -> list[str]:
         ("networks", guard.networks),
         ("gateways", guard.gateways),
         ("permits", tuple(permit.address for permit in guard.permits)),
+        ("outbound.senders", tuple(sender.address for sender in guard.outbound.senders)),
     ):
         for value in values:
             try:
@@ -130,6 +150,8 @@ def problems(guard: Guard) -> list[str]:
             if option != "networks" and network.prefixlen == 0:
                 found.append(f"{option}: {value!r} would open every server; name single servers or small networks")
     found += _log_problems(guard.log)
+    if guard.log.target != "none" and guard.outbound.mode != "disabled":
+        found += _prefix_problems("outbound.prefix", guard.outbound.prefix, PREFIX_BYTES[guard.log.target])
     if guard.set_threshold < 0:
         found.append(f"ipset_threshold: {guard.set_threshold} is below 0")
     return found
@@ -146,58 +168,80 @@ def _log_problems(log: Log) -> list[str]:
         found.append(f"log.burst: {log.burst}; from 1 to {RATE_SCALE}")
     if not 0 <= log.group <= 65535:
         found.append(f"log.group: {log.group}; from 0 to 65535")
-    room = PREFIX_BYTES[log.target]
-    if (
-        not 1 <= len(log.prefix.encode()) <= room
-        or not re.fullmatch(r"[ -~]*", log.prefix)
-        or set(log.prefix) & set("\"'\\")
-    ):
-        found.append(
-            f"log.prefix: {log.prefix!r}; 1 to {room} printable ASCII characters without quotes or backslashes"
-        )
-    return found
+    return found + _prefix_problems("log.prefix", log.prefix, PREFIX_BYTES[log.target])
 
 
-def render(guard: Guard, family: str) -> Chain:
-    """Make one family's chain from a guard without problems.
+def _prefix_problems(option: str, prefix: str, room: int) -> list[str]:
+    if 1 <= len(prefix.encode()) <= room and re.fullmatch(r"[ -~]*", prefix) and not set(prefix) & set("\"'\\"):
+        return []
+    return [f"{option}: {prefix!r}; 1 to {room} printable ASCII characters without quotes or backslashes"]
+
+
+def render(guard: Guard, family: str) -> Table:
+    """Make one family's chains from a guard without problems.
 
     Only attempts to open a connection (SYN without ACK) come here, so established connections are never cut and the
     router need not track connections. Who may pass returns to the other rules of the router. A family without
-    campus networks is guarded for every destination: forgetting IPv6 must not leave it open.
+    campus networks is guarded for every address: forgetting IPv6 must not leave it open.
+
+    A banned address is somebody's decision of the hour, not a rule on trial: it is refused in observe mode too.
     """
     gateways = _of_family(guard.gateways, family)
-    permits: dict[str, str] = {}
-    for permit in guard.permits:
+    networks = _of_family(guard.networks, family) or ("",)
+    permits = _listed(guard.permits, family, gateways)
+    sets: dict[str, dict[str, str]] = {}
+    rules = [f"-m set --match-set {BANS[family]} src -j DROP"]
+    rules += [_rule("-d", address, "gateway") for address in gateways]
+    rules += _passing(permits, guard.set_threshold, PERMITS[family], "dst", sets)
+    for network in networks:
+        rules += _ending(guard, f"-d {network} " if network else "", guard.mode, guard.log.prefix)
+    connecting = "-p tcp -m tcp --dport 25 --tcp-flags SYN,ACK SYN"
+    chains = [Chain(INBOUND, f"-i {guard.interface} {connecting} -j {INBOUND}", tuple(rules))]
+
+    outbound = guard.outbound
+    if outbound.mode != "disabled":
+        senders = _listed(outbound.senders, family, gateways)
+        rules = [_rule("-s", address, "gateway") for address in gateways]
+        rules += _passing(senders, guard.set_threshold, SENDERS[family], "src", sets)
+        for network in networks:
+            rules += _ending(guard, f"-s {network} " if network else "", outbound.mode, outbound.prefix)
+        chains.append(Chain(OUTBOUND, f"-o {guard.interface} {connecting} -j {OUTBOUND}", tuple(rules)))
+    return Table(family=family, chains=tuple(chains), sets=sets, permits=len(permits))
+
+
+def _listed(permits: Iterable[Permit], family: str, gateways: Iterable[str]) -> dict[str, str]:
+    """One family's addresses that are not gateways, each once, with their comments."""
+    found: dict[str, str] = {}
+    for permit in permits:
         for address in _of_family((permit.address,), family):
             if address not in gateways:
-                permits.setdefault(address, clean_comment(permit.comment))
-    entries: dict[str, str] | None = None
-    rules = [_rule("-d", address, comment="gateway", target="RETURN") for address in gateways]
-    if len(permits) > guard.set_threshold:
-        entries = {_short(address): comment for address, comment in permits.items()}
-        rules.append(f"-m set --match-set {SET_NAMES[family]} dst -j RETURN")
-    else:
-        rules += [_rule("-d", address, comment=comment, target="RETURN") for address, comment in permits.items()]
-    for network in _of_family(guard.networks, family) or ("",):
-        rules += _ending(guard, network)
-    jump = f"-i {guard.interface} -p tcp -m tcp --dport 25 --tcp-flags SYN,ACK SYN -j {CHAIN}"
-    return Chain(family=family, jump=jump, rules=tuple(rules), permits=len(permits), entries=entries)
+                found.setdefault(address, clean_comment(permit.comment))
+    return found
 
 
-def _ending(guard: Guard, network: str) -> list[str]:
-    """Log, then refuse (or only count, in observe mode) what goes to one network; empty: any destination."""
-    where = f"-d {network} " if network else ""
+def _passing(
+    permits: dict[str, str], threshold: int, name: str, side: str, sets: dict[str, dict[str, str]]
+) -> list[str]:
+    """Let addresses pass by a rule for each or, above the threshold, by one set, which is added to `sets`."""
+    if len(permits) > threshold:
+        sets[name] = {short(address): comment for address, comment in permits.items()}
+        return [f"-m set --match-set {name} {side} -j RETURN"]
+    return [_rule(f"-{side[0]}", address, comment) for address, comment in permits.items()]
+
+
+def _ending(guard: Guard, where: str, mode: str, prefix: str) -> list[str]:
+    """Log, then refuse (or only count, in observe mode), what goes to, or comes from, one network."""
     log = guard.log
     rules: list[str] = []
     if log.target != "none":
         limit = f"-m limit --limit {log.limit} --limit-burst {log.burst}"
         target = (
-            f'LOG --log-prefix "{log.prefix}"'
+            f'LOG --log-prefix "{prefix}"'
             if log.target == "log"
-            else f'NFLOG --nflog-prefix "{log.prefix}" --nflog-group {log.group}'
+            else f'NFLOG --nflog-prefix "{prefix}" --nflog-group {log.group}'
         )
         rules.append(f"{where}{limit} -j {target}")
-    if guard.mode == "observe":
+    if mode == "observe":
         rules.append(f'{where}-m comment --comment "would be refused" -j RETURN')
     elif guard.action == "drop":
         rules.append(f"{where}-j DROP")
@@ -213,181 +257,29 @@ def _of_family(values: Iterable[str], family: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(network) for network in networks if network.version == wanted))
 
 
-def _short(network: str) -> str:
+def short(network: str) -> str:
     """Write a host without its prefix length, as ipset prints it."""
     parsed = ipaddress.ip_network(network)
     return str(parsed.network_address) if parsed.prefixlen == parsed.max_prefixlen else str(parsed)
 
 
-def _rule(option: str, address: str, comment: str, target: str) -> str:
+def _rule(option: str, address: str, comment: str) -> str:
     told = f'-m comment --comment "{comment}" ' if comment else ""
-    return f"{option} {address} {told}-j {target}"
+    return f"{option} {address} {told}-j RETURN"
 
 
-def sets_text(chains: Iterable[Chain]) -> str:
-    """Input for `ipset -exist restore` that fills each set aside and swaps it in; empty when no chain uses one."""
-    lines: list[str] = []
-    for chain in chains:
-        if chain.entries is None:
-            continue
-        name = SET_NAMES[chain.family]
-        kind = f"hash:net family {'inet' if chain.family == 'ipv4' else 'inet6'} maxelem {SET_MAXELEM} comment"
-        lines += [f"create {name} {kind}", f"create {name}.new {kind}", f"flush {name}.new"]
-        for address, comment in sorted(chain.entries.items()):
-            lines.append(f"add {name}.new {address}" + (f' comment "{comment}"' if comment else ""))
-        lines += [f"swap {name}.new {name}", f"destroy {name}.new"]
-    return "\n".join([*lines, ""]) if lines else ""
+def sets_text(tables: Iterable[Table]) -> str:
+    """Input for `ipset -exist restore`; empty without a table.
 
-
-def parse_set(text: str) -> dict[str, str]:
-    """Read address and comment of each entry from what `ipset save NAME` printed."""
-    entries: dict[str, str] = {}
-    for line in text.splitlines():
-        words = split_rule(line)
-        if len(words) >= 3 and words[0] == "add":
-            comment = words[words.index("comment") + 1] if "comment" in words[3:] else ""
-            entries[_short(words[2])] = comment
-    return entries
-
-
-def parse_save(text: str) -> Saved:
-    """Find our chain and its jumps in what `iptables-save -t filter` printed, counters or none."""
-    exists, position = False, 0
-    rules: list[str] = []
-    jumps: list[tuple[int, str]] = []
-    for raw in text.splitlines():
-        line = re.sub(r"^\[\d+:\d+\] ", "", raw)
-        if line.startswith(f":{CHAIN} "):
-            exists = True
-        elif line.startswith(f"-A {CHAIN} "):
-            rules.append(line[len(f"-A {CHAIN} ") :])
-        elif line.startswith(f"-A {PARENT} "):
-            position += 1
-            if re.search(rf" -[jg] {CHAIN}$", line):
-                jumps.append((position, line[len(f"-A {PARENT} ") :]))
-    return Saved(exists=exists, rules=tuple(rules), jumps=tuple(jumps))
-
-
-def split_rule(rule: str) -> list[str]:
-    """Split a rule into words as iptables-restore does: in double quotes a backslash guards the next character."""
-    words: list[str] = []
-    word, quoted, begun, escaped = "", False, False, False
-    for char in rule:
-        if escaped:
-            word, escaped = word + char, False
-        elif char == "\\" and quoted:
-            escaped = True
-        elif char == '"':
-            quoted, begun = not quoted, True
-        elif char.isspace() and not quoted:
-            if word or begun:
-                words.append(word)
-            word, begun = "", False
-        else:
-            word += char
-    if word or begun:
-        words.append(word)
-    return words
-
-
-# Options that iptables-save leaves out, or prints, when they have their default; it differs between versions.
-_DEFAULTS = {
-    ("--limit-burst", "5"),
-    ("--log-level", "4"),
-    ("--log-level", "warning"),
-    ("--nflog-group", "0"),
-    ("--nflog-threshold", "1"),
-    ("--source", "0.0.0.0/0"),
-    ("--source", "::/0"),
-    ("--destination", "0.0.0.0/0"),
-    ("--destination", "::/0"),
-}
-_LONG = {"-s": "--source", "-d": "--destination", "-p": "--protocol", "-i": "--in-interface", "-o": "--out-interface"}
-_LONG.update({"-j": "--jump", "-g": "--goto", "--src": "--source", "--dst": "--destination"})
-_LONG.update({"--dport": "--destination-port", "--sport": "--source-port"})
-
-
-def rule_key(rule: str) -> tuple[tuple[str, ...], ...]:
-    """Make a value that is equal for two rules which mean the same, however they are written.
-
-    Matches of a rule are all required, so their order does not count; masks, rates, flags and defaults are brought
-    to one form. `-m NAME` is left out, unless NAME alone is the match.
+    The set of bans is created and its entries are left alone. The other sets are filled aside and swapped in.
     """
-    parts = _parts(split_rule(rule))
-    protocols = {part[1:] for part in parts if part[0] == "--protocol"}
-    without_options = {"-m", "--jump", "--goto"}
-    key: list[tuple[str, ...]] = []
-    for index, part in enumerate(parts):
-        if part[0] != "-m":
-            key += [part] if part not in _DEFAULTS else []
-        elif part[1:] not in protocols and (index + 1 == len(parts) or parts[index + 1][0] in without_options):
-            key.append(part)
-    return tuple(sorted(key))
-
-
-def _parts(words: list[str]) -> list[tuple[str, ...]]:
-    """Group words into options with their values in one form; `!` becomes part of the option it negates."""
-    groups: list[list[str]] = []
-    negated = ""
-    for word in words:
-        if word == "!":
-            negated = "!"
-        elif word.startswith("-") or not groups:
-            groups.append([negated + _LONG.get(word, word)])
-            negated = ""
-        else:
-            groups[-1].append(word)
-    return [_one_form(group[0], group[1:]) for group in groups]
-
-
-def _one_form(option: str, values: list[str]) -> tuple[str, ...]:
-    name = option.lstrip("!")
-    try:
-        if name in {"--source", "--destination"}:
-            values = [str(ipaddress.ip_network(values[0], strict=False))]
-        elif name == "--limit":
-            values = [str(_period(values[0]))]
-        elif name == "--syn":
-            return option.replace(name, "--tcp-flags"), "ACK,FIN,RST,SYN", "SYN"
-        elif name in {"--ctstate", "--tcp-flags"}:
-            values = [",".join(sorted(value.split(","))) for value in values]
-    except (ValueError, IndexError, ZeroDivisionError):
-        pass  # a rule of somebody else's in a form we never write: compared as it stands
-    return (option, *values)
-
-
-def _period(rate: str) -> int:
-    """Turn `10/minute`, `10/min` or `10/m` into the kernel's period in 1/10000 s."""
-    count, _slash, unit = rate.partition("/")
-    unit = unit or "second"
-    seconds = next((RATE_UNITS[name] for name in RATE_UNITS if name.startswith(unit)), 0)
-    return RATE_SCALE * seconds // int(count)
-
-
-def as_saved(chain: Chain) -> Saved:
-    """Say what the kernel has once this chain is loaded."""
-    return Saved(exists=True, rules=chain.rules, jumps=((1, chain.jump),))
-
-
-def same(chain: Chain, saved: Saved) -> bool:
-    """Whether the kernel has exactly this chain, with one jump to it, first in the parent chain."""
-    return (
-        saved.exists
-        and [position for position, _rule_text in saved.jumps] == [1]
-        and rule_key(saved.jumps[0][1]) == rule_key(chain.jump)
-        and [rule_key(rule) for rule in saved.rules] == [rule_key(rule) for rule in chain.rules]
-    )
-
-
-def listing(saved: Saved, like: Chain | None = None) -> str:
-    """Print what the kernel has; rules that mean the same as one of `like` are written as there, so a diff is short."""
-    wording = {rule_key(rule): rule for rule in ((*like.rules, like.jump) if like else ())}
-    lines = [f"-A {CHAIN} {wording.get(rule_key(rule), rule)}" for rule in saved.rules]
-    lines += [f"-I {PARENT} {position} {wording.get(rule_key(rule), rule)}" for position, rule in saved.jumps]
-    return "\n".join([f":{CHAIN}", *lines, ""]) if saved.exists else ""
-
-
-def foreign(saved: Saved, known: Iterable[str]) -> list[str]:
-    """List the rules in our chain that are none of the known ones: somebody put them there by hand."""
-    keys = {rule_key(rule) for rule in known}
-    return [rule for rule in saved.rules if rule_key(rule) not in keys]
+    lines: list[str] = []
+    for table in tables:
+        kind = f"hash:net family {'inet' if table.family == 'ipv4' else 'inet6'} maxelem {SET_MAXELEM}"
+        lines.append(f"create {BANS[table.family]} {kind} timeout 0 counters comment")
+        for name, entries in table.sets.items():
+            lines += [f"create {name} {kind} comment", f"create {name}.new {kind} comment", f"flush {name}.new"]
+            for address, comment in sorted(entries.items()):
+                lines.append(f"add {name}.new {address}" + (f' comment "{comment}"' if comment else ""))
+            lines += [f"swap {name}.new {name}", f"destroy {name}.new"]
+    return "\n".join([*lines, ""]) if lines else ""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""The router's side of the port-25 chain: reads kernel and files, and has the loader bring in what differs."""
+"""The router's side of the port-25 chains: reads kernel and files, and has the loader bring in what differs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import _iptables
-from ._iptables import FAMILIES, SET_NAMES, Chain, Saved
+from . import _iptables, _iptables_text
+from ._iptables import FAMILIES, Table
+from ._iptables_text import Saved
 
 DIRECTORY = Path("/etc/mailgate/border")
 LOADER = "/usr/local/sbin/mailgate-border"
@@ -36,14 +37,16 @@ class Change:
     old_files: dict[str, str]
     families: list[str]
     sets: bool
+    left: bool
     waiting: bool
     foreign: list[str]
     texts: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def needed(self) -> bool:
-        """Whether anything is to be done; a change that still waits for confirmation counts."""
-        return bool(self.files != self.old_files or self.families or self.sets or self.waiting)
+        """Whether anything is to be done; a change that still waits for confirmation counts, and so does what is left
+        of ours in the tables of the other iptables."""
+        return bool(self.files != self.old_files or self.families or self.sets or self.left or self.waiting)
 
     def diff(self) -> list[dict[str, str]]:
         """Texts before and after in the form of Ansible's --diff."""
@@ -63,11 +66,11 @@ class Router:
         self._directory = directory
         self._loader = loader
 
-    def compare(self, chains: Sequence[Chain]) -> Change:
-        """Compare the wanted chains (none: our chain is to go) with files and kernel."""
-        wanted = {chain.family: chain for chain in chains}
-        files = {f"{chain.family}.rules": chain.text() for chain in chains}
-        sets_text = _iptables.sets_text(chains)
+    def compare(self, tables: Sequence[Table]) -> Change:
+        """Compare the wanted tables (none: what is ours is to go) with files and kernel."""
+        wanted = {table.family: table for table in tables}
+        files = {f"{table.family}.rules": table.text() for table in tables}
+        sets_text = _iptables.sets_text(tables)
         if sets_text:
             files[SETS_FILE] = sets_text
         names = [*(f"{family}.rules" for family in FAMILIES), SETS_FILE]
@@ -76,25 +79,47 @@ class Router:
         families: list[str] = []
         foreign: list[str] = []
         texts: list[tuple[str, str, str]] = []
-        sets = False
         for family in FAMILIES:
             name = f"{family}.rules"
-            chain, saved = wanted.get(family), self._saved(family)
-            if saved is not None:
-                live = _iptables.same(chain, saved) if chain else not saved.exists
-                after = _iptables.listing(_iptables.as_saved(chain)) if chain else ""
-                texts.append((f"chain {_iptables.CHAIN}, {family}", _iptables.listing(saved, like=chain), after))
-                known = _iptables.parse_save(old_files.get(name, "")).rules + (chain.rules if chain else ())
-                foreign += _iptables.foreign(saved, known)
-                if not live or files.get(name) != old_files.get(name):
-                    families.append(family)
-            entries, live_entries = (chain.entries if chain else None), self._entries(family)
-            if entries != live_entries:
-                sets = True
-                texts.append((f"set {SET_NAMES[family]}", _set_text(live_entries), _set_text(entries)))
+            table, saved = wanted.get(family), self._saved(family)
+            if saved is None:
+                continue
+            goal = _iptables_text.as_saved(table) if table else Saved()
+            live = _iptables_text.same(table, saved) if table else saved == goal
+            before = _iptables_text.listing(saved, like=table)
+            texts.append((f"port-25 chains, {family}", before, _iptables_text.listing(goal)))
+            known = _iptables_text.parse_save(old_files.get(name, "")).rules + (table.rules if table else ())
+            foreign += _iptables_text.foreign(saved, known)
+            if not live or files.get(name) != old_files.get(name):
+                families.append(family)
+        set_texts = self._compare_sets(wanted)
+        left = self._left_in_other_tables()
+        texts += [*set_texts, ("chains of ours in the tables of the other iptables", left, "")]
         if not any(before != after for _name, before, after in texts):
             texts = [(str(self._directory / name), old_files.get(name, ""), files.get(name, "")) for name in names]
-        return Change(files, old_files, families, sets, self._waiting(), foreign, texts)
+        return Change(
+            files=files,
+            old_files=old_files,
+            families=families,
+            sets=any(before != after for _name, before, after in set_texts),
+            left=bool(left),
+            waiting=self._waiting(),
+            foreign=foreign,
+            texts=texts,
+        )
+
+    def _compare_sets(self, wanted: dict[str, Table]) -> list[tuple[str, str, str]]:
+        """Each set of ours as text, before and after; of the set of bans only whether it is there."""
+        there = self._set_names()
+        texts: list[tuple[str, str, str]] = []
+        for family in FAMILIES:
+            table = wanted.get(family)
+            for name in (_iptables.PERMITS[family], _iptables.SENDERS[family]):
+                live = self._entries(name) if name in there else None
+                texts.append((f"set {name}", _set_text(live), _set_text(table.sets.get(name) if table else None)))
+            name = _iptables.BANS[family]
+            texts.append((f"set {name}", "there\n" if name in there else "", "there\n" if table else ""))
+        return texts
 
     def apply(self, change: Change, confirm_timeout: int) -> None:
         """Write the files and load them; on failure files and kernel are put back.
@@ -114,12 +139,12 @@ class Router:
         if status:
             undone, _out, undo_error = self._run([self._loader, "undo"])
             self._run(["systemctl", "stop", f"{UNDO_UNIT}.timer"])
-            state = f"Putting the old ones back failed too: {_told(undo_error)}" if undone else "The old ones are back."
-            raise ApplyError(f"The new port-25 rules can't be loaded: {_told(error)} {state}")
+            state = f"Putting the old ones back failed too: {told(undo_error)}" if undone else "The old ones are back."
+            raise ApplyError(f"The new port-25 rules can't be loaded: {told(error)} {state}")
         if not confirm_timeout:
             status, _out, error = self._run([self._loader, "confirm"])
             if status:
-                raise ApplyError(f"The new port-25 rules are loaded, but not confirmed: {_told(error)}")
+                raise ApplyError(f"The new port-25 rules are loaded, but not confirmed: {told(error)}")
 
     def _require(self, change: Change) -> None:
         programs = [self._loader, *(f"{PROGRAMS[family]}-restore" for family in change.families)]
@@ -140,20 +165,36 @@ class Router:
             return Saved()
         status, out, error = self._run([program, "-t", "filter"])
         if status:
-            raise ApplyError(f"{program} can't read the {family} rules: {_told(error)}")
+            raise ApplyError(f"{program} can't read the {family} rules: {told(error)}")
         if "is incompatible, use 'nft' tool" in out:
             raise ApplyError(
                 f"{program} can't read the table 'filter': it holds rules that only nft understands. "
                 "Move those rules to a table of another name."
             )
-        return _iptables.parse_save(out)
+        return _iptables_text.parse_save(out)
 
-    def _entries(self, family: str) -> dict[str, str] | None:
+    def _set_names(self) -> set[str]:
         program = self._find("ipset")
         if not program:
-            return None
-        status, out, _error = self._run([program, "save", SET_NAMES[family]])
-        return None if status else _iptables.parse_set(out)
+            return set()
+        status, out, error = self._run([program, "list", "-name"])
+        if status:
+            raise ApplyError(f"{program} can't list the address sets: {told(error)}")
+        return set(out.split())
+
+    def _entries(self, name: str) -> dict[str, str]:
+        status, out, error = self._run([self._find("ipset") or "ipset", "save", name])
+        if status:
+            raise ApplyError(f"ipset can't read the set {name}: {told(error)}")
+        return _iptables_text.parse_set(out)
+
+    def _left_in_other_tables(self) -> str:
+        """What the loader finds of ours in the tables of the iptables that is not in use, nft or legacy; or nothing."""
+        if not self._find(self._loader):
+            return ""
+        # An older loader doesn't know the question.
+        status, out, _error = self._run([self._loader, "left"])
+        return "" if status else out
 
     def _waiting(self) -> bool:
         return (self._directory / "undo").is_dir() or (self._directory / "undoing").is_dir()
@@ -175,7 +216,7 @@ class Router:
         if status:
             self._run([self._loader, "undo"])
             raise ApplyError(
-                f"The timer that takes the rules back can't be started, so nothing was done: {_told(error)}"
+                f"The timer that takes the rules back can't be started, so nothing was done: {told(error)}"
             )
 
     def _read(self, name: str) -> str | None:
@@ -192,7 +233,7 @@ class Router:
         temporary.replace(directory / name)
 
 
-def _told(error: str) -> str:
+def told(error: str) -> str:
     """Put what a program complained of into one line, without its advice to read the manual."""
     return " ".join(line.strip() for line in error.splitlines() if line.strip() and not line.startswith("Try `"))
 

@@ -3,22 +3,25 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Ansible module: the port-25 chain of a border router, both families in one call."""
+"""Ansible module: the port-25 chains of a border router, both families in one call."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iptables_chain
-short_description: Guard port 25 at a border router with one chain of its own
+short_description: Guard port 25 at a border router with chains of its own
 version_added: 0.1.0
 description:
   - Owns the chain C(MAILGATE) in the table C(filter), for IPv4 and for IPv6, and the one jump to it, first in
-    C(FORWARD). Rules, order and counters of everybody else stay as they are.
+    C(FORWARD). With O(outbound) there is a second chain, C(MAILGATE-OUT). Rules, order and counters of everybody else
+    stay as they are.
   - The chain sees attempts to open a TCP connection (SYN without ACK) to port 25 that come in by the outside interface.
     Gateways and permitted servers return to the router's other rules; the rest of the campus networks is logged and
     refused. Established connections are never cut, and the router need not track connections.
   - A family without an entry in O(networks) is guarded for every destination, so that forgetting IPv6 does not leave
     it open.
+  - Addresses that M(campus.mailgate.border_bans) bans are refused first, in either mode.
+  - Works with iptables-nft and iptables-legacy. Chains of ours in the tables of the one that is not in use are removed.
   - Rules are replaced in one C(iptables-restore --noflush) transaction a family, after both were tested. When one can't
     be loaded, both are put back.
   - The files the rules are loaded from, in C(/etc/mailgate/border), are those that are loaded at boot.
@@ -33,7 +36,7 @@ attributes:
     description: Shows the change and makes none. Works before iptables is installed.
   diff_mode:
     support: full
-    description: The chain before and after, a text for each family, and the address sets.
+    description: The chains before and after, a text for each family, and the address sets.
 options:
   outside_interface:
     description: Interface towards the internet. It need not exist yet. A final V(+) stands for any ending.
@@ -111,8 +114,53 @@ options:
         description: Netlink group for V(nflog).
         type: int
         default: 0
+  outbound:
+    description:
+      - The other direction, known as outbound port 25 blocking (OP25B). Only the gateways and listed hosts may connect
+        to port 25 outside.
+      - Its rules are in the chain C(MAILGATE-OUT), its jump is second in C(FORWARD). O(action), the rest of O(log) and
+        O(ipset_threshold) are the same for both directions.
+      - Servers that send to the internet by themselves must be listed, or relay through a gateway.
+    type: dict
+    default: {}
+    suboptions:
+      mode:
+        description: V(observe) logs and counts what would be refused, and refuses nothing.
+        type: str
+        choices: [disabled, observe, enforce]
+        default: disabled
+      senders:
+        description: Hosts, besides the gateways, that may send to the internet.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          address:
+            description: Address or network, IPv4 or IPv6.
+            type: str
+            required: true
+          host:
+            description: Name of the host, for the comment beside the rule.
+            type: str
+            default: ''
+          reason:
+            description: Why it may send.
+            type: str
+            default: ''
+          owner:
+            description: Who asked for it.
+            type: str
+            default: ''
+          until:
+            description: Last day. It is told in the comment, not enforced here.
+            type: str
+            default: ''
+      prefix:
+        description: Beginning of each line logged.
+        type: str
+        default: 'mailgate-25-out: '
   ipset_threshold:
-    description: With more permits of one family than this, an address set is used in place of a rule for each.
+    description: With more permits, or senders, of one family than this, an address set replaces the rule for each.
     type: int
     default: 64
   confirm_timeout:
@@ -122,7 +170,7 @@ options:
     type: int
     default: 0
   state:
-    description: V(absent) removes chain, jump, sets and files.
+    description: V(absent) removes chains, jumps, sets and files, and the bans with them.
     type: str
     choices: [present, absent]
     default: present
@@ -144,11 +192,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 foreign:
-  description: Rules somebody had put into our chain by hand, and which are removed.
+  description: Rules somebody had put into our chains by hand, and which are removed.
   type: list
   elements: str
   returned: always
-  sample: ['-s 198.19.0.0/24 -j ACCEPT']
+  sample: ['-A MAILGATE -s 198.19.0.0/24 -j ACCEPT']
 confirm:
   description: Whether the change waits for C(mailgate-border confirm).
   type: bool
@@ -165,22 +213,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import _iptables
 from ..module_utils._iptables_router import ApplyError, Router
 
+PERMIT = {
+    "address": {"type": "str", "required": True},
+    "host": {"type": "str", "default": ""},
+    "reason": {"type": "str", "default": ""},
+    "owner": {"type": "str", "default": ""},
+    "until": {"type": "str", "default": ""},
+}
 OPTIONS = {
     "outside_interface": {"type": "str", "required": True},
     "networks": {"type": "list", "elements": "str", "required": True},
     "gateways": {"type": "list", "elements": "str", "required": True},
-    "permits": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "address": {"type": "str", "required": True},
-            "host": {"type": "str", "default": ""},
-            "reason": {"type": "str", "default": ""},
-            "owner": {"type": "str", "default": ""},
-            "until": {"type": "str", "default": ""},
-        },
-    },
+    "permits": {"type": "list", "elements": "dict", "default": [], "options": PERMIT},
     "action": {"type": "str", "choices": ["reject", "drop"], "default": "reject"},
     "mode": {"type": "str", "choices": ["enforce", "observe"], "default": "enforce"},
     "log": {
@@ -194,51 +238,67 @@ OPTIONS = {
             "group": {"type": "int", "default": 0},
         },
     },
+    "outbound": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "mode": {"type": "str", "choices": ["disabled", "observe", "enforce"], "default": "disabled"},
+            "senders": {"type": "list", "elements": "dict", "default": [], "options": PERMIT},
+            "prefix": {"type": "str", "default": "mailgate-25-out: "},
+        },
+    },
     "ipset_threshold": {"type": "int", "default": 64},
     "confirm_timeout": {"type": "int", "default": 0},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
 
+def permits(listed: list[dict[str, str]]) -> tuple[_iptables.Permit, ...]:
+    """Make permits from the items of an option."""
+    return tuple(
+        _iptables.Permit(p["address"], _iptables.permit_comment(p["host"], p["reason"], p["owner"], p["until"]))
+        for p in listed
+    )
+
+
 def main() -> None:
     """Compare what is wanted with files and kernel, and load the difference."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
+    outbound = params["outbound"]
     guard = _iptables.Guard(
         interface=params["outside_interface"],
         networks=tuple(params["networks"]),
         gateways=tuple(params["gateways"]),
-        permits=tuple(
-            _iptables.Permit(p["address"], _iptables.permit_comment(p["host"], p["reason"], p["owner"], p["until"]))
-            for p in params["permits"]
-        ),
+        permits=permits(params["permits"]),
         action=params["action"],
         mode=params["mode"],
         log=_iptables.Log(**params["log"]),
         set_threshold=params["ipset_threshold"],
+        outbound=_iptables.Outbound(outbound["mode"], permits(outbound["senders"]), outbound["prefix"]),
     )
     problems = _iptables.problems(guard)
     if problems:
         module.fail_json(msg="The port-25 rules were not touched: " + "; ".join(problems), problems=problems)
 
-    chains = [_iptables.render(guard, family) for family in _iptables.FAMILIES] if params["state"] == "present" else []
+    tables = [_iptables.render(guard, family) for family in _iptables.FAMILIES] if params["state"] == "present" else []
     router = Router(module.run_command, module.get_bin_path)
     try:
-        change = router.compare(chains)
+        change = router.compare(tables)
         if change.needed and not module.check_mode:
             router.apply(change, params["confirm_timeout"])
     except ApplyError as error:
         module.fail_json(msg=str(error))
     if change.foreign:
-        module.warn(f"Chain {_iptables.CHAIN} had rules that are not ours: {'; '.join(change.foreign)}")
+        module.warn(f"Our port-25 chains had rules that are not ours: {'; '.join(change.foreign)}")
     result = {
         "changed": change.needed,
         "foreign": change.foreign,
         "confirm": change.needed and params["confirm_timeout"] > 0,
         "diff": change.diff(),
     }
-    if chains:
-        result["permits"] = {chain.family: chain.permits for chain in chains}
+    if tables:
+        result["permits"] = {table.family: table.permits for table in tables}
     module.exit_json(**result)
 
 

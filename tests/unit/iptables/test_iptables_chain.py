@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _iptables
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Guard, Log, Permit
+from ansible_collections.campus.mailgate.plugins.module_utils import _iptables, _iptables_text
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Guard, Log, Outbound, Permit
 
 GUARD = Guard(
     interface="outside0",
@@ -26,16 +26,23 @@ def change(**values: Any) -> Guard:
     return dataclasses.replace(GUARD, **values)
 
 
-def saved_text(chain: _iptables.Chain, before: str = "", after: str = "") -> str:
-    """What iptables-save prints once the chain is loaded, among rules of others."""
-    rules = "".join(f"-A MAILGATE {rule}\n" for rule in chain.rules)
-    return f"*filter\n:FORWARD ACCEPT [0:0]\n:MAILGATE - [0:0]\n{before}-A FORWARD {chain.jump}\n{after}{rules}COMMIT\n"
+def rules(guard: Guard, family: str, chain: int = 0) -> tuple[str, ...]:
+    return _iptables.render(guard, family).chains[chain].rules
+
+
+def saved_text(table: _iptables.Table, before: str = "", after: str = "") -> str:
+    """What iptables-save prints once the table is loaded, among rules of others."""
+    names = "".join(f":{chain.name} - [0:0]\n" for chain in table.chains)
+    jumps = "".join(f"-A FORWARD {chain.jump}\n" for chain in table.chains)
+    ours = "".join(f"{rule}\n" for rule in table.rules)
+    return f"*filter\n:FORWARD ACCEPT [0:0]\n{names}{before}{jumps}{after}{ours}COMMIT\n"
 
 
 def test_the_ipv4_chain_reads_as_documented() -> None:
     assert _iptables.render(GUARD, "ipv4").text().splitlines() == [
         "*filter",
         ":MAILGATE - [0:0]",
+        "-A MAILGATE -m set --match-set mailgate-bans src -j DROP",
         '-A MAILGATE -d 198.18.0.25/32 -m comment --comment "gateway" -j RETURN',
         '-A MAILGATE -d 198.18.0.26/32 -m comment --comment "gateway" -j RETURN',
         '-A MAILGATE -d 198.18.1.40/32 -m comment --comment "research: SMTP; netlab; until 2027-03-31" -j RETURN',
@@ -47,7 +54,8 @@ def test_the_ipv4_chain_reads_as_documented() -> None:
 
 
 def test_the_ipv6_chain_guards_as_the_ipv4_one() -> None:
-    assert _iptables.render(GUARD, "ipv6").rules == (
+    assert rules(GUARD, "ipv6") == (
+        "-m set --match-set mailgate-bans6 src -j DROP",
         '-d 2001:db8:18::25/128 -m comment --comment "gateway" -j RETURN',
         "-d 2001:db8:18:1::40/128 -j RETURN",
         '-d 2001:db8:18::/48 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "mailgate-25: "',
@@ -56,30 +64,34 @@ def test_the_ipv6_chain_guards_as_the_ipv4_one() -> None:
 
 
 def test_a_family_without_networks_is_guarded_whole() -> None:
-    chain = _iptables.render(change(networks=("198.18.0.0/16",), log=Log(target="none")), "ipv6")
-    assert chain.rules[-1] == "-p tcp -j REJECT --reject-with tcp-reset"
+    assert (
+        rules(change(networks=("198.18.0.0/16",), log=Log(target="none")), "ipv6")[-1]
+        == "-p tcp -j REJECT --reject-with tcp-reset"
+    )
 
 
 def test_observe_counts_and_refuses_nothing() -> None:
-    rules = _iptables.render(change(mode="observe"), "ipv4").rules
-    assert rules[-1] == '-d 198.18.0.0/16 -m comment --comment "would be refused" -j RETURN'
-    assert not any("REJECT" in rule or "DROP" in rule for rule in rules)
+    ours = rules(change(mode="observe"), "ipv4")
+    assert ours[-1] == '-d 198.18.0.0/16 -m comment --comment "would be refused" -j RETURN'
+    refusing = [rule for rule in ours if "REJECT" in rule or "DROP" in rule]
+    assert refusing == ["-m set --match-set mailgate-bans src -j DROP"], "bans are no rules on trial"
 
 
 def test_drop_and_nflog() -> None:
-    rules = _iptables.render(change(action="drop", log=Log(target="nflog", prefix="mg", group=5)), "ipv4").rules
-    assert rules[-2].endswith('-j NFLOG --nflog-prefix "mg" --nflog-group 5')
-    assert rules[-1] == "-d 198.18.0.0/16 -j DROP"
+    ours = rules(change(action="drop", log=Log(target="nflog", prefix="mg", group=5)), "ipv4")
+    assert ours[-2].endswith('-j NFLOG --nflog-prefix "mg" --nflog-group 5')
+    assert ours[-1] == "-d 198.18.0.0/16 -j DROP"
 
 
 def test_many_permits_become_a_set() -> None:
     permits = tuple(Permit(f"198.18.2.{number}", f"host {number}") for number in range(1, 4))
     guard = change(permits=permits, set_threshold=2)
-    chain, other = _iptables.render(guard, "ipv4"), _iptables.render(guard, "ipv6")
-    assert "-m set --match-set mailgate-permits dst -j RETURN" in chain.rules
-    assert other.entries is None
-    text = _iptables.sets_text([chain, other])
+    table, other = _iptables.render(guard, "ipv4"), _iptables.render(guard, "ipv6")
+    assert "-m set --match-set mailgate-permits dst -j RETURN" in table.chains[0].rules
+    assert other.sets == {}
+    text = _iptables.sets_text([table, other])
     assert text.splitlines() == [
+        "create mailgate-bans hash:net family inet maxelem 1048576 timeout 0 counters comment",
         "create mailgate-permits hash:net family inet maxelem 1048576 comment",
         "create mailgate-permits.new hash:net family inet maxelem 1048576 comment",
         "flush mailgate-permits.new",
@@ -88,8 +100,42 @@ def test_many_permits_become_a_set() -> None:
         'add mailgate-permits.new 198.18.2.3 comment "host 3"',
         "swap mailgate-permits.new mailgate-permits",
         "destroy mailgate-permits.new",
+        "create mailgate-bans6 hash:net family inet6 maxelem 1048576 timeout 0 counters comment",
     ]
-    assert _iptables.parse_set(text.replace(".new", "")) == chain.entries
+    assert _iptables_text.parse_set(text.replace(".new", "")) == table.sets["mailgate-permits"]
+
+
+def test_outbound_lets_only_gateways_and_senders_out() -> None:
+    outbound = Outbound("enforce", (Permit("198.18.7.7", "lists"), Permit("198.18.0.25"), Permit("2001:db8:18::77")))
+    table = _iptables.render(change(outbound=outbound), "ipv4")
+    assert [chain.name for chain in table.chains] == ["MAILGATE", "MAILGATE-OUT"]
+    assert table.chains[0] == _iptables.render(GUARD, "ipv4").chains[0]
+    assert table.chains[1].jump.startswith("-o outside0 -p tcp -m tcp --dport 25 ")
+    assert table.chains[1].rules == (
+        '-s 198.18.0.25/32 -m comment --comment "gateway" -j RETURN',
+        '-s 198.18.0.26/32 -m comment --comment "gateway" -j RETURN',
+        '-s 198.18.7.7/32 -m comment --comment "lists" -j RETURN',
+        '-s 198.18.0.0/16 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "mailgate-25-out: "',
+        "-s 198.18.0.0/16 -p tcp -j REJECT --reject-with tcp-reset",
+    )
+    assert rules(change(outbound=outbound), "ipv6", 1)[1] == "-s 2001:db8:18::77/128 -j RETURN"
+    assert table.text().splitlines()[-2].startswith("-I FORWARD 2 -o outside0 ")
+
+
+def test_outbound_observes_by_itself_and_has_a_set_of_its_own() -> None:
+    outbound = Outbound("observe", tuple(Permit(f"198.18.7.{number}") for number in range(3)), prefix="out ")
+    table = _iptables.render(change(outbound=outbound, set_threshold=2), "ipv4")
+    assert table.chains[1].rules[2:] == (
+        "-m set --match-set mailgate-senders src -j RETURN",
+        '-s 198.18.0.0/16 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "out "',
+        '-s 198.18.0.0/16 -m comment --comment "would be refused" -j RETURN',
+    )
+    assert table.chains[0].rules[-1].endswith("-j REJECT --reject-with tcp-reset")
+    assert list(table.sets) == ["mailgate-senders"]
+    assert _iptables.problems(change(outbound=Outbound("observe", (Permit("::/0"),), prefix=""))) == [
+        "outbound.senders: '::/0' would open every server; name single servers or small networks",
+        "outbound.prefix: ''; 1 to 29 printable ASCII characters without quotes or backslashes",
+    ]
 
 
 def test_doubles_and_permitted_gateways_are_said_once() -> None:
@@ -97,9 +143,9 @@ def test_doubles_and_permitted_gateways_are_said_once() -> None:
         gateways=("198.18.0.25", "198.18.0.25"),
         permits=(Permit("198.18.0.25"), Permit("198.18.9.9"), Permit("198.18.9.9")),
     )
-    chain = _iptables.render(guard, "ipv4")
-    assert len([rule for rule in chain.rules if rule.endswith("RETURN")]) == 2
-    assert chain.permits == 1
+    table = _iptables.render(guard, "ipv4")
+    assert len([rule for rule in table.rules if rule.endswith("RETURN")]) == 2
+    assert table.permits == 1
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -155,17 +201,17 @@ OTHER = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_equal_rules_are_seen_as_equal(one: str, other: str) -> None:
-    assert _iptables.rule_key(one) == _iptables.rule_key(other)
+    assert _iptables_text.rule_key(one) == _iptables_text.rule_key(other)
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
 def test_different_rules_are_seen_as_different(one: str, other: str) -> None:
-    assert _iptables.rule_key(one) != _iptables.rule_key(other)
+    assert _iptables_text.rule_key(one) != _iptables_text.rule_key(other)
 
 
 @given(st.text(alphabet=st.sampled_from("-!\"'\\ abm/0129:.,sdj"), max_size=60))
 def test_no_rule_of_somebody_elses_is_too_odd_to_read(rule: str) -> None:
-    _iptables.rule_key(rule)
+    _iptables_text.rule_key(rule)
 
 
 @given(st.text(max_size=400))
@@ -175,7 +221,7 @@ def test_a_comment_is_fit_for_both_programs(text: str) -> None:
     assert not set(comment) & set('"\\\n\r\t\0')
     assert _iptables.clean_comment(comment) == comment
     if comment:
-        assert _iptables.split_rule(f'x "{comment}" y') == ["x", comment, "y"]
+        assert _iptables_text.split_rule(f'x "{comment}" y') == ["x", comment, "y"]
 
 
 def test_a_permit_comment_says_who_and_until_when() -> None:
@@ -188,40 +234,42 @@ def test_a_permit_comment_says_who_and_until_when() -> None:
 
 
 def test_what_was_loaded_is_seen_as_the_same() -> None:
-    chain = _iptables.render(GUARD, "ipv4")
-    assert _iptables.same(chain, _iptables.parse_save(saved_text(chain, after="-A FORWARD -j ACCEPT\n")))
-    counted = saved_text(chain).replace("-A ", "[7:420] -A ")
-    assert _iptables.same(chain, _iptables.parse_save(counted))
+    table = _iptables.render(GUARD, "ipv4")
+    assert _iptables_text.same(table, _iptables_text.parse_save(saved_text(table, after="-A FORWARD -j ACCEPT\n")))
+    counted = saved_text(table).replace("-A ", "[7:420] -A ")
+    assert _iptables_text.same(table, _iptables_text.parse_save(counted))
 
 
 def test_every_kind_of_disorder_is_seen() -> None:
-    chain = _iptables.render(GUARD, "ipv4")
-    good = saved_text(chain)
-    jump = f"-A FORWARD {chain.jump}\n"
+    table = _iptables.render(GUARD, "ipv4")
+    good = saved_text(table)
+    jump = f"-A FORWARD {table.chains[0].jump}\n"
     for text in (
         "",
-        saved_text(chain, before="-A FORWARD -j ACCEPT\n"),  # not first
-        saved_text(chain, after=jump),  # twice
+        saved_text(table, before="-A FORWARD -j ACCEPT\n"),  # not first
+        saved_text(table, after=jump),  # twice
         good.replace(jump, ""),
         good.replace("-i outside0", "-i outside1"),
         good.replace("COMMIT", "-A MAILGATE -j ACCEPT\nCOMMIT"),
         good.replace("198.18.0.26", "198.18.0.27"),
         "\n".join(line for line in good.splitlines() if "REJECT" not in line),
     ):
-        assert not _iptables.same(chain, _iptables.parse_save(text)), text
+        assert not _iptables_text.same(table, _iptables_text.parse_save(text)), text
 
 
 def test_a_foreign_rule_in_our_chain_is_named() -> None:
-    chain = _iptables.render(GUARD, "ipv4")
-    text = saved_text(chain).replace("COMMIT", "-A MAILGATE -s 198.19.0.0/24 -j ACCEPT\nCOMMIT")
-    assert _iptables.foreign(_iptables.parse_save(text), chain.rules) == ["-s 198.19.0.0/24 -j ACCEPT"]
+    table = _iptables.render(GUARD, "ipv4")
+    text = saved_text(table).replace("COMMIT", "-A MAILGATE -s 198.19.0.0/24 -j ACCEPT\nCOMMIT")
+    assert _iptables_text.foreign(_iptables_text.parse_save(text), table.rules) == [
+        "-A MAILGATE -s 198.19.0.0/24 -j ACCEPT"
+    ]
 
 
 def test_a_listing_differs_only_where_the_meaning_does() -> None:
-    chain = _iptables.render(GUARD, "ipv4")
-    text = saved_text(chain).replace("10/minute", "10/min").replace('"gateway"', "gateway").replace(".26", ".27")
-    before = _iptables.listing(_iptables.parse_save(text), like=chain).splitlines()
-    after = _iptables.listing(_iptables.as_saved(chain)).splitlines()
+    table = _iptables.render(GUARD, "ipv4")
+    text = saved_text(table).replace("10/minute", "10/min").replace('"gateway"', "gateway").replace(".26", ".27")
+    before = _iptables_text.listing(_iptables_text.parse_save(text), like=table).splitlines()
+    after = _iptables_text.listing(_iptables_text.as_saved(table)).splitlines()
     assert [line for line in before if line not in after] == [
         "-A MAILGATE -d 198.18.0.27/32 -m comment --comment gateway -j RETURN"
     ]

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A kernel of its own for each test that asks for one, with either kind of iptables in use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from netfilter_kernel import FOREIGN, NEEDED, Kernel
+
+
+@pytest.fixture(params=["nft", "legacy"])
+def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kernel]:
+    if os.geteuid() != 0 or any(shutil.which(program) is None for program in NEEDED):
+        pytest.skip(f"needs root and {', '.join(NEEDED)}")
+    own_alternatives = (
+        f"cp -a /etc/alternatives {tmp_path}/alternatives && mount --bind {tmp_path}/alternatives /etc/alternatives"
+    )
+    with subprocess.Popen(
+        ["unshare", "--net", "--mount", "sh", "-c", f"{own_alternatives}; touch {tmp_path}/up; exec sleep 600"]
+    ) as holder:
+        deadline = time.monotonic() + 10
+        while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        kernel = Kernel(holder.pid, tmp_path / "border")
+        kernel.switch(request.param)
+        assert f"({'nf_tables' if request.param == 'nft' else 'legacy'})" in kernel.must("iptables", "--version")
+        kernel.must("iptables-restore", "--noflush", "--counters", text=FOREIGN % "198.19.0.0/24")
+        kernel.must("ip6tables-restore", "--noflush", "--counters", text=FOREIGN % "2001:db8:19::/64")
+        yield kernel
+        holder.kill()

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real kernel's netfilter tables for tests, in a network namespace, and a guard to load there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from ansible_collections.campus.mailgate.plugins.module_utils import _iptables
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Guard, Permit
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables_bans_router import Bans
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables_router import Change, Router
+
+LOADER = Path(__file__).resolve().parents[3] / "roles" / "border_firewall" / "files" / "mailgate-border"
+NEEDED = ("unshare", "nsenter", "iptables", "ip6tables", "iptables-legacy", "ipset")
+
+GUARD = Guard(
+    interface="outside0",
+    networks=("198.18.0.0/16", "2001:db8:18::/48"),
+    gateways=("198.18.0.25", "198.18.0.26", "2001:db8:18::25"),
+    permits=(
+        Permit("198.18.1.40", "research's: SMTP é; netlab; until 2027-03-31"),
+        Permit("198.18.2.0/28"),
+        Permit("2001:db8:18:1::40", "research"),
+    ),
+)
+FOREIGN = """*filter
+:OTHERS - [0:0]
+[11:1100] -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+[12:1200] -A FORWARD -s %s -m comment --comment "it's \\"ours\\"" -j OTHERS
+[13:1300] -A OTHERS -p tcp -m tcp --dport 25 -j ACCEPT
+COMMIT
+"""
+
+
+class Kernel:
+    """A namespace with netfilter tables of its own, and a directory for the files."""
+
+    def __init__(self, pid: int, directory: Path) -> None:
+        self.pid = pid
+        self.directory = directory
+        self.bans_file = directory.with_name("bans")
+        self.lock_file = directory.with_name("xtables.lock")
+
+    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+        environment = {
+            **os.environ,
+            "MAILGATE_BORDER_DIR": str(self.directory),
+            "MAILGATE_BORDER_BANS": str(self.bans_file),
+            "XTABLES_LOCKFILE": str(self.lock_file),
+        }
+        result = subprocess.run(
+            ["nsenter", "--target", str(self.pid), "--net", "--mount", *command],
+            input=text, capture_output=True, text=True, env=environment, check=False, timeout=60,
+        )  # fmt: skip
+        return result.returncode, result.stdout, result.stderr
+
+    def must(self, *command: str, text: str = "") -> str:
+        status, out, error = self.run(command, text)
+        assert status == 0, (command, error)
+        return out
+
+    def loader(self, *arguments: str) -> int:
+        return self.run([str(LOADER), *arguments])[0]
+
+    def router(self) -> Router:
+        return Router(self.run, shutil.which, self.directory, str(LOADER))
+
+    def compare(self, guard: Guard | None) -> Change:
+        return self.router().compare([_iptables.render(guard, f) for f in _iptables.FAMILIES] if guard else [])
+
+    def apply(self, guard: Guard | None) -> Change:
+        change = self.compare(guard)
+        self.router().apply(change, 0)
+        return change
+
+    def switch(self, kind: str) -> None:
+        """Make nft or legacy the iptables in use, in this namespace alone."""
+        for tool in ("iptables", "ip6tables"):
+            for end in ("", "-save", "-restore"):
+                self.must("ln", "-sfn", f"/usr/sbin/{tool}-{kind}{end}", f"/etc/alternatives/{tool}{end}")
+
+    def bans(self) -> Bans:
+        return Bans(self.run, self.run, shutil.which, self.bans_file)
+
+    def rules(self, family: str, counters: bool = True) -> list[str]:
+        program = "iptables-save" if family == "ipv4" else "ip6tables-save"
+        lines = self.must(program, *(["-c"] if counters else []), "-t", "filter").splitlines()
+        return [line for line in lines if not line.startswith("#")]
+
+    def others(self, family: str) -> list[str]:
+        return [line for line in self.rules(family) if "MAILGATE" not in line]
+
+    def count(self, family: str) -> None:
+        """Make every counter of our chain differ from nought."""
+        tool = "iptables" if family == "ipv4" else "ip6tables"
+        ours = [line for line in self.rules(family, counters=False) if line.startswith("-A MAILGATE")]
+        text = "".join(f"[7:700] {line}\n" for line in ours)
+        self.must(f"{tool}-restore", "--noflush", "--counters", text=f"*filter\n:MAILGATE - [0:0]\n{text}COMMIT\n")
+
+    def flush(self) -> None:
+        """What a reboot leaves of rules and sets."""
+        for tool in ("iptables", "ip6tables"):
+            self.must(tool, "-F")
+            self.must(tool, "-X")
+        self.must("ipset", "destroy")
