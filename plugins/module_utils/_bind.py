@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ._namedconf import ServedZone, served_zones
@@ -18,6 +20,7 @@ Run = Callable[[Sequence[str], "bytes | None"], "tuple[int, str, str]"]
 """Runs a command with bytes on its standard input; gives status, output and errors."""
 
 _SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
+_INCLUDE = re.compile(rb'^\$INCLUDE[ \t]+"?([^\s";]+)', re.MULTILINE | re.IGNORECASE)
 _POLL_SECONDS = 0.05
 
 
@@ -28,20 +31,17 @@ class Bind:
         self._run = run
         self._named_conf = named_conf
 
-    def locate(self, names: Sequence[str]) -> list[ServedZone]:
-        """Finds these zones in the configuration, in order; a problem for each whose file must not be edited."""
-        status, output, errors = self._run(["named-checkconf", "-p", self._named_conf], None)
-        if status:
-            raise ZoneError(f"{self._named_conf}: named-checkconf refuses it: {(errors or output).strip()}")
-        try:
-            every = served_zones(output)
-        except ValueError as error:
-            raise ZoneError(f"{self._named_conf}: {error}") from error
+    def locate(self, wanted: Sequence[tuple[str, str]]) -> list[ServedZone]:
+        """Finds these zones, each by name and view, in the configuration, in order; view "": the only one.
+
+        A problem for each that neither by its file nor by updates can be changed.
+        """
         problems: list[str] = []
         found: list[ServedZone] = []
-        for name in names:
-            same = [zone for zone in every if zone.name == name.rstrip(".").lower()]
-            obstacle = self._obstacle(same, every)
+        for name, view in wanted:
+            same = [zone for zone in self.zones if zone.name == name.rstrip(".").lower() and zone.kind != "in-view"]
+            same = [zone for zone in same if not view or zone.view == view]
+            obstacle = self._obstacle(same, view)
             if obstacle:
                 problems.append(f"zone {name}: {obstacle}")
             else:
@@ -50,26 +50,51 @@ class Bind:
             raise ZoneError(*problems)
         return found
 
-    def _obstacle(self, same: list[ServedZone], every: list[ServedZone]) -> str:
+    @cached_property
+    def zones(self) -> list[ServedZone]:
+        """All zones of the configuration."""
+        status, output, errors = self._run(["named-checkconf", "-p", self._named_conf], None)
+        if status:
+            raise ZoneError(f"{self._named_conf}: named-checkconf refuses it: {(errors or output).strip()}")
+        try:
+            return served_zones(output)
+        except ValueError as error:
+            raise ZoneError(f"{self._named_conf}: {error}") from error
+
+    def _obstacle(self, same: list[ServedZone], view: str) -> str:
         if not same:
-            return f"{self._named_conf} has no such zone. Add it there, or correct the host's mailgate_dns.zones"
+            return (
+                f"{self._named_conf} has no such zone{f' in view {view}' if view else ''}. Add it there, or correct "
+                "the host's mailgate_dns.zones"
+            )
         if len(same) > 1:
             views = ", ".join(zone.view for zone in same)
-            return f"it is in several views ({views}), and only one file for a zone can be edited"
+            return f"it is in several views ({views}). Say which one's by `view`"
         zone = same[0]
         if zone.kind not in {"primary", "master"}:
             return f"this server has it as {zone.kind or 'no type'}, not as primary. Name the server that has its file"
-        if not zone.file.startswith("/"):
-            return f"its file {zone.file!r} is not an absolute path. Set `directory` in named.conf's options"
         reasons = list(zone.obstacles)
-        journal = Path(zone.directory, zone.journal) if zone.journal else Path(f"{zone.file}.jnl")
-        if journal.exists():
-            reasons.append(f"it has a journal of dynamic updates ({journal})")
-        path = Path(zone.file).resolve()
-        sharing = [z.name for z in every if z is not zone and z.file and Path(z.file).resolve() == path]
-        if sharing:
-            reasons.append(f"its file is that of {', '.join(sharing)} too")
+        if not zone.updates:
+            if not zone.file.startswith("/"):
+                return f"its file {zone.file!r} is not an absolute path. Set `directory` in named.conf's options"
+            journal = Path(zone.directory, zone.journal) if zone.journal else Path(f"{zone.file}.jnl")
+            # BIND itself keeps one of what an edited file changed, when it signs or tells secondaries the difference.
+            if journal.exists() and not (zone.signed or zone.differences):
+                reasons.append(f"it has a journal of dynamic updates ({journal})")
+            sharing = [other for other in self.zones if other is not zone and _same_file(other, zone)]
+            if sharing:
+                reasons.append(f"its file is that of {', '.join(map(_told, sharing))} too")
         return f"{' and '.join(reasons)}, so {zone.file} must not be edited" if reasons else ""
+
+    def including(self, files: Collection[Path], but: ServedZone) -> dict[Path, str]:
+        """Tells which of these files another zone of the configuration includes, and one such zone of each."""
+        found: dict[Path, str] = {}
+        for zone in self.zones:
+            if zone == but or not zone.file.startswith("/"):
+                continue
+            for path in set(files) & included_files(Path(zone.file), zone.directory):
+                found.setdefault(path, _told(zone))
+        return found
 
     def check(self, zone: ServedZone, data: bytes) -> str:
         """Has named-checkzone read a file's bytes; gives what it objects to, or ""."""
@@ -112,6 +137,31 @@ class Bind:
                 f"zone {zone.name}: BIND does not load the new file (serial {wanted[zone]}); its log says why"
             )
         return list(problems.values())
+
+
+def included_files(path: Path, directory: str) -> set[Path]:
+    """Gives the real paths of all files that a zone's file includes, by whatever way; unreadable ones are left out."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        try:
+            data = waiting.pop().read_bytes()
+        except OSError:
+            continue
+        for match in _INCLUDE.finditer(data):
+            included = Path(directory, os.fsdecode(match[1])).resolve()
+            if included not in found:
+                found.add(included)
+                waiting.append(included)
+    return found
+
+
+def _same_file(one: ServedZone, other: ServedZone) -> bool:
+    return bool(one.file) and Path(one.file).resolve() == Path(other.file).resolve()
+
+
+def _told(zone: ServedZone) -> str:
+    return f"{zone.name} (view {zone.view})" if zone.view else zone.name
 
 
 def _named(zone: ServedZone) -> list[str]:

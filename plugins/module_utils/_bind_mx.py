@@ -6,104 +6,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from ._bind import Bind
+from ._dnsclient import DNSPYTHON_ERROR, DnsClient, Key
+from ._exchanges import Target
 from ._namedconf import ServedZone
 from ._replace import replace_all
-from ._serial import is_later
-from ._zonecheck import DNSPYTHON_ERROR, prove
-from ._zoneedit import Plan, ZoneEdit, edit_zone, plan_names
-from ._zonefile import Name, ZoneError
+from ._zonedynamic import DynamicZone
+from ._zoneedit import Plan, plan_names
+from ._zonefile import Name, ZoneError, spell
+from ._zonestatic import StaticZone
+
+BackUp = Callable[[str], str]
+"""Copies a file and gives the copy's path."""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What happened, or in check mode would happen, to one zone."""
+@dataclass(frozen=True, slots=True)
+class ZoneRequest:
+    """One zone's plan: each owner's (preference, exchange) lines, None to keep them, and TTL, None to keep it."""
 
-    zone: ServedZone
-    path: Path
-    before: bytes
-    edit: ZoneEdit
-    reload: bool  # its file is newer than what the server has
-    backup: str = ""
+    name: str
+    view: str
+    owners: Sequence[tuple[str, Sequence[tuple[int, str]] | None, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One server's plan: for each zone, each owner's (preference, exchange) lines."""
+    """One server's plan, and how to carry it out."""
 
-    zones: Sequence[tuple[str, Sequence[tuple[str, Sequence[tuple[int, str]]]]]]
-    ttl: int | None
+    zones: Sequence[ZoneRequest]
     reload: bool
     reload_timeout: int
     check_only: bool
     today: date
+    check_exchanges: bool = True
+    keys: Mapping[str, Key] = field(default_factory=dict)
 
 
-def update(bind: Bind, request: Request, back_up: Callable[[str], str] | None = None) -> list[Outcome]:
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One zone's plan as names, and the zone in the server's configuration."""
+
+    zone: ServedZone
+    apex: Name
+    plan: Plan
+    ttls: Mapping[Name, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All zones in the order asked for, and what could not be made sure of."""
+
+    zones: Sequence[StaticZone | DynamicZone]
+    warnings: Sequence[str]
+
+
+def update(bind: Bind, client: DnsClient, request: Request, back_up: BackUp | None = None) -> Result:
     """Does the whole work; raises ZoneError with every problem found, and then nothing has changed."""
-    plans = _plans(request)
-    outcomes = _prepare(bind, request, plans)
+    zones = _prepare(bind, client, request, _plans(bind, request))
+    for zone in zones:
+        if isinstance(zone, StaticZone):
+            zone.reloaded = request.reload and (zone.changed or zone.behind)
+    warnings = _check_targets(client, request, zones) if request.check_exchanges else []
     if not request.check_only:
-        _carry_out(bind, request, outcomes, back_up)
-    return outcomes
+        _carry_out(bind, request, zones, back_up)
+    return Result(zones, warnings)
 
 
-def _plans(request: Request) -> list[tuple[str, Name, Plan]]:
+def _plans(bind: Bind, request: Request) -> list[Planned]:
     problems: list[str] = []
-    plans: list[tuple[str, Name, Plan]] = []
-    for zone, owners in request.zones:
+    plans: list[tuple[Name, Plan, Mapping[Name, int]]] = []
+    seen: set[tuple[Name, str]] = set()
+    for zone in request.zones:
         try:
-            apex, plan = plan_names(zone, owners)
+            apex, plan = plan_names(zone.name, [owner[:2] for owner in zone.owners])
         except ZoneError as error:
             problems += error.problems
             continue
-        if any(apex == other for _unused, other, _plan in plans):
-            problems.append(f"zone {zone} is listed twice")
-        plans.append((zone, apex, plan))
+        if (apex, zone.view) in seen:
+            problems.append(f"zone {zone.name} is listed twice")
+        seen.add((apex, zone.view))
+        ttls = zip(plan, (owner[2] for owner in zone.owners), strict=True)
+        plans.append((apex, plan, {owner: ttl for owner, ttl in ttls if ttl is not None}))
     if problems:
         raise ZoneError(*problems)
-    return plans
+    located = bind.locate([(zone.name, zone.view) for zone in request.zones])
+    return [Planned(zone, *plan) for zone, plan in zip(located, plans, strict=True)]
 
 
-def _prepare(bind: Bind, request: Request, plans: list[tuple[str, Name, Plan]]) -> list[Outcome]:
+def _prepare(
+    bind: Bind, client: DnsClient, request: Request, plans: Sequence[Planned]
+) -> list[StaticZone | DynamicZone]:
     problems: list[str] = []
-    outcomes: list[Outcome] = []
-    for zone, (_name, apex, plan) in zip(bind.locate([plan[0] for plan in plans]), plans, strict=True):
+    zones: list[StaticZone | DynamicZone] = []
+    for planned in plans:
+        zone, apex, plan, ttls = planned.zone, planned.apex, planned.plan, planned.ttls
         try:
-            outcomes.append(_prepare_one(bind, request, zone, apex, plan))
+            if zone.updates:
+                if DNSPYTHON_ERROR:
+                    raise ZoneError(f"zone {zone.name}: it takes dynamic updates, which need dnspython")
+                zones.append(DynamicZone.prepare(client, zone, plan, ttls, request.keys))
+            else:
+                served = _served(bind, zone, request)
+                zones.append(
+                    StaticZone.prepare(bind, zone, apex, plan=plan, ttls=ttls, today=request.today, served=served)
+                )
         except ZoneError as error:
             problems += error.problems
         except OSError as error:
             problems.append(f"zone {zone.name}: {error}")
     if problems:
         raise ZoneError(*problems)
-    return outcomes
-
-
-def _prepare_one(bind: Bind, request: Request, zone: ServedZone, apex: Name, plan: Plan) -> Outcome:
-    def include(file: str) -> bytes:
-        return Path(zone.directory, file).read_bytes()
-
-    path = Path(zone.file).resolve()
-    before = path.read_bytes()
-    served = _served(bind, zone, request)
-    edit = edit_zone(
-        before, apex, plan, path=zone.file, include=include, today=request.today, ttl=request.ttl, served=served
-    )
-    if edit.changed:
-        if not DNSPYTHON_ERROR:
-            prove(before, edit.data, apex, plan, path=zone.file, include=include, ttl=request.ttl)
-        objection = bind.check(zone, edit.data)
-        if objection:
-            whose = "the file as it is" if bind.check(zone, before) else "the file with the planned MX lines"
-            raise ZoneError(f"zone {zone.name}: named-checkzone refuses {whose} ({zone.file}): {objection}")
-    behind = served is not None and is_later(edit.serial_after, served)
-    return Outcome(zone, path, before, edit, request.reload and (edit.changed or behind))
+    return zones
 
 
 def _served(bind: Bind, zone: ServedZone, request: Request) -> int | None:
@@ -117,32 +135,76 @@ def _served(bind: Bind, zone: ServedZone, request: Request) -> int | None:
         raise
 
 
-def _carry_out(bind: Bind, request: Request, outcomes: list[Outcome], back_up: Callable[[str], str] | None) -> None:
-    changed = [outcome for outcome in outcomes if outcome.edit.changed]
-    old = {outcome.path: outcome.before for outcome in changed}
-    new = {outcome.path: outcome.edit.data for outcome in changed}
+def _check_targets(client: DnsClient, request: Request, zones: Sequence[StaticZone | DynamicZone]) -> list[str]:
+    """Looks at the targets of all planned MX lines, if any is to change; in the zones at hand, else in the DNS."""
+    if not any(zone.changed for zone in zones):
+        return []
+    wanted: dict[Name, str] = {}
+    for zone in zones:
+        for owner, lines in zone.plan.items():
+            for _preference, exchange in lines or ():
+                wanted.setdefault(exchange, f"zone {zone.zone.name}: {spell(owner)}")
+    found: dict[Name, Target] = {}
+    for zone in zones:
+        if isinstance(zone, StaticZone):
+            found.update(zone.targets(wanted.keys()))
+    for name in wanted.keys() - found.keys():
+        found[name] = Target.UNKNOWN if DNSPYTHON_ERROR else client.target(name)
+    problems = [
+        f"{where} would get the MX target {spell(name)}, which {found[name].value}. Give it an address record first, "
+        "or correct the inventory"
+        for name, where in wanted.items()
+        if found[name] in {Target.ALIAS, Target.MISSING}
+    ]
+    if problems:
+        raise ZoneError(*problems)
+    unknown = sorted(spell(name) for name in wanted if found[name] == Target.UNKNOWN)
+    return [f"whether these MX targets have an address cannot be looked up: {', '.join(unknown)}"] if unknown else []
+
+
+def _carry_out(bind: Bind, request: Request, zones: Sequence[StaticZone | DynamicZone], back_up: BackUp | None) -> None:
+    files = [zone for zone in zones if isinstance(zone, StaticZone)]
+    changed = [zone for zone in files if zone.changed]
+    old = {path: data for zone in changed for path, data in zone.before.items()}
+    new = {path: data for zone in changed for path, data in zone.after.items()}
     try:
-        for outcome in changed:
-            outcome.backup = back_up(str(outcome.path)) if back_up else ""
+        for zone in changed:
+            zone.backups = [back_up(str(path)) for path in zone.after] if back_up else []
         replace_all(old, new)
     except OSError as error:
         raise ZoneError(f"the zone files cannot be replaced, all are as they were: {error}") from error
-    wanted = {outcome.zone: outcome.edit.serial_after for outcome in outcomes if outcome.reload}
+    updated: list[DynamicZone] = []
+    reloading = [zone for zone in files if zone.reloaded]
     try:
-        problems = bind.reload(wanted, request.reload_timeout)
+        problems = bind.reload({zone.zone: zone.serial_after for zone in reloading}, request.reload_timeout)
+        if not problems:
+            for dynamic in zones:
+                if isinstance(dynamic, DynamicZone) and dynamic.changed:
+                    updated.append(dynamic)
+                    dynamic.send()
     except ZoneError as error:
         problems = error.problems
     if not problems:
         return
+    problems = list(problems)
+    for sent in updated:
+        problems += sent.take_back()
+    problems += _put_back(bind, request, [zone for zone in changed if zone.reloaded], old, new)
+    raise ZoneError(*problems, "All zones have been put back as they were")
+
+
+def _put_back(
+    bind: Bind, request: Request, zones: Sequence[StaticZone], old: Mapping[Path, bytes], new: Mapping[Path, bytes]
+) -> list[str]:
+    """Writes the old files again; gives what goes wrong even then."""
+    if not new:
+        return []
     try:
         replace_all(new, old)
     except OSError as error:
-        raise ZoneError(*problems, f"the old zone files cannot be put back: {error}") from error
-    before = {outcome.zone: outcome.edit.serial_before for outcome in changed if outcome.reload}
+        return [f"the old zone files cannot be put back: {error}"]
     try:
-        problems += [
-            f"after the old file was put back: {problem}" for problem in bind.reload(before, request.reload_timeout)
-        ]
+        problems = bind.reload({zone.zone: zone.serial_before for zone in zones}, request.reload_timeout)
     except ZoneError as error:
-        problems += error.problems
-    raise ZoneError(*problems, "All zone files have been put back as they were")
+        return error.problems
+    return [f"after the old file was put back: {problem}" for problem in problems]

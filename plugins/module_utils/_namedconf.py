@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
@@ -16,12 +17,18 @@ Statement: TypeAlias = "list[str | Block]"
 
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([{};])|([^\s"{};]+))')
 _PRIMARY = frozenset({"primary", "master"})
+_SESSION_KEY = "/run/named/session.key"
 _NOBODY = frozenset({"none", "!any", ""})
 
 
 @dataclass(frozen=True, slots=True)
 class ServedZone:
-    """A zone statement. `file` and `directory` are paths or "", `obstacles` say why its file must not be edited."""
+    """A zone statement. `file` and `directory` are paths or "", `obstacles` say why its file must not be edited.
+
+    `updates` tells that it takes RFC 2136 updates, by which statement; then `keys` are the TSIG keys that it names, and
+    `session_key` is the file of BIND's own key for `update-policy local`. `signed` tells that BIND signs it itself,
+    `differences` that BIND makes a journal of what an edited file changes.
+    """
 
     name: str
     view: str
@@ -30,6 +37,11 @@ class ServedZone:
     directory: str
     journal: str
     obstacles: tuple[str, ...]
+    updates: str = ""
+    keys: tuple[str, ...] = ()
+    session_key: str = ""
+    signed: bool = False
+    differences: bool = False
 
 
 def parse(text: str) -> Block:
@@ -92,21 +104,52 @@ def _zone(statement: Statement, view: str, around: Block) -> ServedZone:
     file, directory = value("file", inherit=False), value("directory")
     if file and directory:
         file = str(PurePosixPath(directory) / file)
-    obstacles = []
-    if kind in _PRIMARY:
-        updates = find("allow-update")
-        if updates and not {" ".join(map(str, s)) for s in _block(updates)} <= _NOBODY:
-            obstacles.append("it takes dynamic updates (allow-update)")
-        if find("update-policy", inherit=False):
-            obstacles.append("it takes dynamic updates (update-policy)")
-        obstacles += [
-            f"BIND signs it itself ({name})"
-            for name in ("dnssec-policy", "inline-signing", "auto-dnssec")
-            if value(name) not in {"", "none", "no", "off", "insecure"}
-        ]
-        if value("masterfile-format") not in {"", "text"}:
-            obstacles.append(f"its file is not text (masterfile-format {value('masterfile-format')})")
-        if value("database", inherit=False) or find("dlz", inherit=False):
-            obstacles.append("it is not served from a file")
     name = str(statement[1]).rstrip(".").lower() or "."
-    return ServedZone(name, view, kind, file, directory, value("journal", inherit=False), tuple(obstacles))
+    found = ServedZone(name, view, kind, file, directory, value("journal", inherit=False), ())
+    if kind not in _PRIMARY:
+        return found
+    obstacles = []
+    if value("masterfile-format") not in {"", "text"}:
+        obstacles.append(f"its file is not text (masterfile-format {value('masterfile-format')})")
+    if value("database", inherit=False) or find("dlz", inherit=False):
+        obstacles.append("it is not served from a file")
+    policy, allowed = find("update-policy", inherit=False), find("allow-update")
+    updates, session_key = "", ""
+    keys: tuple[str, ...] = ()
+    if policy:
+        updates, keys = "update-policy", tuple(str(grant[1]) for grant in _block(policy) if len(grant) > 1)
+        if "local" in policy:
+            session_key = value("session-keyfile") or _SESSION_KEY
+    elif allowed and not {" ".join(map(str, s)) for s in _block(allowed)} <= _NOBODY:
+        updates, keys = "allow-update", tuple(_keys(_block(allowed)))
+    return replace(
+        found,
+        obstacles=tuple(obstacles),
+        updates=updates,
+        keys=tuple(dict.fromkeys(key.rstrip(".").lower() for key in keys)),
+        session_key=session_key,
+        signed=any(
+            value(name) not in {"", "none", "no", "off", "insecure"}
+            for name in ("dnssec-policy", "inline-signing", "auto-dnssec")
+        ),
+        differences=value("ixfr-from-differences") in {"yes", "primary", "master"},
+    )
+
+
+def _keys(acl: Block) -> Iterator[str]:
+    """Finds the key names of an address match list, also in lists within it."""
+    for statement in acl:
+        if statement[0] == "key" and len(statement) > 1:
+            yield str(statement[1])
+        yield from _keys(_block(statement))
+
+
+def tsig_keys(text: str) -> dict[str, tuple[str, str]]:
+    """Reads `key` statements, as in a key file of BIND: by name, each one's algorithm and secret (base64)."""
+    found = {}
+    for statement in parse(text):
+        if statement[0] == "key" and len(statement) > 1:
+            values = {str(s[0]): str(s[1]) for s in _block(statement) if len(s) > 1}
+            if {"algorithm", "secret"} <= set(values):
+                found[str(statement[1]).rstrip(".").lower()] = values["algorithm"], values["secret"]
+    return found

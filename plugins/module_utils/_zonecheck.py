@@ -7,21 +7,19 @@
 from __future__ import annotations
 
 import re
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from ._zonefile import Entry, Include, Name, ZoneError, ZoneFile, read_zone, record_of, spell
+from ._zonefile import Entry, Include, Name, ZoneError, ZoneFile, read_zone, record_of, spell, words_in
 
 try:
     import dns.exception
     import dns.name
     import dns.rdatatype
     import dns.zone
-
-    DNSPYTHON_ERROR: str | None = None
 except ImportError:
-    DNSPYTHON_ERROR = traceback.format_exc()
+    pass  # said by _dnsclient.DNSPYTHON_ERROR
 
 _HIGH = re.compile(r"\\?([\x80-\xff])")
 _Sets = dict[tuple[Any, Any, Any], tuple[int, frozenset[Any]]]
@@ -31,24 +29,30 @@ def prove(
     before: bytes,
     after: bytes,
     zone: Name,
-    plan: Mapping[Name, Sequence[tuple[int, Name]]],
+    plan: Mapping[Name, Sequence[tuple[int, Name]] | None],
     *,
     path: str,
     include: Include,
-    ttl: int | None = None,
+    include_after: Include | None = None,
+    ttls: Mapping[Name, int] | None = None,
 ) -> None:
-    """Raises ZoneError unless `after` is `before` but for the planned MX sets and the serial, and holds the plan."""
-    old, new = (_record_sets(data, zone, path, include) for data in (before, after))
+    """Raises ZoneError unless `after` is `before` but for the planned MX sets and the serial, and holds the plan.
+
+    Included files are read by `include`, those of `after` by `include_after`. `ttls` are planned for these owners.
+    """
+    old = _record_sets(before, zone, path, include)
+    new = _record_sets(after, zone, path, include_after or include)
     problems = []
     apex = dns.name.from_text(spell(zone))
     for owner, wanted in plan.items():
         name = dns.name.from_text(spell(owner))
         key = (name, dns.rdatatype.MX, dns.rdatatype.NONE)
-        old_ttl = old.pop(key, (None, frozenset()))[0]
+        old_ttl, were = old.pop(key, (None, frozenset()))
         new_ttl, present = new.pop(key, (None, frozenset()))
-        if {(mx.preference, mx.exchange) for mx in present} != {(n, dns.name.from_text(spell(to))) for n, to in wanted}:
+        expected = {(n, dns.name.from_text(spell(to))) for n, to in wanted} if wanted is not None else _mx(were)
+        if _mx(present) != expected:
             problems.append(f"the MX records of {name} do not become the planned ones (made by $GENERATE?)")
-        if wanted and new_ttl != (ttl if ttl is not None else new_ttl if old_ttl is None else old_ttl):
+        if expected and new_ttl != (ttls or {}).get(owner, new_ttl if old_ttl is None else old_ttl):
             problems.append(f"the TTL of the MX records of {name} would change from {old_ttl} to {new_ttl}")
     soa = (apex, dns.rdatatype.SOA, dns.rdatatype.NONE)
     for sets in (old, new):
@@ -59,6 +63,10 @@ def prove(
         problems.append(f"records that are not ours would change: {', '.join(dict.fromkeys(differing))}")
     if problems:
         raise ZoneError(*(f"{path}: this file cannot be edited safely: {problem}" for problem in problems))
+
+
+def _mx(records: Iterable[Any]) -> set[tuple[int, Any]]:
+    return {(mx.preference, mx.exchange) for mx in records}
 
 
 def _record_sets(data: bytes, zone: Name, path: str, include: Include) -> _Sets:
@@ -100,6 +108,25 @@ def _flat(file: ZoneFile) -> str:
                 text = f"{spell(entry.owner)} {text}"
             name_owner = False
         pieces.append(text + "\n")
+    return "".join(pieces)
+
+
+def with_includes_from(file: ZoneFile, changed: Collection[str], directory: Path) -> str:
+    """Gives a zone's text that reads its changed included files from `directory`, and writes them there.
+
+    `file` is the zone as it shall be; every file that leads to a changed one is written too.
+    """
+    pieces = []
+    for entry in file.entries:
+        text = file.text[entry.start : entry.end]
+        if entry.included:
+            inner = with_includes_from(entry.included, changed, directory)
+            if entry.included.path in changed or inner != entry.included.text:
+                copy = directory / str(len(list(directory.iterdir())))
+                copy.write_text(inner, encoding="latin-1", newline="")
+                word = words_in(file.text, entry.start, entry.end)[1]
+                text = f'{file.text[entry.start : word.start]}"{copy}"{file.text[word.end : entry.end]}'
+        pieces.append(text + entry.eol)
     return "".join(pieces)
 
 

@@ -2,24 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Changes the MX lines of planned names in a zone file, and the serial; every other byte stays.
+"""Changes the MX lines of planned names in a zone's files, and the serial; every other byte stays.
 
-Lines that already say what is planned are left alone; a line whose target stays only gets its new preference and keeps
-its comment; new lines take the place of removed ones, or stand behind the name's other records, in their neighbours'
-style. A removed line's owner passes on to the lines that inherited it.
+Lines that already say what is planned are left alone. Lines in an included file are changed there. A removed line's
+owner passes on to the lines that inherited it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from itertools import groupby
 
 from ._serial import next_serial
 from ._zonefile import (
-    Entry,
     Include,
     Name,
     ZoneError,
@@ -29,38 +26,45 @@ from ._zonefile import (
     spell,
     to_name,
 )
-from ._zonelines import Document, Line, Mx, blank, with_ttl
+from ._zonelines import Mx, State
+from ._zonepart import Part
 
-Plan = Mapping[Name, Sequence[Mx]]
-"""The MX lines that each owner of a zone shall have."""
-
-_NewLines = Sequence[tuple[Mx, "int | None"]]
-"""Lines to write, each with the index of the entry that it is moved from, if any."""
+Plan = Mapping[Name, "Sequence[Mx] | None"]
+"""The MX lines that each owner of a zone shall have; None: those that it has."""
 
 _SIGNED = frozenset({"RRSIG", "NSEC", "NSEC3", "TYPE46", "TYPE47", "TYPE50"})
-_MX = frozenset({"MX", "TYPE15"})
+_NULL: Mx = (0, ())
 _HOST_LABEL = re.compile(rb"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _OWNER_LABEL = re.compile(rb"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
 @dataclass(frozen=True, slots=True)
 class ZoneEdit:
-    """The edited file and what happened to it; equal bytes and serials when nothing had to change."""
+    """The edited zone and what happened to it; equal bytes and serials when nothing had to change.
+
+    `included` has the new bytes of changed included files, by the path in their $INCLUDE line. `null_mx` are planned
+    names that take no mail and were left alone, `ttls` the TTLs in seconds that the planned names' MX records had.
+    """
 
     data: bytes
     serial_before: int
     serial_after: int
     changed: bool
+    included: Mapping[str, bytes] = field(default_factory=dict)
+    null_mx: Sequence[Name] = ()
+    ttls: Mapping[Name, int] = field(default_factory=dict)
 
 
-def plan_names(zone: str, owners: Sequence[tuple[str, Sequence[tuple[int, str]]]]) -> tuple[Name, dict[Name, list[Mx]]]:
-    """Reads the plan of one zone; names are absolute, with or without the final dot.
+def plan_names(
+    zone: str, owners: Sequence[tuple[str, Sequence[tuple[int, str]] | None]]
+) -> tuple[Name, dict[Name, list[Mx] | None]]:
+    """Reads the plan of one zone; names are absolute, with or without the final dot. None: the lines stay.
 
     Raises ZoneError naming every owner that is not in the zone or said twice, and every value that DNS does not allow.
     """
     problems: list[str] = []
     apex = _checked_name(zone, "zone", problems, host=False)
-    plan: dict[Name, list[Mx]] = {}
+    plan: dict[Name, list[Mx] | None] = {}
     for text, lines in owners:
         where = f"zone {zone}, {text}"
         owner = _checked_name(text, f"zone {zone}: owner", problems, host=False)
@@ -68,6 +72,9 @@ def plan_names(zone: str, owners: Sequence[tuple[str, Sequence[tuple[int, str]]]
             problems.append(f"zone {zone}: owner {text!r} does not lie in the zone")
         if owner in plan:
             problems.append(f"zone {zone}: owner {text!r} is listed twice")
+        if lines is None:
+            plan[owner] = None
+            continue
         wanted = [
             (preference, _checked_name(to, f"{where}: exchange", problems, host=True)) for preference, to in lines
         ]
@@ -104,233 +111,155 @@ def edit_zone(
     path: str,
     include: Include,
     today: date,
-    ttl: int | None = None,
+    ttls: Mapping[Name, int] | None = None,
     served: int | None = None,
 ) -> ZoneEdit:
     """Gives the zone file `data` with the MX records of each planned owner made exactly the planned ones.
 
-    `ttl` (seconds) is set on these lines; None keeps what they have. `served` is the serial the server answers with.
-    Raises ZoneError for anything that cannot be edited safely.
+    `ttls` (seconds) are set on the lines of these owners; others keep what they have. `served` is the serial the server
+    answers with. Raises ZoneError for anything that cannot be edited safely.
     """
     file = read_zone(data, zone, path, include)
-    editor = _Editor(file, zone, plan, ttl)
+    editor = _Editor(file, zone, plan, ttls or {})
     serial = editor.serial()
     editor.refuse_signed()
     for owner, wanted in plan.items():
-        editor.edit(owner, list(wanted))
+        editor.edit(owner, wanted)
     if editor.problems:
         raise ZoneError(*editor.problems)
+    told = editor.null_mx, editor.old_ttls
     if not editor.changed:
-        return ZoneEdit(data, serial, serial, changed=False)
+        return ZoneEdit(data, serial, serial, False, {}, *told)
     after = next_serial(serial, today, served)
     editor.set_serial(after)
-    return ZoneEdit(editor.document.render().encode("latin-1"), serial, after, changed=True)
+    own, included = editor.render()
+    return ZoneEdit(own, serial, after, True, included, *told)
 
 
 class _Editor:
-    def __init__(self, file: ZoneFile, zone: Name, plan: Plan, ttl: int | None) -> None:
-        self.file, self.zone, self.ttl = file, zone, ttl
-        self.line_ttl = ttl  # of the owner at hand
-        self.entries = file.entries
-        self.document = Document(file)
+    def __init__(self, file: ZoneFile, zone: Name, plan: Plan, ttls: Mapping[Name, int]) -> None:
+        self.file, self.zone, self.ttls = file, zone, ttls
         self.problems: list[str] = []
+        self.null_mx: list[Name] = []
+        self.old_ttls: dict[Name, int] = {}
         self.changed = False
         # The planned names and those between them and the apex: where new lines may find a place.
         watched = {owner[cut:] for owner in plan for cut in range(max(1, len(owner) - len(zone)))}
-        self.by_owner: dict[Name, list[int]] = {}
-        self.last_record = 0
-        for at, entry in enumerate(self.entries):
-            if entry.kind == "record":
-                self.last_record = at
-                if entry.owner in watched:
-                    self.by_owner.setdefault(entry.owner, []).append(at)
-        self.elsewhere = list(_included(file))
+        self.parts = [Part(each, zone, watched) for each in files_of(file)]
+        self.soa = self._find_soa()
 
     def serial(self) -> int:
-        file, at = self._soa()
-        rdata = record_of(file.text, file.entries[at]).rdata
+        part, at = self.soa
+        rdata = record_of(part.file.text, part.entries[at]).rdata
         if len(rdata) != 7 or not rdata[2].text.isdecimal() or int(rdata[2].text) >= 2**32:
             raise ZoneError(
-                f"{file.path}, line {file.entries[at].line}: not an SOA record of seven fields with a serial"
+                f"{part.file.path}, line {part.entries[at].line}: not an SOA record of seven fields with a serial"
             )
         return int(rdata[2].text)
 
     def set_serial(self, serial: int) -> None:
-        file, at = self._soa()
-        if file is not self.file:
-            raise ZoneError(
-                f"{self.file.path}: the SOA record is in the included file {file.path}, which may belong to other "
-                "zones too, so its serial is not moved there. Move the SOA record into the zone's own file"
-            )
-        word = record_of(file.text, self.entries[at]).rdata[2]
+        part, at = self.soa
+        word = record_of(part.file.text, part.entries[at]).rdata[2]
         # The apex's MX lines may already stand behind the SOA record.
-        self.document.keep(at)[0].body = self.document.body(at, word.start, word.end, str(serial))
+        part.document.keep(at)[0].body = part.document.body(at, word.start, word.end, str(serial))
 
-    def _soa(self) -> tuple[ZoneFile, int]:
-        files = {id(file): file for file in [self.file, *(file for file, _unused in self.elsewhere)]}
-        found = [(file, at) for file in files.values() for at, entry in enumerate(file.entries) if entry.rtype == "SOA"]
+    def _find_soa(self) -> tuple[Part, int]:
+        found = [(part, at) for part in self.parts for at, entry in enumerate(part.entries) if entry.rtype == "SOA"]
         if len(found) != 1 or found[0][0].entries[found[0][1]].owner != self.zone:
-            where = ", ".join(f"{file.path} line {file.entries[at].line}" for file, at in found) or "none"
+            where = ", ".join(f"{part.file.path} line {part.entries[at].line}" for part, at in found) or "none"
             raise ZoneError(f"{self.file.path}: there must be one SOA record, of {spell(self.zone)}; found: {where}")
         return found[0]
 
     def refuse_signed(self) -> None:
-        for file, entry in [*((self.file, entry) for entry in self.entries), *self.elsewhere]:
-            if entry.rtype in _SIGNED:
+        for part in self.parts:
+            entry = next((entry for entry in part.entries if entry.rtype in _SIGNED), None)
+            if entry:
                 raise ZoneError(
-                    f"{file.path}, line {entry.line}: {entry.rtype} record: the zone is signed by hand, and an edit "
-                    "would break its signatures. Edit its unsigned source and sign that again"
+                    f"{part.file.path}, line {entry.line}: {entry.rtype} record: the zone is signed by hand, and an "
+                    "edit would break its signatures. Edit its unsigned source and sign that again"
                 )
 
-    def edit(self, owner: Name, wanted: list[Mx]) -> None:
-        places = self.by_owner.get(owner, [])
-        foreign = [(file, entry) for file, entry in self.elsewhere if entry.owner == owner]
-        every = [*((self.file, self.entries[i]) for i in places), *foreign]
-        present = [(file, entry) for file, entry in every if entry.rtype in _MX]
+    def edit(self, owner: Name, planned: Sequence[Mx] | None) -> None:
         problems = len(self.problems)
-        have = [self._read_mx(file, entry) for file, entry in present]
+        # By file, in the order in which they are read: where the name's MX lines are, and what they say.
+        have = [{at: self._read_mx(part, at) for at in part.mx_entries(owner)} for part in self.parts]
         if len(self.problems) > problems:
             return
-        if set(have) == set(wanted) and (self.ttl is None or all(entry.ttl == self.ttl for _f, entry in present)):
+        lines = [mx for each in have for mx in each.values()]
+        ttls = {part.entries[at].ttl for part, each in zip(self.parts, have, strict=True) for at in each} - {None}
+        if ttls:
+            self.old_ttls[owner] = max(ttl for ttl in ttls if ttl is not None)
+        if _NULL in lines:
+            self._respect_null(owner, lines)
             return
-        outside = [f"{file.path} line {entry.line}" for file, entry in present if file is not self.file]
-        if outside:
-            self.problems.append(
-                f"{self.file.path}: MX records of {spell(owner)} are in an included file ({', '.join(outside)}), which "
-                "may belong to other zones too. Move them into the zone's own file, or change them there by hand"
-            )
-        elif wanted and any(entry.rtype == "CNAME" for _f, entry in every):
+        ttl = self.ttls.get(owner)
+        same = planned is None or set(lines) == set(planned)
+        if same and (ttl is None or ttls <= {ttl}):
+            return
+        if planned and any(
+            part.entries[at].rtype == "CNAME" for part in self.parts for at in part.by_owner.get(owner, ())
+        ):
             self.problems.append(
                 f"{self.file.path}: {spell(owner)} is a CNAME, and no MX may stand beside it (RFC 1034, 3.6.2). "
                 "Give it address records of its own, or take the domain out of the inventory"
             )
-        else:
-            self.changed = True
+            return
+        self.changed = True
+        if ttl is None and len(ttls) > 1:
             # One set has one TTL (RFC 2181, section 5.2); of several the lowest holds.
-            ttls = {entry.ttl for _f, entry in present if entry.ttl is not None}
-            self.line_ttl = min(ttls) if self.ttl is None and len(ttls) > 1 else self.ttl
-            self._rewrite(owner, wanted, [i for i in places if self.entries[i].rtype in _MX], have)
+            ttl = min(each for each in ttls if each is not None)
+        home = next((k for k, each in enumerate(have) if each), 0)
+        for k, (part, each) in enumerate(zip(self.parts, have, strict=True)):
+            if same:
+                part.rewrite(owner, list(dict.fromkeys(each.values())), each, ttl)
+            elif k == home or each:
+                part.rewrite(owner, (planned or []) if k == home else [], each, ttl)
 
-    def _read_mx(self, file: ZoneFile, entry: Entry) -> Mx:
+    def _respect_null(self, owner: Name, lines: list[Mx]) -> None:
+        if set(lines) == {_NULL}:
+            self.null_mx.append(owner)
+        else:
+            self.problems.append(
+                f"{self.file.path}: {spell(owner)} has a null MX and other MX records beside it, which RFC 7505, "
+                "section 3 forbids. Remove what does not belong there"
+            )
+
+    def _read_mx(self, part: Part, at: int) -> Mx:
         """Reads an MX entry; a problem is noted and a value that equals no planned one given."""
-        rdata = record_of(file.text, entry).rdata
-        where = f"{file.path}, line {entry.line}"
+        entry = part.entries[at]
+        rdata = record_of(part.file.text, entry).rdata
         try:
             if entry.rtype != "MX" or len(rdata) != 2 or not rdata[0].text.isdecimal():
                 raise ValueError(f"an MX record of {spell(entry.owner)} that is not written `MX number name`")
             exchange = to_name(rdata[1].text, entry.origin)
-            if exchange == ():
-                raise ValueError(
-                    f"{spell(entry.owner)} has a null MX: it takes no mail (RFC 7505). Remove that line, or take the "
-                    "domain out of the inventory"
-                )
         except ValueError as error:
-            self.problems.append(f"{where}: {error}")
+            self.problems.append(f"{part.file.path}, line {entry.line}: {error}")
             return -1, ()
-        return int(rdata[0].text), exchange
+        return (int(rdata[0].text), exchange) if exchange else _NULL
 
-    def _rewrite(self, owner: Name, wanted: list[Mx], at: list[int], have: list[Mx]) -> None:
-        """Leaves the longest run of lines already in planned order where it is; moves, adds and removes the others."""
-        partner = {k: at[j] for k, j in _pair(wanted, have).items()}
-        staying = _longest_rising(partner)
-        for i in set(at) - {partner[k] for k in staying}:
-            self.document.remove(i)
-        for k in staying:
-            self.document.keep(partner[k])[0].body = self.document.retargeted(partner[k], wanted[k][0])
-        free = sorted(i for i in at if self.document.replaced[i] == [])
-        before = -1
-        for stays, group in groupby(range(len(wanted)), key=lambda k: k in staying):
-            members = list(group)
-            if stays:
-                before = partner[members[-1]]
-                continue
-            behind = next((partner[k] for k in sorted(staying) if k > members[-1]), len(self.entries))
-            slot = next((i for i in free if before < i < behind), None)
-            self._place(owner, [(wanted[k], partner.get(k)) for k in members], slot, before, behind)
-        if self.line_ttl is not None:
-            for i in at:
-                for line in self.document.replaced[i]:
-                    line.body, line.ttl = with_ttl(line.body, self.line_ttl, line.ttl), self.line_ttl
-
-    def _place(self, owner: Name, lines: _NewLines, slot: int | None, before: int, behind: int) -> None:
-        """Puts lines into the place of a removed one, else behind or before one that stays, else into the file."""
-        document = self.document
-        if slot is not None:
-            document.replaced[slot] += self._lines(owner, lines, slot, document.lead(slot), document.hanging(slot))
-        elif before >= 0:
-            document.replaced[before] += self._lines(
-                owner, lines, before, document.hanging(before), document.hanging(before)
-            )
-        elif behind < len(self.entries):
-            kept = document.keep(behind)[0]
-            document.replaced[behind][:0] = self._lines(owner, lines, behind, kept.lead, document.hanging(behind))
-            kept.lead = document.hanging(behind)
-        else:
-            self._place_first(owner, lines)
-
-    def _place_first(self, owner: Name, lines: _NewLines) -> None:
-        """Puts the lines of a name without MX behind its records, else behind its nearest parent's, else at the end."""
-        document = self.document
-        for cut in range(max(1, len(owner) - len(self.zone))):
-            places = self.by_owner.get(owner[cut:], [])
-            if not places:
-                continue
-            last = places[0]
-            for i in places[1:]:
-                if any(entry.kind != "blank" for entry in self.entries[last + 1 : i]):
-                    break
-                last = i
-            hang = head = document.hanging(last)
-            if cut:
-                head = document.named(owner, self.entries[last].origin, last)
-                hang = blank(head)
-            document.behind.setdefault(last, []).extend(self._lines(owner, lines, last, head, hang))
-            return
-        head = document.named(owner, self.file.end_origin, self.last_record)
-        document.appended += self._lines(owner, lines, None, head, blank(head))
-
-    def _lines(self, owner: Name, lines: _NewLines, at: int | None, head: str, hang: str) -> Iterator[Line]:
-        """Makes lines for beside entry `at` (None: for the end of the file), in its style."""
-        document = self.document
-        like = self.entries[self.last_record if at is None else at]
-        origin = self.file.end_origin if at is None else like.origin
-        inherited = self.file.end_default_ttl if at is None else None if like.own_ttl else like.ttl
-        for k, (mx, moved) in enumerate(lines):
-            if moved is not None and self.entries[moved].origin == origin:
-                body, ttl = document.retargeted(moved, mx[0]), self.entries[moved].ttl
-            else:
-                body, ttl = document.mx_body(mx, self.last_record if at is None else at, owner), inherited
-            if self.line_ttl is not None:
-                body, ttl = with_ttl(body, self.line_ttl, ttl), self.line_ttl
-            yield Line(hang if k else head, body, like.eol, owner, origin, ttl)
+    def render(self) -> tuple[bytes, dict[str, bytes]]:
+        """Gives the zone's own file and the included files that changed."""
+        documents = {id(part.file): part.document for part in self.parts}
+        documents[id(self.file)].render(documents, State())
+        own, *included = self.parts
+        changed = {
+            part.file.path: part.document.rendered.encode("latin-1")
+            for part in included
+            if part.document.rendered != part.file.text
+        }
+        paths = [part.file.path for part in included]
+        for path in changed:
+            if paths.count(path) > 1:
+                raise ZoneError(
+                    f"{self.file.path}: it includes {path} more than once, so a line changed there would change other "
+                    "names too. Move these MX lines into the zone's own file"
+                )
+        return own.document.rendered.encode("latin-1"), changed
 
 
-def _included(file: ZoneFile) -> Iterator[tuple[ZoneFile, Entry]]:
+def files_of(file: ZoneFile) -> Iterator[ZoneFile]:
+    """Gives a zone's own file, then all that it includes, in the order in which they are read."""
+    yield file
     for entry in file.entries:
         if entry.included:
-            yield from ((entry.included, inner) for inner in entry.included.entries)
-            yield from _included(entry.included)
-
-
-def _pair(wanted: Sequence[Mx], have: Sequence[Mx]) -> dict[int, int]:
-    """Finds for each planned line the present one with its target, first those with its preference too."""
-    pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for key in (slice(0, 2), slice(1, 2)):
-        for k, new in enumerate(wanted):
-            same = (j for j, old in enumerate(have) if j not in taken and new[key] == old[key])
-            if k not in pairs and (j := next(same, None)) is not None:
-                pairs[k] = j
-                taken.add(j)
-    return pairs
-
-
-def _longest_rising(partner: Mapping[int, int]) -> set[int]:
-    """Picks the most keys, in order, whose values rise."""
-    longest: list[int] = []
-    ending: list[list[int]] = []
-    for k in sorted(partner):
-        run = [*max((run for run in ending if partner[run[-1]] < partner[k]), key=list.__len__, default=[]), k]
-        ending.append(run)
-        longest = max(longest, run, key=list.__len__)
-    return set(longest)
+            yield from files_of(entry.included)

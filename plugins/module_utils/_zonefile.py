@@ -82,6 +82,7 @@ class Entry:
     own_ttl: bool = False  # a record that states its TTL
     class_first: bool = False  # and does so behind its class
     ttl: int | None = None  # in effect, in seconds; of a $TTL line, its value
+    default_ttl: int | None = None  # of a record: what `$TTL` gives to those that state none
     included: ZoneFile | None = None
 
 
@@ -250,6 +251,7 @@ class _Reader:
         if entry.ttl is None and entry.rtype == "SOA":
             entry.ttl = self.default_ttl = to_ttl(last_word)
         self.last_ttl = entry.ttl
+        entry.default_ttl = self.default_ttl
 
     def _directive(self, entry: Entry, head: str, values: list[str], depth: int) -> None:
         if head == "$ORIGIN" and len(values) == 1:

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ._zonefile import (
@@ -27,6 +27,15 @@ Mx = tuple[int, Name]
 """A preference and an exchange."""
 
 _TAB = 8
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a line hands on to the next: the owner, the TTL of `$TTL`, and the TTL of the record before."""
+
+    owner: Name | None = None
+    default: int | None = None
+    last: int | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +67,7 @@ class Document:
         self.appended: list[Line] = []
         self._removed_leads: dict[tuple[Name, Name], str] = {}
         self.eol = next((entry.eol for entry in self.entries if entry.eol), "\n")
+        self.rendered = self.text
 
     # -- taking lines out, keeping them, making new ones ---------------------------------------------------------
 
@@ -136,43 +146,48 @@ class Document:
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
-    def render(self) -> str:
-        """Joins the file, mending what lines inherit from those before them.
+    def render(self, documents: Mapping[int, Document], state: State) -> State:
+        """Joins the file into `rendered`, and those it includes, mending what lines inherit from those before them.
 
+        `documents` are those of the included files, by the `id` of their ZoneFile. Gives the state at the end.
         Raises ZoneError when a record that is not ours would get another TTL from its new predecessor.
         """
         pieces: list[tuple[str, str]] = []
-        owner: Name | None = None
-        default: int | None = None
-        last: int | None = None
         for line in self._lines():
             if isinstance(line, Entry) and line.kind != "record":
                 pieces.append((self.text[line.start : line.end], line.eol))
                 if line.kind == "ttl":
-                    default = line.ttl
+                    state = replace(state, default=line.ttl)
                 elif line.included:
-                    default, last = line.included.end_default_ttl, line.included.end_last_ttl
+                    # The owner comes back after an included file, the TTLs stay.
+                    inner = documents[id(line.included)].render(documents, state)
+                    state = replace(inner, owner=state.owner)
                 continue
-            if isinstance(line, Entry):
-                lead, body = self.text[line.start : line.lead_end], self.text[line.lead_end : line.end]
-                explicit, is_soa, own_ttl = line.explicit, line.rtype == "SOA", line.ttl if line.own_ttl else None
-            else:
-                lead, body, explicit = line.lead, line.body, line.explicit
-                record = split_record(words_in(body, 0, len(body)))
-                is_soa, own_ttl = record.rtype.text.upper() == "SOA", record.ttl and to_ttl(record.ttl.text)
-            if not explicit and line.owner != owner:
-                lead = self._with_owner(lead, line.owner, line.origin)
-            last = own_ttl if own_ttl is not None else default if default is not None else last
-            if last is None and is_soa:
-                last = default = line.ttl
-            if line.ttl not in {last, None}:
-                raise ZoneError(
-                    f"{self.file.path}: a record of {spell(line.owner)} takes its TTL from the line before it, so no "
-                    "MX line can be changed there. Put a $TTL line at the head of the file, or give that record a TTL"
-                )
-            pieces.append((lead + body, line.eol))
-            owner = line.owner
-        return self._join(pieces)
+            piece, state = self._record(line, state)
+            pieces.append((piece, line.eol))
+        self.rendered = self._join(pieces)
+        return state
+
+    def _record(self, line: Entry | Line, state: State) -> tuple[str, State]:
+        if isinstance(line, Entry):
+            lead, body = self.text[line.start : line.lead_end], self.text[line.lead_end : line.end]
+            is_soa, own_ttl = line.rtype == "SOA", line.ttl if line.own_ttl else None
+        else:
+            lead, body = line.lead, line.body
+            record = split_record(words_in(body, 0, len(body)))
+            is_soa, own_ttl = record.rtype.text.upper() == "SOA", record.ttl and to_ttl(record.ttl.text)
+        if not line.explicit and line.owner != state.owner:
+            lead = self._with_owner(lead, line.owner, line.origin)
+        default = state.default
+        last = own_ttl if own_ttl is not None else default if default is not None else state.last
+        if last is None and is_soa:
+            last = default = line.ttl
+        if line.ttl not in {last, None}:
+            raise ZoneError(
+                f"{self.file.path}: a record of {spell(line.owner)} takes its TTL from the line before it, so no "
+                "MX line can be changed there. Put a $TTL line at the head of the file, or give that record a TTL"
+            )
+        return lead + body, State(line.owner, default, last)
 
     def _lines(self) -> Iterator[Entry | Line]:
         for at, entry in enumerate(self.entries):
@@ -194,14 +209,20 @@ class Document:
         return "".join(whole)
 
 
-def with_ttl(body: str, ttl: int, inherited: int | None) -> str:
-    """Gives a record's body with a TTL of so many seconds, stated only if it differs from the inherited one."""
+def with_ttl(body: str, ttl: int, inherited: int | None, default: int | None = None) -> str:
+    """Gives a record's body with a TTL of so many seconds, stated only if it differs from the inherited one.
+
+    A stated TTL is taken out when it becomes that of `$TTL`, `default`; so a TTL set and set back leaves no trace.
+    """
     words = words_in(body, 0, len(body))
     record = split_record(words)
     if record.ttl:
+        start, end = record.ttl.start, record.ttl.end
         if to_ttl(record.ttl.text) == ttl:
             return body
-        return body[: record.ttl.start] + str(ttl) + body[record.ttl.end :]
+        if default == ttl and body[end : end + 1] in {" ", "\t"}:
+            return body[:start] + body[end + 1 :]
+        return f"{body[:start]}{ttl}{body[end:]}"
     if inherited == ttl:
         return body
     at, gap = words[0].start, body[words[0].end : words[0].end + 1]

@@ -24,9 +24,13 @@ def zone(name: str, file: Path, more: str = "") -> str:
     return f'zone "{name}" {{ type primary; file "{file}"; {more} }};\n'
 
 
+def locate(bind: Bind, *names: str, view: str = ""):
+    return bind.locate([(name, view) for name in names])
+
+
 def test_zones_come_in_the_order_asked_for_by_any_spelling(tmp_path):
     bind = server(zone("a.example", tmp_path / "a") + zone("B.example", tmp_path / "b"))
-    assert [z.name for z in bind.locate(["b.Example.", "a.example"])] == ["b.example", "a.example"]
+    assert [z.name for z in locate(bind, "b.Example.", "a.example")] == ["b.example", "a.example"]
 
 
 def test_every_problem_at_once(tmp_path):
@@ -42,7 +46,7 @@ def test_every_problem_at_once(tmp_path):
     )
     names = ["journal", "one", "two", "fine", "relative", "forward", "missing"]
     with pytest.raises(ZoneError) as caught:
-        server(printed).locate([f"{name}.example" for name in names])
+        locate(server(printed), *(f"{name}.example" for name in names))
     expected = [
         ("journal", "it has a journal of dynamic updates"),
         ("one", "its file is that of two.example too"),
@@ -57,16 +61,46 @@ def test_every_problem_at_once(tmp_path):
         assert reason in problem
 
 
-def test_one_view_is_fine_two_are_not(tmp_path):
-    views = (
+@pytest.mark.parametrize(
+    "more",
+    ["inline-signing yes;", "ixfr-from-differences yes;", "allow-update { 127.0.0.1; };", "update-policy local;"],
+)
+def test_a_journal_that_is_bind_s_own(tmp_path, more):
+    (tmp_path / "a.jnl").touch()
+    assert locate(server(zone("a.example", tmp_path / "a", more)), "a.example")
+
+
+def test_views(tmp_path):
+    bind = server(
         f'view "in" {{ {zone("a.example", tmp_path / "a")} {zone("b.example", tmp_path / "b")} }};'
-        f'view "out" {{ {zone("a.example", tmp_path / "a2")} }};'
+        f'view "out" {{ {zone("a.example", tmp_path / "a2")} zone "b.example" {{ in-view "in"; }}; }};'
     )
-    assert server(views).locate(["b.example"])[0].view == "in"
-    with pytest.raises(ZoneError, match=r"several views \(in, out\)"):
-        server(views).locate(["a.example"])
+    assert locate(bind, "b.example")[0].view == "in"
+    assert locate(bind, "a.example", view="out")[0].file == str(tmp_path / "a2")
+    with pytest.raises(ZoneError, match=r"several views \(in, out\)\. Say which one's by `view`"):
+        locate(bind, "a.example")
+    with pytest.raises(ZoneError, match="no such zone in view else"):
+        locate(bind, "a.example", view="else")
 
 
 def test_a_configuration_bind_refuses():
     with pytest.raises(ZoneError, match="named-checkconf refuses it: line 7: unknown option"):
-        server("", status=1).locate([])
+        locate(server("", status=1), "a.example")
+
+
+def test_files_that_other_zones_include(tmp_path):
+    for name, text in {
+        "a": '@ SOA a b 1 1 1 1 1\n$INCLUDE "shared"\n$INCLUDE mine other\n',
+        "b": "$include deep ; why\n",
+        "deep": "$INCLUDE shared\n$INCLUDE deep\n$INCLUDE missing\n",
+        "shared": "x A 198.18.1.1\n",
+        "mine": "; $INCLUDE shared\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    bind = server(
+        f'options {{ directory "{tmp_path}"; }};'
+        'zone "a.example" { type primary; file "a"; };'
+        'view "v" { zone "b.example" { type primary; file "b"; }; };'
+    )
+    files = [tmp_path / "shared", tmp_path / "mine"]
+    assert bind.including(files, but=locate(bind, "a.example")[0]) == {tmp_path / "shared": "b.example (view v)"}

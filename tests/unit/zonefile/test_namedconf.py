@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._namedconf import parse, served_zones
+from ansible_collections.campus.mailgate.plugins.module_utils._namedconf import parse, served_zones, tsig_keys
 
 # As `named-checkconf -p` of BIND 9.18 prints it.
 PRINTED = """\
@@ -58,27 +58,61 @@ def test_zones_of_a_server():
     assert univ.obstacles == ()
     assert (eng.kind, eng.file) == ("master", '/etc/bind/a "b" {;}.zone')
     assert dyn.journal == "dyn.journal"
-    assert [text.split("(")[1] for text in dyn.obstacles] == ["update-policy)", "inline-signing)"]
+    assert (dyn.updates, dyn.keys, dyn.session_key, dyn.signed) == ("update-policy", ("key",), "", True)
+    assert (univ.updates, univ.signed, univ.differences) == ("", False, False)
     assert sci.kind == "slave"
 
 
+def only(around: str, own: str):
+    (zone,) = served_zones(f'options {{ {around} }}; zone "u.example" {{ type primary; file "/u"; {own} }};')
+    return zone
+
+
 @pytest.mark.parametrize(
-    ("around", "own", "obstacle"),
+    ("around", "own", "updates", "keys"),
     [
-        ("", "allow-update { none; };", None),
-        ("", "dnssec-policy none; inline-signing no;", None),
-        ("allow-update { none; };", "allow-update { key k; };", "allow-update"),
-        ("allow-update { 198.18.0.1; };", "", "allow-update"),
-        ("allow-update { 198.18.0.1; };", "allow-update { none; };", None),
-        ("dnssec-policy default;", "", "dnssec-policy"),
-        ("", "auto-dnssec maintain;", "auto-dnssec"),
-        ("", "masterfile-format raw;", "masterfile-format raw"),
-        ("", 'database "ldap x";', "not served from a file"),
+        ("", "allow-update { none; };", "", ()),
+        ("allow-update { none; };", "allow-update { key K.; { 198.18.0.1; key l; }; };", "allow-update", ("k", "l")),
+        ("allow-update { 198.18.0.1; };", "", "allow-update", ()),
+        ("allow-update { 198.18.0.1; };", "allow-update { none; };", "", ()),
+        ("", "update-policy { grant a self * MX; grant b zonesub ANY; };", "update-policy", ("a", "b")),
     ],
 )
-def test_obstacles(around, own, obstacle):
-    (zone,) = served_zones(f'options {{ {around} }}; zone "u.example" {{ type primary; file "/u"; {own} }};')
-    assert [obstacle in text for text in zone.obstacles] == ([True] if obstacle else [])
+def test_updates(around, own, updates, keys):
+    zone = only(around, own)
+    assert (zone.updates, zone.keys, zone.session_key, zone.obstacles) == (updates, keys, "", ())
+
+
+def test_bind_s_session_key():
+    assert only("", "update-policy local;").session_key == "/run/named/session.key"
+    assert only('session-keyfile "/k";', "update-policy local;").session_key == "/k"
+
+
+@pytest.mark.parametrize(
+    ("around", "own", "signed"),
+    [
+        ("", "dnssec-policy none; inline-signing no;", False),
+        ("dnssec-policy default;", "", True),
+        ("dnssec-policy default;", "dnssec-policy insecure;", False),
+        ("", "auto-dnssec maintain;", True),
+    ],
+)
+def test_signed(around, own, signed):
+    assert only(around, own).signed is signed
+
+
+@pytest.mark.parametrize(
+    ("own", "obstacle"),
+    [("masterfile-format raw;", "masterfile-format raw"), ('database "ldap x";', "not served from a file")],
+)
+def test_obstacles(own, obstacle):
+    (text,) = only("", own).obstacles
+    assert obstacle in text
+
+
+def test_key_file():
+    text = 'key "Up.date." {\n\talgorithm hmac-sha512;\n\tsecret "c2VjcmV0";\n};\nkey none { };\n'
+    assert tsig_keys(text) == {"up.date": ("hmac-sha512", "c2VjcmV0")}
 
 
 def test_views():

@@ -22,17 +22,21 @@ def edit(text: str | bytes, *owners, ttl=None, served=None, files=None) -> ZoneE
     """Edits and proves a zone u.example; a second run must then change no byte."""
     data = text.encode() if isinstance(text, str) else text
 
-    def include(name: str) -> bytes:
-        if name not in (files or {}):
+    def include(name: str, files=files or {}) -> bytes:
+        if name not in files:
             raise FileNotFoundError(2, "No such file or directory")
         return files[name]
 
+    def include_after(name: str) -> bytes:
+        return include(name, {**(files or {}), **result.included})
+
     apex, plan = plan_names("u.example", owners)
-    arguments = {"path": "db.u", "include": include, "ttl": ttl}
-    result = edit_zone(data, apex, plan, today=TODAY, served=served, **arguments)
-    prove(data, result.data, apex, plan, **arguments)
-    again = edit_zone(result.data, apex, plan, today=TODAY, **arguments)
-    assert (again.data, again.changed) == (result.data, False)
+    ttls = {} if ttl is None else dict.fromkeys(plan, ttl)
+    result = edit_zone(data, apex, plan, path="db.u", include=include, today=TODAY, served=served, ttls=ttls)
+    touched = {owner: mx for owner, mx in plan.items() if owner not in result.null_mx}
+    prove(data, result.data, apex, touched, path="db.u", include=include, include_after=include_after, ttls=ttls)
+    again = edit_zone(result.data, apex, plan, path="db.u", include=include_after, today=TODAY, ttls=ttls)
+    assert (again.data, again.included, again.changed) == (result.data, {}, False)
     return result
 
 
@@ -203,8 +207,19 @@ def test_ttl_is_set_on_our_lines_only():
         "mech 300 IN MX 0 gw1.univ.example.\n     300 IN MX 10 gw2.univ.example.\n     300 IN MX 20 mech\n"
         "     IN A 198.18.1.30\nx MX 0 x\n"
     )
-    lowered = edit(result.data, OWN, ttl=3600)
-    assert lowered.data.count(b"3600 IN MX") == 3
+
+
+def test_ttl_lowered_and_restored_leaves_no_trace():
+    before = HEAD + "mech IN MX 5 b\n     IN MX 0 mech\n     IN A 198.18.1.30\nx 900 MX 0 x\n"
+    owners = [("mech.u.example", None), ("x.u.example", None), ("gone.u.example", None)]
+    lowered = edit(before, *owners, ttl=300)
+    assert lowered.data.decode() == NEW_HEAD + (
+        "mech 300 IN MX 5 b\n     300 IN MX 0 mech\n     IN A 198.18.1.30\nx 300 MX 0 x\n"
+    )
+    assert lowered.ttls == {(b"mech", b"u", b"example"): 3600, (b"x", b"u", b"example"): 900}
+    restored = edit(lowered.data, owners[0], ttl=3600)
+    restored = edit(restored.data, owners[1], ttl=900)
+    assert restored.data.decode() == before.replace(" 7 ", " 10 ")
 
 
 def test_ttl_equal_to_the_zone_s_is_not_written():
@@ -231,10 +246,10 @@ def test_included_lines_that_are_right_are_accepted():
 
 
 REFUSED = {
-    "MX in an included file": ("$INCLUDE sub.inc\n", "mech.*included file .sub.inc line 2"),
+    "MX in a file included twice": ("$INCLUDE sub.inc\n$INCLUDE sub.inc\n", "includes sub.inc more than once"),
     "an included file that is missing": ("$INCLUDE no.inc\n", "line 5.*INCLUDE no.inc: No such file"),
     "a CNAME": ("mech CNAME x\n", "mech.u.example. is a CNAME"),
-    "a null MX": ("mech MX 0 .\n", "line 5: mech.u.example. has a null MX"),
+    "a null MX among others": ("mech MX 0 .\n     MX 5 x\n", "has a null MX and other MX records beside it"),
     "generic MX data": ("mech MX \\# 4 00000000\n", "line 5: .*not written `MX number name`"),
     "a signature": ("x RRSIG A 8 2 60 20260101000000 20250101000000 1 u.example. YQ==\n", "signed by hand"),
     "an open quote": ('x TXT "abc\n', "line 5: a quoted string is not closed"),
@@ -256,9 +271,46 @@ def test_refused(text, message):
         edit(HEAD + text, OWN, files=INCLUDED)
 
 
-def test_soa_in_an_included_file_is_refused():
-    with pytest.raises(ZoneError, match=r"the SOA record is in the included file soa\.inc"):
-        edit("$INCLUDE soa.inc\nmech MX 0 x\n", OWN, files={"soa.inc": HEAD.encode()})
+def test_lines_in_an_included_file_are_edited_there():
+    result = edit(HEAD + "$INCLUDE sub.inc\n", OWN, files=INCLUDED)
+    assert result.data.decode() == NEW_HEAD + "$INCLUDE sub.inc\n"
+    assert result.included == {
+        "sub.inc": b"$TTL 60\nmech MX 0 gw1.univ.example.\n     MX 10 gw2.univ.example.\n     MX 20 mech\n"
+        b"     A 198.18.1.30\n"
+    }
+
+
+def test_lines_in_several_files_come_together_in_the_first():
+    files = {"a.inc": b"mech MX 5 x\n     TXT a\n$INCLUDE b.inc\n", "b.inc": b"mech\tMX 0 y\n\tTXT b"}
+    result = edit(HEAD + "$INCLUDE a.inc\n", mech(), files=files)
+    assert result.data.decode() == NEW_HEAD + "$INCLUDE a.inc\n"
+    assert result.included == {
+        "a.inc": b"mech MX 0 gw1.univ.example.\n     MX 10 gw2.univ.example.\n     TXT a\n$INCLUDE b.inc\n",
+        "b.inc": b"\tTXT b",  # inherits mech from a.inc
+    }
+    result = edit(HEAD + "$INCLUDE a.inc\nmech MX 0 mech\n", mech(), files=files)
+    assert result.data.startswith(f"{NEW_HEAD}$INCLUDE a.inc\nmech MX 0 gw1".encode())
+    assert result.included == {"a.inc": b"mech TXT a\n$INCLUDE b.inc\n", "b.inc": b"\tTXT b"}
+
+
+def test_an_included_first_line_that_inherits_from_a_removed_one():
+    result = edit(HEAD + "mech MX 0 x\n$INCLUDE c.inc\n", ("mech.u.example", []), files={"c.inc": b"  A 198.18.1.1\n"})
+    assert result.data.decode() == NEW_HEAD + "$INCLUDE c.inc\n"
+    assert result.included == {"c.inc": b"mech A 198.18.1.1\n"}
+
+
+def test_soa_in_an_included_file():
+    files = {"soa.inc": HEAD.encode(), "sub.inc": b"mech MX 0 mech\n"}
+    result = edit("$INCLUDE soa.inc\n$INCLUDE sub.inc\n", mech(), files=files)
+    assert result.data == b"$INCLUDE soa.inc\n$INCLUDE sub.inc\n"
+    assert result.included["soa.inc"] == NEW_HEAD.encode()
+    assert result.included["sub.inc"].startswith(b"mech MX 0 gw1")
+
+
+def test_a_null_mx_is_respected():
+    result = edit(HEAD + "a MX 0 .\nmech MX 0 mech\n", ("a.u.example", GATEWAYS), mech())
+    assert result.data.startswith(NEW_HEAD.encode() + b"a MX 0 .\nmech MX 0 gw1")
+    assert result.null_mx == [(b"a", b"u", b"example")]
 
 
 def test_a_ttl_that_hangs_on_our_line_is_refused():
@@ -269,7 +321,7 @@ def test_a_ttl_that_hangs_on_our_line_is_refused():
 def test_all_problems_of_a_zone_at_once():
     owners = [("a.u.example", GATEWAYS), ("b.u.example", GATEWAYS)]
     with pytest.raises(ZoneError) as caught:
-        edit(HEAD + "a CNAME x\nb MX 0 .\n", *owners)
+        edit(HEAD + "a CNAME x\nb MX 0 .\n  MX 5 x\n", *owners)
     assert len(caught.value.problems) == 2
 
 

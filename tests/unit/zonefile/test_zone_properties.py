@@ -120,7 +120,8 @@ def test_any_zone(chunks, plan, line_end, final_line_end, ttl):
     text = "\n".join(chunk.text for chunk in chunks) + ("\n" if final_line_end else "")
     data = text.replace("\n", line_end).encode("latin-1")
     apex, names = plan_names(ZONE, plan)
-    arguments = {"path": "db", "include": lambda name: b"", "ttl": ttl}
+    ttls = {} if ttl is None else dict.fromkeys(names, ttl)
+    arguments = {"path": "db", "include": lambda name: b"", "ttls": ttls}
     edit = edit_zone(data, apex, names, today=date(2026, 3, 4), **arguments)
     event("changed" if edit.changed else "unchanged")
     if not edit.changed:
