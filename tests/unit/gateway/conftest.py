@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from gateway_doubles import Campus, start_campus
+from real_clamd import CLAMD, MISSING, RealClamd
 
 
 @pytest.fixture
@@ -36,3 +38,14 @@ async def make_campus(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[C
 async def campus(make_campus: Callable[..., Awaitable[Campus]]) -> Campus:
     """A gateway with the default settings but short deadlines."""
     return await make_campus()
+
+
+@pytest.fixture(scope="session")
+def real_clamd() -> Iterator[RealClamd]:
+    """One clamd for all tests that leave it as it is."""
+    if not CLAMD:
+        pytest.skip(MISSING)
+    with tempfile.TemporaryDirectory(prefix="clamd") as directory:
+        clamd = RealClamd(Path(directory))
+        yield clamd
+        clamd.kill()

@@ -114,6 +114,7 @@ class Clamd:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.answer: Callable[[bytes], bytes] = self.by_content
+        self.version = b"ClamAV 1.4.6\0"
         self.scans: list[bytes] = []
         self._server: asyncio.Server | None = None
         self.hang = False
@@ -136,7 +137,11 @@ class Clamd:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            assert await reader.readuntil(b"\0") == b"zINSTREAM\0"
+            command = await reader.readuntil(b"\0")
+            if command == b"zVERSION\0":
+                writer.write(self.version)
+                return
+            assert command == b"zINSTREAM\0"
             stream = bytearray()
             while size := int.from_bytes(await reader.readexactly(4), "big"):
                 stream += await reader.readexactly(size)

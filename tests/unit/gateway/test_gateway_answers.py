@@ -10,6 +10,7 @@ import pytest
 from gateway_doubles import EICAR
 
 from mailgate.config import Limits, Scan
+from mailgate.content import AS_MAIL
 from mailgate.policy import decide
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n..one dot\r\n"
@@ -32,7 +33,7 @@ async def test_mail_is_delivered_unchanged_and_only_then_accepted(campus):
     assert (got.sender, got.recipients) == ("a@sender.example", ["alice@a.univ.example"])
     assert arrived(got.content) == MESSAGE.replace(b"\r\n..", b"\r\n.")
     assert b"for <alice@a.univ.example>;" in got.content
-    assert campus.clamd.scans == [MESSAGE.replace(b"\r\n..", b"\r\n.")]
+    assert campus.clamd.scans == [AS_MAIL + MESSAGE.replace(b"\r\n..", b"\r\n.")]
     assert campus.queue.connections == 0
     assert campus.count("processed") == 1
 

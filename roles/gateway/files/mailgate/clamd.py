@@ -1,22 +1,30 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Scanning by clamd's INSTREAM over its unix socket (clamd(8)): clean only on the literal `stream: OK`."""
+"""One clamd, asked by INSTREAM over its unix or TCP socket (clamd(8)): clean only on the literal `stream: OK`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Iterable
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-CHUNK = 256 * 1024
 MAX_REPLY = 4096
+# Up to here the whole request goes out in one piece.
+SMALL = 128 * 1024
 OK = b"stream: OK\0"
+TOO_BIG = b"INSTREAM size limit exceeded. ERROR\0"
 
+_END = b"\0\0\0\0"
 _FOUND = re.compile(rb"stream: ([^\0]+) FOUND\0")
+_VERSION = re.compile(rb"ClamAV [^\0]+\0")
 _LIMITS = "Heuristics.Limits.Exceeded"
 _ENCRYPTED = "Heuristics.Encrypted"
+
+Address = str | tuple[str, int]
 
 
 class Finding(Enum):
@@ -44,62 +52,117 @@ class ScanError(Exception):
 
 
 class Clamd:
-    """clamd behind one unix socket, asked by at most `concurrency` scans at a time."""
+    """clamd at `address`, a path or (IP address, port), asked by at most `concurrency` scans at a time."""
 
-    def __init__(self, socket: str, concurrency: int) -> None:
-        self._socket = socket
+    def __init__(self, address: Address, concurrency: int) -> None:
+        self.address = address
         self._slots = asyncio.Semaphore(concurrency)
 
-    async def scan(self, pieces: Iterable[bytes], deadline: float) -> Verdict:
+    def __str__(self) -> str:
+        return self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
+
+    async def scan(self, pieces: Sequence[bytes], deadline: float) -> Verdict:
         """Scan the concatenation of `pieces` until the loop's time `deadline`; raises ScanError."""
         try:
-            async with asyncio.timeout_at(deadline):
-                async with self._slots:
-                    answer = await self._instream(pieces)
+            async with asyncio.timeout_at(deadline), self._slots:
+                return parse_answer(await self._instream(pieces))
         except TimeoutError:
             raise ScanError("no answer in time") from None
         except OSError as error:
             raise ScanError(f"clamd cannot be asked: {error}") from error
-        return parse_answer(answer)
 
-    async def _instream(self, pieces: Iterable[bytes]) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self._socket)
+    async def version(self, deadline: float) -> str:
+        """clamd's own word on itself and its signatures, as `ClamAV 1.4.6/27456/DATE`; raises ScanError."""
         try:
+            async with asyncio.timeout_at(deadline):
+                with self._socket() as connection:
+                    await self._connect(connection)
+                    await asyncio.get_running_loop().sock_sendall(connection, b"zVERSION\0")
+                    answer = await _answer(connection)
+        except (TimeoutError, OSError) as error:
+            raise ScanError(f"clamd cannot be asked: {error or 'no answer in time'}") from error
+        if not _VERSION.fullmatch(answer):
+            raise ScanError(f"clamd answered {answer[:200]!r} to VERSION")
+        return answer[:-1].decode("ascii", "replace")
+
+    async def _instream(self, pieces: Sequence[bytes]) -> bytes:
+        loop = asyncio.get_running_loop()
+        with self._socket() as connection:
+            await self._connect(connection)
             try:
-                writer.write(b"zINSTREAM\0")
-                for piece in pieces:
-                    view = memoryview(piece)
-                    for start in range(0, len(view), CHUNK):
-                        chunk = view[start : start + CHUNK]
-                        writer.write(len(chunk).to_bytes(4, "big"))
-                        writer.write(chunk)
-                        await writer.drain()
-                writer.write(b"\0\0\0\0")
-                await writer.drain()
-            except ConnectionError:
+                request = _request(pieces)
+                for octets in request[:-1]:
+                    await loop.sock_sendall(connection, octets)
+                if len(request) > 1 and _speaks(connection):
+                    raise ConnectionError("it did not wait for the end")
+                await loop.sock_sendall(connection, request[-1])
+            except ConnectionError as error:
                 # clamd answers and hangs up in the middle when the stream is over its size limit.
-                answer = await reader.read(MAX_REPLY)
-                raise ScanError(f"clamd broke off: {answer!r}") from None
-            return await _read_answer(reader)
-        finally:
-            writer.transport.abort()
+                answer = await _last_words(connection)
+                if answer == TOO_BIG:
+                    return answer
+                raise ScanError(f"clamd broke off: {error}: {answer[:200]!r}") from None
+            return await _answer(connection)
+
+    def _socket(self) -> socket.socket:
+        if isinstance(self.address, str):
+            family = socket.AF_UNIX
+        else:
+            family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    async def _connect(self, connection: socket.socket) -> None:
+        await asyncio.get_running_loop().sock_connect(connection, self.address)
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> bytes:
-    """Everything clamd says until it closes; it must end with NUL, and nothing may follow."""
+def _request(pieces: Sequence[bytes]) -> list[bytes | memoryview]:
+    """What to send, a chunk a piece (an empty one would be the end); the last item holds the end."""
+    total = sum(len(piece) for piece in pieces)
+    request: list[bytes | memoryview] = [b"zINSTREAM\0"]
+    for piece in pieces:
+        if piece:
+            request += [len(piece).to_bytes(4, "big"), memoryview(piece)]
+    request.append(_END)
+    return [b"".join(request)] if total <= SMALL else request
+
+
+def _speaks(connection: socket.socket) -> bool:
+    """Whether there is an answer, or the end of the connection, while nothing is due."""
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _answer(connection: socket.socket) -> bytes:
+    """Everything clamd says until it closes; it must be one answer, and nothing may follow."""
+    loop = asyncio.get_running_loop()
     answer = b""
     while len(answer) <= MAX_REPLY:
-        chunk = await reader.read(MAX_REPLY)
+        chunk = await loop.sock_recv(connection, MAX_REPLY)
         if not chunk:
             break
         answer += chunk
     return answer
 
 
+async def _last_words(connection: socket.socket) -> bytes:
+    """What clamd said before it hung up; with octets unread, a connection ends in an error."""
+    with contextlib.suppress(ConnectionError):
+        return await asyncio.get_running_loop().sock_recv(connection, MAX_REPLY)
+    return b""
+
+
 def parse_answer(answer: bytes) -> Verdict:
-    """What one INSTREAM answer means; raises ScanError for all that is neither OK nor FOUND."""
+    """What one INSTREAM answer means; raises ScanError for all that is no verdict."""
     if answer == OK:
         return CLEAN
+    if answer == TOO_BIG:
+        return Verdict(Finding.OVER_LIMITS, "StreamMaxLength")
     found = _FOUND.fullmatch(answer)
     if not found:
         raise ScanError(f"clamd answered {answer[:200]!r}")

@@ -44,11 +44,17 @@ class Scan:
     """How messages are scanned and what becomes of those that do not pass."""
 
     socket: str = "/run/clamav/clamd.ctl"
+    other_sockets: tuple[str, ...] = ()
+    order: str = "given"
     infected: str = "strip"
     encrypted: str = "strip"
     over_limits: str = "defer"
     concurrency: int = 8
     max_parts: int = 100
+    remembered: int = 10_000
+    remembered_minutes: int = 60
+    max_signature_days: int = 7
+    old_signatures: str = "deliver"
 
 
 @dataclass(frozen=True)
@@ -114,9 +120,7 @@ class Tls:
 
     def required(self, domain: str) -> bool:
         """Whether mail for `domain` (lower case) must not be sent on in the clear."""
-        return any(
-            domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in self.required_for
-        )
+        return any(domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in self.required_for)
 
 
 @dataclass(frozen=True)
@@ -164,10 +168,19 @@ _CHOICES = {
     "scan.infected": ("strip", "refuse"),
     "scan.encrypted": ("strip", "refuse", "deliver"),
     "scan.over_limits": ("defer", "refuse"),
+    "scan.order": ("given", "load"),
+    "scan.old_signatures": ("deliver", "defer"),
     "content.bare_newlines": ("refuse", "normalize"),
     "tls.outbound": ("opportunistic", "off"),
 }
-_MAY_BE_ZERO = {"content.max_line_bytes", "timeouts.drain", "timeouts.session_idle", "cache.resend_hours"}
+_MAY_BE_ZERO = {
+    "scan.remembered",
+    "scan.max_signature_days",
+    "content.max_line_bytes",
+    "timeouts.drain",
+    "timeouts.session_idle",
+    "cache.resend_hours",
+}
 _MAY_BE_EMPTY = {"tls.certificate", "tls.key", "tls.authorities"}
 MAX_WORKERS = 64
 
@@ -222,7 +235,7 @@ class _Reader:
             elif full in _CHOICES and value not in _CHOICES[full]:
                 self.wrong(full, f"{value!r} is not one of {', '.join(_CHOICES[full])}")
             elif isinstance(known[key], tuple):
-                values[key] = self.items(given, key, _pattern, "a domain or *.domain", named=full)
+                values[key] = self.items(given, key, *_ITEMS[full], named=full)
             elif not isinstance(value, str) or not (value or full in _MAY_BE_EMPTY):
                 self.wrong(full, "must be a string")
             else:
@@ -282,6 +295,9 @@ def _check_together(reader: _Reader, values: dict[str, Any]) -> None:
     limits: Limits = values["limits"]
     if limits.max_bytes_in_flight < limits.max_message_bytes:
         reader.wrong("limits.max_bytes_in_flight", "must be at least max_message_bytes, or no large message passes")
+    scan: Scan = values["scan"]
+    for key, text in (("socket", scan.socket), *(("other_sockets", text) for text in scan.other_sockets)):
+        reader.parsed(f"scan.{key}", text, clamd_address, f"an absolute path or {_ENDPOINT}")
     content: Content = values["content"]
     if 0 < content.max_line_bytes < 1000:
         reader.wrong("content.max_line_bytes", "must be 0 or at least 1000 (RFC 5321 section 4.5.3.1.6)")
@@ -332,6 +348,20 @@ def _endpoint(text: str) -> Endpoint:
     return Endpoint(host, number)
 
 
+def clamd_address(text: str) -> str | tuple[str, int]:
+    """Where a clamd listens: the path of its socket, or IP address and port; raises ValueError."""
+    if text.startswith("/"):
+        return text
+    endpoint = _endpoint(text)
+    return endpoint.host, endpoint.port
+
+
+def _word(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
 def _address(text: str) -> str:
     return str(ipaddress.ip_address(text))
 
@@ -364,6 +394,10 @@ _LISTS: dict[str, tuple[Callable[[str], object], str]] = {
     "own_addresses": (_address, "an IP address"),
     "relay_networks": (_network, "a network as ADDRESS/BITS"),
     "proxy_protocol_from": (_network, "a network as ADDRESS/BITS"),
+}
+_ITEMS: dict[str, tuple[Callable[[str], str], str]] = {
+    "scan.other_sockets": (_word, "a path or ADDRESS:PORT"),
+    "tls.required_for": (_pattern, "a domain or *.domain"),
 }
 _SECTIONS: dict[str, type] = {
     "scan": Scan,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.header import decode_header, make_header
 
@@ -14,10 +14,10 @@ from mailgate.clamd import CLEAN, Finding, ScanError, Verdict
 from mailgate.config import Scan
 from mailgate.reply import Reply
 
-ScanCall = Callable[[Iterable[bytes]], Awaitable[Verdict]]
+ScanCall = Callable[[Sequence[bytes]], Awaitable[Verdict]]
 
-# clamd takes octets for mail by their first header field; a part's own fields are not always among those it knows.
-_MINI_HEADER = b"Received: from part\r\nMIME-Version: 1.0\r\n"
+# clamd takes octets for mail, and takes them apart, only if it knows their first header field. This one it knows.
+AS_MAIL = b"Received: from mailgate\r\n"
 
 _NOTICES = {
     "en": {
@@ -49,7 +49,7 @@ class Judgement:
 
 async def screen(content: bytes, scan: ScanCall, settings: Scan, *, language: str, hostname: str) -> Judgement:
     """Scan `content` whole and judge it; raises ScanError when there is no verdict: nothing passes unscanned."""
-    found = await scan((content,))
+    found = await scan((AS_MAIL, content))
     policy = _policy(found, settings)
     if policy == "deliver":
         return Judgement(content, found=found)
@@ -61,7 +61,7 @@ async def screen(content: bytes, scan: ScanCall, settings: Scan, *, language: st
         stripped, removed = await _strip(content, scan, settings, language=language, hostname=hostname)
     except mime.AmbiguousError as error:
         return _refuse(found, str(error))
-    again = await scan((stripped,))
+    again = await scan((AS_MAIL, stripped))
     if _policy(again, settings) != "deliver":
         return _refuse(found, f"still {again.finding.value} without its infected parts: {again.name}")
     return Judgement(stripped, found=found, removed=removed)
@@ -102,7 +102,7 @@ async def _strip(
     for leaf in leaves:
         if leaf.start == leaf.end:
             continue
-        for pieces in ((leaf.decoded(content),), (_MINI_HEADER, content[leaf.start : leaf.end])):
+        for pieces in ((leaf.decoded(content),), (AS_MAIL, content[leaf.start : leaf.end])):
             verdict = await scan(pieces)
             policy = _policy(verdict, settings)
             if policy == "defer":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mailgate import message
-from mailgate.clamd import Clamd, Finding, ScanError, Verdict
+from mailgate.clamd import Finding, ScanError, Verdict
 from mailgate.config import MAX_ANSWER_SECONDS, Config
 from mailgate.content import screen
 from mailgate.delivery import Delivery, Transaction
@@ -22,6 +22,7 @@ from mailgate.events import PROCESSED, RELAY_REFUSED, VIRUS_FOUND, Counters, Eve
 from mailgate.recipients import Recipients
 from mailgate.reply import Reply
 from mailgate.routes import Routes
+from mailgate.scanner import Scanner
 
 log = logging.getLogger("mailgate")
 
@@ -82,6 +83,7 @@ class Gateway:
         self.sessions: set[Session] = set()
         self.draining = False
         self._work: set[asyncio.Task[Any]] = set()
+        self.scanner = Scanner(config.scan, events.emit)
         self.use(config, routes)
 
     def use(self, config: Config, routes: Routes) -> None:
@@ -91,7 +93,7 @@ class Gateway:
         self.budget.total = config.limits.max_bytes_in_flight
         self.recipients.known_seconds = config.cache.known_days * 86400
         self.recipients.unknown_seconds = config.cache.unknown_hours * 3600
-        self.clamd = Clamd(config.scan.socket, config.scan.concurrency)
+        self.scanner.use(config.scan)
         self.delivery = Delivery(config, self.recipients, self.events)
 
     def run(self, work: Coroutine[Any, Any, Reply]) -> asyncio.Task[Reply]:
@@ -176,7 +178,7 @@ class Gateway:
         scan_until = now + config.timeouts.scan
 
         async def scan(pieces: Any) -> Verdict:
-            return await self.clamd.scan(pieces, scan_until)
+            return await self.scanner.scan(pieces, scan_until)
 
         judged = await screen(content, scan, config.scan, language=config.language, hostname=config.hostname)
         if judged.found.finding is Finding.INFECTED:

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import time
 from dataclasses import dataclass
 
 import pyclamd
 
-from mailgate.config import Config, Endpoint
+from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.events import open_read_only
 from mailgate.recipients import Recipients
 from mailgate.routes import Routes
+from mailgate.scanner import signature_age
 
 SECONDS = 5
 
@@ -32,7 +34,7 @@ def look(config: Config, routes: Routes) -> list[Check]:
     return [
         *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
         _banner(f"queue {config.queue}", config.queue),
-        _clamd(config.scan.socket),
+        *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         Check("routes", True, f"{len(routes)} from {config.routes_file}"),
         _cache(config),
     ]
@@ -54,13 +56,22 @@ def _banner(name: str, endpoint: Endpoint) -> Check:
     return Check(name, banner.startswith("220"), banner)
 
 
-def _clamd(path: str) -> Check:
+def _clamd(text: str, scan: Scan) -> Check:
+    name = f"clamd {text}"
+    address = clamd_address(text)
     try:
-        clamd = pyclamd.ClamdUnixSocket(filename=path, timeout=SECONDS)
-        alive = bool(clamd.ping())
-        return Check(f"clamd {path}", alive, str(clamd.version()) if alive else "no answer to PING")
+        if isinstance(address, str):
+            clamd = pyclamd.ClamdUnixSocket(filename=address, timeout=SECONDS)
+        else:
+            clamd = pyclamd.ClamdNetworkSocket(host=address[0], port=address[1], timeout=SECONDS)
+        if not clamd.ping():
+            return Check(name, False, "no answer to PING")
+        version = str(clamd.version())
     except (pyclamd.ConnectionError, OSError, ValueError) as error:
-        return Check(f"clamd {path}", False, str(error))
+        return Check(name, False, str(error))
+    age = signature_age(version, time.time())
+    old = scan.max_signature_days and age is not None and age > scan.max_signature_days * 86400
+    return Check(name, not old, f"{version} (signatures too old)" if old else version)
 
 
 def _cache(config: Config) -> Check:
