@@ -95,7 +95,7 @@ def as_result(plan: Plan) -> dict[str, object]:
         "proof": as_dict(plan.proof),
         "methods": methods_as_dict(plan.methods),
         "warnings": plan.warnings,
-        "text": _render.page(campus, tables, plan.proof, plan.warnings),
+        "text": _render.page(campus, tables, plan.proof, plan.warnings, methods_as_dict(plan.methods)),
     }
 
 

@@ -73,7 +73,7 @@ _JA = {
     "as the delivery list": "配送先一覧のとおり",
     "own domains stay here": "自ドメインは自サーバに配送",
     "takes them from other hosts too": "他ホストからも中継する",
-    "split": "スプリットDNS",
+    "split": "内外分離",
     "fallback": "フォールバック",
     "Plan": "計画番号",
     "Contents": "目次",
