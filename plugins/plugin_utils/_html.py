@@ -144,6 +144,10 @@ def _block(block: Block, say: Say) -> _Table:
 def _template() -> jinja2.Template:
     text = Path(__file__).with_name("_html_page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.from_string(text)

@@ -199,7 +199,7 @@ class _Drawing:
         shown = list(items[:6])
         if len(items) > len(shown):
             shown[-1] = (f"+{len(items) - len(shown) + 1}", "")
-        each = (size - 3 * _PAD) / 2
+        each = (size - 3 * _PAD) // 2
         height = 28 + (len(shown) + 1) // 2 * 54 + 4
         self.picture.rects.append(Rect(x, _MIDDLE, size, height, "group"))
         self.picture.text(x + _PAD, _MIDDLE + 20, title, "strong")
@@ -261,7 +261,7 @@ class _Drawing:
         """The faculties in rows, with the lines above and below them; returns where they end."""
         picture = self.picture
         count = max(1, min(_COLUMNS, len(cells)))
-        size = (_RIGHT - _LEFT - (count - 1) * _PAD) / count
+        size = (_RIGHT - _LEFT - (count - 1) * _PAD) // count
         buses: list[tuple[float, float]] = []
         for start in range(0, len(cells), count):
             row = cells[start : start + count]

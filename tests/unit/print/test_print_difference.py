@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What changed from one plan to the next."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from print_campus import PERMIT, big, hosts, plan_of, server
+
+from ansible_collections.campus.mailgate.plugins.plugin_utils import _difference
+from ansible_collections.campus.mailgate.plugins.plugin_utils._render_words import speaker
+
+EN, JA = speaker("en"), speaker("ja")
+
+
+def difference(change, facts=hosts, **campus):
+    after = facts()
+    change(after)
+    return _difference.compare(plan_of(facts()), plan_of(after, **campus))
+
+
+def told(found):
+    return json.loads(_difference.as_json(found))
+
+
+def test_no_change():
+    found = difference(lambda facts: None)
+    assert not found
+    assert _difference.as_text(found, EN).splitlines()[-1] == "  Nothing changed."
+    assert told(found)["since"] == told(found)["now"]
+
+
+def test_the_order_of_hosts_is_no_change():
+    assert not _difference.compare(plan_of(hosts()), plan_of(dict(reversed(hosts().items()))))
+
+
+def test_a_new_server():
+    new = server("science", "198.18.2.31", "new.sci.univ.example", hub="mail.sci") | {"mailgate_permit": PERMIT}
+    found = difference(lambda facts: facts.update({"new.sci.univ.example": new}))
+    data = told(found)
+    (route,) = data["routes"]["added"]
+    assert (route["domain"], route["next_hops"]) == ("new.sci.univ.example", ["198.18.2.31"])
+    assert [len(data[table]["added"]) for table in ("mx", "permits")] == [1, 1]
+    assert len(data["static"]["added"]) == 8 + 8  # a line on each of the others, and its own table
+    assert not any(data[table][kind] for table in data if table in ("routes", "mx", "permits") for kind in ("removed",))
+    lines = _difference.as_text(found, EN)
+    assert "whole table (8 lines)" in lines
+    assert data["since"] != data["now"]
+
+
+def test_a_server_that_went_is_the_mirror():
+    forth = difference(lambda facts: facts.pop("bio.sci.univ.example"))
+    back = _difference.compare(plan_of({k: v for k, v in hosts().items() if "bio" not in k}), plan_of(hosts()))
+    for table in ("routes", "mx", "static", "permits"):
+        assert sorted(map(str, told(forth)[table]["removed"])) == sorted(map(str, told(back)[table]["added"]))
+        assert told(forth)[table]["added"] == told(back)[table]["removed"] == []
+
+
+def test_a_new_address_shows_only_what_is_other():
+    found = difference(lambda facts: facts["mech.eng.univ.example"].update(ansible_host="198.18.1.99"))
+    data = told(found)
+    assert [(each["before"]["next_hops"], each["after"]["next_hops"]) for each in data["routes"]["changed"]] == [
+        (["198.18.1.30"], ["198.18.1.99"])
+    ] * 2
+    (section,) = [each for each in _difference.sections(found, EN) if each.title.startswith("Delivery list")]
+    assert section.rows[1] == ["changed", "mech.eng.univ.example", "Next hop: 198.18.1.30", "Next hop: 198.18.1.99"]
+    assert data["mx"] == {"added": [], "removed": [], "changed": []}
+
+
+def test_alike_static_changes_are_one_row():
+    found = difference(lambda facts: facts["s3.f3.univ.example"].update(ansible_host="198.18.200.1"), big)
+    assert len(found.tables["static"]) > 1000
+    (section,) = [each for each in _difference.sections(found, EN) if each.title.startswith("STATIC")]
+    assert len(section.rows) < 25
+    assert f"({len(found.tables['static'])})" in section.title
+    domains = sum(len(changes) for changes in (found.tables["routes"],))
+    assert domains == 2
+
+
+def test_a_new_domain_on_every_server_is_one_row():
+    found = difference(lambda facts: facts["s20.f2.univ.example"]["mailgate_domains"].append("new.univ.example"), big)
+    (section,) = [each for each in _difference.sections(found, JA) if each.title.startswith("STATIC")]
+    (row,) = section.rows
+    assert row[:3] == ["追加", "new.univ.example", ""]
+    assert row[3] == "サーバごと"
+    assert row[4].endswith(" ほか141件")  # 142 servers and two queues, three of them named
+
+
+def test_a_permit_and_a_preference():
+    def change(facts):
+        facts["quake.univ.example"]["mailgate_permit"]["until"] = "2030-03-31"
+        facts["gw2.univ.example"]["mailgate_gateway"]["preference"] = 5
+
+    found = difference(change)
+    text = _difference.as_text(found, EN)
+    assert "Until: 2029-03-31  Until: 2030-03-31" in text
+    assert "Preference: 10  Preference: 5" in text
+    assert len(told(found)["mx"]["changed"]) == 7
+
+
+def test_settings():
+    found = difference(lambda facts: None, mailgate_delivery="tiered", mailgate_language="ja")
+    assert found.settings == (("delivery", "direct", "tiered"),)
+    assert told(found)["settings"] == [{"name": "delivery", "before": "direct", "after": "tiered"}]
+    assert "直接" in _difference.as_text(found, JA)
+
+
+@pytest.mark.parametrize(("faculty", "routes"), [("science", 1), ("engineering", 0)])
+def test_a_faculty_s_share(faculty, routes):
+    found = difference(lambda facts: facts["bio.sci.univ.example"].update(ansible_host="198.18.2.99")).share(faculty)
+    assert len(found.tables["routes"]) == routes
+    assert {change.row.faculty for change in found.tables["static"]} <= {faculty}
+
+
+def test_a_server_that_changes_its_faculty_is_told_to_both():
+    def move(facts):
+        facts["civil.eng.univ.example"] |= {"mailgate_faculty": "science", "mailgate_hub": "mail.sci.univ.example"}
+
+    found = difference(move)
+    for faculty in ("science", "engineering"):
+        assert [change.row.domain for change in found.share(faculty).tables["routes"]] == ["civil.eng.univ.example"]
