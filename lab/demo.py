@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -28,12 +29,12 @@ class Run:
 
     status: int
     seconds: float
-    changed: int
+    changed: dict[str, int]
     tasks: dict[str, int]
     output: str
 
     def __str__(self) -> str:
-        return f"exit {self.status}, {self.changed} changes on {len(self.tasks)} hosts"
+        return f"exit {self.status}, {sum(self.changed.values())} changes on {len(self.tasks)} hosts"
 
     @property
     def most_tasks(self) -> int:
@@ -53,24 +54,40 @@ class Rehearsal:
     def __str__(self) -> str:
         names = f": {', '.join(self.touched[:5])}" if self.touched else ""
         return (
-            f"exit {self.status}, {'diff shown' if self.diff_shown else 'NO diff shown'}, "
+            f"exit {self.status}, {'diff shown for every host' if self.diff_shown else 'NO diff shown for every host'}, "
             f"{len(self.touched)} files changed{names}"
         )
 
 
-def play(twin: Twin, *options: str, log: Path) -> Run:
-    """Run site.yml on a twin, its output into a log file."""
+def play(twin: Twin, *options: str, log: Path, aloud: bool = True) -> Run:
+    """Run site.yml on a twin, its output into a log file; say each play as it begins when `aloud`."""
     began = time.monotonic()
-    done = twin.playbook("playbooks/site.yml", list(options))
-    output = done.stdout.decode() + done.stderr.decode()
-    log.write_text(output)
-    hosts = RECAP.findall(output)
+    line = twin.command(twin.playbook_arguments("playbooks/site.yml", options))
+    output = []
+    with (
+        log.open("w") as kept,
+        subprocess.Popen(
+            line,
+            env=twin.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for said in process.stdout:
+            kept.write(said)
+            output.append(said)
+            if aloud and said.startswith("PLAY [") and said not in output[:-1]:
+                print(f"  {time.monotonic() - began:3.0f} s  {said[6:].rpartition(']')[0]}", flush=True)
+    hosts = RECAP.findall("".join(output))
     return Run(
-        status=done.returncode,
+        status=process.returncode,
         seconds=time.monotonic() - began,
-        changed=sum(int(changed) for _, _, changed, *_ in hosts),
+        changed={host: int(changed) for host, _, changed, *_ in hosts},
         tasks={host: int(ok) + int(skipped) for host, ok, _, _, _, skipped in hosts},
-        output=output,
+        output="".join(output),
     )
 
 
@@ -103,7 +120,7 @@ def rehearse(twin: Twin, logs: Path) -> Rehearsal:
     run = play(twin, "--check", "--diff", log=logs / "check.log")
     after = twin.snapshot()
     touched = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-    shown = re.search(r"^\+[^+]", run.output, re.MULTILINE) is not None
+    shown = re.search(r"^\+[^+]", run.output, re.MULTILINE) is not None and all(run.changed.values())
     return Rehearsal(run.status, run.seconds, shown, touched)
 
 
@@ -114,13 +131,13 @@ def tell(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
     campus = Campus(twin)
     for line in Story(campus).tell():
         teller.line(*line)
-    again = play(twin, log=logs / "again.log")
+    again = play(twin, log=logs / "again.log", aloud=False)
     hosts = len(campus.plan()["hosts"])
     teller.line("9a", "site.yml a second time", f"exit 0, 0 changes on {hosts} hosts", str(again), again.seconds)
     teller.line(
         "9b",
         "site.yml --check on the fresh twin",
-        "exit 0, diff shown, 0 files changed",
+        "exit 0, diff shown for every host, 0 files changed",
         str(rehearsal),
         rehearsal.seconds,
     )
