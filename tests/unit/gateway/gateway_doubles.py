@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,9 @@ class Hop:
         self.connections = 0
         self.open = 0
         self.hang_ups = 0
+        # Answers STARTTLS when set; `injected` goes out in the clear right behind that answer.
+        self.encrypt: ssl.SSLContext | None = None
+        self.injected = b""
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> None:
@@ -101,6 +105,12 @@ class Hop:
                 if (self.final or "").startswith("250"):
                     self.received.append(Received(sender, recipients, content))
                 say(self.final)
+            elif line == "STARTTLS" and self.encrypt:
+                writer.write(b"220 go ahead\r\n" + self.injected)
+                try:
+                    await writer.start_tls(self.encrypt)
+                except ssl.SSLError as error:
+                    raise ConnectionError from error
             elif verb == "QUIT":
                 say("221 bye")
                 return
@@ -246,7 +256,7 @@ async def start_campus(tmp_path: Path, **changes: object) -> tuple[Campus, async
     from mailgate.config import Scan
 
     settings: dict[str, object] = {
-        "timeouts": Timeouts(connect=2, next_hop_command=2, next_hop_data=2, scan=2, queue=2, drain=2),
+        "timeouts": Timeouts(connect=2, next_hop_command=2, next_hop_data=2, session_idle=0, scan=2, queue=2, drain=2),
         "limits": Limits(),
         "scan": Scan(socket=str(clamd.path)),
         **changes,

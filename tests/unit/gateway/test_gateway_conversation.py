@@ -178,12 +178,14 @@ async def test_capabilities(campus):
         "250-PIPELINING",
         "250-SIZE 26214400",
         "250-8BITMIME",
+        "250-SMTPUTF8",
+        "250-DSN",
         "250 ENHANCEDSTATUSCODES",
     ]
 
 
 async def test_commands(make_campus):
-    campus = await make_campus(limits=Limits(max_errors=22))
+    campus = await make_campus(limits=Limits(max_errors=25))
     client = await campus.connect(hello=False)
     for command, answer in (
         ("MAIL FROM:<a@x.example>", "503 5.5.1"),
@@ -197,18 +199,21 @@ async def test_commands(make_campus):
         ("VRFY alice", "252"),
         ("EXPN staff", "502"),
         ("AUTH PLAIN AGEAYg==", "500"),
-        ("STARTTLS", "500"),
+        ("STARTTLS", "502"),
         ("XCLIENT ADDR=198.18.0.1", "500"),
         ("NOOP", "250 2.0.0"),
         ("HELP", "214"),
         ("MAIL FROM:a@x.example", "501"),
-        ("MAIL FROM:<a@x.example> SMTPUTF8", "555"),
+        ("MAIL FROM:<a@x.example> SMTPUTF8=1", "501"),
+        ("MAIL FROM:<a@x.example> MT-PRIORITY=3", "555"),
+        ("MAIL FROM:<a@x.example> RET=ALL", "501"),
         ("MAIL FROM:<a@x.example> SIZE=x", "501"),
         ("MAIL FROM:<a@x.example> BODY=BINARYMIME", "501"),
         ("MAIL FROM:<a@x.example> SIZE=10 BODY=8bitmime", "250"),
         ("MAIL FROM:<a@x.example>", "503"),
         ("RCPT TO:<>", "501"),
-        ("RCPT TO:<alice@a.univ.example> NOTIFY=NEVER", "555"),
+        ("RCPT TO:<alice@a.univ.example> NOTIFY=NEVER,DELAY", "501"),
+        ("RCPT TO:<alice@a.univ.example> RRVS=1", "555"),
         ("RSET now", "501"),
         ("RSET", "250 2.0.0"),
     ):

@@ -213,6 +213,7 @@ def test_a_failing_disk_makes_recipients_unseen_not_mail_lost(tmp_path, caplog):
     cache = Recipients(tmp_path, known_seconds=100, unknown_seconds=100)
     cache.learn(ALICE, OK)
     cache._database.close()
+    cache._memory.clear()
     assert cache.find(ALICE) is None
     cache.learn(ALICE, OK)
     assert "recipient cache" in caplog.text

@@ -14,15 +14,17 @@ MAX_LOCAL = 64
 MAX_DOMAIN = 255
 MAX_PATH = 256
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+# With SMTPUTF8 also every character beyond ASCII (RFC 6531 section 3.3); who may use them is asked apart.
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]"
 _ATOM = rf"{_ATEXT}+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 # Mobile operators in Japan gave out addresses with doubled and final dots, which are still in use as senders.
 _DOTTED_SENDER = re.compile(rf"{_ATEXT}[.{_ATEXT[1:]}*")
-_QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')
+_QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]+))?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RELAY_CHARACTERS = frozenset("%!@")
 
 RELAY_REFUSED = Reply.of(550, "5.7.1 Relaying denied")
@@ -59,6 +61,11 @@ class Mailbox:
         return not self.local and not self.domain
 
     @property
+    def ascii(self) -> bool:
+        """Whether a server without SMTPUTF8 can be told this mailbox; domains are A-labels in any case."""
+        return self.local.isascii()
+
+    @property
     def key(self) -> str:
         """Form under which answers about this mailbox are remembered; local parts may differ by case (section 2.4)."""
         return str(self)
@@ -75,35 +82,41 @@ class Path:
 def parse_sender(argument: str | None) -> Path:
     """Parse what follows `MAIL`; raises AddressError."""
     inner, rest = _split(argument, "FROM", "MAIL FROM:<address>")
+    parameters = _parameters(rest)
     if not inner:
-        return Path(Mailbox("", ""), _parameters(rest))
-    return Path(parse_mailbox(inner, dotted=True), _parameters(rest))
+        return Path(Mailbox("", ""), parameters)
+    return Path(parse_mailbox(inner, dotted=True, utf8="SMTPUTF8" in parameters), parameters)
 
 
-def parse_recipient(argument: str | None) -> Path:
-    """Parse what follows `RCPT`; raises AddressError, with `relay` set for every way of asking us to pass mail on."""
+def parse_recipient(argument: str | None, *, utf8: bool = False) -> Path:
+    """Parse what follows `RCPT`; raises AddressError, with `relay` set for every way of asking us to pass mail on.
+
+    `utf8`: the transaction has SMTPUTF8.
+    """
     inner, rest = _split(argument, "TO", "RCPT TO:<address>")
     if inner.lower() == "postmaster":
         return Path(Mailbox("postmaster", ""), _parameters(rest))
     if not inner:
         raise AddressError(Reply.of(501, "5.1.3 A recipient is needed"))
-    _no_controls(inner)
+    _no_controls(inner, utf8=utf8)
     # Before the grammar, so that a malformed attempt to relay is counted as what it is.
     if inner.startswith("@") or inner.count("@") > 1 or "%" in inner or "!" in inner:
         raise AddressError(RELAY_REFUSED, relay=True)
-    mailbox = parse_mailbox(inner)
+    mailbox = parse_mailbox(inner, utf8=utf8)
     if _RELAY_CHARACTERS & set(mailbox.local):
         raise AddressError(RELAY_REFUSED, relay=True)
     return Path(mailbox, _parameters(rest))
 
 
-def parse_mailbox(text: str, *, dotted: bool = False) -> Mailbox:
+def parse_mailbox(text: str, *, dotted: bool = False, utf8: bool = False) -> Mailbox:
     """Parse `local@domain` (section 4.1.2 Mailbox); `dotted` allows doubled and final dots in the local part.
+
+    `utf8` allows RFC 6531's characters: those of the domain become A-labels, the local part stays as it is.
 
     Raises AddressError.
     """
-    _no_controls(text)
-    if len(text) > MAX_PATH:
+    _no_controls(text, utf8=utf8)
+    if _octets(text) > MAX_PATH:
         raise AddressError(Reply.of(553, "5.1.3 Address too long"))
     quoted = _QUOTED.match(text)
     if quoted:
@@ -117,7 +130,7 @@ def parse_mailbox(text: str, *, dotted: bool = False) -> Mailbox:
             raise AddressError(Reply.of(553, "5.1.3 Malformed local part"))
     if found != "@" or not local:
         raise AddressError(Reply.of(553, "5.1.3 Malformed address: local@domain expected"))
-    if len(local_text) > MAX_LOCAL:
+    if _octets(local_text) > MAX_LOCAL:
         raise AddressError(Reply.of(553, "5.1.3 Local part longer than 64 octets"))
     return Mailbox(local, _domain(domain))
 
@@ -141,15 +154,27 @@ def _domain(text: str) -> str:
             return f"[{ipaddress.IPv4Address(literal)}]"
         except ValueError:
             raise AddressError(Reply.of(553, "5.1.3 Malformed address literal")) from None
+    if not text.isascii():
+        try:
+            text = text.encode("idna").decode("ascii")
+        except UnicodeError:
+            text = ""
     if not is_domain(text):
         raise AddressError(Reply.of(553, "5.1.3 Malformed domain"))
     return text.lower()
 
 
-def _no_controls(text: str) -> None:
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _no_controls(text: str, *, utf8: bool) -> None:
     if not text.isascii():
-        raise AddressError(Reply.of(553, "5.6.7 Address with non-ASCII characters not supported"))
-    if any(character < " " or character == "\x7f" for character in text):
+        if not utf8:
+            raise AddressError(Reply.of(553, "5.6.7 Address with non-ASCII characters needs SMTPUTF8"))
+        if not text.isprintable():
+            raise AddressError(Reply.of(553, "5.1.3 Control character in address"))
+    if _CONTROL.search(text):
         raise AddressError(Reply.of(553, "5.1.3 Control character in address"))
 
 

@@ -116,7 +116,6 @@ class Tls:
     key: str = ""
     outbound: str = "opportunistic"
     required_for: tuple[str, ...] = ()
-    authorities: str = ""
 
     def required(self, domain: str) -> bool:
         """Whether mail for `domain` (lower case) must not be sent on in the clear."""
@@ -181,7 +180,7 @@ _MAY_BE_ZERO = {
     "timeouts.session_idle",
     "cache.resend_hours",
 }
-_MAY_BE_EMPTY = {"tls.certificate", "tls.key", "tls.authorities"}
+_MAY_BE_EMPTY = {"tls.certificate", "tls.key"}
 MAX_WORKERS = 64
 
 

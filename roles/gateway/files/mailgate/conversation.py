@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from aiosmtpd.proxy_protocol import get_proxy
 from aiosmtpd.smtp import SMTP
 
 from mailgate.address import AddressError
+from mailgate.events import CLIENT_ANSWERS_LOST
 from mailgate.gateway import INTERNAL, Gateway
 from mailgate.reply import Reply
 
@@ -26,6 +30,8 @@ log = logging.getLogger("mailgate")
 MAX_COMMAND = 1024
 MAX_LINE_OVERRUN = 1_000_000
 MAX_IDLE_TALK = 100
+PROXY_SECONDS = 10
+TLS_SECONDS = 30
 
 _SHUTTING_DOWN = Reply.of(421, "4.3.2 Service is being restarted; try again")
 
@@ -42,6 +48,7 @@ class Conversation(SMTP):  # type: ignore[misc]
     """One connection of a sender."""
 
     _timeout_handle: asyncio.TimerHandle | None
+    transport: Any
 
     # Of the stream's buffer; the length of a command is checked apart.
     line_length_limit = 64 * 1024
@@ -54,6 +61,9 @@ class Conversation(SMTP):  # type: ignore[misc]
         self._talk = 0
         # Input that came after a message in the same piece, to be read before the stream.
         self._unread = bytearray()
+        # The ledger's names of what the last 250 promised, and whether the client had sent nothing more by then.
+        self._promised: list[bytes] = []
+        self._asked_anew = False
         config = gateway.config
         super().__init__(
             None,
@@ -78,7 +88,7 @@ class Conversation(SMTP):  # type: ignore[misc]
             transport.close()
             return
         self._counted = address
-        self._gateway.clients[address] += 1
+        self._gateway.join(address)
         self._gateway.sessions.add(self)
         super().connection_made(transport)
 
@@ -87,9 +97,7 @@ class Conversation(SMTP):  # type: ignore[misc]
         if self.session is None:
             return
         self._gateway.sessions.discard(self)
-        self._gateway.clients[self._counted] -= 1
-        if not self._gateway.clients[self._counted]:
-            del self._gateway.clients[self._counted]
+        self._gateway.leave(self._counted)
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
@@ -114,9 +122,15 @@ class Conversation(SMTP):  # type: ignore[misc]
         limits = self._gateway.config.limits
         if self._gateway.draining:
             return _SHUTTING_DOWN
-        if self._gateway.clients.total() >= limits.max_connections:
+        if self._gateway.seat.connections >= limits.max_connections:
             return Reply.of(421, "4.3.2 Too many connections; try again later")
-        if self._gateway.clients[address] >= limits.max_connections_per_client:
+        # A load balancer's own address stands for all the clients behind it.
+        if self._gateway.config.is_proxy(address):
+            return None
+        return self._over_client_limit(address)
+
+    def _over_client_limit(self, address: str) -> Reply | None:
+        if self._gateway.seat.connections_of(address) >= self._gateway.config.limits.max_connections_per_client:
             return Reply.of(421, "4.7.0 Too many connections from your address; try again later")
         return None
 
@@ -124,6 +138,8 @@ class Conversation(SMTP):  # type: ignore[misc]
 
     async def _handle_client(self) -> None:
         try:
+            if self._gateway.config.is_proxy(self._counted):
+                await self._take_proxy_header()
             await self._say(Reply.of(220, f"{self.hostname} {self.__ident__}"))
             while self.transport is not None:
                 await self._command()
@@ -135,15 +151,65 @@ class Conversation(SMTP):  # type: ignore[misc]
             log.exception("session of %s", self._counted)
             await self._last_words(Reply.of(421, "4.3.0 Internal error; try again later"))
         finally:
+            if self._promised:
+                self._gateway.events.count(CLIENT_ANSWERS_LOST)
             self._forget()
             if self.transport is not None:
                 self.transport.close()
+
+    def _promise(self, promised: list[bytes]) -> None:
+        """The next answer promises that a message arrives; what the client says after it shows that it got it."""
+        self._promised = promised
+        self._asked_anew = not (self._unread or self._reader._buffer)
+
+    async def _take_proxy_header(self) -> None:
+        """Learn from a load balancer who the client is (PROXY protocol, version 1 or 2)."""
+        try:
+            async with asyncio.timeout(PROXY_SECONDS):
+                header = await get_proxy(self._reader)
+        except TimeoutError:
+            raise ClosingError(Reply.of(421, "4.4.2 No PROXY header in time")) from None
+        if not header.valid:
+            raise ClosingError(Reply.of(421, "4.7.0 A PROXY header must come first"))
+        # A check of the balancer's own (LOCAL), or of a kind of address that we do not know (UNKNOWN).
+        if header.src_addr is None or header.command == 0 or not str(header.src_addr):
+            return
+        try:
+            address = _plain_address(str(ipaddress.ip_address(str(header.src_addr))))
+        except ValueError:
+            raise ClosingError(Reply.of(421, "4.7.0 A PROXY header must come first")) from None
+        refusal = self._over_client_limit(address)
+        if refusal:
+            raise ClosingError(refusal)
+        self._gateway.leave(self._counted)
+        self._counted = address
+        self._gateway.join(address)
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        """Encrypt after our 220. What the client sent before in the clear, behind its STARTTLS, is thrown away."""
+        transport: Any = self.transport
+        transport.pause_reading()
+        self._unread.clear()
+        self._reader._buffer.clear()
+        self._writer.write(Reply.of(220, "2.0.0 Go ahead").wire())
+        try:
+            await self._writer.start_tls(context, ssl_handshake_timeout=TLS_SECONDS)
+        except (OSError, ssl.SSLError) as error:
+            self._gateway.events.emit("no_encryption", client=self._counted, reason=error)
+            raise ConnectionError from None
+        self.transport = self._writer.transport
+        self._reader._transport = self.transport
+        self.session.ssl = self.transport.get_extra_info("ssl_object")
 
     async def _command(self) -> None:
         """Read one command and do it."""
         if self._gateway.draining and not self.in_transaction:
             raise ClosingError(_SHUTTING_DOWN)
         line = await self._read_line()
+        if self._promised and self._asked_anew:
+            # It goes on, so it has got the answer to its message.
+            self._gateway.confirm(self._promised)
+            self._promised = []
         if line is None:
             await self._error(Reply.of(500, "5.5.2 Line too long"))
             return
@@ -157,9 +223,10 @@ class Conversation(SMTP):  # type: ignore[misc]
             await self._error(Reply.of(500, "5.5.2 Unknown command"))
             return
         try:
-            argument = rest.strip().decode("ascii") or None
+            # Whether UTF-8 may be there is for the addresses' grammar to say.
+            argument = rest.strip().decode() or None
         except UnicodeDecodeError:
-            await self._error(Reply.of(553, "5.6.7 Characters other than ASCII are not supported"))
+            await self._error(Reply.of(553, "5.6.7 Characters that are not UTF-8"))
             return
         try:
             await method(argument)

@@ -14,14 +14,18 @@ A 250 is never given unless every recipient's next hop or the queue has answered
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from mailgate.address import Mailbox
+from mailgate.call_ahead import CallAhead
 from mailgate.config import Config
-from mailgate.events import Events
-from mailgate.next_hop import HopError, HopSession
+from mailgate.envelope import Envelope
+from mailgate.events import ANSWERS_LOST, Events
+from mailgate.next_hop import NO_UTF8, HopError, HopSession
+from mailgate.pool import Pool
+from mailgate.queue import Waker
 from mailgate.recipients import Recipients
 from mailgate.reply import Reply
 from mailgate.routes import NextHop, Route
@@ -32,80 +36,33 @@ TRY_LATER = Reply.of(450, "4.4.1 The recipient's server cannot be reached and th
 SEPARATELY = Reply.of(452, "4.5.3 Send to this recipient in a transaction of its own")
 NOT_HANDED_OVER = Reply.of(451, "4.3.0 Message could not be handed over; try again later")
 
-# After a server took long to fail, others do not wait for it as well.
-DOWN_SECONDS = 10
-SLOW_FAILURE_SECONDS = 1
+NOT_ENCRYPTED = Reply.of(450, "4.7.10 The recipient's server must encrypt and does not; try again later")
 
 
 class Delivery:
-    """What all transactions share: settings, answers about recipients, outgoing connections."""
+    """What all transactions share: settings, answers about recipients, sessions to servers."""
 
-    def __init__(self, config: Config, recipients: Recipients, events: Events) -> None:
+    def __init__(
+        self,
+        config: Config,
+        recipients: Recipients,
+        events: Events,
+        *,
+        encrypt: ssl.SSLContext | None = None,
+        share: float = 1.0,
+    ) -> None:
         self.config = config
         self.recipients = recipients
         self.events = events
-        self._slots = asyncio.Semaphore(config.limits.max_outbound_connections)
-        self._down_until: dict[NextHop, float] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self.pool = Pool(config, encrypt=encrypt, share=share)
+        self.call_ahead = CallAhead(config, self.pool, recipients, events, share=share)
+        self.queue_hop = NextHop(config.queue.host, config.queue.port)
+        self.waker = Waker(self.pool, self.queue_hop, events)
 
-    async def open_first(self, hops: Iterable[NextHop]) -> HopSession:
-        """A session with the first of `hops` that gives one; raises HopError with the last one's reason."""
-        reason = HopError("no next hop")
-        loop = asyncio.get_running_loop()
-        for hop in hops:
-            if self._down_until.get(hop, 0) > loop.time():
-                reason = HopError(f"{hop}: did not answer a moment ago")
-                continue
-            started = loop.time()
-            try:
-                session = await self.open(hop.address, hop.port)
-            except HopError as error:
-                reason = error
-                if loop.time() - started > SLOW_FAILURE_SECONDS:
-                    self._down_until[hop] = loop.time() + DOWN_SECONDS
-                continue
-            self._down_until.pop(hop, None)
-            return session
-        raise reason
-
-    async def open(self, host: str, port: int) -> HopSession:
-        """A session within the limit of outgoing connections; close it with `close`."""
-        timeouts = self.config.timeouts
-        try:
-            async with asyncio.timeout(timeouts.connect):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise HopError("all outgoing connections are in use") from None
-        try:
-            return await HopSession.open(
-                host,
-                port,
-                helo=self.config.hostname,
-                connect_seconds=timeouts.connect,
-                command_seconds=timeouts.next_hop_command,
-            )
-        except BaseException:
-            self._slots.release()
-            raise
-
-    def close(self, session: HopSession, *, politely: bool = True) -> None:
-        """End a session, in the background."""
-        if politely:
-            self._spawn(self._quit(session))
-        else:
-            session.abort()
-            self._slots.release()
-
-    async def _quit(self, session: HopSession) -> None:
-        try:
-            await session.quit()
-        finally:
-            self._slots.release()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def close(self) -> None:
+        """End idle sessions; those in use end with their transactions."""
+        self.waker.stop()
+        self.pool.close()
 
 
 @dataclass
@@ -113,51 +70,87 @@ class _Group:
     """Recipients behind the same next hops and the session held for them; `refusal` is the hop's answer to MAIL."""
 
     hops: tuple[NextHop, ...]
+    encrypt: bool
     session: HopSession | None = None
     refusal: Reply | None = None
     recipients: list[Mailbox] = field(default_factory=list)
 
 
 class Transaction:
-    """One mail transaction, from MAIL to the answer to the message."""
+    """One mail transaction, from MAIL to the answer to the message.
 
-    def __init__(self, delivery: Delivery, sender: Mailbox, *, size: int, eight_bit: bool) -> None:
+    `served` are the recipients whose server or queue has taken the message, `promised` the ledger's names of what the
+    sender is told with a 250.
+    """
+
+    def __init__(self, delivery: Delivery, envelope: Envelope) -> None:
         self._delivery = delivery
         self._config = delivery.config
-        self.sender = sender
-        self._size = size
-        self._eight_bit = eight_bit
-        self._groups: dict[tuple[NextHop, ...], _Group] = {}
+        self._pool = delivery.pool
+        self.envelope = envelope
+        self.sender = envelope.sender
+        self._groups: dict[tuple[tuple[NextHop, ...], bool], _Group] = {}
         self._queued: list[Mailbox] = []
         self._queue: HopSession | None = None
         self.recipients: list[Mailbox] = []
+        self.served: list[Mailbox] = []
+        self.promised: list[bytes] = []
         self.queued = 0
 
-    async def add(self, recipient: Mailbox, route: Route) -> Reply:
-        """Ask the recipient's next hop; the reply is the one to RCPT."""
-        remembered = self._delivery.recipients.find(recipient)
+    async def add(self, recipient: Mailbox, route: Route, notify: str = "") -> Reply:
+        """Ask the recipient's next hop; the reply is the one to RCPT. `notify`: NOTIFY and ORCPT (RFC 3461)."""
+        answers = self._delivery.recipients
+        remembered = answers.find(recipient)
         if remembered and not remembered.known:
             return remembered.reply
-        group = self._groups.setdefault(route.next_hops, _Group(route.next_hops))
+        if notify:
+            self.envelope.notify[recipient] = notify
+        encrypt = self._config.tls.required(recipient.domain)
+        group = self._groups.setdefault((route.next_hops, encrypt), _Group(route.next_hops, encrypt))
         try:
             reply = await self._ask(group, recipient)
         except HopError as error:
             self._delivery.events.emit("next_hop_down", next_hops=route.next_hops, recipient=recipient, reason=error)
             self._lose(group)
-            return await self.add_to_queue(recipient) if remembered else TRY_LATER
+            return await self.add_to_queue(recipient) if remembered and not encrypt else TRY_LATER
         if reply.ok:
             group.recipients.append(recipient)
             self.recipients.append(recipient)
+            if answers.catches_all(recipient) is None:
+                self._delivery.call_ahead.try_catch_all(recipient.domain, route.next_hops)
             return ACCEPTED
         return reply
 
-    async def add_to_queue(self, recipient: Mailbox) -> Reply:
+    async def add_to_queue(self, recipient: Mailbox, notify: str = "") -> Reply:
         """Accept a recipient for the queue, if that can be reached."""
-        if not await self._reach_queue():
+        if not await self._reach_queue() or self._queue is None:
             return TRY_LATER
+        if "SMTPUTF8" not in self._queue.extensions and not (recipient.ascii and self.sender.ascii):
+            return NO_UTF8
+        if notify:
+            self.envelope.notify[recipient] = notify
         self._queued.append(recipient)
         self.recipients.append(recipient)
         return ACCEPTED
+
+    async def leave_out(self, served: Iterable[Mailbox]) -> None:
+        """Do not deliver to `served`: they have this message already."""
+        out = set(served)
+        self._queued = [mailbox for mailbox in self._queued if mailbox not in out]
+        for group in self._groups.values():
+            kept = [mailbox for mailbox in group.recipients if mailbox not in out]
+            if len(kept) == len(group.recipients):
+                continue
+            group.recipients = kept
+            if kept and group.session:
+                # The server was told of all of them, so it is told anew.
+                try:
+                    replies = await group.session.begin(self.envelope, kept)
+                except HopError:
+                    self._lose(group)
+                    continue
+                if len(replies) <= len(kept) or not all(reply.ok for reply in replies):
+                    self._lose(group)
 
     async def deliver(self, pieces: list[bytes], deadline: float) -> Reply:
         """Hand the message over, until the loop's time `deadline`, and answer by the table above."""
@@ -165,13 +158,17 @@ class Transaction:
         if self._queued and not (reply := await self._to_queue(self._queued, pieces, deadline)).ok:
             # Nobody has it yet, so the sender can be told; for good only by a recipient's own server.
             return reply if reply.temporary else NOT_HANDED_OVER
-        results = await asyncio.gather(*(self._send(group, pieces, deadline) for group in groups))
+        if len(groups) == 1:
+            results = [await self._send(groups[0], pieces, deadline)]
+        else:
+            results = await asyncio.gather(*(self._send(group, pieces, deadline) for group in groups))
         failed = [
             mailbox
             for group, reply in zip(groups, results, strict=True)
             if reply is None or not reply.ok
             for mailbox in group.recipients
         ]
+        self.served += (mailbox for group in groups for mailbox in group.recipients if mailbox not in failed)
         if not failed:
             return DELIVERED
         refusals = [reply for reply in results if reply is not None and not reply.ok]
@@ -188,45 +185,86 @@ class Transaction:
         """Let go of all sessions; a message that was not sent stays unsent."""
         for group in self._groups.values():
             if group.session:
-                self._delivery.close(group.session)
+                self._pool.release(group.session)
                 group.session = None
         if self._queue:
-            self._delivery.close(self._queue)
+            self._pool.release(self._queue)
             self._queue = None
 
     async def _ask(self, group: _Group, recipient: Mailbox) -> Reply:
         if group.refusal:
             return group.refusal
-        if group.session is None:
-            group.session = await self._delivery.open_first(group.hops)
-            reply = await group.session.mail(self.sender, size=self._size, eight_bit=self._eight_bit)
-            if not reply.ok:
-                group.refusal = reply
-                self._drop(group, politely=True)
-                return reply
         # What one of several servers refuses after another has accepted must go somewhere: no queue, no second server.
         first = not group.recipients
         if first and any(other.recipients for other in self._groups.values()) and not await self._reach_queue():
             return SEPARATELY
-        reply = await group.session.rcpt(recipient)
+        async with self._delivery.call_ahead.slot(group.hops):
+            if group.session is None:
+                mail, *replies = await self._begin(group, recipient)
+                if not mail.ok:
+                    group.refusal = mail
+                    self._drop(group)
+                    return mail
+                reply = replies[0]
+            else:
+                reply = await group.session.rcpt(self.envelope, recipient)
         self._delivery.recipients.learn(recipient, reply)
         return reply
 
-    def _drop(self, group: _Group, *, politely: bool) -> None:
+    async def _begin(self, group: _Group, recipient: Mailbox) -> list[Reply]:
+        """Open the transaction with the first of the group's next hops that answers; raises HopError."""
+        reason = HopError("no next hop")
+        loop = asyncio.get_running_loop()
+        for hop in group.hops:
+            if self._pool.down(hop):
+                reason = HopError(f"{hop}: did not answer a moment ago")
+                continue
+            # A session that was idle may be gone without a word; a new one tells whether the server is.
+            for fresh in (False, True):
+                started = loop.time()
+                try:
+                    session = await self._pool.acquire(hop, fresh=fresh)
+                except HopError as error:
+                    reason = error
+                    break
+                if group.encrypt and not session.encrypted:
+                    self._pool.release(session)
+                    return [NOT_ENCRYPTED]
+                used = session.used
+                try:
+                    replies = await session.begin(self.envelope, [recipient])
+                except HopError as error:
+                    self._pool.discard(session)
+                    reason = error
+                    if used and not error.late:
+                        continue
+                    self._pool.failed(hop, started, error)
+                    break
+                except BaseException:
+                    self._pool.discard(session)
+                    raise
+                group.session = session
+                return replies
+        raise reason
+
+    def _drop(self, group: _Group, *, lost: bool = False) -> None:
         if group.session:
-            self._delivery.close(group.session, politely=politely)
+            if lost:
+                self._pool.discard(group.session)
+            else:
+                self._pool.release(group.session)
             group.session = None
 
     def _lose(self, group: _Group) -> None:
         """The group's session is gone; those it had accepted are known, so they are for the queue."""
-        self._drop(group, politely=False)
+        self._drop(group, lost=True)
         self._queued += group.recipients
         group.recipients = []
 
-    async def _reach_queue(self) -> bool:
+    async def _reach_queue(self, *, fresh: bool = False) -> bool:
         if self._queue is None:
             try:
-                self._queue = await self._delivery.open(self._config.queue.host, self._config.queue.port)
+                self._queue = await self._pool.acquire(self._delivery.queue_hop, fresh=fresh)
             except HopError as error:
                 self._delivery.events.emit("queue_down", reason=error)
                 return False
@@ -238,12 +276,19 @@ class Transaction:
         try:
             if group.session is None:
                 raise HopError("session lost")
+            if self.envelope.text_utf8 and "SMTPUTF8" not in group.session.extensions:
+                return NO_UTF8
             reply = await group.session.data(pieces, max(1, min(left, self._config.timeouts.next_hop_data)))
         except HopError as error:
-            self._drop(group, politely=False)
+            self._drop(group, lost=True)
+            if error.doubtful:
+                self._delivery.events.count(ANSWERS_LOST)
             self._delivery.events.emit("next_hop_lost", next_hops=group.hops, reason=error, doubtful=error.doubtful)
             return None
-        self._drop(group, politely=True)
+        except BaseException:
+            self._drop(group, lost=True)
+            raise
+        self._drop(group)
         return reply
 
     async def _to_queue(self, recipients: list[Mailbox], pieces: list[bytes], deadline: float) -> Reply:
@@ -258,30 +303,32 @@ class Transaction:
                         raise
                     # The session was held for a while; the queue may have been restarted meanwhile.
                     self._drop_queue()
-                    reply = await self._queue_transaction(recipients, pieces)
+                    reply = await self._queue_transaction(recipients, pieces, fresh=True)
         except (HopError, TimeoutError) as error:
             self._delivery.events.emit("queue_down", reason=str(error) or "too slow")
             self._drop_queue()
             return NOT_HANDED_OVER
         if reply.ok:
             self.queued += len(recipients)
+            self.served += recipients
             self._delivery.events.emit("queued", sender=self.sender, recipients=recipients)
+            for group in self._groups.values():
+                self._delivery.waker.watch(group.hops, {mailbox.domain for mailbox in recipients})
         else:
             self._delivery.events.emit("queue_refused", recipients=recipients, reply=reply)
         return reply
 
     def _drop_queue(self) -> None:
         if self._queue:
-            self._delivery.close(self._queue, politely=False)
+            self._pool.discard(self._queue)
             self._queue = None
 
-    async def _queue_transaction(self, recipients: list[Mailbox], pieces: list[bytes]) -> Reply:
-        if not await self._reach_queue() or self._queue is None:
+    async def _queue_transaction(self, recipients: list[Mailbox], pieces: list[bytes], *, fresh: bool = False) -> Reply:
+        if not await self._reach_queue(fresh=fresh) or self._queue is None:
             return NOT_HANDED_OVER
-        size = sum(len(piece) for piece in pieces)
-        reply = await self._queue.mail(self.sender, size=size, eight_bit=self._eight_bit)
-        for recipient in recipients:
-            if not reply.ok:
-                return reply
-            reply = await self._queue.rcpt(recipient)
-        return await self._queue.data(pieces, self._config.timeouts.queue) if reply.ok else reply
+        if self.envelope.text_utf8 and "SMTPUTF8" not in self._queue.extensions:
+            return NO_UTF8
+        self.envelope.size = sum(len(piece) for piece in pieces)
+        replies = await self._queue.begin(self.envelope, recipients)
+        refusal = next((reply for reply in replies if not reply.ok), None)
+        return refusal or await self._queue.data(pieces, self._config.timeouts.queue)

@@ -20,6 +20,11 @@ log = logging.getLogger("mailgate")
 PROCESSED = "processed"
 RELAY_REFUSED = "relay_refused"
 VIRUS_FOUND = "virus_found"
+# Not in the report: messages whose answer a next hop did not give or a sender did not get (RFC 1047), and those that
+# came again and were not delivered twice.
+ANSWERS_LOST = "answers_lost"
+CLIENT_ANSWERS_LOST = "client_answers_lost"
+RESENT = "resent"
 
 KEEP_DAYS = 800
 

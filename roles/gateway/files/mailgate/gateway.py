@@ -5,24 +5,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import time
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from mailgate import message
+from mailgate import message, tls
 from mailgate.clamd import Finding, ScanError, Verdict
-from mailgate.config import MAX_ANSWER_SECONDS, Config
+from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
 from mailgate.content import screen
-from mailgate.delivery import Delivery, Transaction
-from mailgate.events import PROCESSED, RELAY_REFUSED, VIRUS_FOUND, Counters, Events
+from mailgate.delivery import DELIVERED, Delivery, Transaction
+from mailgate.events import PROCESSED, RELAY_REFUSED, RESENT, VIRUS_FOUND, Counters, Events
+from mailgate.ledger import Ledger
 from mailgate.recipients import Recipients
 from mailgate.reply import Reply
 from mailgate.routes import Routes
 from mailgate.scanner import Scanner
+from mailgate.shared import Seat
 
 log = logging.getLogger("mailgate")
 
@@ -42,22 +45,27 @@ class Client:
 
 
 class Budget:
-    """Octets of messages that may be in memory at a time."""
+    """Octets of messages that may be in memory at a time, of all workers."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, seat: Seat) -> None:
         self.total = total
-        self.used = 0
+        self._seat = seat
+
+    @property
+    def used(self) -> int:
+        """Octets that are taken."""
+        return self._seat.octets
 
     def take(self, octets: int) -> bool:
         """Take octets, if there are that many left."""
         if self.used + octets > self.total:
             return False
-        self.used += octets
+        self._seat.hold(octets)
         return True
 
     def give(self, octets: int) -> None:
         """Give octets back."""
-        self.used -= octets
+        self._seat.hold(-octets)
 
 
 class Session(Protocol):
@@ -70,31 +78,67 @@ class Session(Protocol):
 class Gateway:
     """Settings and state of the service, and the road of a message."""
 
-    def __init__(self, config: Config, routes: Routes, counters: Counters, events: Events) -> None:
+    def __init__(
+        self, config: Config, routes: Routes, counters: Counters, events: Events, seat: Seat | None = None
+    ) -> None:
+        self.seat = seat or Seat()
         self.events = events
         self.counters = counters
         self.recipients = Recipients(
             config.state_dir,
             known_seconds=config.cache.known_days * 86400,
             unknown_seconds=config.cache.unknown_hours * 3600,
+            max_rows=config.cache.max_recipients,
         )
-        self.budget = Budget(config.limits.max_bytes_in_flight)
+        self.ledger = Ledger(config.state_dir, config.cache.resend_hours * 3600)
+        self.budget = Budget(config.limits.max_bytes_in_flight, self.seat)
         self.clients: Counter[str] = Counter()
         self.sessions: set[Session] = set()
         self.draining = False
         self._work: set[asyncio.Task[Any]] = set()
-        self.scanner = Scanner(config.scan, events.emit)
+        self._delivery: Delivery | None = None
+        self.scanner = Scanner(self._my_share(config.scan), events.emit)
         self.use(config, routes)
 
     def use(self, config: Config, routes: Routes) -> None:
         """Take new settings and routes; transactions that have begun keep those they began with."""
+        encrypt = tls.for_senders(config)
         self.config = config
         self.routes = routes
+        self.encrypt = encrypt
         self.budget.total = config.limits.max_bytes_in_flight
         self.recipients.known_seconds = config.cache.known_days * 86400
         self.recipients.unknown_seconds = config.cache.unknown_hours * 3600
-        self.scanner.use(config.scan)
-        self.delivery = Delivery(config, self.recipients, self.events)
+        self.scanner.use(self._my_share(config.scan))
+        self.recipients.max_rows = config.cache.max_recipients
+        self.ledger.seconds = config.cache.resend_hours * 3600
+        if self._delivery:
+            self._delivery.close()
+        self._delivery = Delivery(
+            config, self.recipients, self.events, encrypt=tls.for_next_hops(config), share=self.seat.share
+        )
+
+    def _my_share(self, scan: Scan) -> Scan:
+        """The settings with this worker's part of the simultaneous scans."""
+        return replace(scan, concurrency=max(1, round(scan.concurrency * self.seat.share)))
+
+    @property
+    def delivery(self) -> Delivery:
+        """What transactions that begin now share."""
+        assert self._delivery
+        return self._delivery
+
+    def join(self, client: str) -> None:
+        """Count a connection of `client`, an IP address."""
+        self.clients[client] += 1
+        self.seat.join(client)
+
+    def leave(self, client: str) -> None:
+        """Count it no more."""
+        self.seat.leave(client)
+        self.clients[client] -= 1
+        if not self.clients[client]:
+            del self.clients[client]
 
     def run(self, work: Coroutine[Any, Any, Reply]) -> asyncio.Task[Reply]:
         """Do work that goes on when the client leaves."""
@@ -105,6 +149,7 @@ class Gateway:
 
     async def finish(self, seconds: float) -> int:
         """Wait for running hand-overs; returns how many had to be given up after `seconds`."""
+        self.delivery.close()
         if not self._work:
             return 0
         _done, late = await asyncio.wait(self._work, timeout=seconds)
@@ -113,9 +158,16 @@ class Gateway:
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
 
+    def confirm(self, promised: list[bytes]) -> None:
+        """The sender has got the answer to a message."""
+        for key in promised:
+            self.ledger.remove(key)
+
     def close(self) -> None:
         """Close what is on disk."""
+        self.delivery.close()
         self.recipients.close()
+        self.ledger.close()
         self.counters.close()
 
     def refused_recipient(
@@ -136,9 +188,10 @@ class Gateway:
     async def process(self, content: bytes, transaction: Transaction, client: Client) -> Reply:
         """Judge a received message and hand it over; the reply is the answer to its final dot. Never raises."""
         started = time.monotonic()
+        digest = hashlib.sha256(content).digest() if self.ledger.seconds else b""
         message_id = f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
         try:
-            reply = await self._process(content, transaction, client, message_id)
+            reply = await self._process(content, transaction, client, message_id, digest)
         except ScanError as error:
             self.events.emit("not_scanned", id=message_id, reason=error)
             reply = NOT_SCANNED
@@ -147,6 +200,8 @@ class Gateway:
             reply = INTERNAL
         finally:
             transaction.close()
+        if digest:
+            self._write_down(digest, transaction, reply)
         if reply.ok:
             self.events.count(PROCESSED)
             reply = Reply.of(reply.code, f"2.0.0 Message accepted as {message_id}")
@@ -164,9 +219,36 @@ class Gateway:
         )
         return reply
 
-    async def _process(self, content: bytes, transaction: Transaction, client: Client, message_id: str) -> Reply:
+    def _write_down(self, digest: bytes, transaction: Transaction, reply: Reply) -> None:
+        """Before the sender is told: who has the message."""
+        keys = [self.ledger.key(digest, transaction.sender, recipient) for recipient in transaction.served]
+        for key in keys:
+            self.ledger.add(key)
+        if reply.ok:
+            transaction.promised = keys
+
+    async def _leave_out(self, digest: bytes, transaction: Transaction, message_id: str) -> bool:
+        """Leave out those who got this message a while ago, when its sender was not told; whether that is all."""
+        had = [
+            recipient
+            for recipient in transaction.recipients
+            if self.ledger.has(self.ledger.key(digest, transaction.sender, recipient))
+        ]
+        if not had:
+            return False
+        self.events.count(RESENT)
+        self.events.emit("resent", id=message_id, sender=transaction.sender, recipients=had)
+        await transaction.leave_out(had)
+        transaction.served += had
+        return len(had) == len(transaction.recipients)
+
+    async def _process(
+        self, content: bytes, transaction: Transaction, client: Client, message_id: str, digest: bytes
+    ) -> Reply:
         config = self.config
         now = asyncio.get_running_loop().time()
+        if digest and await self._leave_out(digest, transaction, message_id):
+            return DELIVERED
         form = config.content
         refused = message.check_form(
             content, refuse_bare=form.bare_newlines == "refuse", max_line=form.max_line_bytes, max_hops=form.max_hops
@@ -196,6 +278,8 @@ class Gateway:
         if judged.refusal:
             self.events.count(PROCESSED)
             return judged.refusal
+        if transaction.envelope.utf8:
+            transaction.envelope.text_utf8 = not message.header_section(content).isascii()
         trace = message.received_header(
             helo=client.helo,
             client=client.address,

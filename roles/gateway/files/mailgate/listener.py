@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import asyncio
 
+from mailgate import dsn
 from mailgate.address import AddressError, Path, is_helo_name, parse_recipient, parse_sender
 from mailgate.conversation import ClosingError, Conversation
 from mailgate.delivery import Transaction
+from mailgate.envelope import Envelope
+from mailgate.events import CLIENT_ANSWERS_LOST
 from mailgate.gateway import Client, Gateway
 from mailgate.message import DataDecoder
 from mailgate.policy import decide
@@ -41,6 +44,7 @@ class Listener(Conversation):
             b"VRFY": self.smtp_VRFY,
             b"EXPN": self.smtp_EXPN,
             b"HELP": self.smtp_HELP,
+            b"STARTTLS": self.smtp_STARTTLS,
         }
 
     @property
@@ -79,8 +83,25 @@ class Listener(Conversation):
         lines = [self.hostname]
         if extended:
             size = self._gateway.config.limits.max_message_bytes
-            lines += ["PIPELINING", f"SIZE {size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+            lines += ["PIPELINING", f"SIZE {size}", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
+            if self._gateway.encrypt and not self.session.ssl:
+                lines.append("STARTTLS")
         await self._say(Reply(250, tuple(lines)))
+
+    async def smtp_STARTTLS(self, arg: str | None) -> None:
+        """Encrypt, and begin anew (RFC 3207)."""
+        context = self._gateway.encrypt
+        if context is None:
+            await self._error(Reply.of(502, "5.5.1 STARTTLS not supported"))
+        elif self.session.ssl:
+            await self._error(Reply.of(503, "5.5.1 Encrypted already"))
+        elif arg:
+            await self._error(Reply.of(501, "5.5.4 STARTTLS takes no argument"))
+        else:
+            self._set_rset_state()
+            await self._start_tls(context)
+            self.session.host_name = None
+            self.session.extended_smtp = False
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """Begin a transaction."""
@@ -105,7 +126,14 @@ class Listener(Conversation):
             return
         self._sender = path
         self._transaction = Transaction(
-            self._gateway.delivery, path.mailbox, size=size, eight_bit=path.parameters.get("BODY") == "8BITMIME"
+            self._gateway.delivery,
+            Envelope(
+                path.mailbox,
+                size=size,
+                eight_bit=path.parameters.get("BODY") == "8BITMIME",
+                utf8="SMTPUTF8" in path.parameters,
+                dsn=dsn.wishes(path.parameters, dsn.OF_MAIL),
+            ),
         )
         await self._say(Reply.of(250, "2.1.0 Sender accepted"))
 
@@ -120,9 +148,12 @@ class Listener(Conversation):
                 if (value or "").upper() not in ("7BIT", "8BITMIME"):
                     return Reply.of(501, "5.5.4 BODY is 7BIT or 8BITMIME")
                 path.parameters[name] = (value or "").upper()
-            else:
+            elif name == "SMTPUTF8":
+                if value is not None:
+                    return Reply.of(501, "5.5.4 SMTPUTF8 takes no value")
+            elif name not in dsn.OF_MAIL:
                 return Reply.of(555, f"5.5.4 Parameter {name} not supported")
-        return None
+        return dsn.check(path.parameters)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """Ask about a recipient, in order: form, relaying, number, home server."""
@@ -132,13 +163,16 @@ class Listener(Conversation):
             return
         client = self._client()
         try:
-            path = parse_recipient(arg)
+            path = parse_recipient(arg, utf8=transaction.envelope.utf8)
         except AddressError as error:
             self._gateway.refused_recipient(client, transaction.sender, arg, error.reply, relay=error.relay)
             raise
-        if path.parameters:
-            await self._error(Reply.of(555, "5.5.4 Parameters of RCPT are not supported"))
+        unknown = next((name for name in path.parameters if name not in dsn.OF_RCPT), "")
+        wrong = Reply.of(555, f"5.5.4 Parameter {unknown} not supported") if unknown else dsn.check(path.parameters)
+        if wrong:
+            await self._error(wrong)
             return
+        notify = dsn.wishes(path.parameters, dsn.OF_RCPT)
         decision = decide(path.mailbox, client.address, self._gateway.config, self._gateway.routes)
         if decision.refusal:
             self._gateway.refused_recipient(
@@ -150,9 +184,9 @@ class Listener(Conversation):
             await self._say(Reply.of(452, "4.5.3 Too many recipients; send to the others in another transaction"))
             return
         if decision.route:
-            reply = await transaction.add(decision.recipient, decision.route)
+            reply = await transaction.add(decision.recipient, decision.route, notify)
         else:
-            reply = await transaction.add_to_queue(decision.recipient)
+            reply = await transaction.add_to_queue(decision.recipient, notify)
         if reply.ok:
             self._named += 1
         else:
@@ -176,17 +210,23 @@ class Listener(Conversation):
                 reply = content
             else:
                 # The task closes the transaction, also when the client has left.
+                client = self._client()
                 self._transaction = None
-                task = self._gateway.run(self._gateway.process(content, transaction, self._client()))
+                task = self._gateway.run(self._gateway.process(content, transaction, client))
                 task.add_done_callback(held.release)
                 held = _Held(self._gateway)
                 del content
-                reply = await asyncio.shield(task)
+                try:
+                    reply = await asyncio.shield(task)
+                except asyncio.CancelledError:
+                    self._gateway.events.count(CLIENT_ANSWERS_LOST)
+                    raise
         finally:
             held.release()
         self._set_post_data_state()
         if reply.ok:
             self._talk = 0
+            self._promise(transaction.promised)
         await self._say(reply)
 
     async def _receive(self, held: _Held) -> bytes | Reply:
@@ -247,6 +287,11 @@ class Listener(Conversation):
 
     def _client(self) -> Client:
         protocol = "ESMTP" if self.session.extended_smtp else "SMTP"
+        # RFC 3848 and RFC 6531 section 4.3.
+        if self._transaction and self._transaction.envelope.utf8:
+            protocol = "UTF8SMTP"
+        if self.session.ssl:
+            protocol += "S"
         return Client(self._counted, self.session.host_name, protocol)
 
 

@@ -96,6 +96,12 @@ def hops(content: bytes) -> int:
     return len(_RECEIVED.findall(content, 0, end if end >= 0 else len(content)))
 
 
+def header_section(content: bytes) -> bytes:
+    """All before the first empty line."""
+    end = content.find(b"\r\n\r\n")
+    return content if end < 0 else content[:end]
+
+
 def check_form(content: bytes, *, refuse_bare: bool, max_line: int, max_hops: int) -> Reply | None:
     """Refusal of a message for its form, or None."""
     if b"\0" in content:
@@ -125,4 +131,4 @@ def received_header(
     return (
         f"Received: from {helo} ([{literal}])\r\n\tby {hostname} with {protocol} id {message_id}{only_for};"
         f"\r\n\t{formatdate(time.time() if now is None else now, localtime=True)}\r\n"
-    ).encode("ascii")
+    ).encode()

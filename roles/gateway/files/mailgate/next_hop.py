@@ -5,92 +5,173 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterable
+import ssl
+from collections.abc import Iterable, Sequence
 
 from mailgate.address import Mailbox
+from mailgate.envelope import Envelope
 from mailgate.message import stuff
 from mailgate.reply import Reply
+from mailgate.routes import NextHop
+from mailgate.wire import Wire, WireError
 
 CHUNK = 256 * 1024
-MAX_LINES = 100
 QUIT_SECONDS = 5
 
-_LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?")
+NO_EIGHT_BIT = Reply.of(550, "5.6.3 The recipient's server does not take 8-bit messages")
+NO_UTF8 = Reply.of(550, "5.6.7 The recipient's server does not take addresses or headers in UTF-8")
 
 
 class HopError(Exception):
     """The session is over: no connection, no or no proper answer in time, or 421.
 
-    `doubtful` is set when the whole message had been sent, so that it may have been accepted (RFC 1047).
+    `doubtful` is set when the whole message had been sent, so that it may have been accepted (RFC 1047); `late` when
+    the server was waited for in vain.
     """
 
-    def __init__(self, text: str, *, doubtful: bool = False) -> None:
+    def __init__(self, text: str, *, doubtful: bool = False, late: bool = False) -> None:
         super().__init__(text)
         self.doubtful = doubtful
+        self.late = late
 
 
 class HopSession:
     """An open session; every method raises HopError when it ends before its time.
 
-    What the server calls itself in its banner and in its answer to EHLO is of no concern.
+    What the server calls itself in its banner and in its answer to EHLO is of no concern. `used` is the number of
+    transactions begun, `dirty` whether the last one is still open.
     """
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, name: str, command_seconds: float
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, wire: Wire, hop: NextHop, *, command_seconds: float) -> None:
+        self._wire = wire
         self._seconds = command_seconds
-        self.name = name
+        self.hop = hop
+        self.name = f"[{hop.address}]:{hop.port}"
         self.extensions: dict[str, str] = {}
+        self.encrypted = False
+        self.used = 0
+        self.dirty = False
+        self.opened = asyncio.get_running_loop().time()
 
     @classmethod
     async def open(
-        cls, host: str, port: int, *, helo: str, connect_seconds: float, command_seconds: float
+        cls,
+        hop: NextHop,
+        *,
+        helo: str,
+        connect_seconds: float,
+        command_seconds: float,
+        encrypt: ssl.SSLContext | None = None,
     ) -> HopSession:
-        """Connect, wait for the banner and say EHLO, or HELO to a server that knows no EHLO."""
-        name = f"[{host}]:{port}"
+        """Connect, wait for the banner and say EHLO, or HELO to a server that knows no EHLO.
+
+        With `encrypt`, STARTTLS where it is offered; whether that is enough is the caller's to judge.
+        """
+        wire = Wire()
+        session = cls(wire, hop, command_seconds=command_seconds)
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(connect_seconds):
-                reader, writer = await asyncio.open_connection(host, port)
+                await loop.create_connection(lambda: wire, hop.address, hop.port)
         except TimeoutError:
-            raise HopError(f"{name}: no connection within {connect_seconds} s") from None
+            raise HopError(f"{session.name}: no connection within {connect_seconds} s", late=True) from None
         except OSError as error:
-            raise HopError(f"{name}: {error.strerror or error}") from error
-        session = cls(reader, writer, name=name, command_seconds=command_seconds)
+            raise HopError(f"{session.name}: {error.strerror or error}") from error
         try:
             banner = await session._reply(command_seconds)
             if not banner.ok:
-                raise HopError(f"{name}: banner {banner}")
-            hello = await session._command(f"EHLO {helo}")
-            if hello.ok:
-                for line in hello.lines[1:]:
-                    keyword, _space, value = line.partition(" ")
-                    session.extensions[keyword.upper()] = value
-            else:
-                hello = await session._command(f"HELO {helo}")
-            if not hello.ok:
-                raise HopError(f"{name}: HELO {hello}")
+                raise HopError(f"{session.name}: banner {banner}")
+            await session._hello(helo)
+            if encrypt and "STARTTLS" in session.extensions:
+                await session._start_tls(encrypt)
+                await session._hello(helo)
         except BaseException:
-            writer.transport.abort()
+            wire.abort()
             raise
         return session
 
-    async def mail(self, sender: Mailbox, *, size: int, eight_bit: bool) -> Reply:
-        """Begin a transaction; `size` in octets, 0 when not known."""
-        command = f"MAIL FROM:<{sender}>"
-        if size and "SIZE" in self.extensions:
-            command += f" SIZE={size}"
-        if eight_bit:
-            if "8BITMIME" not in self.extensions:
-                return Reply.of(550, "5.6.3 The recipient's server does not take 8-bit messages")
-            command += " BODY=8BITMIME"
-        return await self._command(command)
+    async def _hello(self, helo: str) -> None:
+        self.extensions = {}
+        hello = await self.command(f"EHLO {helo}")
+        if hello.ok:
+            for line in hello.lines[1:]:
+                keyword, _space, value = line.partition(" ")
+                self.extensions[keyword.upper()] = value
+        else:
+            hello = await self.command(f"HELO {helo}")
+        if not hello.ok:
+            raise HopError(f"{self.name}: HELO {hello}")
 
-    async def rcpt(self, recipient: Mailbox) -> Reply:
-        """Name a recipient."""
-        return await self._command(f"RCPT TO:<{recipient}>")
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        reply = await self.command("STARTTLS")
+        if reply.code != 220:
+            raise EncryptionError(f"{self.name}: STARTTLS {reply}")
+        try:
+            await self._wire.start_tls(context, self._seconds)
+        except WireError as error:
+            raise EncryptionError(f"{self.name}: {error}") from error
+        self.encrypted = True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the session is open and the server waits for a command."""
+        return self._wire.quiet
+
+    def unfit(self, envelope: Envelope) -> Reply | None:
+        """Why the server cannot take such a transaction, known before it is asked."""
+        if envelope.eight_bit and "8BITMIME" not in self.extensions:
+            return NO_EIGHT_BIT
+        if "SMTPUTF8" not in self.extensions and not envelope.sender.ascii:
+            return NO_UTF8
+        return None
+
+    async def begin(self, envelope: Envelope, recipients: Sequence[Mailbox]) -> list[Reply]:
+        """Begin a transaction; the replies to MAIL and, if that was accepted, to each recipient."""
+        refusal = self.unfit(envelope)
+        if refusal:
+            return [refusal]
+        commands = ["RSET"] if self.dirty else []
+        commands.append(self._mail(envelope))
+        named = [(mailbox, self._rcpt(envelope, mailbox)) for mailbox in recipients]
+        lines = [line for _mailbox, line in named if line]
+        self.used += 1
+        self.dirty = True
+        if "PIPELINING" in self.extensions:
+            replies = await self._commands([*commands, *lines])
+            replies = replies[len(commands) - 1 :]
+        else:
+            for command in commands:
+                replies = [await self.command(command)]
+            if replies[0].ok:
+                replies += [await self.command(line) for line in lines]
+        if not replies[0].ok:
+            return replies[:1]
+        answers = iter(replies[1:])
+        return [replies[0], *(next(answers) if line else NO_UTF8 for _mailbox, line in named)]
+
+    def _mail(self, envelope: Envelope) -> str:
+        command = f"MAIL FROM:<{envelope.sender}>"
+        if envelope.size and "SIZE" in self.extensions:
+            command += f" SIZE={envelope.size}"
+        if envelope.eight_bit:
+            command += " BODY=8BITMIME"
+        if envelope.utf8 and "SMTPUTF8" in self.extensions:
+            command += " SMTPUTF8"
+        if envelope.dsn and "DSN" in self.extensions:
+            command += f" {envelope.dsn}"
+        return command
+
+    def _rcpt(self, envelope: Envelope, recipient: Mailbox) -> str:
+        """The command, or "" for an address that the server cannot be told."""
+        if not recipient.ascii and "SMTPUTF8" not in self.extensions:
+            return ""
+        notify = envelope.notify.get(recipient) if "DSN" in self.extensions else None
+        return f"RCPT TO:<{recipient}> {notify}" if notify else f"RCPT TO:<{recipient}>"
+
+    async def rcpt(self, envelope: Envelope, recipient: Mailbox) -> Reply:
+        """Name one more recipient."""
+        line = self._rcpt(envelope, recipient)
+        return await self.command(line) if line else NO_UTF8
 
     async def data(self, pieces: Iterable[bytes], seconds: float) -> Reply:
         """Send the message; each piece begins at the start of a line, the last one ends with CRLF.
@@ -100,7 +181,7 @@ class HopSession:
         sent = False
         try:
             async with asyncio.timeout(seconds):
-                go = await self._command("DATA")
+                go = await self.command("DATA")
                 if go.code != 354:
                     if go.ok:
                         raise HopError(f"{self.name}: answered {go} to DATA")
@@ -108,23 +189,27 @@ class HopSession:
                 for piece in pieces:
                     view = memoryview(stuff(piece))
                     for start in range(0, len(view), CHUNK):
-                        self._writer.write(view[start : start + CHUNK])
-                        await self._writer.drain()
+                        self._wire.write(view[start : start + CHUNK])
+                        await self._wire.drained()
                 sent = True
-                self._writer.write(b".\r\n")
-                return await self._reply(seconds)
+                self._wire.write(b".\r\n")
+                reply = await self._reply(seconds)
         except TimeoutError:
-            raise HopError(f"{self.name}: message not answered within {seconds:.0f} s", doubtful=sent) from None
-        except OSError as error:
+            raise HopError(
+                f"{self.name}: message not answered within {seconds:.0f} s", doubtful=sent, late=True
+            ) from None
+        except WireError as error:
             raise HopError(f"{self.name}: {error}", doubtful=sent) from error
         except HopError as error:
-            raise HopError(str(error), doubtful=sent) from error
+            raise HopError(str(error), doubtful=sent, late=error.late) from error
+        self.dirty = False
+        return reply
 
     async def quit(self) -> None:
         """Say goodbye and close, in a few seconds at most; never raises."""
         try:
             async with asyncio.timeout(QUIT_SECONDS):
-                await self._command("QUIT")
+                await self.command("QUIT")
         except (HopError, TimeoutError):
             pass
         finally:
@@ -132,40 +217,28 @@ class HopSession:
 
     def abort(self) -> None:
         """Close at once."""
-        self._writer.transport.abort()
+        self._wire.abort()
 
-    async def _command(self, line: str) -> Reply:
+    async def command(self, line: str) -> Reply:
+        """Say one line; the reply to it."""
+        return (await self._commands([line]))[0]
+
+    async def _commands(self, lines: Sequence[str]) -> list[Reply]:
         try:
-            self._writer.write(line.encode("ascii") + b"\r\n")
-            await self._writer.drain()
-        except OSError as error:
+            self._wire.write("".join(f"{line}\r\n" for line in lines).encode())
+        except WireError as error:
             raise HopError(f"{self.name}: {error}") from error
-        return await self._reply(self._seconds)
+        return [await self._reply(self._seconds) for _line in lines]
 
     async def _reply(self, seconds: float) -> Reply:
         try:
-            async with asyncio.timeout(seconds):
-                reply = await self._read_reply()
-        except TimeoutError:
-            raise HopError(f"{self.name}: no answer within {seconds:.0f} s") from None
-        except (OSError, EOFError, ValueError) as error:
-            raise HopError(f"{self.name}: {error or type(error).__name__}") from error
+            reply = await self._wire.reply(seconds)
+        except WireError as error:
+            raise HopError(f"{self.name}: {error}", late=error.late) from error
         if reply.code == 421:
             raise HopError(f"{self.name}: {reply}")
         return reply
 
-    async def _read_reply(self) -> Reply:
-        lines: list[str] = []
-        while len(lines) < MAX_LINES:
-            octets = await self._reader.readline()
-            if not octets.endswith(b"\n"):
-                raise EOFError("connection closed by the server")
-            text = octets.decode("ascii", "replace").rstrip("\r\n")
-            match = _LINE.fullmatch(text)
-            if not match:
-                raise ValueError(f"answered {text[:100]!r}")
-            code, more, rest = match.groups()
-            lines.append("".join(c if c.isprintable() and c.isascii() else "?" for c in rest or "")[:500])
-            if more != "-":
-                return Reply(int(code), tuple(lines))
-        raise ValueError("endless answer")
+
+class EncryptionError(HopError):
+    """The server offers STARTTLS and does not manage it."""

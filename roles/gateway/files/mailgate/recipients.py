@@ -19,7 +19,11 @@ log = logging.getLogger("mailgate")
 
 # Rewriting the same answer more often than this would only wear the disk.
 REFRESH_SECONDS = 3600
-MAX_ROWS = 1_000_000
+# Answers are also held in memory, for a while, since other processes learn too.
+MEMORY_SECONDS = 60
+MAX_IN_MEMORY = 20_000
+# A known recipient is asked again when this part of its time has gone by.
+AGED = 0.9
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recipients (
@@ -41,53 +45,107 @@ class Answer:
 
 
 class Recipients:
-    """Answers by mailbox in `state_dir/recipients.sqlite`; a disk that fails makes every recipient unseen."""
+    """Answers by mailbox in `state_dir/recipients.sqlite`; a disk that fails makes every recipient unseen.
+
+    A domain whose server takes any recipient (catch-all) is kept under `@domain`, in place of its recipients.
+    """
 
     FILE = "recipients.sqlite"
 
     def __init__(
-        self, state_dir: Path, *, known_seconds: int, unknown_seconds: int, clock: Callable[[], float] = time.time
+        self,
+        state_dir: Path,
+        *,
+        known_seconds: int,
+        unknown_seconds: int,
+        max_rows: int = 1_000_000,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.known_seconds = known_seconds
         self.unknown_seconds = unknown_seconds
+        self.max_rows = max_rows
         self._clock = clock
+        self._memory: dict[str, tuple[bool, Reply, int, float]] = {}
         self._database = open_state(state_dir / self.FILE, _SCHEMA)
         self.prune()
 
     def find(self, mailbox: Mailbox) -> Answer | None:
-        """The answer that still holds, or None: never seen, or too long ago."""
+        """The answer that still holds, or None: never seen, or too long ago. A catch-all domain knows everybody."""
+        return self._find(mailbox.key) or (self._find(f"@{mailbox.domain}") if self.catches_all(mailbox) else None)
+
+    def catches_all(self, mailbox: Mailbox) -> bool | None:
+        """Whether the mailbox's server takes any recipient; None when it has not been tried of late."""
+        answer = self._find(f"@{mailbox.domain}")
+        return answer.known if answer else None
+
+    def _find(self, key: str) -> Answer | None:
+        row = self._row(key)
+        if row is None:
+            return None
+        known, reply, at, _seen = row
+        if self._clock() - at >= (self.known_seconds if known else self.unknown_seconds):
+            return None
+        return Answer(known, reply)
+
+    def _row(self, key: str) -> tuple[bool, Reply, int, float] | None:
+        """Known, reply, when it was given, and when it was last read from the disk."""
+        now = self._clock()
+        held = self._memory.get(key)
+        if held and now - held[3] < MEMORY_SECONDS:
+            return held
         try:
             row = self._database.execute(
-                "SELECT known, code, text, at FROM recipients WHERE mailbox = ?", (mailbox.key,)
+                "SELECT known, code, text, at FROM recipients WHERE mailbox = ?", (key,)
             ).fetchone()
         except sqlite3.Error:
             log.exception("cannot read the recipient cache")
             return None
         if row is None:
             return None
-        known, code, text, at = row
-        if self._clock() - at >= (self.known_seconds if known else self.unknown_seconds):
-            return None
-        return Answer(bool(known), Reply(code, tuple(text.split("\n"))))
+        return self._hold(key, bool(row[0]), Reply(row[1], tuple(row[2].split("\n"))), row[3])
+
+    def _hold(self, key: str, known: bool, reply: Reply, at: int) -> tuple[bool, Reply, int, float]:
+        if len(self._memory) >= MAX_IN_MEMORY:
+            self._memory.clear()
+        held = self._memory[key] = (known, reply, at, self._clock())
+        return held
 
     def learn(self, mailbox: Mailbox, reply: Reply) -> None:
         """Remember a home server's answer to RCPT, if it says anything about the recipient."""
         if reply.ok:
-            known = True
+            if not self.catches_all(mailbox):
+                self._learn(mailbox.key, True, reply)
         elif says_unknown(reply):
-            known = False
-        else:
-            return
+            self._learn(mailbox.key, False, reply)
+
+    def learn_catch_all(self, domain: str, reply: Reply) -> None:
+        """Remember what the server said about a random recipient of `domain`, if that says anything."""
+        if reply.ok or says_unknown(reply):
+            self._learn(f"@{domain}", reply.ok, reply)
+
+    def _learn(self, key: str, known: bool, reply: Reply) -> None:
         now = int(self._clock())
+        row = self._row(key)
+        if row and known and row[0] and row[2] >= now - REFRESH_SECONDS:
+            return
+        self._hold(key, known, reply, now)
         try:
             self._database.execute(
                 "INSERT INTO recipients VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " known = excluded.known, code = excluded.code, text = excluded.text, at = excluded.at"
-                " WHERE known <> excluded.known OR at < excluded.at - ?",
-                (mailbox.key, known, reply.code, "\n".join(reply.lines), now, 0 if not known else REFRESH_SECONDS),
+                " known = excluded.known, code = excluded.code, text = excluded.text, at = excluded.at",
+                (key, known, reply.code, "\n".join(reply.lines), now),
             )
         except sqlite3.Error:
             log.exception("cannot write the recipient cache")
+
+    def aging(self, limit: int) -> list[str]:
+        """Known mailboxes whose time is nearly over, the oldest first, at most `limit`."""
+        before = int(self._clock() - self.known_seconds * AGED)
+        rows = self._database.execute(
+            "SELECT mailbox FROM recipients WHERE known = 1 AND at < ? AND mailbox NOT LIKE '@%' ORDER BY at LIMIT ?",
+            (before, limit),
+        )
+        return [str(row[0]) for row in rows]
 
     def prune(self) -> None:
         """Drop answers that no longer hold, and the oldest when there are too many."""
@@ -99,11 +157,11 @@ class Recipients:
         self._database.execute(
             "DELETE FROM recipients WHERE mailbox IN"
             " (SELECT mailbox FROM recipients ORDER BY at DESC LIMIT -1 OFFSET ?)",
-            (MAX_ROWS,),
+            (self.max_rows,),
         )
 
     def sizes(self) -> tuple[int, int]:
-        """Number of known and of unknown recipients kept."""
+        """Number of known and of unknown recipients (or catch-all domains) kept."""
         counts = dict(self._database.execute("SELECT known, COUNT(*) FROM recipients GROUP BY known"))
         return int(counts.get(1, 0)), int(counts.get(0, 0))
 

@@ -1,0 +1,26 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a sender said with MAIL and RCPT, to be said again to a next hop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailgate.address import Mailbox
+
+
+@dataclass
+class Envelope:
+    """Sender and wishes of one transaction.
+
+    `size` in octets, 0 when not known. `dsn` holds RET and ENVID as they came (RFC 3461), `notify` NOTIFY and ORCPT by
+    recipient. `text_utf8` says whether the header section is known to need SMTPUTF8, once there is a message.
+    """
+
+    sender: Mailbox
+    size: int = 0
+    eight_bit: bool = False
+    utf8: bool = False
+    dsn: str = ""
+    notify: dict[Mailbox, str] = field(default_factory=dict)
+    text_utf8: bool = False

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client's end of an SMTP connection: octets out, replies in, each with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+
+from mailgate.reply import Reply
+
+MAX_LINES = 100
+MAX_REPLY = 64 * 1024
+
+_LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?")
+
+
+class WireError(Exception):
+    """The connection is of no more use: closed, silent for too long (`late`), or not speaking SMTP."""
+
+    def __init__(self, text: str, *, late: bool = False) -> None:
+        super().__init__(text)
+        self.late = late
+
+
+class Wire(asyncio.Protocol):
+    """One connection; a single task uses it at a time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._closed = ""
+        self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._paused = False
+
+    # Of asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what has come, and wake who waits for it."""
+        self._buffer += data
+        if len(self._buffer) > MAX_REPLY:
+            self._closed = "endless answer"
+            self.abort()
+        self._wake(self._waiter)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Wake everybody."""
+        self._closed = self._closed or str(error or "connection closed by the server")
+        self._wake(self._waiter)
+        self._wake(self._room)
+
+    def pause_writing(self) -> None:
+        """Called when the server takes too little."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Called when it takes more again."""
+        self._paused = False
+        self._wake(self._room)
+
+    @staticmethod
+    def _wake(future: asyncio.Future[None] | None) -> None:
+        if future and not future.done():
+            future.set_result(None)
+
+    # For the session
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the connection is open and the server has said nothing that nobody asked for."""
+        return not self._closed and not self._buffer
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send; raises WireError."""
+        if self._closed or self._transport is None:
+            raise WireError(self._closed or "not connected")
+        self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the server has taken enough to go on; raises WireError."""
+        while self._paused and not self._closed:
+            self._room = self._loop.create_future()
+            await self._room
+        if self._closed:
+            raise WireError(self._closed)
+
+    async def reply(self, seconds: float) -> Reply:
+        """The next reply, all of it within `seconds`; raises WireError."""
+        timer: asyncio.TimerHandle | None = None
+        late = False
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            self._wake(self._waiter)
+
+        try:
+            while (reply := self._parse()) is None:
+                if self._closed:
+                    raise WireError(self._closed)
+                if late:
+                    raise WireError(f"no answer within {seconds:.0f} s", late=True)
+                timer = timer or self._loop.call_later(seconds, expire)
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        finally:
+            if timer:
+                timer.cancel()
+        return reply
+
+    def _parse(self) -> Reply | None:
+        """Take one whole reply out of the buffer, if it is there."""
+        lines: list[str] = []
+        start = 0
+        while (end := self._buffer.find(b"\n", start)) >= 0:
+            text = self._buffer[start:end].decode("ascii", "replace").rstrip("\r")
+            match = _LINE.fullmatch(text)
+            if not match:
+                raise WireError(f"answered {text[:100]!r}")
+            code, more, rest = match.groups()
+            rest = rest or ""
+            if not (rest.isprintable() and rest.isascii()):
+                rest = "".join(c if c.isprintable() and c.isascii() else "?" for c in rest)
+            lines.append(rest[:500])
+            start = end + 1
+            if more != "-":
+                del self._buffer[:start]
+                return Reply(int(code), tuple(lines))
+            if len(lines) >= MAX_LINES:
+                raise WireError("endless answer")
+        return None
+
+    async def start_tls(self, context: ssl.SSLContext, seconds: float) -> None:
+        """Encrypt; raises WireError. What the server said in the clear after its answer is refused, not read."""
+        if not self.quiet or self._transport is None:
+            raise WireError(self._closed or "spoke in the clear after its answer to STARTTLS")
+        try:
+            transport = await self._loop.start_tls(
+                self._transport, self, context, server_hostname="", ssl_handshake_timeout=seconds
+            )
+        except (OSError, ssl.SSLError, ConnectionError) as error:
+            raise WireError(f"no encryption: {error}") from error
+        if transport is None:
+            raise WireError("no encryption: connection closed")
+        self._transport = transport
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closed = self._closed or "closed"
+        if self._transport:
+            self._transport.abort()
