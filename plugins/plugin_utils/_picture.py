@@ -124,6 +124,9 @@ class _Drawing:
         self.open = {permit.host: permit.until for permit in plan.permits}
         # With several next hops the first is where mail goes as long as all is up.
         self.targets = {route.next_hops[0] for route in plan.routes if route.next_hops}
+        first = [row.lines[0][1] for row in plan.mx if row.lines and row.view != "inside"]
+        gateways = {gateway.host.lower() for gateway in plan.gateways}
+        self.own_first = sum(name not in gateways for name in first) > len(first) / 2
         self.domains: dict[str, int] = {}
         for route in plan.routes:
             self.domains[route.faculty] = self.domains.get(route.faculty, 0) + 1
@@ -152,9 +155,10 @@ class _Drawing:
         wall = "wall" if self.plan.borders else "nowall"
         for left, right in ((20, _MX_DOOR - 14), (_MX_DOOR + 14, _PERMIT_DOOR - 14), (_PERMIT_DOOR + 14, 980)):
             picture.rects.append(Rect(left, _BORDER, right - left, 14, wall))
-        picture.text(_MX_DOOR + 12, 80, say("follows MX"))
+        picture.text(_MX_DOOR + 12, 80, say("then by MX: the gateways" if self.own_first else "follows MX"))
         picture.line(MX, (_MX_DOOR, 46), (_MX_DOOR, _MIDDLE))
-        picture.text(_DIRECT + 14, 80, say("direct connection"))
+        direct = "first by MX: the server itself" if self.own_first else "direct connection"
+        picture.text(_DIRECT + 14, 80, say(direct))
         if self.plan.borders:
             picture.line(BLOCKED, (_DIRECT, 46), (_DIRECT, _BORDER - 6), head=False)
             for slope in (-1, 1):

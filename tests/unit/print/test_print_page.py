@@ -232,6 +232,12 @@ def test_without_a_border_the_direct_connection_goes_through():
     assert "direct connection, not blocked" in texts(picture)
 
 
+@pytest.mark.parametrize(("method", "own"), [("gateway", False), ("split", False), ("fallback", True)])
+def test_the_order_of_the_mx_lines_is_told(method, own):
+    said = texts(_picture.draw(plan_of(hosts(), mailgate_method=method), EN))
+    assert ("first by MX: the server itself" in said, "follows MX" in said) == (own, not own)
+
+
 def test_no_permit_no_open_door():
     facts = hosts()
     del facts["quake.univ.example"]["mailgate_permit"]
