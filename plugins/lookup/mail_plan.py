@@ -6,15 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.errors import AnsibleError
-from ansible.plugins.lookup import LookupBase
-
-from ..action.mail_plan import _day, _Inventory
-from ..plugin_utils._plan import make_plan
-from ..plugin_utils._problems import PlanRefused
-
 DOCUMENTATION = r"""
 name: mail_plan
 short_description: The campus's mail plan for your own playbooks
@@ -61,6 +52,15 @@ _value:
   type: list
   elements: raw
 """
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+from ..action.mail_plan import _day, _Inventory
+from ..plugin_utils._plan import make_plan
+from ..plugin_utils._problems import PlanRefused
 
 
 class LookupModule(LookupBase):

@@ -31,22 +31,19 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that came (``before`` is None), went (``after`` is None) or became another."""
+    """A row that came (``before`` is None), went (``after`` is None) or became another.
+
+    ``row`` is the row as it is now, or, when it went, as it was.
+    """
 
     before: Row | None
     after: Row | None
+    row: Row
 
     @property
     def kind(self) -> str:
         """Return ``added``, ``removed`` or ``changed``."""
         return "added" if self.before is None else "removed" if self.after is None else "changed"
-
-    @property
-    def row(self) -> Row:
-        """Return the row as it is now, or, when it went, as it was."""
-        row = self.after or self.before
-        assert row is not None
-        return row
 
 
 @dataclass(frozen=True)
@@ -107,9 +104,9 @@ def _setting(plan: Plan, name: str) -> str:
 def _changes(old: Sequence[Row], new: Sequence[Row]) -> Iterable[Change]:
     before = {row.key: row for row in old}
     after = {row.key: row for row in new}
-    for key in [*after, *(key for key in before if key not in after)]:
+    for key, row in (before | after).items():
         if before.get(key) != after.get(key):
-            yield Change(before.get(key), after.get(key))
+            yield Change(before.get(key), after.get(key), row)
 
 
 def as_json(difference: Difference) -> str:
@@ -196,7 +193,8 @@ def _static(changes: Iterable[Change], whole: frozenset[str], say: Say) -> list[
     tables: dict[tuple[str, str], int] = {}
     for change in changes:
         row = change.row
-        assert isinstance(row, Static)
+        if not isinstance(row, Static):
+            continue
         if row.server in whole:
             tables[change.kind, row.server] = tables.get((change.kind, row.server), 0) + 1
         else:
