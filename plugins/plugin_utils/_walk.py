@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from ._model import Campus, Host
@@ -214,8 +215,10 @@ class Walker:
             if hop is None:
                 return Walk(tuple(path), LOST)
             if hop == "":
-                finals = self.servers_of[domain]
-                return Walk(tuple(path), DELIVERED if any(here == host.name for host in finals) else LOST)
+                for host in self.servers_of[domain]:
+                    if host.name == here:
+                        return Walk(tuple(path), DELIVERED)
+                return Walk(tuple(path), LOST)
             if hop not in self.owner:
                 return Walk((*path, hop), LOST)
             here = self.owner[hop]
@@ -274,8 +277,8 @@ class Walker:
         finals = self.servers_of[domain]
         own = [self.campus.hosts[name] for name in self.takers.get(domain, ())]
         # The home first: when it takes mail that it should not, nothing worse will be found further on.
-        hosts = dict.fromkeys(host.name for host in (*finals, *own) if self._lets_in(host, state))
-        hosts |= dict.fromkeys(host.name for host in self.relaying[state])
+        first = dict.fromkeys(host.name for host in (*finals, *own) if self._lets_in(host, state))
+        hosts = chain(first, (host.name for host in self.relaying[state] if host.name not in first))
         found = Found(BLOCKED, (OUTSIDE,), ())
         touched: tuple[str, ...] = ()
         for name in hosts:

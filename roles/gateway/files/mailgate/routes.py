@@ -11,13 +11,16 @@ import csv
 import io
 import ipaddress
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailgate.address import is_domain
+from mailgate.address import MAX_DOMAIN, is_domain
 
 SMTP_PORT = 25
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_USUAL = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")  # a pattern that `_pattern` would leave as it is
 
 
 class RoutesError(ValueError):
@@ -41,7 +44,7 @@ class NextHop:
         return f"[{self.address}]:{self.port}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Route:
     """A domain, or `*.suffix` for every name below it, and its next hops in order of preference."""
 
@@ -67,11 +70,12 @@ class Routes:
         exact = self._by_pattern.get(name)
         if exact or name.startswith("["):
             return exact
-        while "." in name:
-            name = name.partition(".")[2]
-            wildcard = self._by_pattern.get(f"*.{name}")
+        dot = name.find(".")
+        while dot >= 0:
+            wildcard = self._by_pattern.get(f"*{name[dot:]}")
             if wildcard:
                 return wildcard
+            dot = name.find(".", dot + 1)
         return None
 
     def render(self, style: str) -> str:
@@ -98,36 +102,51 @@ def parse_routes(text: str, *, own_addresses: Iterable[str] = (), source: str = 
     own = {_plain(ipaddress.ip_address(address)) for address in own_addresses}
     problems: list[str] = []
     routes: dict[str, Route] = {}
+    checked: dict[str, tuple[NextHop, ...]] = {}  # many domains share their next hops
+    usual = _USUAL.fullmatch
     for number, line in enumerate(text.splitlines(), start=1):
+        domain, _tab, targets = line.partition("\t")
+        # Most of a large table needs no more than this.
+        if targets in checked and domain not in routes and usual(domain) and len(domain) <= MAX_DOMAIN:
+            routes[domain] = Route(domain, checked[targets])
+            continue
         if not line.strip() or line.startswith("#"):
             continue
         where = f"{source}:{number}"
-        domain, tab, targets = line.partition("\t")
-        if not tab or not targets.strip():
-            problems.append(f"{where}: write DOMAIN<TAB>NEXTHOP[,NEXTHOP], not {line!r}")
-            continue
-        pattern = _pattern(domain.strip())
-        if pattern is None:
-            problems.append(f"{where}: {domain.strip()!r} is neither a domain, *.domain nor an address in brackets")
-            continue
-        if pattern in routes:
-            problems.append(f"{where}: {pattern} has a second line; give all its next hops in one")
-            continue
-        hops = []
-        for target in targets.split(","):
-            hop = _next_hop(target.strip())
-            if hop is None:
-                problems.append(f"{where}: next hop {target.strip()!r} must be an IP address or [ADDRESS]:PORT")
-            elif hop.address in own or _is_here(hop):
-                problems.append(f"{where}: next hop {hop} of {pattern} is a gateway's own address: mail would loop")
-            else:
-                hops.append(hop)
-        routes[pattern] = Route(pattern, tuple(hops))
+        route, said = _parse_line(line, own)
+        if route and route.pattern in routes:
+            said = [f"{route.pattern} has a second line; give all its next hops in one"]
+        elif route:
+            routes[route.pattern] = route
+            if not said:
+                checked[targets] = route.next_hops
+        problems += [f"{where}: {each}" for each in said]
     if not routes and not problems:
         problems.append(f"{source}: no route at all; every recipient would be refused")
     if problems:
         raise RoutesError(problems)
     return Routes(routes.values())
+
+
+def _parse_line(line: str, own: Collection[str]) -> tuple[Route | None, list[str]]:
+    """The route of a line, as far as it has one, and what is wrong with the line."""
+    domain, tab, targets = line.partition("\t")
+    if not tab or not targets.strip():
+        return None, [f"write DOMAIN<TAB>NEXTHOP[,NEXTHOP], not {line!r}"]
+    pattern = _pattern(domain.strip())
+    if pattern is None:
+        return None, [f"{domain.strip()!r} is neither a domain, *.domain nor an address in brackets"]
+    problems = []
+    hops = []
+    for target in targets.split(","):
+        hop = _next_hop(target.strip())
+        if hop is None:
+            problems.append(f"next hop {target.strip()!r} must be an IP address or [ADDRESS]:PORT")
+        elif hop.address in own or _is_here(hop):
+            problems.append(f"next hop {hop} of {pattern} is a gateway's own address: mail would loop")
+        else:
+            hops.append(hop)
+    return Route(pattern, tuple(hops)), problems
 
 
 def load_routes(path: Path, *, own_addresses: Iterable[str] = ()) -> Routes:
