@@ -88,6 +88,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
                 write_all(directory, changed)
         except OSError as error:
             raise AnsibleActionFail(f"{directory}: nothing was written: {error}") from error
+        strangers = {f"faculties/{path.name}" for path in directory.glob("faculties/*.yml")} - texts.keys()
+        draft.remarks += [
+            f"{directory / name} is not of this draft, but of the inventory" for name in sorted(strangers)
+        ]
         text = summary(draft, zones, directory, changed)
         if args["show"]:
             display.display(text)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,6 +15,8 @@ import yaml
 from ._discover import TODO, UNDECIDED, Draft, DraftHost, readable
 
 WIDTH = 120
+
+_PLAIN = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+|[0-9]+(\.[0-9]+){3}")  # most values: host names and IPv4 addresses
 
 _CAMPUS = f"""\
 Draft made from DNS. Nothing in it is guessed: what DNS does not tell is marked {TODO}, and no plan is made from this \
@@ -135,6 +138,8 @@ def scalar(value: str | int) -> str:
     """Return a value as YAML reads it back, inside a list in brackets too: plain where that is safe, else quoted."""
     if isinstance(value, int):
         return str(value)
+    if _PLAIN.fullmatch(value):
+        return value
     try:
         if value.isprintable() and ":" not in value and yaml.safe_load(f"[{value}]") == [value]:
             return value

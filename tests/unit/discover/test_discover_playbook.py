@@ -90,7 +90,10 @@ def test_files_that_differ_are_overwritten_only_when_told(variables, tmp_path):
     assert mine.read_text() == "engineering: mine\n"
     assert not (tmp_path / "draft" / "campus.yml").exists()
 
-    assert play(tmp_path, {**variables, "overwrite": True})[0] == 0
+    mine.with_name("old.yml").write_text("old: {}\n")
+    status, said = play(tmp_path, {**variables, "overwrite": True})
+    assert status == 0, said
+    assert f"{mine.with_name('old.yml')} is not of this draft" in said
     assert "mail.eng.univ.example" in mine.read_text()
     assert (tmp_path / "draft" / "campus.yml").exists()
 
