@@ -56,13 +56,17 @@ class Campus:
                 return str(facts["address"])
         raise KeyError(name)
 
+    def short(self, host: str) -> str:
+        """Return the story's name for a host: its first label, two where one is not enough."""
+        labels = host.split(".")
+        alike = [other for other in self._plan["hosts"] if other.startswith(f"{labels[0]}.")]
+        return ".".join(labels[: 1 if len(alike) == 1 else 2])
+
     def short_name(self, address: str) -> str:
-        """Return the story's name for the host at an address: its first label, two where one is not enough."""
-        firsts = [host.split(".")[0] for host in self._plan["hosts"]]
+        """Return the story's name for the host at an address."""
         for host, facts in self._plan["hosts"].items():
             if address in (facts["address"], facts["address6"]):
-                labels = host.split(".")
-                return ".".join(labels[: 1 if firsts.count(labels[0]) == 1 else 2])
+                return self.short(host)
         return address
 
     def sh(self, host: str, script: str, stdin: bytes = b"") -> str:
@@ -104,6 +108,5 @@ class Campus:
         if not copies:
             return ["nowhere"]
         names = [name.decode() for name in reversed(RECEIVED.findall(copies[0]))]
-        facts = self._plan["hosts"]
-        hops = [self.short_name(facts[name]["address"]) if name in facts else name for name in names]
+        hops = [self.short(name) if name in self._plan["hosts"] else name for name in names]
         return [hop for index, hop in enumerate(hops) if index == 0 or hop != hops[index - 1]]

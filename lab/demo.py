@@ -53,10 +53,8 @@ class Rehearsal:
 
     def __str__(self) -> str:
         names = f": {', '.join(self.touched[:5])}" if self.touched else ""
-        return (
-            f"exit {self.status}, {'diff shown for every host' if self.diff_shown else 'NO diff shown for every host'}, "
-            f"{len(self.touched)} files changed{names}"
-        )
+        shown = "diff shown for every host" if self.diff_shown else "NO diff for some host"
+        return f"exit {self.status}, {shown}, {len(self.touched)} files changed{names}"
 
 
 def play(twin: Twin, *options: str, log: Path, aloud: bool = True) -> Run:

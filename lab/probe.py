@@ -24,15 +24,20 @@ CONNECT_TIMEOUT = 3.0  # a host that is off says nothing; the network of a twin 
 TIMEOUT = 15.0
 
 
-def exchanges(domain: str) -> list[str]:
-    """Return the hosts that take mail for a domain, best first: RFC 5321, section 5.1."""
+def mx(domain: str) -> Answer:
+    """Return the MX lines of a domain as this host's resolver knows them: preference and exchange, best first."""
     import dns.resolver  # noqa: PLC0415  only the sender's host needs dnspython
 
     try:
         answer = dns.resolver.resolve(domain, "MX", lifetime=TIMEOUT)
     except dns.resolver.NoAnswer:
-        return [domain]
-    return [rr.exchange.to_text(omit_final_dot=True) for rr in sorted(answer, key=lambda rr: rr.preference)]
+        return {"lines": []}
+    return {"lines": sorted((rr.preference, rr.exchange.to_text(omit_final_dot=True)) for rr in answer)}
+
+
+def exchanges(domain: str) -> list[str]:
+    """Return the hosts that take mail for a domain, best first: RFC 5321, section 5.1."""
+    return [exchange for _, exchange in mx(domain)["lines"]] or [domain]
 
 
 def addresses(host: str) -> list[str]:
@@ -113,7 +118,7 @@ def mailbox(user: str, message_id: str, wait: float = 20.0) -> Answer:
         time.sleep(0.1)
 
 
-PROBES: dict[str, Callable[..., Answer]] = {"send": send, "connect": connect, "mailbox": mailbox}
+PROBES: dict[str, Callable[..., Answer]] = {"mx": mx, "send": send, "connect": connect, "mailbox": mailbox}
 
 
 def main() -> None:

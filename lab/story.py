@@ -108,7 +108,12 @@ class Story:
 
     # The steps
 
-    @step("1", "mail for a leaf, found by its MX", "250 by gw1, arrives unchanged")
+    @step("1a", "the MX lines of a leaf, seen from outside", "0 gw1, 10 gw2, 20 mech")
+    def _mx(self) -> str:
+        lines = self.campus.probe("outside", "mx", domain="mech.eng.univ.example")["lines"]
+        return ", ".join(f"{preference} {self.campus.short(exchange)}" for preference, exchange in lines)
+
+    @step("1b", "mail for that leaf, by them", "250 by gw1, arrives unchanged")
     def _leaf(self) -> str:
         return self.mail("bob@mech.eng.univ.example", "mech")
 
