@@ -90,7 +90,7 @@ def _homeless(plan: Plan) -> bool:
 
 
 def _overview(plan: Plan, shared: Sequence[Block], say: Say) -> list[_Table]:
-    tables = [_whole("gateways", plan, say), _whole("permits", plan, say)]
+    tables = [_whole("gateways", plan, say), _permits(plan, say)]
     gateways = {gateway.host for gateway in plan.gateways}
     queues = [block for block in shared if not block.faculty and gateways.issuperset(block.servers)]
     tables += [_block(block, say) for block in queues]
@@ -111,7 +111,7 @@ def _tables(share: Plan, shared: Sequence[Block], faculty: str, say: Say) -> lis
         _whole("routes", share, say, "faculty"),
         *_mx(share, say),
         *(_block(block, say) for block in own),
-        _whole("permits", share, say, "faculty"),
+        _permits(share, say, "faculty"),
     ]
 
 
@@ -129,9 +129,15 @@ def _mx(share: Plan, say: Say) -> list[_Table]:
     return tables or [_whole("mx", share, say)]
 
 
-def _whole(name: str, plan: Plan, say: Say, without: str = "") -> _Table:
+def _permits(plan: Plan, say: Say, *without: str) -> _Table:
+    """Return the open servers, with their border routers only when they aren't open on all of them."""
+    everywhere = all(set(permit.borders) == set(plan.borders) for permit in plan.permits)
+    return _whole("permits", plan, say, *without, *(["borders"] if everywhere else []))
+
+
+def _whole(name: str, plan: Plan, say: Say, *without: str) -> _Table:
     rows = plan.rows(name)
-    return _Table(f"{say(TITLES[name])} ({len(rows)})", *cells(name, rows, say, without))
+    return _Table(f"{say(TITLES[name])} ({len(rows)})", *cells(name, rows, say, *without))
 
 
 def _block(block: Block, say: Say) -> _Table:

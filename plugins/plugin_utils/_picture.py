@@ -28,6 +28,7 @@ _COLUMNS = 5
 _LINE = 17  # from one line of text to the next
 _PAD = 16
 _CHARACTER = 7.1  # average advance of a narrow character
+_BOLD = 0.87  # of the characters fit when they are bold
 _LEFT, _RIGHT = 48, 952  # of the faculties; trunks run outside of them
 _MX_DOOR, _DIRECT, _PERMIT_DOOR = 225, 520, 800
 _BORDER = 108
@@ -81,7 +82,7 @@ class Picture:
 
     def text(self, x: float, y: float, text: str, kind: str = "", room: float = WIDTH) -> None:
         said = plain(text)
-        short = fit(said, room)
+        short = fit(said, room * _BOLD if kind == "strong" else room)
         self.texts.append(Text(x, y, short, kind, said if short != said else ""))
 
 
@@ -145,7 +146,7 @@ class _Drawing:
         return picture
 
     def short(self, name: str) -> str:
-        return name.removesuffix(self.suffix) + (" ◆" if name in self.open else "")
+        return ("◆ " if name in self.open else "") + name.removesuffix(self.suffix)
 
     def outside(self) -> None:
         """The outside world, the border, and what goes through it or doesn't."""

@@ -87,9 +87,9 @@ def cell(row: Row, column: str, say: Say) -> str:
     return str(value)
 
 
-def cells(name: str, rows: Sequence[Row], say: Say, without: str = "") -> tuple[list[str], list[list[str]]]:
-    """Return a table's head and rows, all as text, but for the column ``without``."""
-    shown = [column for column in columns(name, rows) if column != without]
+def cells(name: str, rows: Sequence[Row], say: Say, *without: str) -> tuple[list[str], list[list[str]]]:
+    """Return a table's head and rows, all as text, but for the columns ``without``."""
+    shown = [column for column in columns(name, rows) if column not in without]
     return head(name, shown, say), [[cell(row, column, say) for column in shown] for row in rows]
 
 

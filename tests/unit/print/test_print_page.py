@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from print_campus import PERMIT, big, hosts, plan_of, server
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _difference, _html, _picture
+from ansible_collections.campus.mailgate.plugins.plugin_utils import _difference, _html, _picture, _print_plan
 from ansible_collections.campus.mailgate.plugins.plugin_utils._print_static import blocks
 from ansible_collections.campus.mailgate.plugins.plugin_utils._render_words import speaker
 
@@ -98,6 +98,16 @@ def test_every_row_is_on_the_page():
     assert ["gw2.univ.example", "198.18.0.26, 2001:db8:18::26", "10"] in rows
     assert [row[0] for row in rows].count("quake.univ.example") >= 3  # route, MX, permit
     assert ["all up", "7 delivered", "1 delivered, 6 blocked", "7 blocked", "56 delivered"] in rows
+
+
+def test_border_routers_are_named_where_a_server_is_not_open_on_all():
+    facts = hosts() | {"b2.univ.example": {"ansible_host": "198.18.0.2", "mailgate_border": {"outside_interface": "o"}}}
+    assert "Border router" not in page_of(plan_of(facts))
+    result = plan_of(facts).data
+    border = {
+        name: own | ({"permits": []} if name == "b2.univ.example" else {}) for name, own in result["border"].items()
+    }
+    assert "border.univ.example</td>" in page_of(_print_plan.read({**result, "border": border}))
 
 
 def test_a_faculty_s_page_has_its_rows_only():
@@ -188,7 +198,7 @@ def points(line):
 
 def test_the_picture_names_everybody():
     said = texts(_picture.draw(plan_of(hosts()), EN))
-    for text in ("gw1", "198.18.0.26  MX 10", "engineering (4)", "hub: mail.eng", "mech.eng", "bio.sci", "quake ◆"):
+    for text in ("gw1", "198.18.0.26  MX 10", "engineering (4)", "hub: mail.eng", "mech.eng", "bio.sci", "◆ quake"):
         assert text in said, text
     assert "Border: border" in said
     assert any(text.endswith("Names are written without .univ.example") for text in said)
@@ -205,8 +215,8 @@ def test_mx_arrows_reach_every_server_in_direct_delivery_and_hubs_alone_in_tiere
                 found.add(text.text)
         return found
 
-    assert reached("direct") == {"hub: mail.eng", "mech.eng", "civil.eng", "hub: mail.sci", "bio.sci", "quake ◆"}
-    assert reached("tiered") == {"hub: mail.eng", "hub: mail.sci", "quake ◆"}
+    assert reached("direct") == {"hub: mail.eng", "mech.eng", "civil.eng", "hub: mail.sci", "bio.sci", "◆ quake"}
+    assert reached("tiered") == {"hub: mail.eng", "hub: mail.sci", "◆ quake"}
 
 
 def test_what_is_blocked_ends_at_the_border():
