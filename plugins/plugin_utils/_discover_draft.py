@@ -135,14 +135,16 @@ def _sequence(key: str, items: Sequence[str]) -> Iterator[str]:
 
 
 def scalar(value: str | int) -> str:
-    """Return a value as YAML reads it back, inside a list in brackets too: plain where that is safe, else quoted."""
+    """Return a value as YAML reads it back, as a key or in brackets too: plain where that is safe, else quoted."""
     if isinstance(value, int):
         return str(value)
     if _PLAIN.fullmatch(value):
         return value
     try:
-        if value.isprintable() and ":" not in value and yaml.safe_load(f"[{value}]") == [value]:
-            return value
+        if value.isprintable() and ":" not in value:
+            read = yaml.safe_load(f"[{value}]"), yaml.safe_load(f"{value}: {value}")
+            if read == ([value], {value: value}):
+                return value
     except yaml.YAMLError:
         pass
     return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf")).strip()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._discover import group_name, harmless, readable
@@ -142,10 +142,13 @@ def test_a_secret_that_is_none_is_told_before_anything_is_sent():
         transfer("univ.example", "127.0.0.1", 9, Key("campus", "hmac-sha256", "!"), 1)
 
 
-@given(st.text())
+@settings(max_examples=300, deadline=None)
+@example("-")
+@example("? a")
+@given(st.text() | st.text("-?:,[]{}#&*!|>'\"%@` a", max_size=6))
 def test_yaml_reads_back_every_value(text):
     assert yaml.safe_load(f"key: [{scalar(text)}, 1]") == {"key": [text, 1]}
-    assert yaml.safe_load(f"key: {scalar(text)}") == {"key": text}
+    assert yaml.safe_load(f"key:\n  {scalar(text)}: {scalar(text)}") == {"key": {text: text}}
 
 
 @pytest.mark.parametrize("text", ["no", "1.5", "null", "2001:db8::1", "*.eng", "2027-03-31", "- a", "a #b", "{{ a }}"])
