@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import sqlite3
 import sys
@@ -74,11 +73,7 @@ def _moment(text: str) -> datetime:
 
 def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-
-    async def serve() -> None:
-        await Service(options.config).run()
-
-    asyncio.run(serve())
+    Service(options.config).run()
     return 0
 
 

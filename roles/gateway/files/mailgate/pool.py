@@ -155,10 +155,10 @@ class Pool:
             while server.idle:
                 self._end(self._take(server), politely=True)
 
-    async def closed(self) -> None:
-        """Wait for the goodbyes."""
+    async def closed(self, seconds: float) -> None:
+        """Wait for the goodbyes, for `seconds` at most."""
         if self._background:
-            await asyncio.wait(self._background)
+            await asyncio.wait(self._background, timeout=seconds)
 
     @property
     def open(self) -> int:
