@@ -13,6 +13,8 @@ VENV   := .venv
 STAMPS := .cache/stamps
 BIN    := $(CURDIR)/$(VENV)/bin
 LINK   := .cache/collections/ansible_collections/campus/mailgate
+# In the environment, constraints hold for what builds a package too; Debian's pip wants to be told to isolate builds.
+PIP    := PIP_CONSTRAINT=$(CURDIR)/requirements/lock.txt PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
@@ -60,15 +62,14 @@ $(STAMPS)/venv: requirements/lock.txt requirements/dev.txt requirements/controll
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Python packages into $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt --constraint requirements/lock.txt
+	@$(PIP) install --quiet --requirement requirements/dev.txt
 	@touch $@
 
 # The gateways' Python packages, as wheels: gateways themselves need no internet.
 $(STAMPS)/wheelhouse: $(STAMPS)/venv roles/gateway/files/requirements.txt
 	@echo "wheels of the gateway into .cache/wheelhouse …"
 	@rm -rf .cache/wheelhouse
-	@$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir .cache/wheelhouse \
-	  --requirement roles/gateway/files/requirements.txt --constraint requirements/lock.txt
+	@$(PIP) wheel --quiet --wheel-dir .cache/wheelhouse --requirement roles/gateway/files/requirements.txt
 	@touch $@
 
 $(LINK):
