@@ -305,7 +305,7 @@ class _Drawing:
         picture.rects.append(frame)
         x, y, size = frame.x, frame.y, frame.width
         bus, below = buses
-        picture.text(x + 18, y + 20, cell.title, "strong", size - 24)
+        picture.text(x + 14, y + 20, cell.title, "name", size - 20)
         inner, room = x + 22, size - 44
         at = y + 30
         middles = []
