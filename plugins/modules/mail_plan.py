@@ -17,9 +17,13 @@ description:
     returns the tables that the roles of this collection apply.
   - The plan is proved before it is returned. Every domain is walked, host by host through the tables, for senders that
     follow the MX, connect straight to an inner server, try to relay, or sit inside; with all hosts up, with each
-    gateway and each hub down, and with the border without its rule.
+    gateway, each hub and each server that has a backup down, and with the border without its rule. O(proof_file) takes
+    all of it.
+  - The three MX methods are compared on this campus, RV(methods).
   - Fails with a numbered list of all problems of the inventory, each with host, variable, file and how to mend it. A
     plan that would lose a domain's mail or send it in a loop is refused too.
+  - A C(mailgate_*) variable that mailgate does not know is refused, with the nearest known name. Names beginning with
+    C(mailgate_plan), C(mailgate_verify) and so on, after a playbook, are left to the playbooks.
   - Runs on the controller alone and opens no connection. Use it with C(run_once).
 attributes:
   check_mode:
@@ -32,6 +36,13 @@ attributes:
     description: Indicates this has a corresponding action plugin, which runs all of it on the controller.
     support: full
 options:
+  proof_file:
+    description:
+      - A file on the controller for the whole proof, a JSON object whose C(cases) has every domain in every scenario for
+        every kind of sender, with C(verdict) and C(path), hop by hop, one case a line. A case of C(inside) is the worst
+        of all starting hosts; its C(starts) counts them by verdict.
+      - It is replaced only if it would change, and not in check mode.
+    type: path
   show:
     description: Print the plan on the screen.
     type: bool
@@ -43,8 +54,13 @@ options:
 notes:
   - A server is a host with C(mailgate_domains), or one that C(mailgate_hub) names. Its address is C(mailgate_address),
     by default C(ansible_host). Its faculty is C(mailgate_faculty), by default its innermost group.
+  - A server takes the mail of its C(mailgate_backup_domains) while their home does not answer, and delivers it itself.
+    C(mailgate_keep_mx), V(true) or a list of domains, and C(keep_mx), a list of zones, in C(mailgate_dns) leave MX
+    lines as they are.
+  - Time and memory grow with the number of domains, but RV(sendmail) has a line for every pair of server and domain.
   - Domains are compared in lower case and as A-labels. C(*.suffix) stands for all names below the suffix; an exact
-    domain goes before it, and a longer suffix before a shorter one.
+    domain goes before it, and a longer suffix before a shorter one. A claim within another faculty's C(*.suffix) is a
+    warning.
 seealso:
   - module: ansible.builtin.add_host
     description: Groups the hosts by RV(hosts), so that plays can name them.
@@ -59,6 +75,11 @@ EXAMPLES = r"""
 - name: Show it as well
   campus.mailgate.mail_plan:
     show: true
+  run_once: true
+
+- name: Keep the whole proof as well
+  campus.mailgate.mail_plan:
+    proof_file: proof.json
   run_once: true
 
 - name: Use a table of it
@@ -81,7 +102,9 @@ campus:
       type: list
       elements: str
     method:
-      description: How MX lines are made. V(gateway) puts the gateways before each domain's own server.
+      description:
+        - How MX lines are made. V(gateway) puts the gateways before each domain's own servers, V(fallback) behind them;
+          V(split) leaves the own servers inside and shows the gateways alone outside.
       type: str
     delivery:
       description: V(direct), or V(tiered) through the faculties' hubs.
@@ -115,7 +138,7 @@ routes:
       description: A domain in A-labels, or C(*.suffix).
       type: str
     next_hops:
-      description: The addresses to deliver to, in order.
+      description: The addresses to deliver to, in order. The second and further ones are the domain's backups.
       type: list
       elements: str
     home:
@@ -138,7 +161,9 @@ sendmail:
       relay: [mech.eng.univ.example]
       static: [{domain: mech.eng.univ.example, next_hop: 198.18.1.30, host: mech.eng.univ.example}]
 mx:
-  description: For every DNS server its zones, and in each the owner names with their MX lines, most preferred first.
+  description:
+    - For every DNS server its zones, and in each the owner names with their MX lines, most preferred first. Domains that
+      keep their MX are not among them.
   returned: success
   type: dict
   sample:
@@ -149,6 +174,11 @@ mx:
             mx:
               - {preference: 0, exchange: gw1.univ.example}
               - {preference: 10, exchange: mech.eng.univ.example}
+mx_outside:
+  description: With the method V(split), what the copies of the zones for outside have, as RV(mx); else empty.
+  returned: success
+  type: dict
+  sample: {}
 border:
   description: For every border router the rule for port 25. A permitted host with two addresses has two entries.
   returned: success
@@ -170,8 +200,8 @@ proof:
       type: bool
     scenarios:
       description:
-        - For each scenario (V(all_up), V(gateway_down), V(hub_down), V(border_open)) and the host concerned, the number
-          of domains that are C(delivered), C(held) by a queue, C(blocked), C(exposed), in a C(loop) or C(lost), for
+        - For each scenario (V(all_up), V(gateway_down), V(hub_down), V(server_down) for the home of a domain with a
+          backup, V(border_open)) and the host concerned, the number of domains that are C(delivered), C(held) by a queue, C(blocked), C(exposed), in a C(loop) or C(lost), for
           each of the senders C(mx), C(direct), C(relay) and C(inside). The last one counts pairs of sending host and
           domain.
       type: list
@@ -187,6 +217,42 @@ proof:
         host: ""
         senders: {mx: {delivered: 168, held: 0, blocked: 0, exposed: 0, loop: 0, lost: 0}}
     exposed: []
+methods:
+  description: The MX methods V(gateway), V(split) and V(fallback), as each would be on this campus.
+  returned: success
+  type: dict
+  contains:
+    gateway:
+      description: One method; the others have the same keys.
+      type: dict
+      contains:
+        work:
+          description:
+            - To introduce it, the lines of the zones that are added or removed (C(zone_lines)), those to be generated for
+              the copies for outside (C(outside_lines)), the STATIC lines that inner servers can't do without
+              (C(static_lines)), and the number of hosts to change (C(hosts)).
+          type: dict
+        border_open:
+          description:
+            - The number of C(domains) and C(servers) that senders who follow the MX reach past the gateways when the
+              border loses its rule.
+          type: dict
+        blocked:
+          description: The connections that the border refuses, and logs, while one message comes in for each domain.
+          type: int
+        gateway_down:
+          description: The gateway (C(host)) without which mail for most domains has to wait, and their number (C(held)).
+          type: dict
+        hub_down:
+          description: The same for the faculties' hubs.
+          type: dict
+  sample:
+    gateway:
+      work: {zone_lines: 672, outside_lines: 0, static_lines: 23688, hosts: 146}
+      border_open: {domains: 0, servers: 0}
+      blocked: 0
+      gateway_down: {host: "", held: 0}
+      hub_down: {host: mail.eng.univ.example, held: 1}
 warnings:
   description: What is planned all the same, but should be looked at, as a permit that ends within 30 days.
   returned: success

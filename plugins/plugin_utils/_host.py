@@ -14,6 +14,7 @@ from ._findings import (
     CAMPUS_VARIABLES,
     KIND_VARIABLES,
     KNOWN_VARIABLES,
+    PREFIX,
     Findings,
     HostFacts,
     Unreadable,
@@ -86,8 +87,14 @@ class HostReader:
 
     def unknown(self, facts: HostFacts) -> None:
         for name, values in facts.unknown.items():
-            near = get_close_matches(name, KNOWN_VARIABLES, 1)
-            mend = f"Did you mean {near[0]}?" if near else f"Remove it, or write one of {', '.join(KNOWN_VARIABLES)}"
+            near = get_close_matches(
+                name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in KNOWN_VARIABLES], 1
+            )
+            mend = (
+                f"Did you mean {PREFIX}{near[0]}?"
+                if near
+                else f"Remove it, or write one of {', '.join(KNOWN_VARIABLES)}"
+            )
             self.problem(facts, text(name), "is no variable that mailgate knows", mend, values)
 
     def exchange(self, facts: HostFacts) -> str:

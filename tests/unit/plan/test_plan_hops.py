@@ -4,20 +4,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_campus import SMALL, best, plan_of
+from plan_campus import SMALL, best, campus_of, plan_of
+
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import prove_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._routes import MailTable, derive
 
 
 @st.composite
 def campuses(draw):
-    """A campus of up to 4 faculties, with or without hubs, overlapping wildcards, 1 to 3 gateways, some permits."""
+    """A campus of up to 4 faculties, with or without hubs, overlapping wildcards, 1 to 3 gateways, each MX method.
+
+    Some servers have a permit, some back up others, some domains keep their MX.
+    """
     gateways = {
         f"gw{n}.univ.example": {"ansible_host": f"198.18.0.{n + 20}", "mailgate_gateway": {"preference": preference}}
         for n, preference in enumerate(draw(st.lists(st.integers(0, 30), min_size=1, max_size=3)))
     }
     groups = {
-        "all": {None: {**SMALL["all"][None], "mailgate_delivery": draw(st.sampled_from(["direct", "tiered"]))}},
+        "all": {
+            None: {
+                **SMALL["all"][None],
+                "mailgate_delivery": draw(st.sampled_from(["direct", "tiered"])),
+                "mailgate_method": draw(st.sampled_from(["gateway", "split", "fallback"])),
+            }
+        },
         "gateways": gateways,
         "dns": {"ns1.univ.example": {"ansible_host": "198.18.0.53", "mailgate_dns": {"zones": ["univ.example"]}}},
     }
@@ -26,6 +40,7 @@ def campuses(draw):
     pool = [f"{w}{x}{y}.univ.example" for w in ("", "*.", "a.", "*.a.") for x in ("b.", "c.b.", "") for y in "de"]
     pool = draw(st.permutations(pool))
     hubs = []
+    servers = []
     for faculty in range(draw(st.integers(1, 4))):
         members = {}
         names = [f"s{n}.f{faculty}.univ.example" for n in range(draw(st.integers(1, 4)))]
@@ -35,11 +50,18 @@ def campuses(draw):
             del pool[:count]
             if draw(st.integers(0, 5)) == 0:
                 members[name]["mailgate_permit"] = {"reason": "r", "owner": "o", "until": "2029-03-31"}
+            if members[name]["mailgate_domains"] and ("mailgate_permit" in members[name] or "borders" not in groups):
+                members[name]["mailgate_keep_mx"] = draw(st.sampled_from([True, False]))
+            servers.append(members[name])
         hub = draw(st.sampled_from([None, names[0], *hubs]))
         if hub:
             members[None] = {"mailgate_hub": hub}
             hubs.append(hub)
         groups[f"faculty{faculty}"] = members
+    for server in draw(st.lists(st.sampled_from(servers), max_size=3, unique_by=id)):
+        others = [domain for other in servers if other is not server for domain in other["mailgate_domains"]]
+        if others:
+            server["mailgate_backup_domains"] = draw(st.lists(st.sampled_from(others), min_size=1, unique=True))
     return groups
 
 
@@ -52,61 +74,111 @@ def simulate(plan, name, start, down=()):
         here = path[-1]
         table = plan["sendmail"][here]
         if here in gateways and len(path) == 1:
-            ways = {route["domain"]: route["next_hops"][0] for route in plan["routes"]}
+            ways = {route["domain"]: route["next_hops"] for route in plan["routes"]}
         else:
-            ways = dict.fromkeys(table["local"], "here") | {s["domain"]: s["next_hop"] for s in table["static"]}
+            ways = dict.fromkeys(table["local"], "here") | {s["domain"]: [s["next_hop"]] for s in table["static"]}
         way = best(name, ways)
         if way == "here":
             return path, True
-        if way is None or owners[way] in down:
+        up = [owners[hop] for hop in way or () if owners[hop] not in down]
+        if not up:
             return path, False
-        path.append(owners[way])
+        path.append(up[0])
     raise AssertionError(f"{name} goes round and round: {path}")
 
 
-def mail_names(plan):
-    """A name for each planned domain, with the server that must get it."""
+def hosts_of(groups):
+    return {host: own for members in groups.values() for host, own in members.items() if host}
+
+
+def mail_names(plan, groups):
+    """A name for each planned domain, with the domain, and the servers that may take it, its home first."""
     homes = {route["domain"]: route["home"] for route in plan["routes"]}
+    hosts = hosts_of(groups)
     for domain in homes:
         name = domain.replace("*", "any")
-        yield name, best(name, homes)
+        claim = best(name, {each: each for each in homes})
+        backups = [host for host, own in hosts.items() if claim in own.get("mailgate_backup_domains", ())]
+        yield name, claim, [homes[claim], *backups]
 
 
 @settings(max_examples=150, deadline=None)
 @given(campuses())
 def test_every_domain_arrives_from_every_host(groups):
     plan = plan_of(groups)
-    for name, home in mail_names(plan):
+    for name, _domain, finals in mail_names(plan, groups):
         for start in plan["sendmail"]:
             path, arrived = simulate(plan, name, start)
             assert arrived
-            assert path[-1] == home
+            assert path[-1] in finals
+            assert path[-1] == finals[0] or set(path) & set(finals[1:])
             assert len(path) <= 4
 
 
-@settings(max_examples=150, deadline=None)
+def mx_in_order(plan, groups, domain, finals):
+    """The hosts that a sender outside tries for a domain; all made-up hosts are named as their MX lines name them."""
+    kept = hosts_of(groups)[finals[0]].get("mailgate_keep_mx")
+    tables = plan["mx_outside"] if groups["all"][None]["mailgate_method"] == "split" else plan["mx"]
+    entries = [
+        owner["mx"]
+        for zones in tables.values()
+        for zone in zones
+        for owner in zone["owners"]
+        if owner["owner"] == domain
+    ]
+    assert len(entries) == (0 if kept else 1)
+    if kept:
+        return finals
+    return [line["exchange"] for line in sorted(entries[0], key=lambda line: line["preference"])]
+
+
+@settings(max_examples=200, deadline=None)
 @given(campuses())
 def test_what_the_proof_counts_as_delivered_by_mx_is_delivered(groups):
     plan = plan_of(groups)
-    permitted = {host for members in groups.values() for host, own in members.items() if "mailgate_permit" in own}
+    permitted = {host for host, own in hosts_of(groups).items() if "mailgate_permit" in own}
+    gateways = {gateway["host"] for gateway in plan["gateways"]}
     for scenario in plan["proof"]["scenarios"]:
         down = {scenario["host"]}
         closed = "borders" in groups and scenario["scenario"] != "border_open"
         expected = scenario["senders"]["mx"]
         seen = dict.fromkeys(expected, 0)
-        for name, home in mail_names(plan):
-            # The sender's queue: each MX in turn. All made-up hosts are named as their MX lines name them.
-            exchanges = [(gateway["preference"], gateway["host"]) for gateway in plan["gateways"]] + [(99, home)]
+        for name, domain, finals in mail_names(plan, groups):
             verdict = "held"
-            for _preference, host in sorted(exchanges):
-                if host in down or (host == home and closed and host not in permitted):
+            for host in mx_in_order(plan, groups, domain, finals):
+                inner = host not in gateways and host not in permitted
+                if host in down or (inner and closed):
                     continue
                 _path, arrived = simulate(plan, name, host, down)
-                inner = host == home and host not in permitted
                 verdict = ("exposed" if inner else "delivered") if arrived else "held"
                 break
             seen[verdict] += 1
         assert seen == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(campuses())
+def test_what_the_proof_counts_for_straight_connections_is_what_inner_servers_take(groups):
+    """Delivered only by the permit of the domain's own server; exposed when any other server takes it from outside."""
+    plan = plan_of(groups)
+    hosts = hosts_of(groups)
+    inner = [host for host in plan["sendmail"] if host not in {gateway["host"] for gateway in plan["gateways"]}]
+    for scenario in plan["proof"]["scenarios"]:
+        if scenario["scenario"] not in ("all_up", "border_open"):
+            continue
+        closed = "borders" in groups and scenario["scenario"] != "border_open"
+        seen = dict.fromkeys(scenario["senders"]["direct"], 0)
+        for name, domain, finals in mail_names(plan, groups):
+            verdict = "blocked"
+            for host in inner:
+                table = plan["sendmail"][host]
+                permitted = "mailgate_permit" in hosts[host]
+                takes = domain in table["local"] or best(name, dict.fromkeys(table["relay"], True))
+                if takes and (permitted or not closed):
+                    alright = host in finals and permitted and verdict != "exposed"
+                    verdict = "delivered" if alright else "exposed"
+            seen[verdict] += 1
+        assert seen == scenario["senders"]["direct"]
 
 
 @settings(max_examples=150, deadline=None)
@@ -116,10 +188,42 @@ def test_what_the_proof_counts_from_inside_is_what_arrives(groups):
     for scenario in plan["proof"]["scenarios"]:
         down = {scenario["host"]}
         seen = {"delivered": 0, "held": 0}
-        for name, _home in mail_names(plan):
+        for name, _domain, _finals in mail_names(plan, groups):
             for start in plan["sendmail"]:
-                # A gateway's own mail starts in its queue, which has the same lines as its delivery table.
-                arrived = start not in down and simulate(plan, name, start, down)[1]
+                # A gateway's own mail starts in its queue, whose lines know no second server.
+                arrived = start not in down and from_queue(plan, name, start, down)
                 seen["delivered" if arrived else "held"] += 1
         inside = scenario["senders"]["inside"]
         assert {verdict: inside[verdict] for verdict in seen} == seen
+
+
+def from_queue(plan, name, start, down):
+    """Whether mail that a host's sendmail has to send arrives."""
+    table = plan["sendmail"][start]
+    lines = {line["domain"]: line["next_hop"] for line in table["static"]}
+    hop = best(name, lines | dict.fromkeys(table["local"], "here"))
+    if hop == "here":
+        return True
+    (next_host,) = [host for host, own in plan["hosts"].items() if own["address"] == hop]
+    return next_host not in down and simulate(plan, name, next_host, down)[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(campuses())
+def test_counting_in_bulk_is_counting_one_by_one(groups):
+    """The shared tables, written out line by line, give the same proof: then every domain is walked from every host."""
+    campus = campus_of(groups)
+    tables = derive(campus)
+    written = {
+        name: MailTable(table.local, tuple(table.relay), tuple(table.static)) for name, table in tables.sendmail.items()
+    }
+    plain = prove_campus(campus, dataclasses.replace(tables, sendmail=written))
+    bulk = prove_campus(campus, tables)
+    assert {key: strip(each) for key, each in bulk.counts.items()} == {
+        key: strip(each) for key, each in plain.counts.items()
+    }
+    assert bulk.exposed_domains == plain.exposed_domains
+
+
+def strip(senders):
+    return {sender: {verdict: n for verdict, n in found.items() if n} for sender, found in senders.items()}

@@ -176,6 +176,52 @@ def test_an_ini_inventory_and_a_failing_template_are_placed_by_the_host_s_line(t
     assert "tide.univ.example: mailgate_domains: can't be read: 'nowhere' is undefined (campus/research.ini:3)" in said
 
 
+def test_misspelt_variables_are_placed_in_the_file_of_their_group(tmp_path):
+    groups = small()
+    groups["science"][None]["mailgate_hubb"] = "mail.sci.univ.example"
+    groups["gateways"]["gw2.univ.example"]["mailgate_gateway"] = {"preferences": 10}
+    write(tmp_path / "campus", groups)
+    status, said = play(tmp_path, PLAN)
+    assert status != 0
+    science, gateways = (tmp_path / "campus" / f"{name}.yml" for name in ("science", "gateways"))
+    assert (
+        "mail.sci.univ.example and 1 more: mailgate_hubb: is no variable that mailgate knows "
+        f"(campus/science.yml:{line_of(science, 'mailgate_hubb')}). Did you mean mailgate_hub?"
+    ) in said
+    assert (
+        "gw2.univ.example: mailgate_gateway: has no setting 'preferences' "
+        f"(campus/gateways.yml:{line_of(gateways, 'preferences')}). Did you mean preference?"
+    ) in said
+
+
+def test_the_whole_proof_in_a_file(tmp_path):
+    write(tmp_path / "campus", small())
+    (tmp_path / "play.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        "    - campus.mailgate.mail_plan: {proof_file: proof.json}\n      run_once: true\n"
+    )
+    proof = tmp_path / "proof.json"
+    for args, changed in (("--check",), 1), ((), 1), ((), 0), (("--check",), 0):
+        before = proof.stat() if proof.exists() else None
+        status, said = play(tmp_path, "play.yml", *args)
+        assert status == 0, said
+        assert f"changed={changed}" in said
+        assert proof.exists() == (before is not None or not args)
+        if before:
+            after = proof.stat()
+            assert (after.st_ino, after.st_mtime_ns, after.st_mode) == (
+                before.st_ino,
+                before.st_mtime_ns,
+                before.st_mode,
+            )
+    assert len(json.loads(proof.read_text())["cases"]) == 7 * 6 * 4
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".ansible")) == [
+        "campus",
+        "play.yml",
+        "proof.json",
+    ]
+
+
 def test_the_day_can_be_set(tmp_path):
     write(tmp_path / "campus", small())
     (tmp_path / "play.yml").write_text(

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Problems between hosts: overlaps, backups, kept MX, cycles of hubs, gateways' addresses; slips of the pen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from plan_campus import TODAY, facts_of, only_problem, plan_of, problems_of, small
+
+from ansible_collections.campus.mailgate.plugins.plugin_utils._findings import is_unknown
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import PlanRefused
+
+MECH, CIVIL, BIO = "mech.eng.univ.example", "civil.eng.univ.example", "bio.sci.univ.example"
+MAIL_ENG, MAIL_SCI, QUAKE = "mail.eng.univ.example", "mail.sci.univ.example", "quake.univ.example"
+
+
+@pytest.mark.parametrize(
+    ("variables", "variable", "message", "mend"),
+    [
+        ({"mailgate_backup_domains": ["x.univ.example"]}, "mailgate_backup_domains", "no server's domain", "Correct"),
+        ({"mailgate_backup_domains": [CIVIL]}, "mailgate_backup_domains", "back up itself", "one of the two lists"),
+        ({"mailgate_backup_domains": MECH}, "mailgate_backup_domains", "is not a list", "Write a list"),
+        ({"mailgate_keep_mx": "yes"}, "mailgate_keep_mx", "neither true nor a list", "Write true"),
+        ({"mailgate_keep_mx": ["civl.eng.univ.example"]}, "mailgate_keep_mx", "is not its domain", f"mean {CIVIL}?"),
+        ({"mailgate_keep_mx": True}, "mailgate_keep_mx", "no mail from outside would arrive", "mailgate_permit"),
+        ({"mailgate_keep_mx": [CIVIL]}, "mailgate_keep_mx", "no mail from outside would arrive", "mailgate_permit"),
+    ],
+)
+def test_one_mistake_of_a_server_is_one_problem(variables, variable, message, mend):
+    groups = small()
+    groups["engineering"][CIVIL] |= variables
+    problem = only_problem(groups)
+    assert (problem.host, problem.variable) == (CIVIL, variable)
+    assert message in problem.message
+    assert mend in problem.mend
+
+
+def test_a_zone_that_keeps_its_mx_needs_permits_or_no_border():
+    groups = small()
+    groups["dns"]["ns1.univ.example"]["mailgate_dns"]["keep_mx"] = ["univ.example"]
+    problems = problems_of(groups)
+    assert {problem.host for problem in problems} == {MAIL_SCI, BIO}  # quake has a permit
+    assert all("with its zone" in problem.message for problem in problems)
+
+
+def test_a_kept_zone_must_be_on_the_server():
+    groups = small()
+    groups["dns"]["ns1.univ.example"]["mailgate_dns"]["keep_mx"] = ["engg.univ.example"]
+    problem = only_problem(groups)
+    assert "'engg.univ.example' is kept, but no DNS server has that zone" in problem.message
+    assert problem.mend == "Did you mean eng.univ.example?"
+
+
+def test_keep_mx_without_domains():
+    groups = small()
+    groups["dns"]["ns1.univ.example"]["mailgate_keep_mx"] = True
+    assert "home to no domain" in only_problem(groups).message
+
+
+@pytest.mark.parametrize(
+    ("where", "variable", "setting", "mend"),
+    [
+        (("gateways", "gw1.univ.example"), "mailgate_gateway", {"preference": 0, "prefrence": 1}, "preference"),
+        (
+            ("research", QUAKE),
+            "mailgate_permit",
+            {"reason": "r", "owner": "o", "until": "2029-03-31", "untill": 1},
+            "until",
+        ),
+        (("dns", "ns1.univ.example"), "mailgate_dns", {"zones": ["univ.example"], "zone": []}, "zones"),
+        (
+            ("borders", "border.univ.example"),
+            "mailgate_border",
+            {"outside_interface": "a", "interface": "b"},
+            "outside_",
+        ),
+    ],
+)
+def test_misspelt_settings(where, variable, setting, mend):
+    groups = small()
+    groups[where[0]][where[1]][variable] = setting
+    problem = only_problem(groups)
+    assert (problem.host, problem.variable) == (where[1], variable)
+    assert "has no setting" in problem.message
+    assert mend in problem.mend
+
+
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("mailgate_domain", "mailgate_domains"),
+        ("mailgate_netwroks", "mailgate_networks"),
+        ("mailgate_hubs", "mailgate_hub"),
+    ],
+)
+def test_misspelt_variables(written, near):
+    assert is_unknown(written)
+    facts = [dataclasses.replace(host, unknown={written: [written]}) for host in facts_of(small())[:1]]
+    with pytest.raises(PlanRefused) as refused:
+        make_plan([*facts, *facts_of(small())[1:]], TODAY)
+    (problem,) = refused.value.problems
+    assert (problem.host, problem.variable) == ("gw1.univ.example", written)
+    assert problem.mend == f"Did you mean {near}?"
+
+
+def test_a_variable_like_none_of_ours_is_told_all_names():
+    facts = facts_of(small())
+    facts[0] = dataclasses.replace(facts[0], unknown={"mailgate_qqq": ["mailgate_qqq"]})
+    with pytest.raises(PlanRefused, match=r"or write one of mailgate_campus, .*mailgate_backup_domains"):
+        make_plan(facts, TODAY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mailgate_domains",
+        "mailgate_max_message_bytes",
+        "mailgate_plan",
+        "mailgate_plan_file",
+        "mailgate_verify_from",
+        "gateway_routes",
+        "ansible_host",
+    ],
+)
+def test_known_variables(name):
+    assert not is_unknown(name)
+
+
+def test_a_cycle_of_hubs():
+    groups = small()
+    groups["engineering"][MAIL_ENG]["mailgate_hub"] = MAIL_SCI
+    groups["science"][MAIL_SCI]["mailgate_hub"] = MAIL_ENG
+    problems = problems_of(groups)
+    assert {problem.host for problem in problems} == {MAIL_ENG, MAIL_SCI}
+    assert f"hubs go round in a cycle: {MAIL_ENG} -> {MAIL_SCI} -> {MAIL_ENG}" in [p.message for p in problems]
+
+
+def test_a_server_with_a_gateway_s_address():
+    groups = small()
+    groups["science"][BIO]["ansible_host"] = "198.18.0.25"
+    assert only_problem(groups).message == (
+        "'198.18.0.25' is also the address of gw1.univ.example: the gateway would be its own next hop"
+    )
+
+
+def test_a_gateway_that_backs_up():
+    groups = small()
+    groups["gateways"]["gw1.univ.example"]["mailgate_backup_domains"] = [MECH]
+    assert "would deliver to itself" in only_problem(groups).message
+
+
+def test_a_claim_inside_another_faculty_s_wildcard_is_looked_at():
+    groups = small()
+    groups["engineering"][CIVIL]["mailgate_domains"].append("*.univ.example")
+    groups["science"][BIO]["mailgate_domains"].append("x.lab.mech.eng.univ.example")
+    warnings = plan_of(groups)["warnings"]
+    assert (
+        warnings
+        == [
+            f"{CIVIL}: mailgate_domains: '*.univ.example' overlaps '{BIO}' of {BIO} and 2 more, which another faculty "
+            "claims; the longer claim wins",
+            f"{MECH}: mailgate_domains: '*.lab.mech.eng.univ.example' overlaps 'x.lab.mech.eng.univ.example' of {BIO}, "
+            "which another faculty claims; the longer claim wins",
+        ]
+        or sorted(warnings) == warnings
+    )
