@@ -46,18 +46,23 @@ class Kernel:
         self.bans_file = directory.with_name("bans")
         self.lock_file = directory.with_name("xtables.lock")
 
-    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+    def popen(self, *command: str) -> subprocess.Popen[str]:
         environment = {
             **os.environ,
             "MAILGATE_BORDER_DIR": str(self.directory),
             "MAILGATE_BORDER_BANS": str(self.bans_file),
             "XTABLES_LOCKFILE": str(self.lock_file),
         }
-        result = subprocess.run(
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
             ["nsenter", "--target", str(self.pid), "--net", "--mount", *command],
-            input=text, capture_output=True, text=True, env=environment, check=False, timeout=60,
+            stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment,
         )  # fmt: skip
-        return result.returncode, result.stdout, result.stderr
+
+    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+        with self.popen(*command) as process:
+            out, error = process.communicate(text, timeout=60)
+            return process.returncode, out, error
 
     def must(self, *command: str, text: str = "") -> str:
         status, out, error = self.run(command, text)
