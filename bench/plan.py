@@ -4,8 +4,8 @@
 
     python bench/plan.py [--domains 168 10000 …] [--output .cache/bench/plan.json]
 
-The campus grows as the paper's: 142 servers and 18 faculties with a hub each for 168 domains, up to 10,000 servers and
-1,000 faculties; from there on each server is home to more domains. One domain in seven is a wildcard, one server in
+The campus grows as the paper's: 142 servers and 18 faculties with a hub each for 168 domains, up to 5,000 servers and
+500 faculties; from there on each server is home to more domains. One domain in seven is a wildcard, one server in
 fifty is permitted, one in fifty backs up another; two gateways, one border, one DNS server with a zone a faculty.
 
 Each size runs in a process of its own. `read` checks the facts, as they come from Ansible's inventory; `derive` makes
@@ -45,8 +45,8 @@ STAGES = ("read", "derive", "prove", "compare", "routes")
 
 def campus(domains: int) -> list[HostFacts]:
     """The facts of a campus with this many domains."""
-    servers = min(10_000, round(domains * 142 / 168))
-    faculties = min(1_000, round(domains * 18 / 168))
+    servers = min(5_000, round(domains * 142 / 168))
+    faculties = min(500, round(domains * 18 / 168))
     whole: dict[str, object] = {
         "mailgate_campus": "Bench University",
         "mailgate_networks": ["198.18.0.0/15"],

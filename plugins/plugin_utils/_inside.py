@@ -12,11 +12,11 @@ away. Hosts with other tables are walked domain by domain.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ._model import Host
 from ._static import SharedLines, Static
-from ._walk import DELIVERED, HELD, Alike, Case, Scenario, Walk, Walker
+from ._walk import DELIVERED, HELD, Alike, Case, Scenario, Walker
 
 
 class Inside:
@@ -33,7 +33,6 @@ class Inside:
         self.ends: Counter[str] = Counter()
         self.through: Counter[str] = Counter()
         self.faults: list[Case] = []
-        self._seen: set[tuple[str, str]] = set()
         self._of_host: dict[str, list[Alike]] = {}  # alike domains by each host that takes them as its own
         self._of_home: dict[str, list[Alike]] = {}
         for each in alike:
@@ -52,29 +51,39 @@ class Inside:
         return counts
 
     def _count_all(self) -> None:
+        """Find how often each domain's mail starts, in effect, at each host; then walk each of these ways once."""
         shared = {name: node.shared for name, node in self.walker.nodes.items() if node.shared is not None}
         regular = all(node.regular for node in self.walker.nodes.values())
         hubs = {lines.rest.name for lines in shared.values() if isinstance(lines.rest, Host)}
         if not regular or any(hub not in shared or isinstance(shared[hub].rest, Host) for hub in hubs):
             for start in self.walker.nodes:
-                self._add(((each, self.walker.walk(each.domain, start)) for each in self.alike), 1)
+                self._walk(start, dict.fromkeys(self.alike, 1))
             return
         starts = Counter(dict.fromkeys(shared, 1))  # how often all domains are sent from each host
+        times_of: dict[str, dict[Alike, int]] = {}
         rests: dict[int, tuple[Mapping[str, Static], int]] = {}  # shared lines, and how many hosts send all by them
+
+        def send(start: str, each: Alike, times: int) -> None:
+            weights = times_of.setdefault(start, {})
+            weights[each] = weights.get(each, 0) + times
+
         for name, lines in sorted(shared.items(), key=lambda item: not isinstance(item[1].rest, Host)):
             times = starts[name]
             special = self._special(name, lines)
-            self._add(((each, self.walker.walk(each.domain, name)) for each in special), times)
             self.through[name] += times * (self.domains - sum(each.size for each in special))
             rest = lines.rest
             if isinstance(rest, Host):
                 starts[rest.name] += times
-                self._add(((each, self.walker.walk(each.domain, rest.name)) for each in special), -times)
             else:
                 rests[id(rest)] = (rest, rests.get(id(rest), (rest, 0))[1] + times)
-                self._add(self._by(rest, special), -times)
+            for each in special:
+                send(name, each, times)
+                send(rest.name if isinstance(rest, Host) else rest[each.domain].host, each, -times)
         for rest, times in rests.values():
-            self._add(self._by(rest, self.alike), times)
+            for each in self.alike:
+                send(rest[each.domain].host, each, times)
+        for start, weights in times_of.items():
+            self._walk(start, weights)
 
     def _special(self, name: str, lines: SharedLines) -> list[Alike]:
         """Return the domains that a host does not send as the rest: its own, and those of the servers near it."""
@@ -83,16 +92,16 @@ class Inside:
         near = [each for home in sorted(lines.near) for each in self._of_home.get(home, [])]
         return [*own, *(each for each in near if each.domain not in known)]
 
-    def _by(self, lines: Mapping[str, Static], alike: Iterable[Alike]) -> Iterable[tuple[Alike, Walk]]:
-        return ((each, self.walker.walk(each.domain, lines[each.domain].host)) for each in alike)
-
-    def _add(self, walks: Iterable[tuple[Alike, Walk]], times: int) -> None:
-        for each, walk in walks:
+    def _walk(self, start: str, weights: Mapping[Alike, int]) -> None:
+        """Count the way of each domain's mail from one host, as often as ``weights`` says."""
+        for each, times in weights.items():
+            if not times:
+                continue
+            walk = self.walker.walk(each.domain, start)
             number = each.size * times
             self.ends[walk.end] += number
             if walk.end == DELIVERED:
                 for host in walk.hosts:
                     self.through[host] += number
-            elif (each.domain, walk.hosts[0]) not in self._seen:
-                self._seen.add((each.domain, walk.hosts[0]))
+            else:
                 self.faults.append(Case(Scenario("all_up"), "inside", each.domain, walk.end, walk.hosts, each.size))
