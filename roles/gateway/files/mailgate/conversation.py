@@ -1,10 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sender's connection and the reading of its commands: aiosmtpd's protocol, with what it gets wrong mended.
+"""A sender's conversation: limits, the reading of commands, deadlines, and what ends it.
 
-Kept from aiosmtpd: the protocol on asyncio streams, session and envelope state. Replaced: the command loop (no
-exception's text is sent, an end of input does not cancel work, only CRLF ends a command), the timer (a deadline for
-each stage instead of one that goes on during a hand-over), and limits on connections.
+No exception's text is sent, an end of input does not cancel work that was promised, and only CRLF ends a command.
 """
 
 from __future__ import annotations
@@ -15,12 +13,11 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiosmtpd.proxy_protocol import get_proxy
-from aiosmtpd.smtp import SMTP
 
 from mailgate.address import AddressError
+from mailgate.channel import Channel, LineTooLongError
 from mailgate.events import CLIENT_ANSWERS_LOST
 from mailgate.gateway import INTERNAL, Gateway
 from mailgate.reply import Reply
@@ -32,6 +29,7 @@ MAX_LINE_OVERRUN = 1_000_000
 MAX_IDLE_TALK = 100
 PROXY_SECONDS = 10
 TLS_SECONDS = 30
+IDENT = "ESMTP mailgate"
 
 _SHUTTING_DOWN = Reply.of(421, "4.3.2 Service is being restarted; try again")
 
@@ -44,78 +42,66 @@ class ClosingError(Exception):
         self.reply = reply
 
 
-class Conversation(SMTP):  # type: ignore[misc]
-    """One connection of a sender."""
-
-    _timeout_handle: asyncio.TimerHandle | None
-    transport: Any
-
-    # Of the stream's buffer; the length of a command is checked apart.
-    line_length_limit = 64 * 1024
+class Conversation(Channel):
+    """One connection of a sender. `helo` is the name it gave itself, `extended` whether by EHLO."""
 
     def __init__(self, gateway: Gateway) -> None:
+        super().__init__()
         self._gateway = gateway
+        self.helo = ""
+        self.extended = False
+        self._admitted = False
         self._errors = 0
         self._counted = ""
         self._idle = False
         self._talk = 0
-        # Input that came after a message in the same piece, to be read before the stream.
-        self._unread = bytearray()
+        self._task: asyncio.Task[None] | None = None
         # The ledger's names of what the last 250 promised, and whether the client had sent nothing more by then.
         self._promised: list[bytes] = []
         self._asked_anew = False
-        config = gateway.config
-        super().__init__(
-            None,
-            hostname=config.hostname,
-            ident="ESMTP mailgate",
-            data_size_limit=config.limits.max_message_bytes,
-            timeout=config.timeouts.command,
-        )
         # By name; filled by the subclass that has the commands.
         self._commands: dict[bytes, Callable[[str | None], Awaitable[None]]] = {}
 
     # Connection
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse a connection over a limit before anything is done for it."""
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         address = _plain_address(peer[0]) if peer else ""
         refusal = self._over_limit(address)
-        if refusal:
+        if refusal and self.transport:
             self._gateway.events.emit("connection_refused", client=address, reply=refusal)
-            transport.write(refusal.wire())
-            transport.close()
+            self.transport.write(refusal.wire())
+            self.transport.close()
             return
+        self._admitted = True
         self._counted = address
         self._gateway.join(address)
         self._gateway.sessions.add(self)
-        super().connection_made(transport)
+        self._task = self.loop.create_task(self._handle_client())
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection; what its client was promised goes on by itself."""
-        if self.session is None:
-            return
-        self._gateway.sessions.discard(self)
-        self._gateway.leave(self._counted)
         super().connection_lost(error)
+        if self._admitted and self._task:
+            self._gateway.sessions.discard(self)
+            self._gateway.leave(self._counted)
+            self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take input, unless the connection was refused."""
-        if self.session is not None:
+        if self._admitted:
             super().data_received(data)
 
     def eof_received(self) -> bool | None:
-        """A client may say all it has to say, close its side, and wait for the answers."""
-        if self.session is None:
-            return False
-        self._reader.feed_eof()
-        return self.session.ssl is None
+        """Go on answering, unless the connection was refused."""
+        return self._admitted and super().eof_received()
 
     def drain(self) -> None:
         """Say goodbye to a client that is waiting between two transactions; others finish theirs first."""
         if self._idle and not self.in_transaction and self.transport is not None:
-            self._writer.write(_SHUTTING_DOWN.wire())
+            self.transport.write(_SHUTTING_DOWN.wire())
             self.transport.close()
 
     def _over_limit(self, address: str) -> Reply | None:
@@ -140,12 +126,12 @@ class Conversation(SMTP):  # type: ignore[misc]
         try:
             if self._gateway.config.is_proxy(self._counted):
                 await self._take_proxy_header()
-            await self._say(Reply.of(220, f"{self.hostname} {self.__ident__}"))
+            await self._say(Reply.of(220, f"{self._gateway.config.hostname} {IDENT}"))
             while self.transport is not None:
                 await self._command()
         except ClosingError as closing:
             await self._last_words(closing.reply)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, EOFError):
             pass
         except Exception:
             log.exception("session of %s", self._counted)
@@ -160,13 +146,14 @@ class Conversation(SMTP):  # type: ignore[misc]
     def _promise(self, promised: list[bytes]) -> None:
         """The next answer promises that a message arrives; what the client says after it shows that it got it."""
         self._promised = promised
-        self._asked_anew = not (self._unread or self._reader._buffer)
+        self._asked_anew = not self.unread
 
     async def _take_proxy_header(self) -> None:
         """Learn from a load balancer who the client is (PROXY protocol, version 1 or 2)."""
         try:
             async with asyncio.timeout(PROXY_SECONDS):
-                header = await get_proxy(self._reader)
+                self._watch(PROXY_SECONDS)
+                header = await get_proxy(self)
         except TimeoutError:
             raise ClosingError(Reply.of(421, "4.4.2 No PROXY header in time")) from None
         if not header.valid:
@@ -187,19 +174,11 @@ class Conversation(SMTP):  # type: ignore[misc]
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         """Encrypt after our 220. What the client sent before in the clear, behind its STARTTLS, is thrown away."""
-        transport: Any = self.transport
-        transport.pause_reading()
-        self._unread.clear()
-        self._reader._buffer.clear()
-        self._writer.write(Reply.of(220, "2.0.0 Go ahead").wire())
         try:
-            await self._writer.start_tls(context, ssl_handshake_timeout=TLS_SECONDS)
-        except (OSError, ssl.SSLError) as error:
+            await self.start_tls(context, Reply.of(220, "2.0.0 Go ahead").wire(), TLS_SECONDS)
+        except OSError as error:
             self._gateway.events.emit("no_encryption", client=self._counted, reason=error)
             raise ConnectionError from None
-        self.transport = self._writer.transport
-        self._reader._transport = self.transport
-        self.session.ssl = self.transport.get_extra_info("ssl_object")
 
     async def _command(self) -> None:
         """Read one command and do it."""
@@ -232,7 +211,7 @@ class Conversation(SMTP):  # type: ignore[misc]
             await method(argument)
         except AddressError as error:
             await self._error(error.reply)
-        except (ClosingError, ConnectionError, asyncio.IncompleteReadError):
+        except (ClosingError, ConnectionError, EOFError):
             raise
         except Exception:
             log.exception("%r from %s", word, self._counted)
@@ -243,27 +222,19 @@ class Conversation(SMTP):  # type: ignore[misc]
         self._idle = True
         dropped = 0
         try:
-            async with asyncio.timeout(self._gateway.config.timeouts.command):
-                while True:
-                    try:
-                        line = self._take_unread(b"\n") or self._take_unread() + await self._reader.readuntil(b"\n")
-                    except asyncio.LimitOverrunError as error:
-                        dropped += len(await self._reader.read(max(1, error.consumed)))
-                        if dropped > MAX_LINE_OVERRUN:
-                            raise ClosingError(Reply.of(421, "4.7.0 Line far too long")) from None
-                        continue
-                    return None if dropped or len(line) > MAX_COMMAND else line
+            while True:
+                try:
+                    line = await self.line(MAX_COMMAND, self._gateway.config.timeouts.command)
+                except LineTooLongError:
+                    dropped += len(await self.some(self._deadline))
+                    if dropped > MAX_LINE_OVERRUN:
+                        raise ClosingError(Reply.of(421, "4.7.0 Line far too long")) from None
+                    continue
+                return None if dropped or len(line) > MAX_COMMAND else line
         except TimeoutError:
             raise ClosingError(Reply.of(421, "4.4.2 No command in time")) from None
         finally:
             self._idle = False
-
-    def _take_unread(self, end: bytes = b"") -> bytes:
-        """Input read too far: up to and with `end`, nothing if `end` is not in it; all of it without `end`."""
-        size = self._unread.find(end) + len(end) if end else len(self._unread)
-        taken = bytes(self._unread[:size])
-        del self._unread[:size]
-        return taken
 
     def _idle_talk(self) -> None:
         """Count a command that leads nowhere; too many without a message end the conversation."""
@@ -271,15 +242,10 @@ class Conversation(SMTP):  # type: ignore[misc]
         if self._talk > MAX_IDLE_TALK:
             raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a message"))
 
-    def _reset_timeout(self, duration: float | None = None) -> None:
-        """Leave the timer of the superclass alone: it would close the connection in the middle of a hand-over."""
-        if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_later(0, lambda: None)
-
     async def _say(self, reply: Reply) -> None:
-        self._writer.write(reply.wire())
-        async with asyncio.timeout(self._gateway.config.timeouts.command):
-            await self._writer.drain()
+        self.write(reply.wire())
+        if self._writing_paused:
+            await self.drained(self._gateway.config.timeouts.command)
 
     async def _last_words(self, reply: Reply) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):

@@ -17,8 +17,6 @@ from mailgate.message import DataDecoder
 from mailgate.policy import decide
 from mailgate.reply import Reply
 
-READ_ALL = 1 << 24
-
 _OK = Reply.of(250, "2.0.0 OK")
 _TOO_MUCH = Reply.of(452, "4.3.1 Too much mail at the moment; try again later")
 _TOO_BIG = Reply.of(552, "5.3.4 Message too big")
@@ -52,11 +50,6 @@ class Listener(Conversation):
         """Whether the client has begun a transaction."""
         return self._sender is not None
 
-    def _set_post_data_state(self) -> None:
-        """Also what RSET, HELO and EHLO do: the transaction is over."""
-        super()._set_post_data_state()
-        self._forget()
-
     def _forget(self) -> None:
         self._sender = None
         self._named = 0
@@ -77,14 +70,14 @@ class Listener(Conversation):
             await self._error(Reply.of(501, "5.5.4 Give your host name"))
             return
         self._idle_talk()
-        self._set_rset_state()
-        self.session.host_name = hostname
-        self.session.extended_smtp = extended
-        lines = [self.hostname]
+        self._forget()
+        self.helo = hostname
+        self.extended = extended
+        lines = [self._gateway.config.hostname]
         if extended:
             size = self._gateway.config.limits.max_message_bytes
             lines += ["PIPELINING", f"SIZE {size}", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
-            if self._gateway.encrypt and not self.session.ssl:
+            if self._gateway.encrypt and not self.encrypted:
                 lines.append("STARTTLS")
         await self._say(Reply(250, tuple(lines)))
 
@@ -93,19 +86,19 @@ class Listener(Conversation):
         context = self._gateway.encrypt
         if context is None:
             await self._error(Reply.of(502, "5.5.1 STARTTLS not supported"))
-        elif self.session.ssl:
+        elif self.encrypted:
             await self._error(Reply.of(503, "5.5.1 Encrypted already"))
         elif arg:
             await self._error(Reply.of(501, "5.5.4 STARTTLS takes no argument"))
         else:
-            self._set_rset_state()
+            self._forget()
             await self._start_tls(context)
-            self.session.host_name = None
-            self.session.extended_smtp = False
+            self.helo = ""
+            self.extended = False
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """Begin a transaction."""
-        if not self.session.host_name:
+        if not self.helo:
             await self._error(Reply.of(503, "5.5.1 Send HELO or EHLO first"))
             return
         if self._sender is not None:
@@ -138,7 +131,7 @@ class Listener(Conversation):
         await self._say(Reply.of(250, "2.1.0 Sender accepted"))
 
     def _check_mail_parameters(self, path: Path) -> Reply | None:
-        if path.parameters and not self.session.extended_smtp:
+        if path.parameters and not self.extended:
             return Reply.of(555, "5.5.4 Parameters need EHLO")
         for name, value in path.parameters.items():
             if name == "SIZE":
@@ -223,7 +216,7 @@ class Listener(Conversation):
                     raise
         finally:
             held.release()
-        self._set_post_data_state()
+        self._forget()
         if reply.ok:
             self._talk = 0
             self._promise(transaction.promised)
@@ -237,14 +230,11 @@ class Listener(Conversation):
         full = False
         try:
             while not decoder.done:
-                async with asyncio.timeout_at(min(until, self.loop.time() + timeouts.data_idle)):
-                    chunk = self._take_unread() or await self._reader.read(READ_ALL)
-                if not chunk:
-                    raise asyncio.IncompleteReadError(b"", None)
+                chunk = await self.some(min(until, self.loop.time() + timeouts.data_idle))
                 if not full and not decoder.too_big and not held.take(len(chunk)):
                     full = True
                     decoder.discard()
-                self._unread += decoder.feed(chunk)
+                self.put_back(decoder.feed(chunk))
                 if full or decoder.too_big:
                     held.release()
         except TimeoutError:
@@ -259,7 +249,7 @@ class Listener(Conversation):
             await self._error(Reply.of(501, "5.5.4 RSET takes no argument"))
             return
         self._idle_talk()
-        self._set_rset_state()
+        self._forget()
         await self._say(_OK)
 
     async def smtp_NOOP(self, arg: str | None) -> None:
@@ -286,13 +276,13 @@ class Listener(Conversation):
         await self._say(Reply.of(214, "2.0.0 " + " ".join(name.decode() for name in self._commands)))
 
     def _client(self) -> Client:
-        protocol = "ESMTP" if self.session.extended_smtp else "SMTP"
+        protocol = "ESMTP" if self.extended else "SMTP"
         # RFC 3848 and RFC 6531 section 4.3.
         if self._transaction and self._transaction.envelope.utf8:
             protocol = "UTF8SMTP"
-        if self.session.ssl:
+        if self.encrypted:
             protocol += "S"
-        return Client(self._counted, self.session.host_name, protocol)
+        return Client(self._counted, self.helo, protocol)
 
 
 class _Held:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import time
 from email.utils import formatdate
+from functools import lru_cache
 
 from mailgate.reply import Reply
 
@@ -115,6 +116,12 @@ def check_form(content: bytes, *, refuse_bare: bool, max_line: int, max_hops: in
     return None
 
 
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    """Date of a field, made once a second."""
+    return formatdate(second, localtime=True)
+
+
 def received_header(
     *,
     helo: str,
@@ -130,5 +137,5 @@ def received_header(
     only_for = f"\r\n\tfor <{recipient}>" if recipient else ""
     return (
         f"Received: from {helo} ([{literal}])\r\n\tby {hostname} with {protocol} id {message_id}{only_for};"
-        f"\r\n\t{formatdate(time.time() if now is None else now, localtime=True)}\r\n"
+        f"\r\n\t{_date(int(time.time() if now is None else now))}\r\n"
     ).encode()

@@ -181,18 +181,23 @@ class HopSession:
         sent = False
         try:
             async with asyncio.timeout(seconds):
-                go = await self.command("DATA")
+                (go,) = await self._commands(["DATA"])
                 if go.code != 354:
                     if go.ok:
                         raise HopError(f"{self.name}: answered {go} to DATA")
                     return go
-                for piece in pieces:
-                    view = memoryview(stuff(piece))
-                    for start in range(0, len(view), CHUNK):
-                        self._wire.write(view[start : start + CHUNK])
-                        await self._wire.drained()
-                sent = True
-                self._wire.write(b".\r\n")
+                stuffed = [stuff(piece) for piece in pieces]
+                if sum(map(len, stuffed)) <= CHUNK:
+                    sent = True
+                    self._wire.write(b"".join((*stuffed, b".\r\n")))
+                else:
+                    for piece in stuffed:
+                        view = memoryview(piece)
+                        for start in range(0, len(view), CHUNK):
+                            self._wire.write(view[start : start + CHUNK])
+                            await self._wire.drained()
+                    sent = True
+                    self._wire.write(b".\r\n")
                 reply = await self._reply(seconds)
         except TimeoutError:
             raise HopError(

@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sender's connection as octets: lines and pieces in, replies out, one timer for all waiting.
+
+Measured against streams and aiosmtpd's SMTP class, which this takes the place of: a third of the CPU time of a small
+message (SMTP looks through all its methods for every connection; each wait makes a task's timeout of its own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any, cast
+
+# Input that is held while nobody reads it; beyond it the client has to wait.
+MAX_HELD = 512 * 1024
+
+
+class LineTooLongError(Exception):
+    """There are too many octets without a line end; they are still unread."""
+
+
+class Channel(asyncio.Protocol):
+    """One connection; one task reads from it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport | None = None
+        self._held = bytearray()
+        self._piece = b""
+        self._bulk = False
+        self._eof = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Of asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep input until it is asked for; a piece of a message as it is, without a copy."""
+        if self._bulk and not self._piece and not self._held:
+            self._piece = data
+        else:
+            self._held += data
+            if len(self._held) > MAX_HELD and self.transport and not self._reading_paused:
+                self.transport.pause_reading()
+                self._reading_paused = True
+        self._wake(self._waiter)
+
+    def eof_received(self) -> bool | None:
+        """A client may say all it has to say, close its side, and wait for the answers."""
+        self._eof = True
+        self._wake(self._waiter)
+        return not self.encrypted
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing more comes or goes."""
+        self._eof = True
+        self.transport = None
+        self._wake(self._waiter)
+        self._wake(self._room)
+        if self._timer:
+            self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        """Called when the client takes too little."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """Called when it takes more again."""
+        self._writing_paused = False
+        self._wake(self._room)
+
+    @staticmethod
+    def _wake(future: asyncio.Future[None] | None) -> None:
+        if future and not future.done():
+            future.set_result(None)
+
+    # Reading
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is input that nobody has asked for yet."""
+        return bool(self._held or self._piece)
+
+    async def line(self, limit: int, seconds: float) -> bytes:
+        """The next line, with its LF.
+
+        Raises LineTooLongError for more than `limit` octets without one, EOFError, and TimeoutError after `seconds`.
+        """
+        self._watch(seconds)
+        start = 0
+        while True:
+            end = self._held.find(b"\n", start)
+            if end >= 0:
+                return self._take(end + 1)
+            start = len(self._held)
+            if start > limit:
+                raise LineTooLongError
+            await self._more()
+
+    async def some(self, deadline: float) -> bytes:
+        """What there is, at least an octet; raises EOFError, and TimeoutError at the loop's time `deadline`."""
+        if self._held:
+            return self._take(len(self._held))
+        self._watch(deadline - self.loop.time())
+        self._bulk = True
+        try:
+            while not self._piece:
+                await self._more()
+        finally:
+            self._bulk = False
+        piece, self._piece = self._piece, b""
+        return piece
+
+    def put_back(self, data: bytes) -> None:
+        """Octets that were read too far; they come first again."""
+        if data:
+            self._held[:0] = data
+
+    def drop_unread(self) -> None:
+        """Throw away what has not been asked for."""
+        self._held.clear()
+        self._piece = b""
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._held[:size])
+        del self._held[:size]
+        if self._reading_paused and len(self._held) < MAX_HELD // 2 and self.transport:
+            self._reading_paused = False
+            self.transport.resume_reading()
+        return taken
+
+    async def _more(self) -> None:
+        """Wait for input."""
+        if self._eof:
+            raise EOFError("connection closed by the client")
+        if self._deadline <= self.loop.time():
+            raise TimeoutError
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self._piece and not self._bulk:
+            self._held += self._piece
+            self._piece = b""
+
+    def _watch(self, seconds: float) -> None:
+        """Let waiting end after `seconds`; the timer is moved only when it has run out, which is seldom."""
+        self._deadline = self.loop.time() + seconds
+        if self._timer and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._deadline, self._run_out)
+
+    def _run_out(self) -> None:
+        self._timer = None
+        if self.loop.time() < self._deadline:
+            self._timer = self.loop.call_at(self._deadline, self._run_out)
+        else:
+            self._wake(self._waiter)
+
+    # Of a stream reader, for the PROXY header
+
+    async def read(self, size: int) -> bytes:
+        """At most `size` octets, at least one; raises EOFError."""
+        while not self._held:
+            await self._more()
+        return self._take(min(size, len(self._held)))
+
+    async def readexactly(self, size: int) -> bytes:
+        """`size` octets; raises EOFError."""
+        while len(self._held) < size:
+            await self._more()
+        return self._take(size)
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        """Octets up to and with the separator; raises EOFError."""
+        while (end := self._held.find(separator)) < 0:
+            if len(self._held) > MAX_HELD:
+                raise EOFError("no end of line")
+            await self._more()
+        return self._take(end + len(separator))
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        if self.transport is None:
+            raise ConnectionResetError("connection closed by the client")
+        self.transport.write(data)
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until the client has taken enough to go on; raises TimeoutError or ConnectionError."""
+        if not self._writing_paused:
+            return
+        async with asyncio.timeout(seconds):
+            while self._writing_paused and self.transport is not None:
+                self._room = self.loop.create_future()
+                await self._room
+        if self.transport is None:
+            raise ConnectionResetError("connection closed by the client")
+
+    # Encryption
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+
+    async def start_tls(self, context: ssl.SSLContext, go_ahead: bytes, seconds: float) -> None:
+        """Say `go_ahead` and encrypt; raises OSError. What the client sent before in the clear is thrown away."""
+        transport: Any = self.transport
+        if transport is None:
+            raise ConnectionResetError("connection closed by the client")
+        transport.pause_reading()
+        self.drop_unread()
+        transport.write(go_ahead)
+        encrypted = await self.loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=seconds)
+        if encrypted is None:
+            raise ConnectionResetError("connection closed by the client")
+        self._reading_paused = False
+        self.transport = encrypted
