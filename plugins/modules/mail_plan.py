@@ -201,9 +201,9 @@ proof:
     scenarios:
       description:
         - For each scenario (V(all_up), V(gateway_down), V(hub_down), V(server_down) for the home of a domain with a
-          backup, V(border_open)) and the host concerned, the number of domains that are C(delivered), C(held) by a queue, C(blocked), C(exposed), in a C(loop) or C(lost), for
-          each of the senders C(mx), C(direct), C(relay) and C(inside). The last one counts pairs of sending host and
-          domain.
+          backup, V(border_open)) and the host concerned, the number of domains that are C(delivered), C(held) by a
+          queue, C(blocked), C(exposed), in a C(loop) or C(lost), for each of the senders C(mx), C(direct), C(relay) and
+          C(inside). The last one counts pairs of sending host and domain.
       type: list
       elements: dict
     exposed:

@@ -28,7 +28,7 @@ def host_name(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
     if _USUAL.fullmatch(value):
-        return value if type(value) is str else value.lower()  # without the tags that Ansible's text carries
+        return value.lower()  # a plain str: Ansible's text carries tags
     name = value.removesuffix(".")
     if not name.isascii():
         try:

@@ -209,7 +209,7 @@ def whole_proof(walker: Walker) -> Iterator[str]:
                     verdict, path = HELD, path[: max(1, path.index(scenario.host))]
                 starts[verdict] = starts.get(verdict, 0) + 1
                 paths.setdefault(verdict, path)
-            worst = next(verdict for verdict in (LOST, LOOP, HELD, DELIVERED) if verdict in starts)
+            worst = min(starts, key=(LOST, LOOP, HELD, DELIVERED).index)
             inside = _case(Case(scenario, "inside", domain, worst, paths[worst]))
             yield separator + json.dumps(inside | {"starts": starts})
     yield "\n]}\n"

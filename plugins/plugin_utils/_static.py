@@ -54,8 +54,10 @@ class OtherDomains(Sequence[str]):
 
     @overload
     def __getitem__(self, index: int) -> str: ...
+
     @overload
     def __getitem__(self, index: slice) -> Sequence[str]: ...
+
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         return tuple(self)[index]
 
@@ -88,8 +90,10 @@ class SharedLines(Sequence[Static]):
 
     @overload
     def __getitem__(self, index: int) -> Static: ...
+
     @overload
     def __getitem__(self, index: slice) -> Sequence[Static]: ...
+
     def __getitem__(self, index: int | slice) -> Static | Sequence[Static]:
         return tuple(self)[index]
 
