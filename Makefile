@@ -22,7 +22,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-shell test lint unit molecule sanity plan setup setup-machine clean
+.PHONY: help demo demo-down demo-shell test lint unit molecule sanity plan setup setup-machine setup-tests clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,7 +40,7 @@ demo-shell: setup
 plan: setup
 	@ansible-playbook -i $(INVENTORY) playbooks/plan.yml
 
-test: setup-machine setup lint
+test: setup-tests setup lint
 	pytest tests/unit tests/integration
 
 unit: setup
@@ -49,11 +49,12 @@ unit: setup
 molecule: setup-machine setup
 	pytest tests/integration
 
-lint: setup-machine setup
+lint: setup-tests setup
 	tests/sanity/lint
 
 setup: $(STAMPS)/venv $(STAMPS)/wheelhouse $(LINK)
 setup-machine: $(STAMPS)/machine
+setup-tests: $(STAMPS)/tests
 
 PYTHON_VENV := $(BIN)/python
 
@@ -78,6 +79,11 @@ $(LINK):
 
 $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
+	@mkdir -p $(STAMPS) && touch $@
+
+# What the tests run besides: real netfilter and a real clamd.
+$(STAMPS)/tests: lab/setup-machine
+	@lab/setup-machine shellcheck iptables ipset clamav-daemon
 	@mkdir -p $(STAMPS) && touch $@
 
 clean:
