@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from mailgate import message, mime
 from mailgate.clamd import Finding, ScanError, Verdict, parse_answer
-from mailgate.config import Scan
-from mailgate.content import screen
+from mailgate.content import Rules, screen
+from mailgate.content_policy import Attachments, ContentPolicy
+from mailgate.notices import Notice
 
 LINES = st.lists(
     st.sampled_from([b"", b".", b"..", b".x", b"x", b"x.", b"\xff\xe9", b"\0", b"a\rb", b"c\nd", b"\n.\n"])
@@ -191,7 +192,8 @@ CLEAN = b"Content-Type: text/plain\r\n\r\nhello"
 
 
 def judge(raw: bytes, scan=by_content, **changes):
-    return screen(raw, scan, Scan(**changes), language="ja", hostname="gw1.univ.example")
+    rules = Rules(ContentPolicy(**changes), Attachments(), Notice("ja", "gw1.univ.example"))
+    return screen(raw, scan, rules)
 
 
 @pytest.mark.parametrize(

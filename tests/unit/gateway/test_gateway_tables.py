@@ -99,7 +99,7 @@ def test_example_shows_every_setting_with_its_default():
 
     given = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     assert set(given) == set(vars(default))
-    for section in ("scan", "content", "limits", "timeouts", "cache"):
+    for section in ("scan", "content", "limits", "timeouts", "cache", "attachments", "quarantine", "notices"):
         assert set(given[section]) == set(vars(getattr(default, section)))
 
 

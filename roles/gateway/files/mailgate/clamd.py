@@ -15,6 +15,8 @@ from enum import Enum
 MAX_REPLY = 4096
 # Up to here the whole request goes out in one piece.
 SMALL = 128 * 1024
+# clamd takes octets for mail, and takes them apart, only if it knows their first header field. This one it knows.
+AS_MAIL = b"Received: from mailgate\r\n"
 OK = b"stream: OK\0"
 TOO_BIG = b"INSTREAM size limit exceeded. ERROR\0"
 

@@ -11,9 +11,11 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mailgate import __version__, report, status
+from mailgate import __version__, quarantine_commands, report, status
 from mailgate.config import LANGUAGES, ConfigError, load_config
 from mailgate.events import Counters, open_read_only, totals
+from mailgate.quarantine import QuarantineError
+from mailgate.queue_client import QueueError
 from mailgate.routes import RoutesError, load_routes
 from mailgate.service import Service, StartError, load
 
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
-    except (StartError, sqlite3.Error) as error:
+    except (StartError, QuarantineError, QueueError, sqlite3.Error) as error:
         print(f"mailgate: {error}", file=sys.stderr)
         return 1
 
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("--until", type=_moment, help="moment after the last, in the same form (now)")
     history.add_argument("--format", choices=STYLES, default="table")
     history.add_argument("--language", choices=LANGUAGES, help="in place of the settings' language")
+    quarantine_commands.add(command("quarantine", None, "List, show, release or delete messages that were kept."))
     command("status", _status, "Look at the service and all it needs; the exit status is 1 if something does not work.")
     return parser
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import ipaddress
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mailgate.address import AddressError, is_domain, parse_mailbox
+from mailgate.content_policy import ACTIONS, ATTACHMENT_KINDS, Attachments, ContentPolicy, policy_for
+from mailgate.notices import Notices, check_template
+from mailgate.quarantine import Keep
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A sender waits ten minutes for the answer to its final dot (RFC 5321 section 4.5.3.2.6); be far below it.
@@ -142,7 +145,21 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     cache: Cache = field(default_factory=Cache)
+    attachments: Attachments = field(default_factory=Attachments)
+    quarantine: Keep = field(default_factory=Keep)
+    notices: Notices = field(default_factory=Notices)
+    domains: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tls: Tls = field(default_factory=Tls)
+
+    def content_policy(self, domains: Iterable[str]) -> ContentPolicy:
+        """What becomes of content that is not plainly clean in a message to recipients in `domains`."""
+        campus = ContentPolicy(
+            infected=self.scan.infected,
+            encrypted=self.scan.encrypted,
+            over_limits=self.scan.over_limits,
+            **{kind: getattr(self.attachments, kind) for kind in ATTACHMENT_KINDS},
+        )
+        return policy_for(campus, self.domains, domains)
 
     def may_relay(self, client: str) -> bool:
         """Whether `client`, an IP address, is in one of `relay_networks`."""
@@ -164,9 +181,11 @@ def _among(client: str, networks: tuple[IPNetwork, ...]) -> bool:
 
 LANGUAGES = ("en", "ja")
 _CHOICES = {
-    "scan.infected": ("strip", "refuse"),
-    "scan.encrypted": ("strip", "refuse", "deliver"),
-    "scan.over_limits": ("defer", "refuse"),
+    "scan.infected": ACTIONS["infected"],
+    "scan.encrypted": ACTIONS["encrypted"],
+    "scan.over_limits": ACTIONS["over_limits"],
+    **{f"attachments.{kind}": ACTIONS[kind] for kind in ATTACHMENT_KINDS},
+    "notices.to": ("nobody", "recipients", "postmaster", "both"),
     "scan.order": ("given", "load"),
     "scan.old_signatures": ("deliver", "defer"),
     "content.bare_newlines": ("refuse", "normalize"),
@@ -180,7 +199,7 @@ _MAY_BE_ZERO = {
     "timeouts.session_idle",
     "cache.resend_hours",
 }
-_MAY_BE_EMPTY = {"tls.certificate", "tls.key"}
+_MAY_BE_EMPTY = {"notices.text", "tls.certificate", "tls.key"}
 MAX_WORKERS = 64
 
 
@@ -241,6 +260,27 @@ class _Reader:
                 values[key] = value
         return kind(**values)
 
+    def domains(self, given: object) -> dict[str, dict[str, str]]:
+        """The content policies of single domains."""
+        if not isinstance(given, dict):
+            self.wrong("domains", "must be a table")
+            return {}
+        found = {}
+        for name, words in given.items():
+            key = f'domains."{name}"'
+            domain = self.parsed(key, name, _pattern, "a domain or *.domain")
+            if not isinstance(words, dict):
+                self.wrong(key, "must be a table")
+                continue
+            for kind, word in words.items():
+                if kind not in ACTIONS:
+                    self.wrong(f"{key}.{kind}", f"unknown; known are {', '.join(ACTIONS)}")
+                elif word not in ACTIONS[kind]:
+                    self.wrong(f"{key}.{kind}", f"{word!r} is not one of {', '.join(ACTIONS[kind])}")
+            if domain:
+                found[domain] = words
+        return found
+
 
 def parse_config(text: str, source: str = "mailgate.toml") -> Config:
     """Read the settings; raises ConfigError with every problem."""
@@ -268,6 +308,7 @@ def parse_config(text: str, source: str = "mailgate.toml") -> Config:
     workers = values["workers"] = table.get("workers", 0)
     if not isinstance(workers, int) or isinstance(workers, bool) or not 0 <= workers <= MAX_WORKERS:
         reader.wrong("workers", f"{workers!r} is not a whole number from 0 to {MAX_WORKERS}")
+    values["domains"] = reader.domains(table.get("domains", {}))
     _check_together(reader, values)
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -297,6 +338,11 @@ def _check_together(reader: _Reader, values: dict[str, Any]) -> None:
     scan: Scan = values["scan"]
     for key, text in (("socket", scan.socket), *(("other_sockets", text) for text in scan.other_sockets)):
         reader.parsed(f"scan.{key}", text, clamd_address, f"an absolute path or {_ENDPOINT}")
+    notices: Notices = values["notices"]
+    try:
+        check_template(notices.text)
+    except ValueError as error:
+        reader.wrong("notices.text", str(error))
     content: Content = values["content"]
     if 0 < content.max_line_bytes < 1000:
         reader.wrong("content.max_line_bytes", "must be 0 or at least 1000 (RFC 5321 section 4.5.3.1.6)")
@@ -355,6 +401,10 @@ def clamd_address(text: str) -> str | tuple[str, int]:
     return endpoint.host, endpoint.port
 
 
+def _extension(text: str) -> str:
+    return _word(text.lower().lstrip("."))
+
+
 def _word(text: str) -> str:
     if not text:
         raise ValueError(text)
@@ -395,10 +445,15 @@ _LISTS: dict[str, tuple[Callable[[str], object], str]] = {
     "proxy_protocol_from": (_network, "a network as ADDRESS/BITS"),
 }
 _ITEMS: dict[str, tuple[Callable[[str], str], str]] = {
+    "attachments.extensions": (_extension, "a file name's ending, as exe"),
+    "attachments.real_types": (_word, "a MIME type, as application/x-dosexec, or a pattern with *"),
     "scan.other_sockets": (_word, "a path or ADDRESS:PORT"),
     "tls.required_for": (_pattern, "a domain or *.domain"),
 }
 _SECTIONS: dict[str, type] = {
+    "attachments": Attachments,
+    "notices": Notices,
+    "quarantine": Keep,
     "scan": Scan,
     "content": Content,
     "limits": Limits,

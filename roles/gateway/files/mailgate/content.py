@@ -1,144 +1,269 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of a message after its scan: passed on as it came, passed on without what is infected, or refused."""
+"""What becomes of a message after its scan: passed on as it came, passed on without a part of it, or stopped."""
 
 from __future__ import annotations
 
-import base64
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from email.header import decode_header, make_header
 
-from mailgate import mime
-from mailgate.clamd import CLEAN, Finding, ScanError, Verdict
-from mailgate.config import Scan
+from mailgate import attachment, mime
+from mailgate.attachment import Concern
+from mailgate.clamd import AS_MAIL, CLEAN, Finding, ScanError, Verdict
+from mailgate.content_policy import Attachments, ContentPolicy, strictest_word
+from mailgate.notices import Notice, Removal, plain
+from mailgate.readings import readings, sweep
 from mailgate.reply import Reply
 
 ScanCall = Callable[[Sequence[bytes]], Awaitable[Verdict]]
 
-# clamd takes octets for mail, and takes them apart, only if it knows their first header field. This one it knows.
-AS_MAIL = b"Received: from mailgate\r\n"
+Concerns = dict[mime.Part | None, tuple[str, Concern]]
 
-_NOTICES = {
-    "en": {
-        Finding.INFECTED: "The attachment {file} was infected ({name}). The mail gateway {host} has removed it."
-        " The rest of this message is as it was sent.",
-        Finding.ENCRYPTED: "The attachment {file} is encrypted and could not be checked for viruses ({name})."
-        " The mail gateway {host} has removed it. The rest of this message is as it was sent.",
-    },
-    "ja": {
-        Finding.INFECTED: "添付ファイル {file} はウイルスに感染していたため ({name})、メールゲートウェイ {host}"
-        " が取り除きました。このメールの他の部分は送信されたままです。",
-        Finding.ENCRYPTED: "添付ファイル {file} は暗号化されていてウイルス検査ができないため ({name})、"
-        "メールゲートウェイ {host} が取り除きました。このメールの他の部分は送信されたままです。",
-    },
-}
-_NO_NAME = {"en": "(without a name)", "ja": "(名前なし)"}
+# Smaller messages are taken apart right here, larger ones in a thread.
+_LOOK_HERE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How one message is judged: `number` is what the quarantine would keep it by."""
+
+    policy: ContentPolicy
+    attachments: Attachments
+    notice: Notice
+    max_parts: int = 100
+    number: str = ""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The octets to pass on, or the reply that refuses them; `found` is what the scan of the whole message found."""
+    """What to do with a message.
 
+    `action` is deliver (the octets in `content`), refuse (by `refusal`) or discard; `keep` says that the quarantine is
+    to have it as it came. `found` is what scans found, `concern` what the policy on attachments says, `removed` the
+    names of what was taken out, and `header` a field to put on top.
+    """
+
+    action: str
     content: bytes = b""
     refusal: Reply | None = None
+    keep: bool = False
     found: Verdict = CLEAN
+    concern: Concern | None = None
     removed: tuple[str, ...] = ()
+    header: bytes = b""
     reason: str = ""
 
+    @property
+    def removal(self) -> Removal:
+        """Why something was removed or stopped."""
+        if self.found.finding is Finding.CLEAN and self.concern:
+            return Removal("attachment", self.concern.what)
+        kind = "encrypted" if self.found.finding is Finding.ENCRYPTED else "infected"
+        return Removal(kind, self.found.name)
 
-async def screen(content: bytes, scan: ScanCall, settings: Scan, *, language: str, hostname: str) -> Judgement:
+
+async def screen(content: bytes, scan: ScanCall, rules: Rules) -> Judgement:
     """Scan `content` whole and judge it; raises ScanError when there is no verdict: nothing passes unscanned."""
-    found = await scan((AS_MAIL, content))
-    policy = _policy(found, settings)
-    if policy == "deliver":
-        return Judgement(content, found=found)
-    if policy == "defer":
-        raise ScanError(f"over the scanner's limits: {found.name}")
-    if policy == "refuse":
-        return _refuse(found, "policy")
+    scanning = asyncio.ensure_future(scan((AS_MAIL, content)))
     try:
-        stripped, removed = await _strip(content, scan, settings, language=language, hostname=hostname)
+        # clamd takes its time, in which the structure is looked at.
+        await asyncio.sleep(0)
+        root, ambiguous = _walk(content)
+        found = await scanning
+    finally:
+        scanning.cancel()
+    if found.finding is Finding.CLEAN:
+        found = await _second_look(content, root, scan, rules.policy)
+    concerns = await _concerns(content, root, rules) if rules.policy.minds_attachments else {}
+    action, concern = _action(found, concerns, rules.policy)
+    if action == "defer":
+        raise ScanError(f"over the scanner's limits: {found.name}")
+    if action in ("deliver", "discard", "allow"):
+        passed = action != "discard"
+        return Judgement(
+            "deliver" if passed else "discard", content if passed else b"", found=found, concern=concern, reason=""
+        )
+    if action == "refuse" or root is None:
+        return _refuse(found, concern, "policy" if action == "refuse" else ambiguous)
+    try:
+        return await _without(content, root, scan, rules, found=found, concerns=concerns, kept=action == "quarantine")
     except mime.AmbiguousError as error:
-        return _refuse(found, str(error))
+        return _refuse(found, concern, str(error))
+
+
+async def _without(
+    content: bytes,
+    root: mime.Part,
+    scan: ScanCall,
+    rules: Rules,
+    *,
+    found: Verdict,
+    concerns: Concerns,
+    kept: bool,
+) -> Judgement:
+    """The message without what is not to pass, scanned again; raises AmbiguousError."""
+    removals = {part: Removal("attachment", first.what) for part, (_, first) in concerns.items() if part is not None}
+    if rules.policy.on(found.finding) != "deliver":
+        removals.update(await _blame(content, root, scan, rules))
+    stripped = _strip(content, root, removals, rules, kept=kept)
     again = await scan((AS_MAIL, stripped))
-    if _policy(again, settings) != "deliver":
-        return _refuse(found, f"still {again.finding.value} without its infected parts: {again.name}")
-    return Judgement(stripped, found=found, removed=removed)
+    if again.finding is Finding.CLEAN:
+        again = await _second_look(stripped, _walk(stripped)[0], scan, rules.policy)
+    if rules.policy.on(again.finding) != "deliver":
+        raise mime.AmbiguousError(f"still {again.finding.value} without its infected parts: {again.name}")
+    return Judgement(
+        "deliver",
+        stripped,
+        keep=kept,
+        found=found,
+        concern=next((concern for _, concern in concerns.values()), None),
+        removed=tuple(part.filename for part in removals),
+        header=_broken(mime.broken_signatures(content, root, removals)),
+    )
 
 
-def _policy(verdict: Verdict, settings: Scan) -> str:
-    return {
-        Finding.CLEAN: "deliver",
-        Finding.INFECTED: settings.infected,
-        Finding.ENCRYPTED: settings.encrypted,
-        Finding.OVER_LIMITS: settings.over_limits,
-    }[verdict.finding]
+def _walk(content: bytes) -> tuple[mime.Part | None, str]:
+    """The message's parts, or None and why not."""
+    try:
+        return mime.walk(content), ""
+    except mime.AmbiguousError as error:
+        return None, str(error)
 
 
-def _refuse(found: Verdict, reason: str) -> Judgement:
+async def _second_look(content: bytes, root: mime.Part | None, scan: ScanCall, policy: ContentPolicy) -> Verdict:
+    small = len(content) <= _LOOK_HERE
+    for octets in readings(content, root) if small else await asyncio.to_thread(_all_readings, content, root):
+        verdict = await scan((octets,))
+        if policy.on(verdict.finding) != "deliver":
+            return verdict
+    return CLEAN
+
+
+def _all_readings(content: bytes, root: mime.Part | None) -> list[bytes]:
+    return list(readings(content, root))
+
+
+def _action(found: Verdict, concerns: Concerns, policy: ContentPolicy) -> tuple[str, Concern | None]:
+    """The strictest action for all that there is, and the concern that asks for it."""
+    words = [policy.on(found.finding), *(action for action, _ in concerns.values())]
+    action = strictest_word(words)
+    concern = next((concern for word, concern in concerns.values() if word == action), None)
+    return action, concern
+
+
+async def _concerns(content: bytes, root: mime.Part | None, rules: Rules) -> Concerns:
+    """What the policy on attachments does not let pass, by part (None: somewhere in an ambiguous message)."""
+    if len(content) <= _LOOK_HERE:
+        return _look(content, root, rules)
+    return await asyncio.to_thread(_look, content, root, rules)
+
+
+def _look(content: bytes, root: mime.Part | None, rules: Rules) -> Concerns:
+    files: list[tuple[mime.Part | None, tuple[str, ...], bytes]]
+    if root is None:
+        files = [(None, (), octets) for octets in sweep(content)]
+    else:
+        leaves = [part for leaf in root.leaves() for part in (leaf, *_blocks(content, leaf))]
+        files = [(leaf, leaf.names, leaf.decoded(content)) for leaf in leaves]
+    minded = {}
+    for part, names, octets in files:
+        action, concern = attachment.worst(attachment.concerns(names, octets, rules.attachments), rules.policy)
+        if concern and action != "allow":
+            minded[part] = (action, concern)
+    return minded
+
+
+def _blocks(content: bytes, leaf: mime.Part) -> list[mime.Part]:
+    """Blocks of uuencode in a text that is not encoded itself."""
+    if leaf.encoding not in mime.IDENTITY or not leaf.type.startswith("text/"):
+        return []
+    return mime.uu_blocks(content, leaf.body, leaf.end, leaf.charset)
+
+
+async def _blame(content: bytes, root: mime.Part, scan: ScanCall, rules: Rules) -> dict[mime.Part, Removal]:
+    """The parts that are infected by themselves.
+
+    Raises AmbiguousError when a part is to be refused, or when no single part is to blame.
+    """
+    leaves = list(root.leaves())
+    if len(leaves) > rules.max_parts:
+        raise mime.AmbiguousError(f"more than {rules.max_parts} parts")
+    guilty: dict[mime.Part, Removal] = {}
+    for leaf in leaves:
+        if leaf.start == leaf.end:
+            continue
+        verdict = await _worst_reading(content, leaf, scan, rules.policy)
+        if verdict is None:
+            continue
+        blocks = {
+            block: _removal(wrong)
+            for block in _blocks(content, leaf)
+            if (wrong := await _worst_reading(content, block, scan, rules.policy))
+        }
+        if not blocks and leaf is root:
+            raise mime.AmbiguousError(f"the message is one part, and {verdict.finding.value}")
+        guilty.update(blocks or {leaf: _removal(verdict)})
+    if not guilty:
+        raise mime.AmbiguousError("no single part is to blame")
+    return guilty
+
+
+async def _worst_reading(content: bytes, part: mime.Part, scan: ScanCall, policy: ContentPolicy) -> Verdict | None:
+    """What is wrong with a part, read in each way that it may be; None if nothing is."""
+    raw = content[part.start : part.end]
+    ways = [(part.decoded(content),), (AS_MAIL, raw)]
+    if part.encoding == "base64":
+        ways += [(octets,) for octets in mime.base64_readings(content[part.body : part.end])[1:]]
+    if part.type.startswith("message/"):
+        ways.append((AS_MAIL, part.decoded(content)))
+    for pieces in ways:
+        verdict = await scan(pieces)
+        action = policy.on(verdict.finding)
+        if action == "defer":
+            raise ScanError(f"a part is over the scanner's limits: {verdict.name}")
+        if action == "refuse":
+            raise mime.AmbiguousError(f"a part is {verdict.finding.value}: {verdict.name}")
+        if action != "deliver":
+            return verdict
+    return None
+
+
+def _removal(verdict: Verdict) -> Removal:
+    return Removal("encrypted" if verdict.finding is Finding.ENCRYPTED else "infected", verdict.name)
+
+
+def _strip(content: bytes, root: mime.Part, removals: dict[mime.Part, Removal], rules: Rules, *, kept: bool) -> bytes:
+    """The message with a notice in each removed part's place."""
+    number = rules.number if kept else ""
+    notices = {}
+    for part, removal in removals.items():
+        if part is root:
+            raise mime.AmbiguousError("the message is one part")
+        if any(other is not part and other.start <= part.start and part.end <= other.end for other in removals):
+            continue
+        if part.in_text:
+            notices[part] = rules.notice.block(removal, part.filename, part.charset, number)
+        else:
+            notices[part] = rules.notice.part(removal, part.filename, number)
+    return mime.replace(content, notices)
+
+
+def _broken(signatures: Sequence[str]) -> bytes:
+    if not signatures:
+        return b""
+    return f"X-Mailgate-Signature-Broken: {', '.join(signatures)} (a part of this message was removed)\r\n".encode()
+
+
+def _refuse(found: Verdict, concern: Concern | None, reason: str) -> Judgement:
     text = {
+        Finding.CLEAN: "Attachment not accepted here",
         Finding.INFECTED: "Message infected",
         Finding.ENCRYPTED: "Message holds encrypted content that cannot be checked",
         Finding.OVER_LIMITS: "Message is too complex to be checked",
     }[found.finding]
-    return Judgement(refusal=Reply.of(554, f"5.7.0 {text}: {_plain(found.name)}"), found=found, reason=reason)
-
-
-async def _strip(
-    content: bytes, scan: ScanCall, settings: Scan, *, language: str, hostname: str
-) -> tuple[bytes, tuple[str, ...]]:
-    """The message with a notice in each infected part's place, and the names of those parts.
-
-    Raises AmbiguousError when the structure is, or when no single part is to blame.
-    """
-    root = mime.walk(content)
-    leaves = list(root.leaves())
-    if leaves == [root]:
-        raise mime.AmbiguousError("the message is one part, and infected")
-    if len(leaves) > settings.max_parts:
-        raise mime.AmbiguousError(f"more than {settings.max_parts} parts")
-    notices: dict[mime.Part, bytes] = {}
-    for leaf in leaves:
-        if leaf.start == leaf.end:
-            continue
-        for pieces in ((leaf.decoded(content),), (AS_MAIL, content[leaf.start : leaf.end])):
-            verdict = await scan(pieces)
-            policy = _policy(verdict, settings)
-            if policy == "defer":
-                raise ScanError(f"a part is over the scanner's limits: {verdict.name}")
-            if policy == "refuse":
-                raise mime.AmbiguousError(f"a part is {verdict.finding.value}: {verdict.name}")
-            if policy == "strip":
-                notices[leaf] = notice(verdict, leaf.filename, language=language, hostname=hostname)
-                break
-    if not notices:
-        raise mime.AmbiguousError("no single part is to blame")
-    return mime.replace(content, notices), tuple(leaf.filename for leaf in notices)
-
-
-def notice(verdict: Verdict, filename: str, *, language: str, hostname: str) -> bytes:
-    """A text part that tells the recipient what was removed, in `language` first and in the other one below."""
-    paragraphs = []
-    for code in sorted(_NOTICES, key=lambda code: code != language):
-        file = _plain(_readable(filename)) or _NO_NAME[code]
-        paragraphs.append(_NOTICES[code][verdict.finding].format(file=file, name=_plain(verdict.name), host=hostname))
-    text = "\r\n\r\n".join(paragraphs) + "\r\n"
-    body = base64.encodebytes(text.encode("utf-8")).replace(b"\n", b"\r\n")
-    return (
-        b"Content-Type: text/plain; charset=UTF-8\r\nContent-Transfer-Encoding: base64\r\n"
-        b"Content-Disposition: inline\r\n\r\n" + body.removesuffix(b"\r\n")
+    name = found.name if found.finding is not Finding.CLEAN else str(concern)
+    ascii_name = plain(name).encode("ascii", "replace").decode()
+    return Judgement(
+        "refuse", refusal=Reply.of(554, f"5.7.0 {text}: {ascii_name}"), found=found, concern=concern, reason=reason
     )
-
-
-def _readable(filename: str) -> str:
-    """A file name that may be written as RFC 2047 encoded words."""
-    try:
-        return str(make_header(decode_header(filename)))
-    except (ValueError, LookupError):
-        return filename
-
-
-def _plain(text: str) -> str:
-    """A name out of a message, fit for one line of text."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:100]

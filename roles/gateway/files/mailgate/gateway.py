@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mailgate import message, tls
-from mailgate.clamd import Finding, ScanError, Verdict
+from mailgate.clamd import ScanError
 from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
-from mailgate.content import screen
 from mailgate.delivery import DELIVERED, Delivery, Transaction
-from mailgate.events import PROCESSED, RELAY_REFUSED, RESENT, VIRUS_FOUND, Counters, Events
+from mailgate.events import PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
+from mailgate.inspection import Envelope as ContentEnvelope
+from mailgate.inspection import Inspection
 from mailgate.ledger import Ledger
 from mailgate.recipients import Recipients
 from mailgate.reply import Reply
@@ -110,6 +111,7 @@ class Gateway:
         self.recipients.known_seconds = config.cache.known_days * 86400
         self.recipients.unknown_seconds = config.cache.unknown_hours * 3600
         self.scanner.use(self._my_share(config.scan))
+        self.inspection = Inspection(config, self.scanner, self.events)
         self.recipients.max_rows = config.cache.max_recipients
         self.ledger.seconds = config.cache.resend_hours * 3600
         if self._delivery:
@@ -245,7 +247,7 @@ class Gateway:
     async def _process(
         self, content: bytes, transaction: Transaction, client: Client, message_id: str, digest: bytes
     ) -> Reply:
-        config = self.config
+        config, inspection = self.config, self.inspection
         now = asyncio.get_running_loop().time()
         if digest and await self._leave_out(digest, transaction, message_id):
             return DELIVERED
@@ -257,27 +259,17 @@ class Gateway:
             return refused
         if form.bare_newlines == "normalize":
             content = message.normalize(content)
-        scan_until = now + config.timeouts.scan
-
-        async def scan(pieces: Any) -> Verdict:
-            return await self.scanner.scan(pieces, scan_until)
-
-        judged = await screen(content, scan, config.scan, language=config.language, hostname=config.hostname)
-        if judged.found.finding is Finding.INFECTED:
-            self.events.count(VIRUS_FOUND)
-        if judged.found.finding is not Finding.CLEAN:
-            self.events.emit(
-                "finding",
-                id=message_id,
-                finding=judged.found.finding.value,
-                name=judged.found.name,
-                removed=list(judged.removed) or None,
-                reason=judged.reason or None,
-                recipients=transaction.recipients,
-            )
-        if judged.refusal:
-            self.events.count(PROCESSED)
-            return judged.refusal
+        envelope = ContentEnvelope(
+            number=message_id,
+            client=client.address,
+            sender=str(transaction.sender),
+            recipients=tuple((str(mailbox), mailbox.domain) for mailbox in transaction.recipients),
+        )
+        pieces = await inspection.inspect(content, envelope, now + config.timeouts.scan)
+        if isinstance(pieces, Reply):
+            if not pieces.ok:
+                self.events.count(PROCESSED)
+            return pieces
         if transaction.envelope.utf8:
             transaction.envelope.text_utf8 = not message.header_section(content).isascii()
         trace = message.received_header(
@@ -288,4 +280,4 @@ class Gateway:
             message_id=message_id,
             recipient=str(transaction.recipients[0]) if len(transaction.recipients) == 1 else "",
         )
-        return await transaction.deliver([trace, judged.content], now + ANSWER_SECONDS)
+        return await transaction.deliver([trace, *pieces], now + ANSWER_SECONDS)

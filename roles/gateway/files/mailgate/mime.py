@@ -5,18 +5,31 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import compat32
+from email.utils import collapse_rfc2231_value
 
 MAX_DEPTH = 30
 
+IDENTITY = ("", "7bit", "8bit", "binary")
+UUENCODED = ("x-uuencode", "uuencode", "x-uue")
+ENCODED = ("base64", "quoted-printable", *UUENCODED)
+
 _SINGLE = ("content-type", "content-transfer-encoding", "content-disposition")
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+_COMMENT = re.compile(r"\([^()]*\)")
+_UU = re.compile(
+    rb"^begin(?P<base64>-base64)? [0-7]{3,4} +(?P<name>[^\r\n]+)\r\n"
+    rb"(?P<body>(?(base64)(?:[A-Za-z0-9+/=]+\r\n)+?|(?:[ -`]{1,90}\r\n)+?))"
+    rb"(?:(?:end|====)[ \t]*(?=\r\n|\Z)|(?![ -`]{1,90}\r\n)|\Z)",
+    re.MULTILINE,
+)
 
 
 class AmbiguousError(ValueError):
@@ -25,15 +38,25 @@ class AmbiguousError(ValueError):
 
 @dataclass(frozen=True)
 class Part:
-    """A part's octets: header from `start`, body from `body`, up to `end` (the CRLF of the delimiter excluded)."""
+    """A part's octets: header from `start`, body from `body`, up to `end` (the CRLF of the delimiter excluded).
+
+    `names` are all that it is given; `in_text` marks a block of uuencode, which has no header.
+    """
 
     start: int
     body: int
     end: int
     type: str
     encoding: str
-    filename: str
+    names: tuple[str, ...] = ()
+    charset: str = "us-ascii"
     children: tuple[Part, ...] = ()
+    in_text: bool = False
+
+    @property
+    def filename(self) -> str:
+        """The name that readers show, or an empty one."""
+        return self.names[0] if self.names else ""
 
     def leaves(self) -> Iterator[Part]:
         """Parts without parts, in order."""
@@ -49,9 +72,12 @@ class Part:
             try:
                 return binascii.a2b_base64(body)
             except binascii.Error:
-                return _lenient_base64(body)
+                return base64_readings(body)[0]
         if self.encoding == "quoted-printable":
-            return binascii.a2b_qp(body)
+            return unquote(body)
+        if self.encoding in UUENCODED:
+            blocks = [] if self.in_text else uu_blocks(body, 0, len(body))
+            return blocks[0].decoded(body) if blocks else _uudecode(body)
         return body
 
 
@@ -70,21 +96,117 @@ def replace(raw: bytes, replacements: Mapping[Part, bytes]) -> bytes:
     return b"".join([*pieces, raw[at:]])
 
 
+def uu_blocks(raw: bytes, start: int, end: int, charset: str = "us-ascii") -> list[Part]:
+    """Blocks of uuencode (or its base64 form) in a text, without the line end behind them."""
+    return [
+        Part(
+            *(block.start(), block.start("body"), block.end()),
+            type="application/octet-stream",
+            encoding="base64" if block["base64"] else "x-uuencode",
+            names=(block["name"].decode("utf-8", "replace"),),
+            charset=charset,
+            in_text=True,
+        )
+        for block in _UU.finditer(raw, start, end)
+    ]
+
+
+def base64_readings(body: bytes) -> list[bytes]:
+    """What readers make of base64: up to its padding, then on beyond it, and with the padding left out."""
+    found = []
+    with contextlib.suppress(binascii.Error):
+        found.append(binascii.a2b_base64(body))
+    runs = [re.sub(rb"[^A-Za-z0-9+/]", b"", run) for run in re.split(rb"=+", body)]
+    # The last group may be cut short: three characters hold two octets, two hold one, one holds none.
+    whole = [run + b"=" * (-len(run) % 4) if len(run) % 4 != 1 else run[:-1] for run in runs if run]
+    for lenient in (b"".join(map(binascii.a2b_base64, whole)), binascii.a2b_base64(_quartets(b"".join(runs)))):
+        if lenient not in found:
+            found.append(lenient)
+    return found or [b""]
+
+
+def unquote(body: bytes) -> bytes:
+    """Quoted-printable undone; spaces at the end of a line are no part of it (RFC 2045 section 6.7)."""
+    return binascii.a2b_qp(re.sub(rb"[ \t]+(?=\r\n)", b"", body))
+
+
+def broken_signatures(raw: bytes, root: Part, changed: Iterable[Part]) -> list[str]:
+    """Names of the signatures in the message that no longer hold when the given parts change."""
+    parts = list(changed)
+    kinds = []
+    if re.search(rb"^dkim-signature[ \t]*:", raw[root.start : root.body], re.IGNORECASE | re.MULTILINE):
+        kinds.append("dkim")
+    for part in _all(root):
+        if not any(part.start <= one.start and one.end <= part.end for one in parts):
+            continue
+        if part.type == "multipart/signed":
+            kinds.append("pgp" if b"pgp-signature" in raw[part.start : part.body].lower() else "smime")
+        elif part.type in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+            kinds.append("smime")
+    return list(dict.fromkeys(kinds))
+
+
+def _all(part: Part) -> Iterator[Part]:
+    yield part
+    for child in part.children:
+        yield from _all(child)
+
+
+def _quartets(alphabet: bytes) -> bytes:
+    return alphabet[: len(alphabet) // 4 * 4]
+
+
+def _uudecode(body: bytes) -> bytes:
+    out = []
+    for line in body.split(b"\r\n"):
+        if not line or line.startswith((b"begin ", b"end")):
+            continue
+        try:
+            out.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            # Some encoders pad lines beyond their length.
+            length = (((line[0] - 32) & 63) * 4 + 5) // 3
+            try:
+                out.append(binascii.a2b_uu(line[:length]))
+            except binascii.Error:
+                continue
+    return b"".join(out)
+
+
 def _part(raw: bytes, start: int, end: int, depth: int) -> Part:
     if depth > MAX_DEPTH:
         raise AmbiguousError(f"more than {MAX_DEPTH} parts inside one another")
     body = _body_start(raw, start, end)
     header = _header(raw[start:body])
     kind = header.get_content_type()
-    encoding = str(header.get("content-transfer-encoding", "7bit")).strip().lower()
+    encoding = _COMMENT.sub("", str(header.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
     children: tuple[Part, ...] = ()
     if kind.startswith("multipart/"):
-        if encoding not in ("7bit", "8bit", "binary"):
+        if encoding not in IDENTITY:
             raise AmbiguousError(f"multipart in {encoding}")
         children = _children(raw, body, end, header, depth)
-    elif kind == "message/rfc822" and encoding in ("7bit", "8bit", "binary") and body < end:
+    elif kind == "message/rfc822" and encoding in IDENTITY and body < end:
         children = (_part(raw, body, end, depth + 1),)
-    return Part(start, body, end, kind, encoding, header.get_filename() or "", children)
+    return Part(start, body, end, kind, encoding, _names(header), _charset(header), children)
+
+
+def _names(header: Message) -> tuple[str, ...]:
+    """File names by Content-Disposition and Content-Type (RFC 2231 undone), without doubles."""
+    found = []
+    for field, parameter in (("content-disposition", "filename"), ("content-type", "name")):
+        try:
+            value = header.get_param(parameter, None, field)
+            found.append(collapse_rfc2231_value(value).strip() if value else "")
+        except (LookupError, ValueError, TypeError):
+            raise AmbiguousError(f"{parameter} of {field} cannot be read") from None
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def _charset(header: Message) -> str:
+    try:
+        return str(header.get_content_charset("us-ascii"))
+    except (LookupError, ValueError):
+        return "us-ascii"
 
 
 def _body_start(raw: bytes, start: int, end: int) -> int:
@@ -119,9 +241,3 @@ def _children(raw: bytes, body: int, end: int, header: Message, depth: int) -> t
         stop = closing.start()
         parts.append(_part(raw, min(opening.end() + 2, stop), stop, depth + 1))
     return tuple(parts)
-
-
-def _lenient_base64(body: bytes) -> bytes:
-    """What a forgiving reader makes of broken base64: alphabet only, cut to whole quartets."""
-    alphabet = re.sub(rb"[^A-Za-z0-9+/]", b"", body)
-    return binascii.a2b_base64(alphabet[: len(alphabet) // 4 * 4])

@@ -38,7 +38,7 @@ class Scanner:
 
     def __init__(self, settings: Scan, emit: Callable[..., None], wall_clock: Callable[[], float] = time.time) -> None:
         self._emit = emit
-        self._wall_clock = wall_clock
+        self.wall_clock = wall_clock
         self._servers: list[_Server] = []
         self._concurrency = 0
         self.cache = ScanCache(settings.remembered)
@@ -137,7 +137,7 @@ class Scanner:
         days = self._settings.max_signature_days
         if not days:
             return
-        age = signature_age(server.version, self._wall_clock())
+        age = signature_age(server.version, self.wall_clock())
         if age is not None and age <= days * 86400:
             return
         if not server.version:

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of content that is not plainly clean: a word for each kind, for the campus and for single domains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+
+from mailgate.clamd import Finding
+
+_FOUND = ("strip", "refuse", "quarantine", "discard")
+_ATTACHED = ("allow", "strip", "refuse", "quarantine")
+
+# By kind of content, what may become of it. `quarantine` keeps the message and delivers the rest of it.
+ACTIONS: Mapping[str, tuple[str, ...]] = {
+    "infected": _FOUND,
+    "encrypted": ("deliver", *_FOUND),
+    "over_limits": ("defer", "refuse"),
+    "extension": _ATTACHED,
+    "double_extension": _ATTACHED,
+    "real_type": _ATTACHED,
+    "macro": _ATTACHED,
+    "encrypted_archive": _ATTACHED,
+}
+ATTACHMENT_KINDS = ("extension", "double_extension", "real_type", "macro", "encrypted_archive")
+
+# Where the domains of one message's recipients differ, the last of their words counts. `discard` is early, as mail that
+# others want must not be lost.
+_STRICTNESS = ("allow", "deliver", "discard", "strip", "quarantine", "defer", "refuse")
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """The policy on attachments apart from viruses."""
+
+    extension: str = "allow"
+    double_extension: str = "allow"
+    real_type: str = "allow"
+    macro: str = "allow"
+    encrypted_archive: str = "allow"
+    extensions: tuple[str, ...] = (
+        "ade", "adp", "appx", "bat", "chm", "cmd", "com", "cpl", "dll", "exe", "hta", "inf", "ins", "iso", "isp", "jar",
+        "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msix", "msp", "mst", "nsh", "pif", "ps1", "scr", "sct", "shb",
+        "sys", "url", "vb", "vbe", "vbs", "vhd", "vxd", "wsc", "wsf", "wsh", "xll",
+    )  # fmt: skip
+    real_types: tuple[str, ...] = (
+        "application/java-archive", "application/vnd.ms-htmlhelp", "application/x-dosexec", "application/x-executable",
+        "application/x-iso9660-image", "application/x-mach-binary", "application/x-ms-shortcut", "application/x-msi",
+        "text/x-shellscript",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ContentPolicy:
+    """One word of ACTIONS for each kind of content."""
+
+    infected: str = "strip"
+    encrypted: str = "strip"
+    over_limits: str = "defer"
+    extension: str = "allow"
+    double_extension: str = "allow"
+    real_type: str = "allow"
+    macro: str = "allow"
+    encrypted_archive: str = "allow"
+
+    def on(self, finding: Finding) -> str:
+        """What becomes of a message of which a scan found this."""
+        return "deliver" if finding is Finding.CLEAN else str(getattr(self, finding.value))
+
+    @property
+    def minds_attachments(self) -> bool:
+        """Whether attachments are looked at apart from viruses."""
+        return any(getattr(self, kind) != "allow" for kind in ATTACHMENT_KINDS)
+
+
+def policy_for(campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], domains: Iterable[str]) -> ContentPolicy:
+    """The policy on a message to recipients in `domains`: the strictest of theirs, word by word.
+
+    `own` holds what single domains (or `*.suffix`, the longest that fits) have said for themselves.
+    """
+    policies = {_own(campus, own, domain) for domain in domains} or {campus}
+    return strictest(policies)
+
+
+def strictest(policies: Iterable[ContentPolicy]) -> ContentPolicy:
+    """Word by word, the one that lets the least pass."""
+    given = list(policies)
+    return ContentPolicy(
+        **{item.name: strictest_word(getattr(policy, item.name) for policy in given) for item in fields(ContentPolicy)}
+    )
+
+
+def strictest_word(words: Iterable[str]) -> str:
+    """Of several actions, the one that lets the least pass."""
+    return max(words, key=_STRICTNESS.index)
+
+
+def _own(campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], domain: str) -> ContentPolicy:
+    name = domain
+    words = own.get(name)
+    while words is None and "." in name:
+        name = name.partition(".")[2]
+        words = own.get(f"*.{name}")
+    return replace(campus, **words) if words else campus

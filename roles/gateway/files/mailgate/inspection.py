@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A message's content judged by its recipients' policy, and all that follows: events, quarantine, notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from typing import Any
+
+from mailgate.clamd import Finding, ScanError, Verdict
+from mailgate.config import Config
+from mailgate.content import Judgement, Rules, screen
+from mailgate.events import VIRUS_FOUND, Events
+from mailgate.notices import Notice
+from mailgate.quarantine import Entry, Quarantine, QuarantineError
+from mailgate.queue_client import QueueError, hand_over
+from mailgate.reply import Reply
+from mailgate.scanner import Scanner
+
+PRUNE_EVERY = 3600
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Whose message it is: its number here, the client's address, the sender, the recipients as (address, domain)."""
+
+    number: str
+    client: str
+    sender: str
+    recipients: tuple[tuple[str, str], ...]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses of the recipients."""
+        return [address for address, _domain in self.recipients]
+
+
+class Inspection:
+    """The work for one set of settings."""
+
+    def __init__(self, config: Config, scanner: Scanner, events: Events) -> None:
+        self._config = config
+        self._scanner = scanner
+        self._events = events
+        self._notice = Notice(config.language, config.hostname, config.notices.text)
+        self._quarantine = Quarantine(config.state_dir, config.quarantine)
+        self._pruned_at = float("-inf")
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def inspect(self, content: bytes, envelope: Envelope, deadline: float) -> Sequence[bytes] | Reply:
+        """What to deliver, in pieces, or the answer to the sender if nothing is to be; raises ScanError."""
+        policy = self._config.content_policy(domain for _address, domain in envelope.recipients)
+        rules = Rules(policy, self._config.attachments, self._notice, self._config.scan.max_parts, envelope.number)
+
+        async def scan(pieces: Sequence[bytes]) -> Verdict:
+            return await self._scanner.scan(pieces, deadline)
+
+        judged = await screen(content, scan, rules)
+        self._spawn_pruning()
+        if judged.found.finding is Finding.CLEAN and judged.concern is None:
+            return (judged.content,)
+        if judged.keep:
+            await self._keep(content, envelope, judged)
+        self._tell(envelope, judged)
+        if judged.action == "deliver":
+            return (judged.header, judged.content)
+        self._send_notices(content, envelope, judged)
+        return judged.refusal or Reply.of(250, "2.0.0 Message accepted")
+
+    def _tell(self, envelope: Envelope, judged: Judgement) -> None:
+        if judged.found.finding is Finding.INFECTED:
+            self._events.count(VIRUS_FOUND)
+        self._events.emit(
+            "finding",
+            id=envelope.number,
+            finding=judged.found.finding.value if judged.found.finding is not Finding.CLEAN else "attachment",
+            name=judged.found.name or str(judged.concern),
+            action="quarantine" if judged.keep else judged.action,
+            removed=list(judged.removed) or None,
+            reason=judged.reason or None,
+            recipients=envelope.addresses,
+        )
+
+    async def _keep(self, content: bytes, envelope: Envelope, judged: Judgement) -> None:
+        entry = Entry(
+            id=envelope.number,
+            time=self._scanner.wall_clock(),
+            client=envelope.client,
+            sender=envelope.sender,
+            recipients=tuple(envelope.addresses),
+            reason=judged.found.name or str(judged.concern),
+            size=len(content),
+        )
+        try:
+            await asyncio.to_thread(self._quarantine.put, entry, (content,))
+        except QuarantineError as error:
+            self._events.emit("not_kept", id=envelope.number, reason=error)
+            raise ScanError(f"the quarantine cannot keep it: {error}") from error
+
+    def _send_notices(self, content: bytes, envelope: Envelope, judged: Judgement) -> None:
+        to = self._config.notices.to
+        addresses = envelope.addresses if to in ("recipients", "both") else []
+        if to in ("postmaster", "both"):
+            addresses = [*addresses, self._config.postmaster or f"postmaster@{self._config.hostname}"]
+        end = content.find(b"\r\n\r\n")
+        header = BytesHeaderParser().parsebytes(content[: end + 2 if end >= 0 else None])
+        about = {"sender": envelope.sender, "subject": str(header.get("subject", ""))}
+        for address in addresses:
+            mail = self._notice.mail(judged.removal, address, envelope.number, about)
+            self._spawn(self._send(mail, address))
+
+    async def _send(self, mail: bytes, address: str) -> None:
+        queue = self._config.queue
+        try:
+            await asyncio.to_thread(
+                hand_over,
+                mail,
+                sender="",
+                recipients=[address],
+                queue=(queue.host, queue.port),
+                hostname=self._config.hostname,
+            )
+        except QueueError as error:
+            self._events.emit("notice_not_sent", recipient=address, reason=error)
+
+    def _spawn_pruning(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._pruned_at >= PRUNE_EVERY:
+            self._pruned_at = now
+            self._spawn(self._prune())
+
+    async def _prune(self) -> None:
+        try:
+            await asyncio.to_thread(self._quarantine.prune)
+        except QuarantineError as error:
+            self._events.emit("not_kept", reason=error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A second look at what clamd calls clean: octets that a mail reader may find in a message though clamd does not.
+
+clamd 1.4 opens message/rfc822 but no other message/*, some parts of multipart/mixed, alternative and related but not of
+all others, no multipart that is itself encoded, no base64 that goes on after its padding, no quoted-printable in very
+long lines, no yEnc, nothing behind the last boundary; and it takes some broken structures apart otherwise than readers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mailgate import mime
+from mailgate.clamd import AS_MAIL
+from mailgate.message import has_long_line
+
+# Of one message, at most so many are looked at one by one; the rest in one piece.
+MAX_READINGS = 40
+
+_RUN = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2}[ \t]*\r\n[ \t]*)*[A-Za-z0-9+/]+={0,2}")
+_LEAST = 40
+_HEX = re.compile(rb"=[0-9A-Fa-f]{2}")
+_YENC = re.compile(rb"^=ybegin [^\r\n]*\r\n(?:=ypart [^\r\n]*\r\n)?(.*?)^=yend", re.DOTALL | re.MULTILINE)
+_MIME = re.compile(rb"^(?:content-|--)", re.IGNORECASE | re.MULTILINE)
+# Lines of nothing but base64, as no text has them.
+_CODED_TEXT = re.compile(rb"(?:^[A-Za-z0-9+/]{60,}\r\n){2}", re.MULTILINE)
+_LARGE_TEXT = 1024 * 1024
+_LONG_LINE = 998
+_MAX_DEPTH = 3
+_TRUSTED = ("multipart/mixed", "multipart/alternative", "multipart/related", "message/rfc822")
+_PLAIN_MESSAGES = (
+    "message/rfc822",
+    "message/delivery-status",
+    "message/disposition-notification",
+    "message/feedback-report",
+)
+_AGAIN = re.compile(rb"=\s*[A-Za-z0-9+/]")
+
+
+def readings(raw: bytes, root: mime.Part | None) -> Iterator[bytes]:
+    """What else to scan of the message `raw`; `root` is None if its structure is ambiguous."""
+    if root is None:
+        yield from _bounded(sweep(raw))
+        return
+    yield from _of_part(raw, root, trusted=True)
+    at = root.body
+    gaps = []
+    for leaf in root.leaves():
+        gaps.append(raw[at : leaf.start])
+        at = leaf.end
+    # Between the parts there are delimiters and headers; what is more than that is before the first or after the last.
+    for gap in [*gaps, raw[at:]]:
+        if len(gap) > _LEAST:
+            yield from _bounded(sweep(gap))
+
+
+def sweep(raw: bytes, depth: int = 0) -> Iterator[bytes]:
+    """Everything in `raw` that looks like encoded octets, decoded."""
+    coded = [octets for run in _RUN.finditer(raw) if _is_long(run) for octets in mime.base64_readings(run.group())]
+    if _HEX.search(raw):
+        coded.append(mime.unquote(raw))
+    for octets in coded:
+        yield octets
+        if depth < _MAX_DEPTH and _MIME.search(octets):
+            yield AS_MAIL + octets
+            yield from sweep(octets, depth + 1)
+    yield from _in_text(raw)
+
+
+def _is_long(run: re.Match[bytes]) -> bool:
+    return run.end() - run.start() >= _LEAST
+
+
+def _of_part(raw: bytes, part: mime.Part, *, trusted: bool) -> Iterator[bytes]:
+    if not part.children:
+        yield from _of_leaf(raw, part, trusted=trusted)
+    trusted = trusted and part.type in _TRUSTED
+    for child in part.children:
+        yield from _of_part(raw, child, trusted=trusted)
+
+
+def _of_leaf(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[bytes]:
+    is_message = leaf.type.startswith("message/")
+    if is_message and not (leaf.type in _PLAIN_MESSAGES and leaf.encoding not in mime.ENCODED):
+        yield AS_MAIL + leaf.decoded(raw)
+    body = slice(leaf.body, leaf.end)
+    if leaf.encoding == "base64":
+        again = _AGAIN.search(raw, leaf.body, leaf.end) is not None
+        yield from mime.base64_readings(raw[body]) if again else ((leaf.decoded(raw),) if not trusted else ())
+        return
+    if leaf.encoding in mime.ENCODED and (not trusted or has_long_line(raw[body], _LONG_LINE)):
+        yield leaf.decoded(raw)
+    is_text = leaf.type.startswith("text/") or is_message
+    if leaf.encoding not in (*mime.ENCODED, *mime.IDENTITY) or (not is_text and leaf.encoding != "binary"):
+        yield from _bounded(sweep(raw[body]))
+    elif raw.find(b"begin ", leaf.body, leaf.end) >= 0 or raw.find(b"=ybegin ", leaf.body, leaf.end) >= 0:
+        yield from _in_text(leaf.decoded(raw))
+    elif leaf.end - leaf.body < _LARGE_TEXT and _CODED_TEXT.search(raw, leaf.body, leaf.end):
+        yield from _bounded(sweep(raw[body]))
+
+
+def _in_text(text: bytes) -> Iterator[bytes]:
+    for block in mime.uu_blocks(text, 0, len(text)):
+        yield block.decoded(text)
+    for found in _YENC.finditer(text):
+        yield _undo_yenc(found.group(1))
+
+
+def _undo_yenc(body: bytes) -> bytes:
+    lines = body.replace(b"\r\n..", b"\r\n.").replace(b"\r\n", b"")
+    plain = re.sub(rb"=(.)", lambda match: bytes([(match.group(1)[0] - 64) % 256]), lines, flags=re.DOTALL)
+    return plain.translate(bytes((octet - 42) % 256 for octet in range(256)))
+
+
+def _bounded(found: Iterator[bytes]) -> Iterator[bytes]:
+    rest = []
+    for number, octets in enumerate(found):
+        if number < MAX_READINGS:
+            yield octets
+        else:
+            rest.append(octets)
+    if rest:
+        yield b"\n".join(rest)
