@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Debian system in a directory of its own for the peers and the load generator: nothing goes on the machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lab.image import CONFINED, SUITE, _machine_sources, check_machine, key
+from lab.tools import REPOSITORY, command, step
+
+INCLUDE = (
+    "ca-certificates", "clamav-daemon", "clamav-milter", "clamdscan", "hyperfine", "iproute2", "netbase", "postfix",
+    "procps", "python3", "python3-uvloop",
+)  # fmt: skip
+
+CACHE = REPOSITORY / ".cache" / "bench"
+
+
+def prepare() -> Path:
+    """The system's directory, built when it is not there yet."""
+    check_machine()
+    root = CACHE / f"root-{key(SUITE, INCLUDE)}"
+    if root.exists():
+        return root
+    CACHE.mkdir(parents=True, exist_ok=True)
+    building = root.with_name(root.name + ".building")
+    shutil.rmtree(building, ignore_errors=True)
+    sources = CACHE / "debian.sources"
+    sources.write_text(_machine_sources())
+    with step("system for the bench: Postfix, clamd, clamav-milter"):
+        command(
+            [*CONFINED, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(INCLUDE)}",
+             "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+             "--dpkgopt=force-unsafe-io", SUITE, building, sources]
+        )  # fmt: skip
+    building.rename(root)
+    return root
