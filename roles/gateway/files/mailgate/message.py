@@ -11,7 +11,10 @@ from functools import lru_cache
 
 from mailgate.reply import Reply
 
-_END = b"\r\n.\r\n"
+# As expressions: their search goes from CR to CR, several times as fast as that of bytes for so short a needle.
+_END = re.compile(rb"\r\n\.\r\n")
+_DOTTED = re.compile(rb"\r\n\.")
+SMALL_PIECE = 16 * 1024
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -25,8 +28,11 @@ class DataDecoder:
     """
 
     def __init__(self, limit: int) -> None:
-        # The line end of DATA itself, so that a dot on the first line is like any other.
-        self._buffer = bytearray(b"\r\n")
+        self._pieces: list[bytearray | memoryview] = []
+        self._size = 0
+        # The last octets: the end may lie across pieces. At first the line end of DATA itself, so that a dot on the
+        # first line is like any other.
+        self._tail = b"\r\n"
         self._limit = limit
         self._discarding = False
         self.done = False
@@ -35,44 +41,65 @@ class DataDecoder:
     def discard(self) -> None:
         """Keep nothing from now on, but go on looking for the end."""
         self._discarding = True
-        del self._buffer[:-4]
+        self._pieces.clear()
 
     def feed(self, chunk: bytes) -> bytes:
         """Take octets; returns those after the end of the data, once `done`."""
-        seen = len(self._buffer)
-        self._buffer += chunk
-        at = self._buffer.find(_END, max(0, seen - 4))
-        if at >= 0:
-            rest = bytes(self._buffer[at + 5 :])
-            del self._buffer[at + 2 :]
-            self.done = True
+        tail = self._tail
+        found = _END.search(tail + chunk[:4])
+        if found:
+            # Where the message ends, its last CRLF included, and what follows; from the chunk's start.
+            size = found.start() + 2 - len(tail)
         else:
-            rest = b""
-        if not self._discarding and len(self._buffer) - 2 > self._limit:
-            # With dots undone it may be a few octets less; a sender that close to the limit is over it.
-            self.too_big = True
-            self._discarding = True
-        if self._discarding and not self.done:
-            del self._buffer[:-4]
-        return rest
+            found = _END.search(chunk)
+            size = found.start() + 2 if found else len(chunk)
+        self._tail = chunk[-4:] if len(chunk) >= 4 else (tail + chunk)[-4:]
+        self.done = found is not None
+        self._size += size
+        if not self._discarding:
+            if self._size > self._limit:
+                # With dots undone it may be a few octets less; a sender that close to the limit is over it.
+                self.too_big = True
+                self.discard()
+            else:
+                self._keep(chunk, size)
+        return chunk[size + 3 :] if self.done else b""
+
+    def _keep(self, chunk: bytes, size: int) -> None:
+        if size >= SMALL_PIECE:
+            self._pieces.append(memoryview(chunk)[:size])
+        elif size > 0:
+            # Many small ones must not cost many objects.
+            if not self._pieces or not isinstance(self._pieces[-1], bytearray):
+                self._pieces.append(bytearray())
+            self._pieces[-1] += chunk[:size]  # type: ignore[operator]
+        while size < 0:
+            # The end began in octets that were kept already.
+            last = self._pieces.pop()
+            kept = len(last) + size
+            if kept > 0:
+                self._pieces.append(last[:kept])
+            size = min(0, kept)
 
     def content(self) -> bytes:
         """The message, once `done`; the decoder is empty afterwards."""
-        buffer, self._buffer = self._buffer, bytearray()
-        del buffer[: 3 if buffer[2:3] == b"." else 2]
-        return bytes(buffer).replace(b"\r\n.", b"\r\n")
+        content = b"".join(self._pieces)
+        self._pieces.clear()
+        if content.startswith(b"."):
+            content = content[1:]
+        return content.replace(b"\r\n.", b"\r\n") if _DOTTED.search(content) else content
 
 
 def stuff(piece: bytes) -> bytes:
     """Dot-stuff octets that begin at the start of a line (section 4.5.2); the same object if there is nothing to do."""
-    stuffed = piece.replace(b"\r\n.", b"\r\n..")
+    stuffed = piece.replace(b"\r\n.", b"\r\n..") if _DOTTED.search(piece) else piece
     return b"." + stuffed if stuffed.startswith(b".") else stuffed
 
 
 def bare_newlines(content: bytes) -> bool:
     """Whether a CR or LF stands alone."""
-    pairs = content.count(b"\r\n")
-    return content.count(b"\r") != pairs or content.count(b"\n") != pairs
+    # Where every CR has its LF, as many LF have their CR.
+    return _BARE_CR.search(content) is not None or content.count(b"\r") != content.count(b"\n")
 
 
 def normalize(content: bytes) -> bytes:
