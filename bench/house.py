@@ -92,7 +92,7 @@ class House:
     def __init__(self, lower: Path) -> None:
         self.root = CACHE / "run" / "root"
         self._lower = lower
-        self._running: list[subprocess.Popen[bytes]] = []
+        self.running: list[subprocess.Popen[bytes]] = []
         self._groups: dict[str, Path] = {}
 
     def enter(self) -> None:
@@ -166,7 +166,7 @@ class House:
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT,
             preexec_fn=self._inside(name),  # noqa: PLW1509
         )  # fmt: skip
-        self._running.append(process)
+        self.running.append(process)
         return process
 
     def run(self, name: str, command: Sequence[str], seconds: float = 600) -> str:
@@ -182,7 +182,7 @@ class House:
 
     def leave(self) -> None:
         """End all programs."""
-        for process in self._running:
+        for process in self.running:
             process.kill()
             process.wait()
         for path in self._groups.values():

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Senders that misbehave: cut off at any octet, slow, many, talking nonsense. Others' mail flows, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import sqlite3
+
+import pytest
+from gateway_doubles import Campus, Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailgate.config import Limits, Timeouts
+
+MESSAGE = b"Subject: x\r\n\r\nHello.\r\n"
+DIALOGUE = (
+    b"EHLO x.example\r\nMAIL FROM:<a@sender.example> SIZE=30\r\nRCPT TO:<alice@a.univ.example>\r\n"
+    b"DATA\r\nSubject: cut\r\n\r\nHello.\r\n.\r\nQUIT\r\n"
+)
+
+
+async def still(campus: Campus) -> None:
+    """Everything has come back to where it was."""
+    for _ in range(150):
+        if not campus.gateway.sessions and not campus.gateway._work and campus.a.open == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert not campus.gateway.sessions
+    assert campus.gateway.seat.connections == campus.gateway.budget.used == 0
+    assert campus.gateway.delivery.pool.open == campus.a.open == 0
+
+
+async def deliver(campus: Campus) -> None:
+    client = await campus.connect()
+    assert (await client.start("alice@a.univ.example"))[0].startswith("250")
+    assert (await client.send(MESSAGE)).startswith("250")
+    await client.say("QUIT")
+
+
+@pytest.mark.parametrize("politely", [True, False])
+async def test_sender_that_cuts_at_every_octet(make_campus, politely):
+    campus = await make_campus(limits=Limits(max_connections=1000, max_connections_per_client=1000))
+    for end in range(len(DIALOGUE)):
+        _reader, writer = await asyncio.open_connection("127.0.0.1", campus.port)
+        writer.write(DIALOGUE[:end])
+        await asyncio.sleep(0)
+        if politely:
+            writer.close()
+        else:
+            writer.transport.abort()
+    await asyncio.sleep(0.3)
+    await still(campus)
+    whole = b"Subject: cut\r\n\r\nHello.\r\n"
+    assert all(got.content.endswith(whole) for got in campus.a.received), "no part of a message was ever delivered"
+    assert campus.queue.received == []
+    await deliver(campus)
+
+
+async def test_sender_of_one_octet_at_a_time_holds_up_nobody_and_is_ended(make_campus):
+    campus = await make_campus(
+        timeouts=Timeouts(command=1, data_idle=1, data_total=1, session_idle=0, connect=2, scan=2, queue=2)
+    )
+    slow = await campus.connect(hello=False)
+    ended = asyncio.create_task(slow.reader.read())
+    for octet in b"EHLO a-name-that-takes-more-than-a-second-to-say.example\r\n":
+        if ended.done():
+            break
+        slow.writer.write(bytes([octet]))
+        await asyncio.sleep(0.03)
+    await deliver(campus)
+    assert (await ended).startswith(b"421 4.4.2"), "a command as a whole has its deadline"
+    client = await campus.connect()
+    await client.start("alice@a.univ.example")
+    await client.say("DATA")
+    ended = asyncio.create_task(client.reader.read())
+    while not ended.done():
+        client.writer.write(b"x")
+        await asyncio.sleep(0.03)
+    assert ended.result().startswith(b"421 4.4.2 Message not received")
+    await still(campus)
+
+
+async def test_server_that_answers_one_octet_at_a_time_is_given_up(make_campus):
+    campus = await make_campus(timeouts=Timeouts(connect=1, next_hop_command=1, session_idle=0, scan=2, queue=2))
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            for octet in b"220 a server that takes its time\r\n":
+                writer.write(bytes([octet]))
+                await asyncio.sleep(0.2)
+        writer.close()
+
+    port = campus.a.port
+    campus.a.stop()
+    await asyncio.sleep(0.05)
+    server = await asyncio.start_server(drip, "127.0.0.1", port)
+    client, other = await campus.connect(), await campus.connect()
+    waiting = asyncio.create_task(client.start("alice@a.univ.example"))
+    assert (await other.start("bob@b.univ.example"))[0].startswith("250")
+    assert (await other.send(MESSAGE)).startswith("250")
+    assert not waiting.done()
+    assert (await waiting)[0].startswith("450")
+    server.close()
+
+
+async def test_a_thousand_idle_connections_are_bounded(make_campus):
+    campus = await make_campus(limits=Limits(max_connections=100, max_connections_per_client=10_000))
+    idle = []
+    for _ in range(1000):
+        try:
+            idle.append(await asyncio.open_connection("127.0.0.1", campus.port))
+        except OSError:
+            break
+    greetings = [await asyncio.wait_for(reader.readline(), 5) for reader, _writer in idle]
+    assert sum(greeting.startswith(b"220") for greeting in greetings) == 100
+    assert sum(greeting.startswith(b"421 4.3.2") for greeting in greetings) == len(idle) - 100
+    for _reader, writer in idle:
+        writer.transport.abort()
+    await asyncio.sleep(0.2)
+    await still(campus)
+    await deliver(campus)
+
+
+async def test_no_file_handles_left(make_campus):
+    campus = await make_campus()
+    client = await campus.connect()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                spare.append(open("/dev/null"))  # noqa: ASYNC230, PTH123, SIM115
+        answer = (await client.start("alice@a.univ.example"))[0]
+    finally:
+        for handle in spare:
+            handle.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert answer.startswith("450"), "no session can be opened, so the sender is to come again"
+    await asyncio.sleep(0.05)
+    assert (await client.say("RCPT TO:<alice@a.univ.example>")).startswith("250")
+    assert (await client.send(MESSAGE)).startswith("250")
+
+
+async def test_full_disk_loses_nothing(campus, caplog):
+    class Full:
+        def execute(self, *_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        def close(self) -> None:
+            pass
+
+    campus.gateway.recipients._database = campus.gateway.counters._database = Full()  # type: ignore[assignment]
+
+    def no_space(_: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    campus.gateway.events._out.write = no_space
+    await deliver(campus)
+    assert len(campus.a.received) == 1
+
+
+WORDS = st.sampled_from(
+    [b"EHLO x.example", b"HELO x", b"MAIL FROM:<a@x.example>", b"MAIL FROM:<>", b"RCPT TO:<alice@a.univ.example>",
+     b"RCPT TO:<x@elsewhere.example>", b"RCPT TO:<x%elsewhere.example@a.univ.example>", b"RSET", b"NOOP", b"DATA",
+     b"RCPT TO:<@a.univ.example:x@elsewhere.example>", b'RCPT TO:<"x@elsewhere.example"@a.univ.example>', b"VRFY x",
+     b"MAIL FROM:<a@x.example> SMTPUTF8 BODY=8BITMIME", "RCPT TO:<é@a.univ.example>".encode(), b"STARTTLS", b"HELP",
+     b".", b"", b"BDAT 5 LAST", b"AUTH PLAIN =", b"MAIL FROM:<a@x.example> SIZE=99999999999999999999"]
+)  # fmt: skip
+NOISE = st.binary(max_size=40)
+LINE = st.tuples(st.one_of(WORDS, NOISE), st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\0\r\n"]))
+
+
+@given(st.lists(LINE, max_size=14), st.integers(1, 200))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_no_dialogue_confuses_it(make_campus, lines, step):
+    campus = await make_campus()
+    octets = b"".join(text + end for text, end in lines) + b"\r\n.\r\nRSET\r\nQUIT\r\n"
+    client = Client(*await asyncio.open_connection("127.0.0.1", campus.port))
+    campus.clients.append(client)
+    for start in range(0, len(octets), step):
+        client.writer.write(octets[start : start + step])
+    client.writer.write_eof()
+    with contextlib.suppress(ConnectionError):
+        answers = (await asyncio.wait_for(client.reader.read(), 10)).split(b"\r\n")
+        assert answers[-1] == b"", "whole lines only"
+        for answer in answers[:-1]:
+            assert answer[:1] in b"2345" and answer[3:4] in (b" ", b"-"), answer
+            assert b"Traceback" not in answer and b"Error" not in answer.replace(b"Internal error", b""), answer
+            assert not answer.startswith(b"451 4.3.0"), "our own bug"
+    assert not any("elsewhere" in line for line in campus.a.commands + campus.queue.commands), "no relay"
+    for peer in (campus.a, campus.b, campus.queue, campus.clamd):
+        peer.stop()
