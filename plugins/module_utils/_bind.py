@@ -50,6 +50,14 @@ class Bind:
             raise ZoneError(*problems)
         return found
 
+    def find(self, name: str, view: str) -> ServedZone:
+        """Finds a zone of this server that is to be read only."""
+        same = [zone for zone in self.zones if zone.name == name.rstrip(".").lower() and view in {"", zone.view}]
+        if len(same) != 1 or not same[0].file:
+            said = "several views have it" if len(same) > 1 else "no view has it" if not same else "it has no file"
+            raise ZoneError(f"zone {name}: the inside zone in view {view!r} of {self._named_conf}: {said}")
+        return same[0]
+
     @cached_property
     def zones(self) -> list[ServedZone]:
         """All zones of the configuration."""
@@ -103,6 +111,20 @@ class Bind:
         status, output, errors = self._run([*command, zone.name, "/dev/stdin"], data)
         return (output + errors).strip() if status else ""
 
+    def dump(self, zone: ServedZone) -> list[str]:
+        """Gives the records of a zone's file and journal, one a line, in BIND's full form."""
+        command = ["named-checkzone", "-i", "none", "-q", "-j", *(["-w", zone.directory] if zone.directory else [])]
+        status, output, errors = self._run([*command, "-s", "full", "-o", "-", "-D", zone.name, zone.file], None)
+        if status:
+            raise ZoneError(f"zone {zone.name}: named-checkzone refuses {zone.file}: {(errors or output).strip()}")
+        return output.splitlines()
+
+    def loaded(self, zone: ServedZone) -> int | None:
+        """Asks which serial the server serves; None for a zone that it has not loaded."""
+        status, output, _errors = self._run(["rndc", "zonestatus", *_named(zone)], None)
+        match = _SERIAL.search(output)
+        return int(match[1]) if match and not status else None
+
     def serial(self, zone: ServedZone) -> int:
         """Asks the running server which serial it serves."""
         status, output, errors = self._run(["rndc", "zonestatus", *_named(zone)], None)
@@ -127,7 +149,7 @@ class Bind:
         waiting = [zone for zone in wanted if zone not in problems]
         deadline = time.monotonic() + timeout
         while waiting:
-            waiting = [zone for zone in waiting if self.serial(zone) != wanted[zone]]
+            waiting = [zone for zone in waiting if self.loaded(zone) != wanted[zone]]
             if waiting and time.monotonic() > deadline:
                 break
             if waiting:

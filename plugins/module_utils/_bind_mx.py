@@ -21,6 +21,8 @@ from ._zoneedit import Plan, plan_names
 from ._zonefile import Name, ZoneError, spell
 from ._zonestatic import StaticZone
 
+PUT_BACK = "All zones have been put back as they were"
+
 BackUp = Callable[[str], str]
 """Copies a file and gives the copy's path."""
 
@@ -165,38 +167,65 @@ def _check_targets(client: DnsClient, request: Request, zones: Sequence[StaticZo
 def _carry_out(bind: Bind, request: Request, zones: Sequence[StaticZone | DynamicZone], back_up: BackUp | None) -> None:
     files = [zone for zone in zones if isinstance(zone, StaticZone)]
     changed = [zone for zone in files if zone.changed]
-    old = {path: data for zone in changed for path, data in zone.before.items()}
-    new = {path: data for zone in changed for path, data in zone.after.items()}
+    # A zone's own file, with its serial, goes before those it includes: if the run is ended between them, the next one
+    # still finds lines to change, and counts on.
+    old: dict[Path, bytes | None] = {path: data for zone in changed for path, data in zone.before.items()}
+    new: dict[Path, bytes | None] = {path: data for zone in changed for path, data in zone.after.items()}
     try:
         for zone in changed:
             zone.backups = [back_up(str(path)) for path in zone.after] if back_up else []
         replace_all(old, new)
     except OSError as error:
         raise ZoneError(f"the zone files cannot be replaced, all are as they were: {error}") from error
-    updated: list[DynamicZone] = []
-    reloading = [zone for zone in files if zone.reloaded]
+    loading = {zone.zone: zone.serial_after for zone in files if zone.reloaded}
+    before = {zone.zone: zone.serial_before for zone in changed if zone.reloaded}
+    problems = load_or_put_back(bind, old, new, loading, before, timeout=request.reload_timeout)
+    if problems:
+        raise ZoneError(*problems)
+    sent: list[DynamicZone] = []
     try:
-        problems = bind.reload({zone.zone: zone.serial_after for zone in reloading}, request.reload_timeout)
-        if not problems:
-            for dynamic in zones:
-                if isinstance(dynamic, DynamicZone) and dynamic.changed:
-                    updated.append(dynamic)
-                    dynamic.send()
+        for dynamic in zones:
+            if isinstance(dynamic, DynamicZone) and dynamic.changed:
+                sent.append(dynamic)
+                dynamic.send()
+    except ZoneError as error:
+        problems = list(error.problems)
+        for dynamic in sent:
+            problems += dynamic.take_back()
+        problems += _put_back(bind, old, new, before, request.reload_timeout)
+        raise ZoneError(*problems, PUT_BACK) from error
+
+
+def load_or_put_back(
+    bind: Bind,
+    old: Mapping[Path, bytes | None],
+    new: Mapping[Path, bytes | None],
+    loading: Mapping[ServedZone, int],
+    before: Mapping[ServedZone, int],
+    *,
+    timeout: int,
+) -> list[str]:
+    """Has BIND load zones whose files were replaced; gives its problems, and then the `old` files are back and loaded.
+
+    `loading` and `before` say with which serial each zone must be served.
+    """
+    try:
+        problems = bind.reload(loading, timeout)
     except ZoneError as error:
         problems = error.problems
     if not problems:
-        return
-    problems = list(problems)
-    for sent in updated:
-        problems += sent.take_back()
-    problems += _put_back(bind, request, [zone for zone in changed if zone.reloaded], old, new)
-    raise ZoneError(*problems, "All zones have been put back as they were")
+        return []
+    return [*problems, *_put_back(bind, old, new, before, timeout), PUT_BACK]
 
 
 def _put_back(
-    bind: Bind, request: Request, zones: Sequence[StaticZone], old: Mapping[Path, bytes], new: Mapping[Path, bytes]
+    bind: Bind,
+    old: Mapping[Path, bytes | None],
+    new: Mapping[Path, bytes | None],
+    before: Mapping[ServedZone, int],
+    timeout: int,
 ) -> list[str]:
-    """Writes the old files again; gives what goes wrong even then."""
+    """Writes the old files again and has them loaded; gives what goes wrong even then."""
     if not new:
         return []
     try:
@@ -204,7 +233,7 @@ def _put_back(
     except OSError as error:
         return [f"the old zone files cannot be put back: {error}"]
     try:
-        problems = bind.reload({zone.zone: zone.serial_before for zone in zones}, request.reload_timeout)
+        problems = bind.reload(before, timeout)
     except ZoneError as error:
-        return error.problems
+        problems = error.problems
     return [f"after the old file was put back: {problem}" for problem in problems]

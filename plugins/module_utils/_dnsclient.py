@@ -9,9 +9,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ._exchanges import Target
+from ._namedconf import tsig_keys
 from ._zonefile import Name, ZoneError, spell
 
 try:
@@ -25,6 +27,7 @@ try:
     import dns.tsig
     import dns.tsigkeyring
     import dns.update
+    import dns.zone
 
     DNSPYTHON_ERROR: str | None = None
 except ImportError:
@@ -138,6 +141,27 @@ class DnsClient:
         except (dns.exception.DNSException, OSError, ValueError) as error:
             raise ZoneError(f"{self._where[0]} does not answer for {name} {rtype}: {_said(error)}") from error
 
+    def told(self) -> str:
+        """Gives the server's address, for messages and notes."""
+        return self._where[0]
+
+    def transfer(self, zone: str, key: Key | None) -> list[str]:
+        """Gives a whole zone (AXFR), one record a line, `owner TTL IN type data`, the SOA record first."""
+        address, port = self._where
+        query = dns.message.make_query(zone, "AXFR")
+        try:
+            if key:
+                query.use_tsig(_keyring(key), dns.name.from_text(key.name), algorithm=key.algorithm)
+            found = dns.zone.Zone(dns.name.from_text(zone), relativize=False)
+            dns.query.inbound_xfr(address, found, query, port=port, timeout=self._timeout)
+        except (dns.exception.DNSException, OSError, ValueError, EOFError) as error:
+            raise ZoneError(f"zone {zone}: it cannot be transferred from {address}: {_said(error)}") from error
+        lines = [
+            f"{name}\t{ttl}\tIN\t{dns.rdatatype.to_text(record.rdtype)}\t{record.to_text()}"
+            for name, ttl, record in found.iterate_rdatas()
+        ]
+        return sorted(lines, key=lambda line: (line.split("\t")[3] != "SOA", line))
+
     # -- changing -------------------------------------------------------------------------------------------------
 
     def update(self, zone: str, changes: Sequence[Change], key: Key | None) -> None:
@@ -194,6 +218,17 @@ class DnsClient:
             raise ZoneError(f"zone {zone}: {address} refuses the TSIG key: {_said(error)}") from error
         except (dns.exception.DNSException, OSError, ValueError) as error:
             raise ZoneError(f"zone {zone}: no answer to an update from {address}: {_said(error)}") from error
+
+
+def read_keys(path: str) -> dict[str, Key]:
+    """Reads a file with `key` statements as BIND's `tsig-keygen` writes it; gives the keys by name in lower case."""
+    try:
+        found = tsig_keys(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise ZoneError(f"key_file {path}: {error}") from error
+    if not found:
+        raise ZoneError(f"key_file {path}: it has no key statement with algorithm and secret")
+    return {name: Key(name, *value) for name, value in found.items()}
 
 
 def choose_key(zone: str, named: Sequence[str], keys: Mapping[str, Key]) -> Key | None:

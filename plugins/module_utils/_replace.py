@@ -13,32 +13,43 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _MARK = ".mailgate-"
+_NEW_MODE = 0o644
 
 
-def replace_all(old: Mapping[Path, bytes], new: Mapping[Path, bytes]) -> None:
+def replace_all(old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | None]) -> None:
     """Writes `new` over the files, which must still hold `old`; on any failure all have their old bytes.
 
-    Owner, mode, ACL and SELinux label stay. Paths are real (no symbolic links). Raises OSError.
+    None stands for a file that is not there. Owner, mode, ACL and SELinux label stay; a new file can be read by all.
+    Files are replaced in the order of `new`. Paths are real (no symbolic links). Raises OSError.
     """
     staged: dict[Path, Path] = {}
     done: list[Path] = []
     try:
         for path, data in new.items():
-            staged[path] = _stage(path, data)
+            if data is not None:
+                staged[path] = _stage(path, data)
         for path in new:
-            if path.read_bytes() != old[path]:
+            if (path.read_bytes() if path.exists() else None) != old[path]:
                 raise OSError(f"{path} was changed by somebody else in the meantime")
         for path in new:
-            staged[path].replace(path)
+            _put(path, staged.get(path))
             done.append(path)
     except BaseException:
         for path in done:
-            _stage(path, old[path]).replace(path)
+            before = old[path]
+            _put(path, None if before is None else _stage(path, before))
         raise
     finally:
         for path, temporary in staged.items():
             temporary.unlink(missing_ok=True)
             _sync_directory(path.parent)
+
+
+def _put(path: Path, staged: Path | None) -> None:
+    if staged:
+        staged.replace(path)
+    else:
+        path.unlink()
 
 
 def _stage(path: Path, data: bytes) -> Path:
@@ -50,10 +61,13 @@ def _stage(path: Path, data: bytes) -> Path:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
-            status = path.stat()
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-            shutil.copystat(path, name)
-            os.utime(name)
+            if path.exists():
+                status = path.stat()
+                os.fchown(descriptor, status.st_uid, status.st_gid)
+                shutil.copystat(path, name)
+                os.utime(name)
+            else:
+                os.fchmod(descriptor, _NEW_MODE)
             os.fsync(descriptor)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ._dnsclient import Change, DnsClient, Key, MxSet, choose_key
-from ._namedconf import ServedZone, tsig_keys
+from ._dnsclient import Change, DnsClient, Key, MxSet, choose_key, read_keys
+from ._namedconf import ServedZone
 from ._zoneedit import Plan
 from ._zonefile import Name, ZoneError, spell
 
@@ -43,7 +42,11 @@ class DynamicZone:
         cls, client: DnsClient, zone: ServedZone, plan: Plan, ttls: Mapping[Name, int], keys: Mapping[str, Key]
     ) -> DynamicZone:
         """Asks the server what it has and works out the changes; raises ZoneError with every problem."""
-        key = _session_key(zone) if zone.session_key else choose_key(zone.name, zone.keys, keys)
+        key = (
+            next(iter(read_keys(zone.session_key).values()))
+            if zone.session_key
+            else choose_key(zone.name, zone.keys, keys)
+        )
         serial, default_ttl = client.soa(zone.name, key)
         changes: list[Change] = []
         null_mx: list[Name] = []
@@ -99,15 +102,3 @@ class DynamicZone:
             for mx in [new if after else old]
             for preference, exchange in sorted(mx.records)
         )
-
-
-def _session_key(zone: ServedZone) -> Key:
-    path = Path(zone.session_key)
-    try:
-        keys = tsig_keys(path.read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
-        raise ZoneError(f"zone {zone.name}: BIND's session key cannot be read from {path}: {error}") from error
-    if not keys:
-        raise ZoneError(f"zone {zone.name}: no key in {path}, where BIND keeps its session key")
-    name, (algorithm, secret) = next(iter(keys.items()))
-    return Key(name, algorithm, secret)

@@ -38,7 +38,7 @@ options:
         type: str
         required: true
       view:
-        description: The view whose zone it is. Needed where several have it.
+        description: The view whose zone it is, where several have it; else O(view).
         type: str
         default: ""
       owners:
@@ -71,6 +71,10 @@ options:
     description: The server's configuration, from which the files of the zones are found.
     type: path
     default: /etc/bind/named.conf
+  view:
+    description: The view of those zones that name none.
+    type: str
+    default: ""
   ttl:
     description:
       - The TTL in seconds of the MX records of the listed names.
@@ -194,15 +198,13 @@ problems:
 """
 
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._bind import Bind
 from ..module_utils._bind_mx import Request, StaticZone, ZoneRequest, update
-from ..module_utils._dnsclient import DNSPYTHON_ERROR, DnsClient, Key
-from ..module_utils._namedconf import tsig_keys
+from ..module_utils._dnsclient import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._zonefile import ZoneError, spell
 
 MX = {"preference": {"type": "int", "required": True}, "exchange": {"type": "str", "required": True}}
@@ -224,6 +226,7 @@ KEY = {
 ARGUMENTS = {
     "zones": {"type": "list", "elements": "dict", "required": True, "options": ZONE},
     "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
+    "view": {"type": "str", "default": ""},
     "ttl": {"type": "int"},
     "check_exchanges": {"type": "bool", "default": True},
     "server": {"type": "str", "default": "127.0.0.1"},
@@ -245,23 +248,17 @@ def request(module: AnsibleModule) -> Request:
         lines = None if value["mx"] is None else [(line["preference"], line["exchange"]) for line in value["mx"]]
         return value["owner"], lines, default if value["ttl"] is None else value["ttl"]
 
-    zones = [ZoneRequest(z["zone"], z["view"], [owner(value) for value in z["owners"]]) for z in module.params["zones"]]
+    zones = [
+        ZoneRequest(z["zone"], z["view"] or module.params["view"], [owner(value) for value in z["owners"]])
+        for z in module.params["zones"]
+    ]
     rest = {key: module.params[key] for key in ("reload", "reload_timeout", "check_exchanges")}
     return Request(zones, check_only=module.check_mode, today=date.today(), keys=keys(module), **rest)
 
 
 def keys(module: AnsibleModule) -> dict[str, Key]:
     """Gives the TSIG keys by their names in lower case."""
-    found = {}
-    path = module.params["key_file"]
-    if path:
-        try:
-            text = Path(path).read_text(encoding="ascii")
-            found = {name: Key(name, *value) for name, value in tsig_keys(text).items()}
-        except (OSError, ValueError) as error:
-            raise ZoneError(f"key_file {path}: {error}") from error
-        if not found:
-            raise ZoneError(f"key_file {path}: it has no key statement with algorithm and secret")
+    found = read_keys(module.params["key_file"]) if module.params["key_file"] else {}
     if module.params["key"]:
         key = Key(**module.params["key"])
         found[key.name.rstrip(".").lower()] = key

@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Changes the inside zones as an admin does, and waits for the outside copies: nothing may show before BIND serves it.
+set -eu
+zone=/etc/bind/campus/plain.zone
+outside=/var/lib/bind/outside
+sed -i 's/hostmaster [0-9]*/hostmaster 100/' $zone
+echo 'later IN A 198.18.1.77' >>$zone
+sleep 5
+if grep -q later $outside/plain.zone; then
+    echo "the outside sees what the inside does not serve yet" >&2
+    exit 1
+fi
+rndc reload plain.example IN inside
+nsupdate -k /etc/bind/update.key <<'.'
+server 127.0.0.1
+zone key.example
+update add later.key.example 60 A 198.18.1.77
+send
+.
+for _ in $(seq 80); do
+    sleep 0.1
+    if grep -q later $outside/plain.zone && grep -q later $outside/key.zone; then break; fi
+done
+grep later $outside/plain.zone $outside/key.zone
+rndc zonestatus plain.example IN outside >/root/status
+grep '^serial: 100$' /root/status
+systemctl stop mailgate-outside.timer

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kills the module's work before each of its writing calls in turn; zones on disk and served must be old or new.
+
+Runs on the DNS server with the module's own code. Each round forks a run that a profile hook ends by SIGKILL at its
+n-th call that writes a file, renames, starts `rndc reload` or sends a packet; the last round is the one that ends by
+itself. After each, BIND loads what is on disk, and a whole run must complete the work.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, "/usr/local/lib/mailgate")
+
+import dns.message
+import dns.query
+from mailgate_bind._bind import Bind
+from mailgate_bind._bind_mx import Request, ZoneRequest, update
+from mailgate_bind._dnsclient import DnsClient, read_keys
+from mailgate_bind._outside_command import run
+
+FILES = [Path("/etc/bind/campus/plain.zone"), Path("/etc/bind/zones/univ.example.zone")]
+NAMES = ["plain.example", "univ.example", "key.example"]
+KEYS = read_keys("/etc/bind/update.key")
+POSIX = {"open", "write", "fsync", "rename", "replace", "unlink", "chmod", "fchmod", "chown", "fchown", "utime",
+         "setxattr", "mkdir", "rmdir", "link", "truncate"}  # fmt: skip
+
+
+def request(gateway: str, *, check_only: bool = False) -> Request:
+    """A plan that makes every zone's MX this one gateway."""
+    zones = [ZoneRequest(name, "inside", [(name, [(0, f"{gateway}.univ.example")], None)]) for name in NAMES]
+    return Request(zones, True, 30, check_only, date.today(), keys=KEYS)
+
+
+def work(gateway: str, *, check_only: bool = False):
+    """Does what the module does."""
+    return update(
+        Bind(run, "/etc/bind/named.conf"), DnsClient("127.0.0.1", 53, 5), request(gateway, check_only=check_only)
+    )
+
+
+class Killer:
+    """A profile hook that ends the process before its n-th writing call."""
+
+    def __init__(self, n: int) -> None:
+        self.left = n
+
+    def __call__(self, frame, event, arg) -> None:
+        """Counts calls of C functions."""
+        if event == "c_call" and self.writes(frame, arg):
+            self.left -= 1
+            if self.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    @staticmethod
+    def writes(frame, arg) -> bool:
+        """Says whether a call may change a file, what BIND has loaded, or, by a packet, a zone."""
+        name, owner = arg.__name__, getattr(arg, "__self__", None)
+        module = getattr(arg, "__module__", None) or type(owner).__module__
+        if module == "posix":
+            return name in POSIX
+        if module == "_posixsubprocess":
+            return "reload" in frame.f_locals.get("args", ())
+        if module in {"_io", "io"}:
+            return name in {"write", "flush", "close"} and getattr(owner, "mode", "rb") not in {"r", "rb"}
+        return module in {"_socket", "socket"} and name in {"send", "sendall", "sendto"}
+
+
+def killed_at(n: int, gateway: str) -> bool:
+    """Runs the work in a child; says whether it was killed before its end."""
+    child = os.fork()
+    if not child:
+        sys.setprofile(Killer(n))
+        work(gateway)
+        sys.setprofile(None)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return True
+    assert os.WEXITSTATUS(status) == 0, status
+    return False
+
+
+def ask(name: str, rtype: str) -> str:
+    """What BIND serves, in a comparable form."""
+    answer = dns.query.udp(dns.message.make_query(name, rtype), "127.0.0.1", timeout=5)
+    return str(sorted(record.to_text() for rrset in answer.answer for record in rrset))
+
+
+def served(name: str) -> tuple[str, str]:
+    """Serial and MX of a zone."""
+    return ask(name, "SOA"), ask(name, "MX")
+
+
+def is_whole(name: str, old: tuple[str, str], gateway: str) -> bool:
+    """Says whether a zone is served as it was or as planned; a load may fall between two looks."""
+    for _look in range(20):
+        now = served(name)
+        if now == old or (now[1] == str([f"0 {gateway}.univ.example."]) and now[0] != "[]"):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def main() -> None:
+    """Every n, until a run ends by itself."""
+    work("gw1")
+    gateways, n = ["gw2", "gw1"], 0
+    while True:
+        gateway = gateways[n % 2]
+        old = [path.read_bytes() for path in FILES]
+        old_served = {name: served(name) for name in NAMES}
+        planned = [zone.edit.data for zone in work(gateway, check_only=True).zones[:2]]
+        killed = killed_at(n, gateway)
+        for path, before, after in zip(FILES, old, planned, strict=True):
+            assert path.read_bytes() in {before, after}, f"call {n}: {path} is neither old nor new"
+        for name in NAMES:
+            assert is_whole(name, old_served[name], gateway), f"call {n}: {name} is served as {served(name)}"
+        subprocess.run(["rndc", "reload"], check=True, capture_output=True)
+        for path, name in zip(FILES, NAMES, strict=False):
+            status = subprocess.run(["named-checkzone", "-i", "local", name, path], check=False, capture_output=True)
+            assert status.returncode == 0, f"call {n}: {path}: {status.stdout!r}"
+        work(gateway)
+        for name in NAMES:
+            assert served(name)[1] == str([f"0 {gateway}.univ.example."]), f"call {n}: {name} after another run"
+        for path in FILES:
+            left = [other.name for other in path.parent.iterdir() if ".mailgate-" in other.name]
+            assert not left, f"call {n}: {left} after another run"
+        if not killed:
+            break
+        n += 1
+    print(f"killed before each of {n} writing calls")
+
+
+main()
