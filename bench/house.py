@@ -180,6 +180,12 @@ class House:
             sys.exit(f"bench: {' '.join(command)}: exit status {done.returncode}\n{text[-2000:]}")
         return text
 
+    def stop(self, name: str) -> None:
+        """End a program and wait for it."""
+        for process in self.processes(name):
+            os.kill(process, signal.SIGKILL)
+        _until(lambda: not self.processes(name), 10, f"the end of {name}")
+
     def leave(self) -> None:
         """End all programs."""
         for process in self.running:
@@ -214,16 +220,18 @@ class House:
         self.start(name, ["smtp-sink", "-u", "postfix", f"127.0.0.1:{port}", "1000"])
         _until(lambda: _connects(port), 10, "smtp-sink")
 
-    def start_postfix(self) -> None:
+    def start_postfix(self, *, milter: bool = True) -> None:
         """The fastest peer that scans: Postfix with clamav-milter, a durable queue, delivery by address."""
-        settings = "".join(f"{name} = {value}\n" for name, value in POSTFIX_SETTINGS.items())
+        chosen = {**POSTFIX_SETTINGS, **({} if milter else {"smtpd_milters": ""})}
+        settings = "".join(f"{name} = {value}\n" for name, value in chosen.items())
         (self.root / "etc/postfix/main.cf").write_text(settings)
         master = self.root / "etc/postfix/master.cf"
         lines = [_service(line) for line in master.read_text().splitlines()]
         master.write_text("\n".join(lines) + "\n")
         (self.root / "etc/clamav/clamav-milter.conf").write_text(MILTER_CONF)
-        self.start("postfix", ["clamav-milter", "--config-file=/etc/clamav/clamav-milter.conf"], log="milter")
-        _until(lambda: _connects(MILTER), 20, "clamav-milter")
+        if milter:
+            self.start("postfix", ["clamav-milter", "--config-file=/etc/clamav/clamav-milter.conf"], log="milter")
+            _until(lambda: _connects(MILTER), 20, "clamav-milter")
         self.start("postfix", ["postfix", "start-fg"])
         _until(lambda: _connects(POSTFIX), 30, "Postfix")
 
@@ -232,7 +240,7 @@ class House:
         spool = self.root / "var/spool/postfix"
         return sum(len(files) for d in ("incoming", "active", "deferred") for _p, _d, files in os.walk(spool / d))
 
-    def start_gateway(self, more: str = "", *, workers: int = 0) -> None:
+    def start_gateway(self, more: str = "", *, workers: int = 0, next_hop: int = SINK) -> None:
         """Our service, as the role installs it."""
         app = self.root / "opt/mailgate"
         if not app.exists():
@@ -241,7 +249,7 @@ class House:
                 zipfile.ZipFile(wheel).extractall(app)
             shutil.copytree(REPOSITORY / "roles/gateway/files/mailgate", app / "mailgate")
             (app / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
-        (self.root / "etc/mailgate.routes").write_text(f"{DOMAIN}\t[127.0.0.1]:{SINK}\n")
+        (self.root / "etc/mailgate.routes").write_text(f"{DOMAIN}\t[127.0.0.1]:{next_hop}\n")
         text = f"workers = {workers}\n" + SETTINGS + more
         (self.root / "etc/mailgate.toml").write_text(text)
         self.start("gateway", ["python3", "-I", "/opt/mailgate", "serve", "--config", "/etc/mailgate.toml"])

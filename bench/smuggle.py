@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Smuggling through the gateway to a real Postfix that still takes bare line feeds, by both policies.
+
+python3 -m bench.smuggle       (as root; on a loopback of its own). For sendmail: bench/forms.py in a twin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.forms import ENDS, send
+from bench.house import DOMAIN, GATEWAY, POSTFIX, SINK, House
+from bench.rootfs import prepare
+from lab.image import CONFINED
+
+SERVER = r"""
+import asyncio
+async def serve(reader, writer):
+    try:
+        writer.write(b"220 server\r\n")
+        while line := await reader.readuntil(b"\r\n"):
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                writer.write(b"354 go\r\n")
+                with open("/arrived", "ab") as log:
+                    log.write(await reader.readuntil(b"\r\n.\r\n"))
+            writer.write(b"250 2.0.0 ok\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", PORT, limit=1 << 22)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+def main() -> None:
+    """Prepare the system, then go on inside namespaces of our own."""
+    parser = argparse.ArgumentParser(prog="bench.smuggle")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside is None:
+        here = [sys.executable, "-m", "bench.smuggle", "--inside", str(prepare())]
+        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *here], check=False).returncode)
+    house = House(options.inside)
+    house.enter()
+    try:
+        bad = sum(through(house, policy) for policy in ("", "refuse", "normalize"))
+    finally:
+        house.leave()
+    print("nothing was smuggled through the gateway" if not bad else f"SMUGGLED: {bad}")
+    sys.exit(1 if bad else 0)
+
+
+def through(house: House, policy: str) -> int:
+    """Send all forms through the gateway (without a policy: straight to Postfix); how many were smuggled through it."""
+    if not policy:
+        (house.root / "server.py").write_text(SERVER.replace("PORT", str(SINK)))
+        house.start("sink", ["python3", "/server.py"])
+        house.start_clamd()
+        house.start_postfix(milter=False)
+    else:
+        house.start_gateway(f'[content]\nbare_newlines = "{policy}"\n', next_hop=POSTFIX)
+    arrived = house.root / "arrived"
+    arrived.write_bytes(b"")
+    answers = [
+        send("127.0.0.1", GATEWAY if policy else POSTFIX, f"alice@{DOMAIN}", n, end) for n, end in enumerate(ENDS)
+    ]
+    while house.postfix_queue():
+        time.sleep(0.1)
+    time.sleep(0.5)
+    text = arrived.read_bytes()
+    # A message of its own begins with the trace field of the server that took it.
+    own = re.findall(rb"(?m)^Received:(?:(?!^Subject:).*\n)+?^Subject: smuggled (\d+)", text.replace(b"\r\n", b"\n"))
+    print(f"{policy or 'straight to Postfix'}: {len(ENDS)} forms, {sum(a.startswith('250') for a in answers)} taken,"
+          f" smuggled: {sorted({ENDS[int(n)] for n in own}) or 'none'}")  # fmt: skip
+    if policy:
+        house.stop("gateway")
+    return len(own) if policy else 0
+
+
+if __name__ == "__main__":
+    main()
