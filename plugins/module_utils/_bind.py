@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
@@ -106,10 +107,18 @@ class Bind:
 
     def check(self, zone: ServedZone, data: bytes) -> str:
         """Has named-checkzone read a file's bytes; gives what it objects to, or ""."""
-        # `-i local` looks at this zone's own records only and asks no other server.
-        command = ["named-checkzone", "-i", "local", *(["-w", zone.directory] if zone.directory else [])]
-        status, output, errors = self._run([*command, zone.name, "/dev/stdin"], data)
+        status, output, errors = self._run([*_checkzone(zone), zone.name, "/dev/stdin"], data)
         return (output + errors).strip() if status else ""
+
+    def read(self, zone: ServedZone, data: bytes) -> list[bytes]:
+        """Has named-checkzone read a file's bytes; gives all records, one a line, in BIND's full form."""
+        with tempfile.TemporaryDirectory() as directory:
+            out = Path(directory, "zone")
+            command = [*_checkzone(zone), "-s", "full", "-o", str(out), "-D", zone.name, "/dev/stdin"]
+            status, output, errors = self._run(command, data)
+            if status:
+                raise ZoneError((output + errors).strip())
+            return out.read_bytes().splitlines()
 
     def dump(self, zone: ServedZone) -> list[str]:
         """Gives the records of a zone's file and journal, one a line, in BIND's full form."""
@@ -184,6 +193,11 @@ def _same_file(one: ServedZone, other: ServedZone) -> bool:
 
 def _told(zone: ServedZone) -> str:
     return f"{zone.name} (view {zone.view})" if zone.view else zone.name
+
+
+def _checkzone(zone: ServedZone) -> list[str]:
+    # `-i local` looks at this zone's own records only and asks no other server.
+    return ["named-checkzone", "-i", "local", *(["-w", zone.directory] if zone.directory else [])]
 
 
 def _named(zone: ServedZone) -> list[str]:

@@ -12,6 +12,7 @@ Text is the file decoded as latin-1, so that every byte is one character and not
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -32,6 +33,12 @@ _TOKEN = re.compile(
     | (?P<quoted>"(?:[^"\\\r\n]|\\[^\r\n])*")
     | (?P<paren>[()])""",
     re.VERBOSE,
+)
+# A record on one line, without anything that needs care; most lines of a big zone are such.
+_PRINTED = r"!#-'*-:<-\[\]-~"  # ASCII without space, quotes, parentheses, semicolon and backslash
+_PLAIN = re.compile(
+    rf"(?P<owner>(?!\$)[{_PRINTED}]+)?[ \t]+(?P<first>[{_PRINTED}]+)[ \t]+(?P<second>[{_PRINTED}]+)"
+    rf"(?:[ \t]+(?P<third>[{_PRINTED}]+))?[{_PRINTED} \t]*(?P<eol>\r?\n)"
 )
 _TTL = re.compile(r"(?:\d+|(?:\d+[wdhms])+)", re.IGNORECASE)
 _TTL_PART = re.compile(r"(\d+)([wdhms]?)", re.IGNORECASE)
@@ -205,7 +212,12 @@ class _Reader:
         result = ZoneFile(path, text)
         at, line = 0, 1
         while at < len(text):
+            plain = _PLAIN.match(text, at)
             try:
+                if plain and (plain["owner"] or self.owner is not None) and self._plain(result.entries, plain, line):
+                    line += 1
+                    at = plain.end()
+                    continue
                 entry, words = _logical_line(text, at, line)
                 entry.origin = self.origin
                 if words:
@@ -220,6 +232,36 @@ class _Reader:
         result.end_origin = self.origin
         result.end_default_ttl, result.end_last_ttl = self.default_ttl, self.last_ttl
         return result
+
+    def _plain(self, entries: list[Entry], found: re.Match[str], line: int) -> bool:
+        """Takes a record of the plain kind, if it is one after all; says so."""
+        own_ttl: int | None = None
+        rclass = False
+        class_first = False
+        rtype = ""
+        for word in found.group("first", "second", "third"):
+            if word is None:
+                return False
+            if own_ttl is None and word[0].isdigit() and (ttl := to_ttl(word)) is not None:
+                own_ttl, class_first = ttl, rclass
+            elif not rclass and word.upper() in _CLASSES:
+                rclass = True
+            else:
+                rtype = word.upper()
+                break
+        if not rtype or rtype == "SOA":
+            return False
+        if found["owner"]:
+            self.owner = to_name(found["owner"], self.origin)
+        entry = Entry(found.start(), found.start("eol"), found["eol"], line, "record", self.owner or ())
+        entry.explicit = found["owner"] is not None
+        entry.lead_end = found.start("first")
+        entry.origin, entry.rtype = self.origin, sys.intern(rtype)
+        if own_ttl is not None:
+            entry.own_ttl, entry.ttl, entry.class_first = True, own_ttl, class_first
+        self._count_ttl(entry, "")
+        entries.append(entry)
+        return True
 
     def _understand(self, entry: Entry, words: list[Field], depth: int) -> None:
         head = words[0].text

@@ -18,6 +18,7 @@ from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import e
 ZONE = "u.example"
 LABELS = ["mech", "civil", "www", "m-1", "*.lab", "deep.civil"]
 HOSTS = ["gw1.univ.example", "gw2.univ.example", "mech.u.example", "civil.u.example", "x.other.example"]
+INCLUDE = "$INCLUDE tail\n"
 GAPS = st.sampled_from([" ", "  ", "\t", "\t\t", " \t"])
 COMMENTS = st.sampled_from(["", "", "", " ; plain", "\t;", ';"(', " ; caf\xe9 \xff\x80", " ; a ; b ) \\"])
 
@@ -115,23 +116,39 @@ def same_but_for(old: str, new: str, *, inherits: bool) -> bool:
 
 
 @settings(max_examples=300, deadline=None)
-@given(zone_files(), plans(), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.sampled_from([None, None, 300]))
-def test_any_zone(chunks, plan, line_end, final_line_end, ttl):
+@given(
+    zone_files(),
+    plans(),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.sampled_from([None, None, 300]),
+    st.none() | st.integers(4, 12),
+)
+def test_any_zone(chunks, plan, line_end, final_line_end, ttl, cut):
     text = "\n".join(chunk.text for chunk in chunks) + ("\n" if final_line_end else "")
-    data = text.replace("\n", line_end).encode("latin-1")
+    # the tail of the zone may be in an included file
+    parts = [text]
+    if cut is not None and cut < len(chunks):
+        head = "\n".join(chunk.text for chunk in chunks[:cut]) + "\n"
+        parts = [head + INCLUDE, text[len(head) :]]
+    data, included = [part.replace("\n", line_end).encode("latin-1") for part in [*parts, ""]][:2]
     apex, names = plan_names(ZONE, plan)
     ttls = {} if ttl is None else dict.fromkeys(names, ttl)
-    arguments = {"path": "db", "include": lambda name: b"", "ttls": ttls}
+    arguments = {"path": "db", "include": lambda name: included, "ttls": ttls}
     edit = edit_zone(data, apex, names, today=date(2026, 3, 4), **arguments)
+    new = edit.included.get("tail", included)
+    later = {**arguments, "include": lambda name: new}
     event("changed" if edit.changed else "unchanged")
     if not edit.changed:
-        assert edit.data == data and edit.serial_after == edit.serial_before
+        assert (edit.data, edit.included) == (data, {}) and edit.serial_after == edit.serial_before
     else:
         assert is_later(edit.serial_after, edit.serial_before)
     # dnspython sees the plan, and nothing else that changed
-    prove(data, edit.data, apex, names, **arguments)
+    prove(data, edit.data, apex, names, include_after=later["include"], **arguments)
     # what is not ours is there, in order, byte for byte; the rest are MX lines of the plan
-    after = edit.data.decode("latin-1")
+    after = (
+        edit.data if len(parts) == 1 else edit.data.replace(INCLUDE.replace("\n", line_end).encode(), b"") + new
+    ).decode("latin-1")
     assert (line_end == "\r\n") is ("\r\n" in after)
     assert after.replace("\r\n", "").count("\r") == 0
     assert after.endswith(line_end) is text.endswith("\n")
@@ -155,5 +172,5 @@ def test_any_zone(chunks, plan, line_end, final_line_end, ttl):
             rest = rest[taken.end() :]
     assert all(re.search(r"\bmx\b", line, re.IGNORECASE) or "(" in after for line in rest.split("\n") if line)
     # and again: not a byte, not a serial
-    again = edit_zone(edit.data, apex, names, today=date(2027, 1, 1), **arguments)
-    assert (again.data, again.changed) == (edit.data, False)
+    again = edit_zone(edit.data, apex, names, today=date(2027, 1, 1), **later)
+    assert (again.data, again.included, again.changed) == (edit.data, {}, False)
