@@ -7,6 +7,7 @@ Programs run in the bench's Debian system over a layer that is thrown away, with
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import os
 import random
@@ -40,6 +41,7 @@ MaxFileSize 50M
 AlertExceedsMax yes
 AlertEncrypted yes
 SelfCheck 0
+DisableCache yes
 """
 MILTER_CONF = f"""\
 MilterSocket inet:{MILTER}@127.0.0.1
@@ -80,6 +82,7 @@ state_dir = "/var/lib/mailgate"
 queue = "127.0.0.1:{QUEUE}"
 [scan]
 concurrency = 10
+remembered = 0
 [limits]
 max_connections = 1200
 max_connections_per_client = 1200
@@ -200,6 +203,23 @@ class House:
                     break
                 except OSError:
                     time.sleep(0.05)
+
+    def message(self, size: int) -> bytes:
+        """A message of about `size` KiB, text and an attachment that is none of anybody's; also in /message.SIZE."""
+        chance = random.Random(size)  # noqa: S311
+        words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(500)]
+        text = "\r\n".join(" ".join(chance.choices(words, k=10)) for _ in range(30))
+        head = (
+            f"From: <a@sender.example>\r\nTo: <alice@{DOMAIN}>\r\nSubject: bench {size}\r\nMIME-Version: 1.0\r\n"
+            'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\n'
+            f"{text}\r\n--b1\r\nContent-Type: application/octet-stream; name=data.bin\r\n"
+            "Content-Transfer-Encoding: base64\r\n\r\n"
+        ).encode()
+        room = max(0, size * 1024 - len(head) - 10)
+        attachment = base64.encodebytes(chance.randbytes(room * 57 // 78)).replace(b"\n", b"\r\n")
+        whole = head + attachment + b"--b1--\r\n"
+        (self.root / f"message.{size}").write_bytes(whole.replace(b"\r\n", b"\n"))
+        return whole
 
     # The programs
 
