@@ -20,7 +20,7 @@ from lab import probe
 from lab.mail import Letter, as_received, without_trace
 from lab.twin import Twin
 
-HUB, LEAF, OTHER_HUB, OTHER_LEAF = "198.18.1.25", "198.18.1.30", "198.18.2.25", "198.18.2.30"
+GATEWAY, HUB, LEAF, OTHER_HUB, OTHER_LEAF = "198.18.0.25", "198.18.1.25", "198.18.1.30", "198.18.2.25", "198.18.2.30"
 QUEUE = 10025
 PROBE = Path(probe.__file__).read_bytes()
 
@@ -57,7 +57,7 @@ def refusal(host: str, recipient: str, via: str) -> str:
     return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
 
 
-def copies(host: str, letter: Letter, wait: float = 20) -> list[bytes]:
+def copies(host: str, letter: Letter, wait: float = 40) -> list[bytes]:
     """Wait for a letter in alice's mailbox; return its copies."""
     found = run(host, "mailbox", user="alice", message_id=letter.message_id, wait=wait)["copies"]
     return [base64.b64decode(copy) for copy in found]
@@ -142,6 +142,29 @@ def queue() -> None:
     check("nothing is left in the queue", "0", left)
 
 
+def second() -> None:
+    """A domain with two servers: its home gets the mail, and the other one while the home is down."""
+    starts = {"hub": ("mail.eng", 25, HUB), "queue": ("gw1", QUEUE, GATEWAY)}
+    for start, (host, port, address) in starts.items():
+        letter = Letter("alice@shared.univ.example")
+        check(f"{start} takes mail for a domain of two servers", 250, send(host, letter, "127.0.0.1", port))
+        arrival(f"{start} to the home", "mech", letter, ["127.0.0.1", address])
+        check("copies at the second server", 0, len(copies("bio", letter, wait=0)))
+    twin.stop("mech")
+    try:
+        began = time.monotonic()
+        for start, (host, port, address) in starts.items():
+            letter = Letter("alice@shared.univ.example")
+            check(f"{start} takes it while the home is down", 250, send(host, letter, "127.0.0.1", port))
+            arrival(f"{start} to the second server", "bio", letter, ["127.0.0.1", address])
+        print(f"     both arrived in {time.monotonic() - began:.1f} s", flush=True)
+        letter = Letter("alice@shared.univ.example")
+        check("another faculty's hub takes it", 250, send("mail.sci", letter, "127.0.0.1"))
+        arrival("by the hub to the second server", "bio", letter, ["127.0.0.1", OTHER_HUB, HUB])
+    finally:
+        twin.start("mech")
+
+
 def moved() -> None:
     """After the hub's route to the other leaf was changed, in the maps alone, and a domain was made local there."""
     letter = Letter("alice@bio.sci.univ.example", "bob@mech.eng.univ.example")
@@ -152,5 +175,5 @@ def moved() -> None:
         check(f"{user} in the domain that is local now", answer, seen)
 
 
-{"routes": routes, "queue": queue, "moved": moved}[sys.argv[1]]()
+{"routes": routes, "queue": queue, "second": second, "moved": moved}[sys.argv[1]]()
 sys.exit(1 if different else 0)

@@ -4,8 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The text of a sendmail host's files, from its table of routes: pure functions, no I/O.
 
-Sources: cf/README of sendmail 8.17 (MAILERTABLE, ACCESS DATABASE, DAEMON_OPTIONS), the Sendmail Installation and
-Operations Guide (address test mode), Debian's /etc/mail/Makefile (the form of sendmail.cf).
+Source: cf/README of sendmail 8.17 (MAILERTABLE, ACCESS DATABASE).
 """
 
 from __future__ import annotations
@@ -21,26 +20,28 @@ ACCESS_END = "# END campus.mailgate"
 
 # `relay` is sendmail's ESMTP mailer that always keeps 8-bit data, so that no message is re-encoded on its way.
 MAILER = "relay"
-# A probe that no campus relays for: the "stranger" of the relay check, an address set aside for documentation.
-STRANGER = "IPv6:2001:db8:ffff:0:0:0:0:1"
-FOREIGN_DOMAIN = "mailgate-probe.invalid"
-PROBE_LABEL = "mailgate-probe"
-PROBE_USER = "mailgate-probe"
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _INTERVAL = re.compile(r"([0-9]+[smhdw])+\Z")
 _ADDRESS = re.compile(r"[A-Za-z0-9._+-]+(@[A-Za-z0-9.-]+)?\Z")
-_BUILD_LINE = re.compile(r"^##### (?:built by|in|using) .*\n", re.MULTILINE)
-_RETURNS = re.compile(r"^(\S+)\s+returns: (.*)$")
 
 
 @dataclass(frozen=True)
 class Route:
-    """Mail for `domain` (a name, or `*.suffix`) goes to `next_hop`, an IPv4 or IPv6 address; `host` names it."""
+    """Mail for `domain` (a name, or `*.suffix`) goes to `next_hop`, an IPv4 or IPv6 address; `host` names it.
+
+    `next_hops`, if any, are all addresses in the order in which they are tried, `next_hop` the first of them.
+    """
 
     domain: str
     next_hop: str
     host: str = ""
+    next_hops: tuple[str, ...] = ()
+
+    @property
+    def hops(self) -> tuple[str, ...]:
+        """Return all addresses, in order."""
+        return self.next_hops or (self.next_hop,)
 
 
 @dataclass(frozen=True)
@@ -70,26 +71,20 @@ class Settings:
     extra: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class AddressTest:
-    """A line for `sendmail -bt` (`command`), the ruleset whose result counts, and what it must begin with."""
-
-    command: str
-    ruleset: str
-    expected: str
-
-
 def normal(settings: Settings) -> Settings:
     """Return `settings` with names in lower case, without duplicates, each parent domain before its children."""
     return Settings(
         hostname=settings.hostname.lower().rstrip("."),
         listen=settings.listen,
-        local=tuple(_in_order(settings.local)),
-        relay=tuple(_in_order(settings.relay)),
+        local=tuple(in_order(settings.local)),
+        relay=tuple(in_order(settings.relay)),
         routes=tuple(
             sorted(
-                {Route(_name(r.domain), _address(r.next_hop), r.host) for r in settings.routes},
-                key=lambda r: (_tree(r.domain), r.next_hop, r.host),
+                {
+                    Route(_name(r.domain), _address(r.next_hop), r.host, tuple(map(_address, r.next_hops)))
+                    for r in settings.routes
+                },
+                key=lambda r: (_tree(r.domain), r.hops, r.host),
             )
         ),
         queue_interval=settings.queue_interval,
@@ -119,15 +114,21 @@ def _route_problems(settings: Settings) -> list[str]:
     hops: dict[str, Route] = {}
     for route in settings.routes:
         where = f"routes: {route.domain}" + (f" (server {route.host})" if route.host else "")
-        if not _is_address(route.next_hop):
-            found.append(f"{where}: next hop '{route.next_hop}' is not an IP address; a name would be looked up by MX")
-        elif ipaddress.ip_address(route.next_hop).is_loopback:
-            found.append(f"{where}: next hop {route.next_hop} is this host itself; mail would loop")
+        for each in dict.fromkeys((route.next_hop, *route.next_hops)):
+            if not _is_address(each):
+                found.append(f"{where}: next hop '{each}' is not an IP address; a name would be looked up by MX")
+            elif ipaddress.ip_address(each).is_loopback:
+                found.append(f"{where}: next hop {each} is this host itself; mail would loop")
+        if route.hops[0] != route.next_hop:
+            found.append(f"{where}: next_hops begin with {route.hops[0]}, not with next_hop, {route.next_hop}")
+        if len(set(route.hops)) < len(route.hops):
+            found.append(f"{where}: next_hops name an address twice: {', '.join(route.hops)}")
         if route.domain in settings.local:
             found.append(f"{where}: is local here too; remove it from one of the two")
         first = hops.setdefault(route.domain, route)
-        if first.next_hop != route.next_hop:
-            found.append(f"{where}: has two next hops, {first.next_hop} and {route.next_hop}; keep one")
+        if first.hops != route.hops:
+            both = " and ".join(", ".join(each.hops) for each in (first, route))
+            found.append(f"{where}: has two lines, to {both}; keep one, with next_hops in the order to try them")
     return found
 
 
@@ -155,14 +156,17 @@ def _option_problems(settings: Settings) -> list[str]:
 
 
 def static_route(settings: Settings) -> str:
-    """Return the STATIC file as the CF package has it: `STATIC domain smtp:[address]`, `.suffix` for a wildcard."""
+    """Return the STATIC file as the CF package has it: `STATIC domain smtp:[address]`, `.suffix` for a wildcard.
+
+    More addresses follow after colons, `[first]:[second]`: sendmail tries them in order.
+    """
     head = HEADER + "# The routes of this host, to read and to print. sendmail reads the same table as mailertable.\n"
-    return head + "".join(f"STATIC {_dotted(r.domain)} smtp:{_hop(r.next_hop)}\n" for r in _by_domain(settings.routes))
+    return head + "".join(f"STATIC {_dotted(r.domain)} smtp:{hop(r)}\n" for r in _by_domain(settings.routes))
 
 
 def mailertable(settings: Settings) -> str:
     """Return the mailertable: a line a route, and one for each local wildcard, which class w can't express."""
-    lines = {_dotted(r.domain): f"{MAILER}:{_hop(r.next_hop)}" for r in settings.routes}
+    lines = {_dotted(r.domain): f"{MAILER}:{hop(r)}" for r in settings.routes}
     lines |= {_dotted(d): "local:" for d in settings.local if _is_wildcard(d)}
     return HEADER + "".join(f"{k}\t{v}\n" for k, v in sorted(lines.items(), key=lambda kv: _tree(kv[0])))
 
@@ -178,7 +182,7 @@ def access(current: str, settings: Settings) -> str:
     `To:` lets anybody send *to* a domain. Class R (relay-domains) would also let each client with a name in that
     domain send anywhere, so it is left to the host's admin. A wildcard needs its line although it is local.
     """
-    domains = _in_order([*settings.relay, *(d for d in settings.local if _is_wildcard(d))])
+    domains = in_order([*settings.relay, *(d for d in settings.local if _is_wildcard(d))])
     keys = dict.fromkeys(d.removeprefix("*.") for d in domains)
     block = "".join(f"{line}\n" for line in (ACCESS_BEGIN, *(f"To:{k}\tRELAY" for k in keys), ACCESS_END))
     ours = re.compile(rf"^{re.escape(ACCESS_BEGIN)}\n.*?^{re.escape(ACCESS_END)}\n", re.MULTILINE | re.DOTALL)
@@ -214,89 +218,14 @@ def aliases(current: str, settings: Settings) -> str:
     return current + "".join(missing)
 
 
-def sendmail_mc(settings: Settings) -> str:
-    """Return the source of sendmail.cf, for m4."""
-    daemons = "".join(
-        f"DAEMON_OPTIONS(`Name=MTA{n}, Family={_family(entry.address)}, Addr={entry.address}, Port={entry.port}')dnl\n"
-        for n, entry in enumerate(settings.listen, 1)
-    )
-    hostname = f"define(`confDOMAIN_NAME', `{settings.hostname}')dnl\n" if settings.hostname else ""
-    return (
-        _MC_HEAD
-        + hostname
-        + daemons
-        + f"define(`confMAX_DAEMON_CHILDREN', `{settings.max_daemon_children}')dnl\n"
-        + f"define(`confDOUBLE_BOUNCE_ADDRESS', `{settings.double_bounce_address}')dnl\n"
-        + _MC_BODY
-        + "".join(f"{line}\n" for line in settings.extra)
-        + _MC_TAIL
-    )
+def hop(route: Route) -> str:
+    """Return a route's addresses as sendmail's mailers read them: in brackets, in order, with colons between."""
+    return ":".join(f"[IPv6:{address}]" if ":" in address else f"[{address}]" for address in route.hops)
 
 
-def submit_mc(settings: Settings) -> str:
-    """Return the source of submit.cf: the `sendmail` command hands local mail to this host's own daemon."""
-    address, port = submission(settings)
-    host = f"IPv6:{address}" if ":" in address else address
-    return _SUBMIT_MC.format(host=host, port=port)
-
-
-def submission(settings: Settings) -> tuple[str, int]:
-    """Return the address and port by which this host reaches its own daemon: loopback where that is listened on."""
-    by_rank = {"127.0.0.1": 0, "0.0.0.0": 1, "::": 2, "::1": 3}  # noqa: S104
-    best = min(settings.listen, key=lambda entry: by_rank.get(entry.address, 4))
-    return ("127.0.0.1" if best.address in ("0.0.0.0", "::") else best.address), best.port  # noqa: S104
-
-
-def cf(built: str, name: str, source: str) -> str:
-    """Return the .cf that Debian's Makefile would make of m4's output `built` and its source, but without dates."""
-    quoted = "".join(f"# {line}\n" for line in source.splitlines())
-    return comparable_cf(built) + f"### /etc/mail/{name} ###\n" + quoted
-
-
-def comparable_cf(text: str) -> str:
-    """Return a .cf without the lines that tell who built it when, which differ at each build."""
-    return _BUILD_LINE.sub("", text)
-
-
-def address_tests(settings: Settings) -> list[AddressTest]:
-    """Return the tests that a configuration must pass before it is used.
-
-    Each route must lead to its own next hop, each local domain to the local mailer, each relay domain must be taken
-    from a stranger, and a stranger's mail for a foreign domain must be refused.
-    """
-    tests = [
-        AddressTest(f"3,0 {_probe(r.domain)}", "parse", f"$#{MAILER}$@{_hop(r.next_hop)}$:") for r in settings.routes
-    ]
-    tests += [AddressTest(f"3,0 {_probe(d)}", "parse", "$#local$") for d in settings.local]
-    tests += [
-        AddressTest(f"check_rcpt {_probe(d)}", "check_rcpt", "RELAY")
-        for d in _in_order(settings.relay + settings.local)
-    ]
-    return [*tests, AddressTest(f"check_rcpt {PROBE_USER}@{FOREIGN_DOMAIN}", "check_rcpt", "$#error$@5.7.1$:")]
-
-
-def test_script(tests: Iterable[AddressTest]) -> str:
-    """Return the input for `sendmail -bt`: the tests, with a client that nobody knows."""
-    client = [f".D{{client_addr}}{STRANGER}", f".D{{client_name}}{FOREIGN_DOMAIN}", ".D{client_resolve}FAIL"]
-    return "".join(f"{line}\n" for line in (*client, *(t.command for t in tests)))
-
-
-def failures(tests: Iterable[AddressTest], output: str) -> list[str]:
-    """Return what `output`, printed by `sendmail -bt` for `test_script(tests)`, says against the tests; [] if nothing.
-
-    sendmail prints a line for each ruleset as it returns, with blanks between tokens; a test's own is the last.
-    """
-    results = []
-    for line in output.splitlines():
-        match = _RETURNS.match(line.removeprefix("> "))
-        if match and match[1] in ("parse", "check_rcpt"):
-            results.append((match[1], match[2].replace(" ", "")))
-    found = []
-    for test in tests:
-        ruleset, got = results.pop(0) if results else ("", "no answer")
-        if ruleset != test.ruleset or not got.lower().startswith(test.expected.lower()):
-            found.append(f"{test.command}: expected {test.expected}…, got {got}")
-    return found
+def in_order(domains: Iterable[str]) -> list[str]:
+    """Return domains in lower case, each once, each parent before its children."""
+    return sorted({_name(d) for d in domains}, key=_tree)
 
 
 def map_entries(text: str) -> Mapping[str, str]:
@@ -334,83 +263,13 @@ def _address(text: str) -> str:
     return str(ipaddress.ip_address(text)) if _is_address(text) else text
 
 
-def _family(address: str) -> str:
-    return "inet6" if ":" in address else "inet"
-
-
-def _hop(address: str) -> str:
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-
-
 def _dotted(domain: str) -> str:
     return domain.removeprefix("*")
-
-
-def _probe(domain: str) -> str:
-    return f"{PROBE_USER}@{domain.replace('*', PROBE_LABEL)}"
 
 
 def _tree(domain: str) -> tuple[str, ...]:
     return tuple(reversed(domain.split(".")))
 
 
-def _in_order(domains: Iterable[str]) -> list[str]:
-    return sorted({_name(d) for d in domains}, key=_tree)
-
-
 def _by_domain(routes: Iterable[Route]) -> list[Route]:
     return list({r.domain: r for r in routes}.values())
-
-
-_MC_HEAD = """\
-divert(-1)dnl
-# Made by campus.mailgate from the inventory; a change made here is lost at its next run.
-divert(0)dnl
-define(`_USE_ETC_MAIL_')dnl
-include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
-VERSIONID(`campus.mailgate')
-OSTYPE(`debian')dnl
-DOMAIN(`debian-mta')dnl
-dnl # No memory of servers that were down: one that is back gets its mail at the next queue run.
-undefine(`confHOST_STATUS_DIRECTORY')dnl
-FEATURE(`no_default_msa')dnl
-"""
-
-_MC_BODY = """\
-define(`confPRIVACY_FLAGS', `authwarnings,novrfy,noexpn,noetrn,nobodyreturn,restrictqrun,restrictmailq')dnl
-dnl # Addresses in headers stay as they were written, and no name is looked up to change them.
-FEATURE(`nocanonify')dnl
-FEATURE(`use_cw_file')dnl
-dnl # The gateway asks about recipients for any sender's domain; whether DNS knows it is the gateway's business.
-FEATURE(`accept_unresolvable_domains')dnl
-FEATURE(`access_db', , `skip')dnl
-FEATURE(`mailertable')dnl
-dnl # Lines of any length pass to the next server as they came.
-define(`RELAY_MAILER_LL', `0')dnl
-dnl # A dead server or resolver must not hold a queue run for minutes.
-define(`confTO_IDENT', `0')dnl
-define(`confTO_ICONNECT', `15s')dnl
-define(`confTO_CONNECT', `1m')dnl
-define(`confTO_RESOLVER_RETRANS_FIRST', `2s')dnl
-define(`confTO_RESOLVER_RETRY_FIRST', `2')dnl
-"""
-
-_MC_TAIL = """\
-MAILER_DEFINITIONS
-MAILER(`local')dnl
-MAILER(`smtp')dnl
-"""
-
-_SUBMIT_MC = """\
-divert(-1)dnl
-# Made by campus.mailgate from the inventory; a change made here is lost at its next run.
-divert(0)dnl
-define(`_USE_ETC_MAIL_')dnl
-include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
-VERSIONID(`campus.mailgate')
-OSTYPE(`debian')dnl
-DOMAIN(`debian-msp')dnl
-dnl # The port is an argument of the mailer: FEATURE(msp) itself knows no port but 25 and 587.
-define(`RELAY_MAILER_ARGS', `TCP $h {port}')dnl
-FEATURE(`msp', `[{host}]')dnl
-"""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import _sendmail as text
+from . import _sendmail_cf as cf
+from . import _sendmail_trial as trials
 
 ETC_MAIL = Path("/etc/mail")
 PID_FILE = Path("/run/sendmail/mta/sendmail.pid")
@@ -80,7 +82,7 @@ def apply(settings: text.Settings, run: Run, *, check: bool) -> Outcome:
         for path, data in built.items():
             if path.suffix == ".cf":
                 before = _read(path) or ""
-                if text.comparable_cf(before) == data.decode():
+                if cf.comparable_cf(before) == data.decode():
                     continue
                 # A .cf follows from its .mc, whose difference is the one to read, unless somebody edited the .cf.
                 if path.with_suffix(".mc") not in new:
@@ -100,14 +102,14 @@ def apply(settings: text.Settings, run: Run, *, check: bool) -> Outcome:
 def own_addresses(settings: text.Settings) -> list[str]:
     """Return a problem for each next hop that is an address of this host: such mail would loop."""
     found = []
-    for address in sorted({r.next_hop for r in settings.routes}):
+    for address in sorted({hop for r in settings.routes for hop in r.hops}):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.bind((address, 0))
         except OSError:
             continue
-        domains = ", ".join(r.domain for r in settings.routes if r.next_hop == address)
+        domains = ", ".join(r.domain for r in settings.routes if address in r.hops)
         found.append(f"routes: next hop {address} is an address of this host; mail would loop: {domains}")
     return found
 
@@ -120,8 +122,8 @@ def _sources(settings: text.Settings) -> dict[Path, str]:
         ETC_MAIL / "access": text.access(_read(ETC_MAIL / "access") or "", settings),
         ETC_MAIL / "aliases": text.aliases(_read(ETC_MAIL / "aliases") or "", settings),
         ETC_MAIL / "sendmail.conf": text.conf(_read(ETC_MAIL / "sendmail.conf") or "", settings),
-        ETC_MAIL / "sendmail.mc": text.sendmail_mc(settings),
-        ETC_MAIL / "submit.mc": text.submit_mc(settings),
+        ETC_MAIL / "sendmail.mc": cf.sendmail_mc(settings),
+        ETC_MAIL / "submit.mc": cf.submit_mc(settings),
     }
 
 
@@ -138,16 +140,18 @@ def _build(
             built[path.with_name(f"{path.name}.db")] = (stage / f"{path.name}.db").read_bytes()
         elif path.suffix == ".mc":
             m4 = _must(run, ["m4", str(stage / path.name)], "", f"make {path.with_suffix('.cf')}")
-            made = text.cf(m4, path.name, content)
+            made = cf.cf(m4, path.name, content)
             built[path.with_suffix(".cf")] = made.encode()
             if path.name == "sendmail.mc":
                 trial = made
     for name in ("mailertable", "access", "local-host-names"):
         trial = trial.replace(str(ETC_MAIL / name), str(stage / name))
     (stage / "trial.cf").write_text(trial)
-    tests = text.address_tests(settings)
-    output = _must(run, [SENDMAIL, "-bt", "-C", str(stage / "trial.cf")], text.test_script(tests), "test the new files")
-    failed = text.failures(tests, output)
+    tests = trials.address_tests(settings)
+    output = _must(
+        run, [SENDMAIL, "-bt", "-C", str(stage / "trial.cf")], trials.test_script(tests), "test the new files"
+    )
+    failed = trials.failures(tests, output)
     if failed:
         raise SendmailError(
             "The new configuration does not do what the table says, so nothing was changed. Look for lines in "

@@ -65,6 +65,14 @@ options:
         description: IPv4 or IPv6 address of the server that gets the mail.
         type: str
         required: true
+      next_hops:
+        description:
+          - All addresses of servers that may get the mail, in order. The first is O(routes[].next_hop), the others are
+            tried while those before them do not answer.
+          - Needed only where there is more than one.
+        type: list
+        elements: str
+        default: []
       host:
         description: Name of that server, for messages only.
         type: str
@@ -118,6 +126,9 @@ EXAMPLES = r"""
     routes:
       - domain: sci.univ.example
         next_hop: 198.18.1.25
+      - domain: civil.eng.univ.example
+        next_hop: 198.18.1.31
+        next_hops: [198.18.1.31, 198.18.1.32]
   register: written
   notify:
     - Reload sendmail
@@ -177,6 +188,7 @@ def main() -> None:
                     "domain": {"type": "str", "required": True},
                     "next_hop": {"type": "str", "required": True},
                     "host": {"type": "str", "default": ""},
+                    "next_hops": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "queue_interval": {"type": "str", "default": "10m"},
@@ -192,7 +204,7 @@ def main() -> None:
         listen=tuple(text.Listener(**entry) for entry in given["listen"]),
         local=tuple(given["local"]),
         relay=tuple(given["relay"]),
-        routes=tuple(text.Route(**route) for route in given["routes"]),
+        routes=tuple(text.Route(**{**route, "next_hops": tuple(route["next_hops"])}) for route in given["routes"]),
         queue_interval=given["queue_interval"],
         max_daemon_children=given["max_daemon_children"],
         double_bounce_address=given["double_bounce_address"],

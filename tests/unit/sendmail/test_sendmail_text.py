@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ansible_collections.campus.mailgate.plugins.module_utils._sendmail as text
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_cf as cf
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_trial as trials
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import Listener, Route, Settings
 
 LEAF = Settings(
@@ -28,6 +30,9 @@ LEAF = Settings(
         Route("v6.univ.example", "2001:db8:18::30"),
     ),
 )
+
+
+TWO = ("198.18.1.1", "2001:db8:18::31")
 
 
 def leaf(**changes: Any) -> Settings:
@@ -59,12 +64,21 @@ def test_mailertable_holds_the_same_routes_and_local_wildcards() -> None:
     ]
 
 
+def test_a_second_server_follows_the_first_in_brackets_of_its_own() -> None:
+    settings = leaf(local=(), routes=(Route("*.a.univ.example", TWO[0], "a", ("198.18.1.1", "2001:DB8:18:0::31")),))
+    assert body(text.mailertable(settings)) == [".a.univ.example\trelay:[198.18.1.1]:[IPv6:2001:db8:18::31]"]
+    assert body(text.static_route(settings)) == ["STATIC .a.univ.example smtp:[198.18.1.1]:[IPv6:2001:db8:18::31]"]
+    (test, _foreign) = trials.address_tests(settings)
+    assert test.expected == "$#relay$@[198.18.1.1]:[IPv6:2001:db8:18::31]$:"
+    assert text.problems(settings) == []
+
+
 def test_class_w_holds_local_names_but_no_wildcard() -> None:
     assert body(text.local_host_names(leaf())) == ["mech.eng.univ.example"]
 
 
 def test_every_file_says_who_made_it_and_none_when() -> None:
-    for make in (text.static_route, text.mailertable, text.local_host_names, text.sendmail_mc, text.submit_mc):
+    for make in (text.static_route, text.mailertable, text.local_host_names, cf.sendmail_mc, cf.submit_mc):
         assert "Made by campus.mailgate" in make(leaf())
         assert make(leaf()) == make(leaf())
 
@@ -90,7 +104,18 @@ def test_a_leaf_without_faults_has_no_problems() -> None:
         ({"routes": (Route("a.univ.example", "127.0.0.1"),)}, "mail would loop"),
         ({"routes": (Route("a.univ.example", "::1"),)}, "mail would loop"),
         ({"routes": (Route("mech.eng.univ.example", "198.18.1.30"),)}, "is local here too"),
-        ({"routes": (Route("a.univ.example", "198.18.1.1"), Route("A.univ.example", "198.18.1.2"))}, "two next hops"),
+        (
+            {"routes": (Route("a.univ.example", "198.18.1.1"), Route("A.univ.example", "198.18.1.2"))},
+            "has two lines, to 198.18.1.1 and 198.18.1.2",
+        ),
+        (
+            {"routes": (Route("a.univ.example", "198.18.1.1"), Route("a.univ.example", "198.18.1.1", "", TWO))},
+            "has two lines, to 198.18.1.1 and 198.18.1.1, 2001:db8:18::31",
+        ),
+        ({"routes": (Route("a.univ.example", "198.18.1.2", "", TWO),)}, "next_hops begin with 198.18.1.1, not with"),
+        ({"routes": (Route("a.univ.example", TWO[0], "", (*TWO, "2001:DB8:18:0::31")),)}, "name an address twice"),
+        ({"routes": (Route("a.univ.example", TWO[0], "", (*TWO, "b")),)}, "'b' is not an IP address"),
+        ({"routes": (Route("a.univ.example", TWO[0], "", (*TWO, "::1")),)}, "mail would loop"),
         ({"routes": (Route("a b.univ.example", "198.18.1.1"),)}, "is not a domain"),
         ({"routes": (Route("*.*.univ.example", "198.18.1.1"),)}, "is not a domain"),
         ({"local": ("localhost",)}, "is not a domain"),
@@ -166,7 +191,7 @@ def test_aliases_that_must_exist_are_added_and_others_stay(before: str, address:
 
 
 def test_mc_says_what_was_set() -> None:
-    mc = text.sendmail_mc(
+    mc = cf.sendmail_mc(
         leaf(
             listen=(Listener("127.0.0.1", 10025), Listener("::", 25)),
             max_daemon_children=7,
@@ -178,7 +203,7 @@ def test_mc_says_what_was_set() -> None:
     assert "DAEMON_OPTIONS(`Name=MTA2, Family=inet6, Addr=::, Port=25')dnl\n" in mc
     assert "define(`confMAX_DAEMON_CHILDREN', `7')dnl\n" in mc
     assert mc.index("confSMTP_LOGIN_MSG") < mc.index("MAILER_DEFINITIONS")
-    assert "confDOMAIN_NAME" not in text.sendmail_mc(leaf(hostname=""))
+    assert "confDOMAIN_NAME" not in cf.sendmail_mc(leaf(hostname=""))
 
 
 @pytest.mark.parametrize(
@@ -195,25 +220,25 @@ def test_local_mail_goes_to_the_daemon_where_it_listens(
     listen: list[tuple[str, int]], reached: tuple[str, int]
 ) -> None:
     settings = leaf(listen=tuple(Listener(*entry) for entry in listen))
-    assert text.submission(settings) == reached
-    assert f"FEATURE(`msp', `[{reached[0]}]')dnl" in text.submit_mc(settings)
-    assert f"define(`RELAY_MAILER_ARGS', `TCP $h {reached[1]}')dnl" in text.submit_mc(settings)
+    assert cf.submission(settings) == reached
+    assert f"FEATURE(`msp', `[{reached[0]}]')dnl" in cf.submit_mc(settings)
+    assert f"define(`RELAY_MAILER_ARGS', `TCP $h {reached[1]}')dnl" in cf.submit_mc(settings)
 
 
 def test_a_cf_is_the_same_whoever_built_it_when() -> None:
     head = "#####\t\tSENDMAIL CONFIGURATION FILE\n#####\n"
     here = head + "##### built by root@a on Tue Nov 24 10:20:49 UTC 2026\n##### in /\n##### using /x/ as y\nCP.\n"
-    made = text.cf(here, "sendmail.mc", "divert(0)dnl\nMAILER(`local')dnl\n")
+    made = cf.cf(here, "sendmail.mc", "divert(0)dnl\nMAILER(`local')dnl\n")
     assert made == head + "CP.\n### /etc/mail/sendmail.mc ###\n# divert(0)dnl\n# MAILER(`local')dnl\n"
-    assert text.comparable_cf(made) == made
+    assert cf.comparable_cf(made) == made
 
 
-def answer(test: text.AddressTest, result: str) -> str:
+def answer(test: trials.AddressTest, result: str) -> str:
     return f"canonify         returns: whatever\n{test.ruleset:<16} returns: {result}\n"
 
 
 def test_address_tests_ask_for_each_route_local_domain_and_relay() -> None:
-    tests = text.address_tests(leaf(relay=("sci.univ.example",)))
+    tests = trials.address_tests(leaf(relay=("sci.univ.example",)))
     commands = [t.command for t in tests]
     assert "3,0 mailgate-probe@mailgate-probe.dorm.univ.example" in commands
     assert "3,0 mailgate-probe@mailgate-probe.lab.mech.eng.univ.example" in commands
@@ -224,24 +249,24 @@ def test_address_tests_ask_for_each_route_local_domain_and_relay() -> None:
 
 def test_answers_of_sendmail_are_held_against_the_table() -> None:
     settings = leaf(routes=LEAF.routes[:1], local=(), relay=())
-    tests = text.address_tests(settings)
+    tests = trials.address_tests(settings)
     good = [
         "$# relay $@ [ 198 . 18 . 1 . 25 ] $: mailgate-probe < @ sci . univ . example . >",
         '$# error $@ 5 . 7 . 1 $: "550 Relaying denied. IP name lookup failed " mailgate-probe . invalid',
     ]
     outputs = [answer(t, r) for t, r in zip(tests, good, strict=True)]
-    assert text.failures(tests, "> " + "".join(outputs)) == []
+    assert trials.failures(tests, "> " + "".join(outputs)) == []
     by_mx = answer(tests[0], "$# esmtp $@ sci . univ . example . $: mailgate-probe < @ sci . univ . example . >")
-    assert len(text.failures(tests, by_mx + outputs[1])) == 1
-    open_relay = text.failures(tests, outputs[0] + answer(tests[1], "RELAY"))
+    assert len(trials.failures(tests, by_mx + outputs[1])) == 1
+    open_relay = trials.failures(tests, outputs[0] + answer(tests[1], "RELAY"))
     assert len(open_relay) == 1
     assert "RELAY" in open_relay[0]
-    assert len(text.failures(tests, "")) == 2
+    assert len(trials.failures(tests, "")) == 2
 
 
 def test_a_longer_address_is_another_next_hop() -> None:
-    (test, _foreign) = text.address_tests(leaf(routes=(Route("a.univ.example", "198.18.1.3"),), local=(), relay=()))
-    assert text.failures([test], answer(test, "$# relay $@ [ 198 . 18 . 1 . 30 ] $: x < @ a . univ . example . >"))
+    (test, _foreign) = trials.address_tests(leaf(routes=(Route("a.univ.example", "198.18.1.3"),), local=(), relay=()))
+    assert trials.failures([test], answer(test, "$# relay $@ [ 198 . 18 . 1 . 30 ] $: x < @ a . univ . example . >"))
 
 
 def test_map_entries_are_read_alike_from_source_and_dump() -> None:
