@@ -153,6 +153,7 @@ sendmail:
   description:
     - For every server, and for the queue of every gateway, the domains that it delivers itself (C(local)), those that
       it passes on for others (C(relay)), and its STATIC lines (C(static)).
+    - A line has C(next_hops), all addresses in the order to try them, only where there are backups after C(next_hop).
   returned: success
   type: dict
   sample:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from ._model import Host
 from ._static import SharedLines, Static
@@ -20,10 +21,10 @@ from ._walk import DELIVERED, HELD, Alike, Case, Scenario, Walker
 
 
 class Inside:
-    """STATIC lines know no second way, so a host that is down only cuts ways short.
+    """A host that is down cuts ways short, but for those that have a second server to go to.
 
-    ``ends`` counts where ways end when all is up, ``through`` those that arrive, by each host on them; ``faults`` are
-    ways that do not arrive.
+    ``ends`` counts where ways end when all is up, ``through`` those that arrive, by each host on them, ``around`` those
+    of them that arrive without that host too; ``faults`` are ways that do not arrive.
     """
 
     def __init__(self, walker: Walker, alike: Sequence[Alike]) -> None:
@@ -32,6 +33,8 @@ class Inside:
         self.domains = sum(each.size for each in alike)
         self.ends: Counter[str] = Counter()
         self.through: Counter[str] = Counter()
+        self.around: Counter[str] = Counter()
+        self.down = {scenario.host: scenario for scenario in walker.scenarios() if scenario.host}
         self.faults: list[Case] = []
         self._of_host: dict[str, list[Alike]] = {}  # alike domains by each host that takes them as its own
         self._of_home: dict[str, list[Alike]] = {}
@@ -45,7 +48,7 @@ class Inside:
         """Return how many pairs end how in a scenario."""
         counts = Counter(self.ends)
         if scenario.host:
-            held = self.through[scenario.host]
+            held = self.through[scenario.host] - self.around[scenario.host]
             counts[DELIVERED] -= held
             counts[HELD] += held
         return counts
@@ -78,10 +81,15 @@ class Inside:
                 rests[id(rest)] = (rest, rests.get(id(rest), (rest, 0))[1] + times)
             for each in special:
                 send(name, each, times)
-                send(rest.name if isinstance(rest, Host) else rest[each.domain].host, each, -times)
+                if isinstance(rest, Host):
+                    send(rest.name, each, -times)
+                else:
+                    send(rest[each.domain].host, each, -times)
+                    self._go_around(each, rest[each.domain].host, rest[each.domain].next_hops, -each.size * times)
         for rest, times in rests.values():
             for each in self.alike:
                 send(rest[each.domain].host, each, times)
+                self._go_around(each, rest[each.domain].host, rest[each.domain].next_hops, each.size * times)
         for start, weights in times_of.items():
             self._walk(start, weights)
 
@@ -103,5 +111,19 @@ class Inside:
             if walk.end == DELIVERED:
                 for host in walk.hosts:
                     self.through[host] += number
+                sample = self.walker.samples.get(each.domain, each.domain)
+                for before, host in pairwise(walk.hosts):
+                    if host in self.down:
+                        self._go_around(each, host, self.walker.nodes[before].hops(each.domain, sample), number)
             else:
                 self.faults.append(Case(Scenario("all_up"), "inside", each.domain, walk.end, walk.hosts, each.size))
+
+    def _go_around(self, each: Alike, host: str, hops: tuple[str, ...], number: int) -> None:
+        """Count the mail that a line's second server gets while the first, ``host``, is down."""
+        if len(hops) == 1 or host not in self.down:
+            return
+        walk = self.walker.onward(each.domain, hops, host)
+        if walk.end == DELIVERED:
+            self.around[host] += number
+        elif walk.end != HELD and number > 0:
+            self.faults.append(Case(self.down[host], "inside", each.domain, walk.end, walk.hosts, each.size))

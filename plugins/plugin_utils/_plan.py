@@ -100,11 +100,13 @@ def as_result(plan: Plan) -> dict[str, object]:
 
 
 def _tables(tables: Tables) -> dict[str, object]:
-    lines: dict[Static, dict[str, str]] = {}  # equal lines stay one object: servers share most of theirs
+    lines: dict[Static, dict[str, object]] = {}  # equal lines stay one object: servers share most of theirs
 
-    def line(static: Static) -> dict[str, str]:
+    def line(static: Static) -> dict[str, object]:
         if static not in lines:
             lines[static] = {"domain": static.domain, "next_hop": static.next_hop, "host": static.host}
+            if static.more:  # few lines have a second server, and all of them go to every host
+                lines[static]["next_hops"] = list(static.next_hops)
         return lines[static]
 
     def mail(table: MailTable) -> dict[str, object]:

@@ -206,7 +206,8 @@ def whole_proof(walker: Walker) -> Iterator[str]:
             for walk in walks:
                 verdict, path = walk.end, walk.hosts
                 if verdict == DELIVERED and scenario.host in path:
-                    verdict, path = HELD, path[: max(1, path.index(scenario.host))]
+                    waits = path[0] == scenario.host
+                    path, verdict = (path[:1], HELD) if waits else walker.walk(domain, path[0], scenario.host)
                 starts[verdict] = starts.get(verdict, 0) + 1
                 paths.setdefault(verdict, path)
             worst = min(starts, key=(LOST, LOOP, HELD, DELIVERED).index)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ._model import Campus, Host
 from ._mx import Mx, MxTables, mx_tables
-from ._static import MailTable, Static, mail_tables
+from ._static import MailTable, Static, further_hops, mail_tables
 
 __all__ = ["Border", "MailTable", "Mx", "PermitEntry", "Route", "Static", "Tables", "derive"]
 
@@ -92,8 +92,7 @@ def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route
     """Return the gateways' route: to the home, or in tiered delivery to its hub if it has one; then to the backups."""
     home = servers[0]
     via = campus.hosts[home.hub] if campus.delivery == "tiered" and home.hub else home
-    more = tuple(server.address for server in servers[1:] if server is not via)
-    return Route(domain, via.address, via.name, home.name, home.faculty, more)
+    return Route(domain, via.address, via.name, home.name, home.faculty, further_hops(servers, via))
 
 
 def border_of(campus: Campus, router: Host) -> Border:

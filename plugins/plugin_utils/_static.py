@@ -19,11 +19,25 @@ from ._model import Campus, Host
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A STATIC line: mail for ``domain`` goes to the address ``next_hop``, which is ``host``'s."""
+    """A STATIC line: mail for ``domain`` goes to the address ``next_hop``, which is ``host``'s.
+
+    ``more`` are the addresses to try, in order, while that one does not answer.
+    """
 
     domain: str
     next_hop: str
     host: str
+    more: tuple[str, ...] = ()
+
+    @property
+    def next_hops(self) -> tuple[str, ...]:
+        """Return all addresses to send to, in order."""
+        return (self.next_hop, *self.more)
+
+
+def further_hops(servers: Sequence[Host], first: Host) -> tuple[str, ...]:
+    """Return the addresses of a domain's backups (``servers`` is its home, then these), for mail sent to ``first``."""
+    return tuple(server.address for server in servers[1:] if server is not first) if len(servers) > 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,7 @@ class SharedLines(Sequence[Static]):
         return self.rest[domain]
 
     def next_hop(self, domain: str) -> str:
-        """Return the address that a domain's mail goes to, or "" for the host's own."""
+        """Return the address that a domain's mail goes to first, or "" for the host's own."""
         if domain in self.own:
             return ""
         if self.homes[domain].name in self.near:
@@ -130,12 +144,13 @@ class _Builder:
     def __init__(self, campus: Campus) -> None:
         self.campus = campus
         self.homes = campus.home_of()
-        self.straight = {domain: Static(domain, home.address, home.name) for domain, home in self.homes.items()}
+        self.straight = {
+            domain: Static(domain, servers[0].address, servers[0].name, further_hops(servers, servers[0]))
+            for domain, servers in campus.servers_of.items()
+        }
         self.by_hub = {
-            domain: Static(domain, campus.hosts[home.hub].address, home.hub)
-            if home.hub and home.hub != home.name
-            else self.straight[domain]
-            for domain, home in self.homes.items()
+            domain: self.by_way_of(domain, servers) or self.straight[domain]
+            for domain, servers in campus.servers_of.items()
         }
         hubs: dict[str, list[str]] = {}
         faculties: dict[str, list[str]] = {}
@@ -144,6 +159,14 @@ class _Builder:
             faculties.setdefault(host.faculty, []).append(host.name)
         self.of_hub = {hub: frozenset(names) for hub, names in hubs.items()}
         self.of_faculty = {faculty: frozenset(names) for faculty, names in faculties.items()}
+
+    def by_way_of(self, domain: str, servers: Sequence[Host]) -> Static | None:
+        """Return the line to the hub of a domain's home, if that has another host as its hub."""
+        home = servers[0]
+        if not home.hub or home.hub == home.name:
+            return None
+        hub = self.campus.hosts[home.hub]
+        return Static(domain, hub.address, hub.name, further_hops(servers, hub))
 
     def queue(self) -> MailTable:
         """Return the table of a gateway's queue: it knows every domain and is home to none."""

@@ -60,7 +60,7 @@ class Alike(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """A way through the tables, whatever is down: the hosts in order, and DELIVERED, LOOP or LOST."""
+    """A way through the tables: the hosts in order, and DELIVERED, LOOP, LOST, or HELD by the last of them."""
 
     hosts: tuple[str, ...]
     end: str
@@ -87,9 +87,10 @@ class Node:
         static = table.static
         self.shared = static if isinstance(static, SharedLines) and static.own == self.own else None
         self.local = Patterns((domain, True) for domain in table.local)
-        self.ways: Patterns[str] = Patterns()
+        self.ways: Patterns[tuple[str, ...]] = Patterns()
         if self.shared is None:
-            self.ways = Patterns([(line.domain, line.next_hop) for line in static] + [(own, "") for own in table.local])
+            here = [(own, ("",)) for own in table.local]
+            self.ways = Patterns([*((line.domain, line.next_hops) for line in static), *here])
         self.others = table.relay if isinstance(table.relay, OtherDomains) else None
         self.relay = Patterns((domain, True) for domain in ([] if self.others else table.relay))
 
@@ -104,14 +105,24 @@ class Node:
         return self.others is not None or not self.regular
 
     def hop(self, domain: str, sample: str) -> str | None:
-        """Return the next hop's address, "" when mail ends here, None when the table has no way."""
-        return self.shared.next_hop(domain) if self.shared is not None else self.ways.find(sample)
+        """Return the first next hop's address, "" when mail ends here, None when the table has no way."""
+        if self.shared is not None:
+            return self.shared.next_hop(domain)
+        hops = self.ways.find(sample)
+        return hops[0] if hops else None
+
+    def hops(self, domain: str, sample: str) -> tuple[str, ...]:
+        """Return the addresses of all next hops, in order."""
+        if self.shared is None:
+            return self.ways.find(sample) or ()
+        line = self.shared.line(domain)
+        return line.next_hops if line else ()
 
     def takes(self, domain: str, sample: str) -> bool:
         """Tell whether it takes mail for the domain from anybody."""
         if self.others is not None and domain in self.others:
             return True
-        own = domain in self.own if self.shared is not None else self.ways.find(sample) == ""
+        own = domain in self.own if self.shared is not None else self.ways.find(sample) == ("",)
         return own or bool(self.relay.find(sample))
 
     def takes_foreign(self, name: str) -> bool:
@@ -187,6 +198,7 @@ class Walker:
                 self.entrance.find(self.samples.get(domain, domain)),
                 self.takers.get(domain),
                 *[each[domain].next_hop for each in shared],
+                *[each[domain].more for each in shared],
             )
             if key in sizes:
                 sizes[key] += 1
@@ -204,8 +216,8 @@ class Walker:
         relays = [name for name in self.open_relays[self.is_open(scenario)] if name != scenario.host]
         return Found(EXPOSED, (OUTSIDE, relays[0]), ()) if relays else Found(BLOCKED, (OUTSIDE,), ())
 
-    def walk(self, domain: str, start: str) -> Walk:
-        """Return the way of mail for ``domain`` that ``start``'s sendmail has to send."""
+    def walk(self, domain: str, start: str, down: str = "") -> Walk:
+        """Return the way of mail for ``domain`` that ``start``'s sendmail has to send; another host may be down."""
         sample = self.samples.get(domain, domain)
         path = [start]
         here = start
@@ -219,12 +231,27 @@ class Walker:
                     if host.name == here:
                         return Walk(tuple(path), DELIVERED)
                 return Walk(tuple(path), LOST)
+            if down and self.owner.get(hop) == down and node is not None:
+                others = (other for other in node.hops(domain, sample) if self.owner.get(other) != down)
+                hop = next(others, "")
+                if not hop:
+                    return Walk(tuple(path), HELD)
             if hop not in self.owner:
                 return Walk((*path, hop), LOST)
             here = self.owner[hop]
             path.append(here)
             if here in path[:-1]:
                 return Walk(tuple(path), LOOP)
+
+    def onward(self, domain: str, hops: Iterable[str], down: str) -> Walk:
+        """Return the way from the first of these next hops that is not down."""
+        for hop in hops:
+            name = self.owner.get(hop)
+            if name is None:
+                return Walk((hop,), LOST)
+            if name != down:
+                return self.walk(domain, name, down)
+        return Walk((), HELD)
 
     def is_open(self, scenario: Scenario) -> bool:
         """Tell whether outsiders reach every host."""
@@ -246,9 +273,9 @@ class Walker:
                 continue
             if host.name in self.gateways:
                 walk, hops = self._from_gateway(domain, host.name, scenario.host)
-                return self._found(scenario, walk, DELIVERED, (*tried, *hops), blocked)
-            walk = self.walk(domain, host.name)
-            return self._found(scenario, walk, DELIVERED if host.permit else EXPOSED, tuple(tried), blocked)
+                return _found(walk, DELIVERED, (*tried, *hops), blocked)
+            walk = self.walk(domain, host.name, scenario.host)
+            return _found(walk, DELIVERED if host.permit else EXPOSED, tuple(tried), blocked)
         return Found(HELD, (OUTSIDE,), tuple(tried), blocked)
 
     def _from_gateway(self, domain: str, gateway: str, down: str) -> tuple[Walk, tuple[str, ...]]:
@@ -266,9 +293,9 @@ class Walker:
                 return Walk((gateway, name), LOOP), ()
             tried.append(name)
             if name != down:
-                break
-        rest = self.walk(domain, tried[-1])
-        return Walk((gateway, *rest.hosts), rest.end), tuple(tried)
+                rest = self.walk(domain, name, down)
+                return Walk((gateway, *rest.hosts), rest.end), tuple(tried)
+        return Walk((gateway,), HELD), tuple(tried)
 
     def _connects_straight(self, scenario: Scenario, domain: str) -> Found:
         """Try every inner server that the outside can reach; the worst that happens counts."""
@@ -289,20 +316,11 @@ class Walker:
                 continue
             host = self.campus.hosts[name]
             allowed = host in finals and host.permit is not None
-            found = self._found(
-                scenario, self.walk(domain, name), DELIVERED if allowed else EXPOSED, (*touched, *found.touched)
-            )
+            walk = self.walk(domain, name, scenario.host)
+            found = _found(walk, DELIVERED if allowed else EXPOSED, (*touched, *found.touched))
             if found.verdict != DELIVERED:
                 break
         return found._replace(touched=(*touched, *found.touched))
-
-    def _found(self, scenario: Scenario, walk: Walk, arrived: str, touched: tuple[str, ...], blocked: int = 0) -> Found:
-        """Cut a walk short at the first host that is down: the host before it keeps the mail."""
-        touched = (*touched, *walk.hosts)
-        if walk.end == DELIVERED and scenario.host in walk.hosts:
-            kept = walk.hosts[: walk.hosts.index(scenario.host)]
-            return Found(HELD, (OUTSIDE, *kept), touched, blocked)
-        return Found(arrived if walk.end == DELIVERED else walk.end, (OUTSIDE, *walk.hosts), touched, blocked)
 
     def _lets_in(self, host: Host, is_open: bool) -> bool:
         if is_open or not self.guarded:
@@ -333,6 +351,11 @@ class Walker:
         while (sample := f"host{number}{domain[1:]}") in self.homes:
             number += 1
         return sample
+
+
+def _found(walk: Walk, arrived: str, touched: tuple[str, ...], blocked: int = 0) -> Found:
+    verdict = arrived if walk.end == DELIVERED else walk.end
+    return Found(verdict, (OUTSIDE, *walk.hosts), (*touched, *walk.hosts), blocked)
 
 
 def _followed(campus: Campus, tables: Tables) -> dict[str, tuple[Mx, ...]]:

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from plan_campus import campus_of, paper, plan_of, small
+from plan_campus import TODAY, campus_of, facts_of, paper, plan_of, small
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils import _compare
 from ansible_collections.campus.mailgate.plugins.plugin_utils._model import METHODS
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import plan_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import whole_proof
 
 GW1, GW2 = "gw1.univ.example", "gw2.univ.example"
 MAIL_ENG, MECH, CIVIL = "mail.eng.univ.example", "mech.eng.univ.example", "civil.eng.univ.example"
@@ -100,6 +104,36 @@ def test_several_backups_are_tried_in_inventory_order():
     groups["science"]["bio.sci.univ.example"]["mailgate_backup_domains"] = ["MECH.eng.univ.example."]
     routes = {route["domain"]: route["next_hops"] for route in plan_of(groups)["routes"]}
     assert routes[MECH] == ["198.18.1.30", "198.18.1.31", "198.18.2.30"]
+
+
+@pytest.mark.parametrize("delivery", ["direct", "tiered"])
+def test_inner_servers_know_the_second_server_too(delivery):
+    groups = with_backup()
+    groups["all"][None]["mailgate_delivery"] = delivery
+    plan = plan_of(groups)
+
+    def line(server):
+        (found,) = (line for line in plan["sendmail"][server]["static"] if line["domain"] == MECH)
+        return found
+
+    home = {"domain": MECH, "next_hop": "198.18.1.30", "host": MECH, "next_hops": ["198.18.1.30", "198.18.1.31"]}
+    hub = {"domain": MECH, "next_hop": "198.18.1.25", "host": MAIL_ENG, "next_hops": ["198.18.1.25", "198.18.1.31"]}
+    assert line(MAIL_ENG) == home  # the faculty's own hub
+    assert line("mail.sci.univ.example") == hub  # another hub
+    assert line(GW1) == (home if delivery == "direct" else hub)  # as the delivery list
+    assert "next_hops" not in line("bio.sci.univ.example")  # its hub knows the rest
+    assert sum("next_hops" in each for each in plan["sendmail"][GW1]["static"]) == 1
+
+
+def test_mail_from_inside_reaches_the_second_server_while_the_home_is_down():
+    plan = plan_campus(facts_of(with_backup()), TODAY)
+    cases = json.loads("".join(whole_proof(plan.walker)))["cases"]
+    (case,) = (c for c in cases if (c["host"], c["sender"], c["domain"]) == (MECH, "inside", MECH))
+    # All but the home itself, whose own mail waits with it.
+    assert case["starts"] == {"delivered": 7, "held": 1}
+    counts = {scenario.host: senders for scenario, senders in plan.proof.counts.items()}
+    of_mech = sum(c["starts"].get("delivered", 0) for c in cases if (c["host"], c["sender"]) == (MECH, "inside"))
+    assert counts[MECH]["inside"]["delivered"] == of_mech
 
 
 def test_a_server_that_only_backs_up_is_a_server():
