@@ -210,7 +210,8 @@ class House:
         words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(500)]
         text = "\r\n".join(" ".join(chance.choices(words, k=10)) for _ in range(30))
         head = (
-            f"From: <a@sender.example>\r\nTo: <alice@{DOMAIN}>\r\nSubject: bench {size}\r\nMIME-Version: 1.0\r\n"
+            f"From: <a@sender.example>\r\nTo: <alice@{DOMAIN}>\r\nSubject: bench {size}\r\n"
+            f"Message-ID: <bench.{size}@sender.example>\r\nMIME-Version: 1.0\r\n"
             'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\n'
             f"{text}\r\n--b1\r\nContent-Type: application/octet-stream; name=data.bin\r\n"
             "Content-Transfer-Encoding: base64\r\n\r\n"

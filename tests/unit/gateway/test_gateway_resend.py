@@ -10,6 +10,7 @@ import errno
 from mailgate.address import Mailbox
 from mailgate.config import Cache
 from mailgate.ledger import SLOTS, WAYS, Ledger
+from mailgate.message import LARGE, fingerprint
 
 MESSAGE = b"Message-ID: <1@sender.example>\r\nSubject: hello\r\n\r\nHello.\r\n"
 
@@ -100,6 +101,16 @@ async def test_lost_answer_of_a_next_hop_is_counted(campus):
     assert (await send(campus, "alice@a.univ.example")).startswith("250")
     assert campus.count("answers_lost") == 1
     assert len(campus.queue.received) == 1
+
+
+def test_fingerprint_leaves_out_only_what_a_message_id_vouches_for():
+    middle = [b"x" * LARGE + octet + b"x" * LARGE + b"\r\n" for octet in (b"a", b"b")]
+    named = [b"Subject: x\r\nMessage-Id: <1@x.example>\r\n\r\n" + text for text in middle]
+    assert fingerprint(named[0]) == fingerprint(named[1])
+    assert fingerprint(named[0]) != fingerprint(named[0] + b"\r\n")
+    assert fingerprint(named[0]) != fingerprint(named[0].replace(b"<1@", b"<2@"))
+    for head in (b"Subject: x\r\n\r\n", b"Subject: x\r\n\r\nMessage-ID: <1@x.example>\r\n", b"Message-ID:\r\n\r\n"):
+        assert fingerprint(head + middle[0]) != fingerprint(head + middle[1])
 
 
 def test_ledger_is_bounded_shared_and_forgets_by_time(tmp_path):

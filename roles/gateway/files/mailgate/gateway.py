@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import time
@@ -190,7 +189,7 @@ class Gateway:
     async def process(self, content: bytes, transaction: Transaction, client: Client) -> Reply:
         """Judge a received message and hand it over; the reply is the answer to its final dot. Never raises."""
         started = time.monotonic()
-        digest = hashlib.sha256(content).digest() if self.ledger.seconds else b""
+        digest = message.fingerprint(content) if self.ledger.seconds else b""
         message_id = f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
         try:
             reply = await self._process(content, transaction, client, message_id, digest)

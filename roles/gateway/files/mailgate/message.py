@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from email.utils import formatdate
@@ -15,6 +16,9 @@ from mailgate.reply import Reply
 _END = re.compile(rb"\r\n\.\r\n")
 _DOTTED = re.compile(rb"\r\n\.")
 SMALL_PIECE = 16 * 1024
+LARGE, EDGE = 256 * 1024, 64 * 1024
+# In the first header section: not behind an empty line.
+_MESSAGE_ID = re.compile(rb"\A(?:(?!\r\n)[^\n]*\n)*?message-id[ \t]*:[ \t]*<[^>\r\n]+>", re.IGNORECASE)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -34,6 +38,7 @@ class DataDecoder:
         # first line is like any other.
         self._tail = b"\r\n"
         self._limit = limit
+        self._dotted = False
         self._discarding = False
         self.done = False
         self.too_big = False
@@ -46,12 +51,15 @@ class DataDecoder:
     def feed(self, chunk: bytes) -> bytes:
         """Take octets; returns those after the end of the data, once `done`."""
         tail = self._tail
-        found = _END.search(tail + chunk[:4])
+        edge = tail + chunk[:4]
+        found = _END.search(edge)
         if found:
             # Where the message ends, its last CRLF included, and what follows; from the chunk's start.
             size = found.start() + 2 - len(tail)
         else:
-            found = _END.search(chunk)
+            self._dotted = self._dotted or _DOTTED.search(edge) is not None
+            # Lines that begin with a dot are few, so one search serves for both.
+            found = next((dot for dot in _DOTTED.finditer(chunk) if self._is_end(dot, chunk)), None)
             size = found.start() + 2 if found else len(chunk)
         self._tail = chunk[-4:] if len(chunk) >= 4 else (tail + chunk)[-4:]
         self.done = found is not None
@@ -64,6 +72,11 @@ class DataDecoder:
             else:
                 self._keep(chunk, size)
         return chunk[size + 3 :] if self.done else b""
+
+    def _is_end(self, dot: re.Match[bytes], chunk: bytes) -> bool:
+        end = chunk[dot.end() : dot.end() + 2] == b"\r\n"
+        self._dotted = self._dotted or not end
+        return end
 
     def _keep(self, chunk: bytes, size: int) -> None:
         if size >= SMALL_PIECE:
@@ -87,7 +100,7 @@ class DataDecoder:
         self._pieces.clear()
         if content.startswith(b"."):
             content = content[1:]
-        return content.replace(b"\r\n.", b"\r\n") if _DOTTED.search(content) else content
+        return content.replace(b"\r\n.", b"\r\n") if self._dotted else content
 
 
 def stuff(piece: bytes) -> bytes:
@@ -128,6 +141,20 @@ def header_section(content: bytes) -> bytes:
     """All before the first empty line."""
     end = content.find(b"\r\n\r\n")
     return content if end < 0 else content[:end]
+
+
+def fingerprint(content: bytes) -> bytes:
+    """Digest by which a message is known again: of all of it, or of its edges and size where that is enough.
+
+    A Message-ID names one version of one message (RFC 5322 section 3.6.4), so that with one in the header section the
+    middle of a large message need not be read.
+    """
+    if len(content) > LARGE and _MESSAGE_ID.search(content, 0, EDGE):
+        edges = hashlib.sha256(content[:EDGE])
+        edges.update(content[-EDGE:])
+        edges.update(len(content).to_bytes(8, "big"))
+        return edges.digest()
+    return hashlib.sha256(content).digest()
 
 
 def check_form(content: bytes, *, refuse_bare: bool, max_line: int, max_hops: int) -> Reply | None:
