@@ -132,6 +132,11 @@ def _prepare(
     apex: Name,
     plan: Plan,
 ) -> Copy:
+    if inside == outside:
+        raise ZoneError(
+            f"zone {outside.name}: inside and outside are the same zone. Give the outside a view or a server of its own, "
+            "and say which view, or which inside server, is meant"
+        )
     if outside.updates:
         raise ZoneError(f"zone {outside.name}: the outside zone takes dynamic updates, so it cannot be a copy")
     path = Path(outside.file).resolve()

@@ -32,15 +32,16 @@ def main(arguments: Sequence[str]) -> int:
         values = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         copies = refresh(Bind(run, values["named_conf"]), request_from(values, check_only=False))
     except (ZoneError, OSError, ValueError, KeyError, IndexError) as error:
-        print(f"outside copies not refreshed: {error!r}" if isinstance(error, KeyError) else error, file=sys.stderr)
+        sys.stderr.write(f"outside copies not refreshed: {error if isinstance(error, ZoneError) else repr(error)}\n")
         return 1
     for copy in copies:
         if copy.waiting:
-            print(f"{copy.zone.name}: waits until the inside serves serial {copy.inside_serial}")
+            sys.stdout.write(f"{copy.zone.name}: waits until the inside serves serial {copy.inside_serial}\n")
         elif copy.changed:
-            print(f"{copy.zone.name}: outside serial {copy.serial_after}, from inside serial {copy.inside_serial}")
+            serials = f"outside serial {copy.serial_after}, from inside serial {copy.inside_serial}"
+            sys.stdout.write(f"{copy.zone.name}: {serials}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

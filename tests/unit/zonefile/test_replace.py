@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 from pathlib import Path
 
@@ -41,6 +42,37 @@ def test_mode_and_owner_stay_and_the_time_is_now(files):
     assert contents(files) == new(files)
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
     assert time.time() - after.st_mtime < 60
+
+
+def test_acl_and_other_attributes_stay(files):
+    first = next(iter(files))
+    # user::rw- user:4711:r-- group::r-- mask::r-- other::---, as Linux keeps it (acl(5), version 2)
+    entries = [(1, 6, 2**32 - 1), (2, 4, 4711), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(first, "system.posix_acl_access", acl)
+        os.setxattr(first, "user.note", b"kept")
+    except OSError:
+        pytest.skip("this file system has no ACLs")
+    replace_all(files, new(files))
+    assert contents(files) == new(files)
+    assert os.getxattr(first, "system.posix_acl_access") == acl
+    assert os.getxattr(first, "user.note") == b"kept"
+
+
+def test_new_files_and_back(files, tmp_path):
+    fresh = tmp_path / "fresh"
+    before = {**files, fresh: None}
+    after = {**new(files), fresh: b"made"}
+    replace_all(before, after)
+    assert contents(after) == after
+    assert fresh.stat().st_mode & 0o777 == 0o644
+    replace_all(after, before)
+    assert contents(files) == files
+    assert not fresh.exists()
+    fresh.touch()
+    with pytest.raises(OSError, match="changed by somebody else"):
+        replace_all(before, after)
 
 
 def test_no_temporary_file_stays_not_even_an_earlier_one(files, tmp_path):
