@@ -66,7 +66,7 @@ class RealClamd:
             self.process = subprocess.Popen(
                 [str(CLAMD), f"--config-file={self.directory}/clamd.conf"], stdout=out, stderr=out
             )
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while wait and not self.socket.exists():
             if time.monotonic() > until or self.process.poll() is not None:
                 raise RuntimeError((self.directory / "clamd.log").read_text()[-2000:])

@@ -90,7 +90,7 @@ class House:
         paths = [str(fake.path) for fake in fakes]
         self.now = MADE + 86400
         self.scanner = Scanner(
-            Scan(socket=paths[0], other_sockets=tuple(paths[1:]), **settings),  # type: ignore[arg-type]
+            Scan(**{"socket": paths[0], "other_sockets": tuple(paths[1:]), "signature_dir": "", **settings}),
             lambda event, **fields: self.events.append((event, fields)),
             lambda: self.now,
         )
@@ -306,6 +306,24 @@ async def test_same_octets_are_scanned_once_while_the_signatures_stay(pair):
         pair[0].answer = b"stream: OK\0"
 
 
+async def test_new_files_among_the_signatures_void_verdicts_until_clamd_must_have_read_them(pair, tmp_path):
+    (tmp_path / "db").mkdir()
+    house = House(pair[0], signature_dir=str(tmp_path / "db"))
+    house.now = time.time() + 1000
+    await house.scan(b"x")
+    await house.scan(b"x")
+    assert pair[0].scans == 1
+    (tmp_path / "db" / "own.ndb").write_text("x")
+    house.now = time.time() + 10
+    await house.scan(b"x")
+    await house.scan(b"x")
+    assert pair[0].scans == 3, "clamd may not have read it yet"
+    house.now += 1000
+    await house.scan(b"x")
+    await house.scan(b"x")
+    assert pair[0].scans == 4
+
+
 async def test_octets_with_the_same_ends_are_not_taken_for_one_another(pair):
     house = House(pair[0])
     one, two = BIG[:50_000] + b"1" + BIG[50_000:], BIG[:50_000] + b"2" + BIG[50_000:]
@@ -482,3 +500,25 @@ async def test_real_clamd_killed_stopped_and_reloading_never_makes_infected_clea
             await asyncio.gather(*tasks)
             clamd.kill()
         assert set(verdicts) == {None, Finding.INFECTED}
+
+
+async def test_real_clamd_reloads_without_a_gap(tmp_path_factory):
+    if not CLAMD:
+        pytest.skip(MISSING)
+    new = b"signature that comes later"
+    with tempfile.TemporaryDirectory(prefix="clamd") as directory:
+        clamd = RealClamd(Path(directory))
+        try:
+            house = House(Fake(clamd.socket), signature_dir=str(clamd.database))
+            assert await house.scan(new) == CLEAN
+            (clamd.database / "new.ndb").write_text(f"New.Signature:0:*:{new.hex()}\n")
+            clamd.signal(signal.SIGUSR2)
+            verdicts = []
+            for _ in range(600):
+                verdicts.append((await house.scan(new)).finding)
+                if verdicts[-1] is Finding.INFECTED:
+                    break
+                await asyncio.sleep(0.005)
+            assert verdicts[-1] is Finding.INFECTED, "and no verdict was missing: each scan had an answer"
+        finally:
+            clamd.kill()

@@ -56,6 +56,7 @@ class Scan:
     max_parts: int = 100
     remembered: int = 10_000
     remembered_minutes: int = 60
+    signature_dir: str = "/var/lib/clamav"
     max_signature_days: int = 7
     old_signatures: str = "deliver"
 
@@ -199,7 +200,7 @@ _MAY_BE_ZERO = {
     "timeouts.session_idle",
     "cache.resend_hours",
 }
-_MAY_BE_EMPTY = {"notices.text", "tls.certificate", "tls.key"}
+_MAY_BE_EMPTY = {"scan.signature_dir", "notices.text", "tls.certificate", "tls.key"}
 MAX_WORKERS = 64
 
 

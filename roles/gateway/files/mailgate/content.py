@@ -65,14 +65,8 @@ class Judgement:
 
 async def screen(content: bytes, scan: ScanCall, rules: Rules) -> Judgement:
     """Scan `content` whole and judge it; raises ScanError when there is no verdict: nothing passes unscanned."""
-    scanning = asyncio.ensure_future(scan((AS_MAIL, content)))
-    try:
-        # clamd takes its time, in which the structure is looked at.
-        await asyncio.sleep(0)
-        root, ambiguous = _walk(content)
-        found = await scanning
-    finally:
-        scanning.cancel()
+    root, ambiguous = _walk(content)
+    found = await scan((AS_MAIL, content))
     if found.finding is Finding.CLEAN:
         found = await _second_look(content, root, scan, rules.policy)
     concerns = await _concerns(content, root, rules) if rules.policy.minds_attachments else {}

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import BytesHeaderParser
 from email.policy import compat32
 from email.utils import collapse_rfc2231_value
 
@@ -22,7 +21,13 @@ UUENCODED = ("x-uuencode", "uuencode", "x-uue")
 ENCODED = ("base64", "quoted-printable", *UUENCODED)
 
 _SINGLE = ("content-type", "content-transfer-encoding", "content-disposition")
-_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+_LINE = re.compile(rb"\Z|[ \t]|[!-9;-~]+[ \t]*:")
+_FIELDS = re.compile(rb"(?:[ \t][^\r\n]*\r\n)*(?:[!-9;-~]+[ \t]*:(?:[^\r]|\r(?!\n)|\r\n[ \t])*(?:\r\n|\Z))*(?:\r\n)?")
+_CONTENT = re.compile(
+    rb"^(content-[!-9;-~]+)[ \t]*:((?:[^\r]|\r(?!\n)|\r\n[ \t])*)(?=\r\n|\Z)", re.IGNORECASE | re.MULTILINE
+)
+_CHARSET = re.compile(rb"charset\*?\s*=\s*\"?([\w.:+-]+)", re.IGNORECASE)
+_AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 _COMMENT = re.compile(r"\([^()]*\)")
 _UU = re.compile(
     rb"^begin(?P<base64>-base64)? [0-7]{3,4} +(?P<name>[^\r\n]+)\r\n"
@@ -187,7 +192,9 @@ def _part(raw: bytes, start: int, end: int, depth: int) -> Part:
         children = _children(raw, body, end, header, depth)
     elif kind == "message/rfc822" and encoding in IDENTITY and body < end:
         children = (_part(raw, body, end, depth + 1),)
-    return Part(start, body, end, kind, encoding, _names(header), _charset(header), children)
+    octets = raw[start:body]
+    names = _names(header) if b"name" in octets.lower() else ()
+    return Part(start, body, end, kind, encoding, names, _charset(octets), children)
 
 
 def _names(header: Message) -> tuple[str, ...]:
@@ -202,11 +209,9 @@ def _names(header: Message) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
-def _charset(header: Message) -> str:
-    try:
-        return str(header.get_content_charset("us-ascii"))
-    except (LookupError, ValueError):
-        return "us-ascii"
+def _charset(octets: bytes) -> str:
+    found = _CHARSET.search(octets)
+    return found.group(1).decode("ascii").lower() if found else "us-ascii"
 
 
 def _body_start(raw: bytes, start: int, end: int) -> int:
@@ -217,13 +222,16 @@ def _body_start(raw: bytes, start: int, end: int) -> int:
 
 
 def _header(octets: bytes) -> Message:
-    for line in octets.split(b"\r\n"):
-        if line and line[:1] not in b" \t" and not _FIELD.match(line):
-            raise AmbiguousError(f"header line {line[:40]!r} is no field")
-    header = BytesHeaderParser(policy=compat32).parsebytes(octets)
-    for name in _SINGLE:
-        if len(header.get_all(name, [])) > 1:
-            raise AmbiguousError(f"{name} given twice")
+    """The fields of `octets` that say what the part is; all others are only looked at for their form."""
+    if not _FIELDS.fullmatch(octets):
+        wrong = next((line for line in octets.split(b"\r\n") if not _LINE.match(line)), octets)
+        raise AmbiguousError(f"header line {wrong[:40]!r} is no field")
+    header = Message(policy=compat32)
+    for field in _CONTENT.finditer(octets):
+        name, value = (text.decode("ascii", "surrogateescape") for text in field.groups())
+        if name.lower() in _SINGLE and name in header:
+            raise AmbiguousError(f"{name.lower()} given twice")
+        header[name] = value.lstrip(" \t")
     return header
 
 
@@ -231,13 +239,25 @@ def _children(raw: bytes, body: int, end: int, header: Message, depth: int) -> t
     boundary = header.get_boundary()
     if not boundary or not boundary.isascii() or body >= end:
         raise AmbiguousError("multipart without boundary or body")
-    # Every body follows a CRLF, so a delimiter on its first line is found as well.
-    delimiter = re.compile(rb"\r\n--" + re.escape(boundary.encode("ascii")) + rb"(--)?[ \t]*(?=\r\n|\Z)")
-    found = list(delimiter.finditer(raw, max(0, body - 2), end))
+    found = _delimiters(raw, boundary.encode("ascii"), body, end)
     if len(found) < 2 or not found[-1].group(1) or any(match.group(1) for match in found[:-1]):
         raise AmbiguousError(f"multipart whose boundary {boundary[:70]!r} does not open and close once")
     parts = []
     for opening, closing in itertools.pairwise(found):
-        stop = closing.start()
+        stop = closing.start() - len(boundary) - 4
         parts.append(_part(raw, min(opening.end() + 2, stop), stop, depth + 1))
     return tuple(parts)
+
+
+def _delimiters(raw: bytes, boundary: bytes, body: int, end: int) -> list[re.Match[bytes]]:
+    """What follows the boundary, of each delimiter line."""
+    line = b"\r\n--" + boundary
+    found = []
+    # Every body follows a CRLF, so a delimiter on its first line is found as well.
+    at = raw.find(line, max(0, body - 2), end)
+    while at >= 0:
+        rest = _AFTER_BOUNDARY.match(raw, at + len(line), end)
+        if rest:
+            found.append(rest)
+        at = raw.find(line, at + 2, end)
+    return found

@@ -23,6 +23,7 @@ _RUN = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2}[ \t]*\r\n[ \t]*)*[A-Za-z0-9+/]+={0,
 _LEAST = 40
 _HEX = re.compile(rb"=[0-9A-Fa-f]{2}")
 _YENC = re.compile(rb"^=ybegin [^\r\n]*\r\n(?:=ypart [^\r\n]*\r\n)?(.*?)^=yend", re.DOTALL | re.MULTILINE)
+_DELIMITER = re.compile(rb"^--[^\r\n]{1,72}\r\n", re.MULTILINE)
 _MIME = re.compile(rb"^(?:content-|--)", re.IGNORECASE | re.MULTILINE)
 # Lines of nothing but base64, as no text has them.
 _CODED_TEXT = re.compile(rb"(?:^[A-Za-z0-9+/]{60,}\r\n){2}", re.MULTILINE)
@@ -52,8 +53,8 @@ def readings(raw: bytes, root: mime.Part | None) -> Iterator[bytes]:
         at = leaf.end
     # Between the parts there are delimiters and headers; what is more than that is before the first or after the last.
     for gap in [*gaps, raw[at:]]:
-        if len(gap) > _LEAST:
-            yield from _bounded(sweep(gap))
+        if len(gap) > _LEAST and len(rest := _DELIMITER.sub(b"", gap)) > _LEAST:
+            yield from _bounded(sweep(rest))
 
 
 def sweep(raw: bytes, depth: int = 0) -> Iterator[bytes]:

@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from mailgate.clamd import Address, Clamd, Finding, ScanError, Verdict
 from mailgate.config import Scan, clamd_address
@@ -18,7 +20,10 @@ SHUN_SECONDS = 10
 VERSION_SECONDS = 5
 VERSION_EVERY = 60
 ALARM_EVERY = 3600
-# Above it, hashing is left to a thread.
+# clamd looks for new signatures every ten minutes (SelfCheck); until it must have them, nothing is remembered.
+SETTLE_SECONDS = 900
+# Octets up to which hashing costs next to nothing; and above which it is left to a thread.
+HASH_AT_ONCE = 8 * 1024
 HASH_HERE = 256 * 1024
 
 
@@ -86,12 +91,21 @@ class Scanner:
         await self._look_at_signatures(server, deadline)
         # What is noted beside the verdict was true before the scan: should signatures change meanwhile, it is void.
         version = server.version
-        digest = asyncio.ensure_future(self._digest(pieces)) if self._settings.remembered and version else None
+        changed, label = self._label(version)
+        settled = self.wall_clock() - changed > SETTLE_SECONDS
+        remember = self._settings.remembered and bool(version) and settled
+        # A large message is hashed while clamd looks at it, a small one after the answer is on its way.
+        digest = asyncio.ensure_future(self._digest(pieces)) if remember and mark[0] > HASH_HERE else None
         try:
             verdict = await server.clamd.scan(pieces, deadline)
-            if digest and verdict.finding is not Finding.OVER_LIMITS:
-                until = asyncio.get_running_loop().time() + 60 * self._settings.remembered_minutes
-                self.cache.store(mark, Known(await digest, verdict, str(server.clamd), version, until))
+            if remember and verdict.finding is not Finding.OVER_LIMITS:
+                loop = asyncio.get_running_loop()
+                until = loop.time() + 60 * self._settings.remembered_minutes
+                known = partial(Known, verdict=verdict, scanner=str(server.clamd), signatures=label, until=until)
+                if digest or mark[0] <= HASH_AT_ONCE:
+                    self.cache.store(mark, known(await digest if digest else digest_of(pieces)))
+                else:
+                    loop.call_soon(lambda: self.cache.store(mark, known(digest_of(pieces))))
         finally:
             if digest:
                 digest.cancel()
@@ -107,12 +121,21 @@ class Scanner:
             version = await server.clamd.version(min(deadline, loop.time() + VERSION_SECONDS))
         except ScanError:
             return None
-        if version != known.signatures:
+        if self._label(version)[1] != known.signatures:
             self.cache.forget(mark)
             server.asked_at = float("-inf")
             return None
         self._check_age(server)
         return known.verdict
+
+    def _label(self, version: str) -> tuple[float, str]:
+        """When the signatures on disk changed last (seconds since 1970), and a name for both them and `version`."""
+        directory = self._settings.signature_dir
+        try:
+            changed = Path(directory).stat().st_mtime_ns if directory else 0
+        except OSError:
+            changed = 0
+        return changed / 1e9, f"{version} {changed}"
 
     async def _digest(self, pieces: Sequence[bytes]) -> bytes:
         if sum(map(len, pieces)) <= HASH_HERE:
@@ -120,17 +143,21 @@ class Scanner:
         return await asyncio.to_thread(digest_of, pieces)
 
     async def _look_at_signatures(self, server: _Server, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        async with server.asking:
-            now = loop.time()
-            if now - server.asked_at >= VERSION_EVERY:
-                try:
-                    server.version = await server.clamd.version(min(deadline, now + VERSION_SECONDS))
-                    server.asked_at = now
-                except ScanError:
-                    # The scan itself tells whether this clamd is of use.
-                    server.version = ""
+        if asyncio.get_running_loop().time() - server.asked_at >= VERSION_EVERY:
+            async with server.asking:
+                await self._ask_version(server, deadline)
         self._check_age(server)
+
+    async def _ask_version(self, server: _Server, deadline: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - server.asked_at < VERSION_EVERY:
+            return
+        try:
+            server.version = await server.clamd.version(min(deadline, now + VERSION_SECONDS))
+            server.asked_at = now
+        except ScanError:
+            # The scan itself tells whether this clamd is of use.
+            server.version = ""
 
     def _check_age(self, server: _Server) -> None:
         """Raise the alarm about old signatures, and ScanError where the policy says so."""
