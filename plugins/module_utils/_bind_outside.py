@@ -134,8 +134,8 @@ def _prepare(
 ) -> Copy:
     if inside == outside:
         raise ZoneError(
-            f"zone {outside.name}: inside and outside are the same zone. Give the outside a view or a server of its own, "
-            "and say which view, or which inside server, is meant"
+            f"zone {outside.name}: inside and outside are the same zone. Give the outside a view or a server of its "
+            "own, and say which view, or which inside server, is meant"
         )
     if outside.updates:
         raise ZoneError(f"zone {outside.name}: the outside zone takes dynamic updates, so it cannot be a copy")
