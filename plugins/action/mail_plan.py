@@ -6,28 +6,20 @@
 
 from __future__ import annotations
 
-import datetime
 import filecmp
 import os
-import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..plugin_utils._findings import CAMPUS_VARIABLES, HOST_VARIABLES, HostFacts, Unreadable, is_unknown
-from ..plugin_utils._plan import as_result, plan_campus
-from ..plugin_utils._problems import Place, PlanRefused
+from ..plugin_utils._hostvars import plan_inventory
+from ..plugin_utils._plan import as_result
 from ..plugin_utils._proof import whole_proof
-
-try:  # Only to name file and line in error messages; without it, the file that holds the host is named.
-    from ansible._internal._datatag._tags import Origin
-except ImportError:
-    Origin = None
 
 display = Display()
 
@@ -48,10 +40,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
                 "proof_file": {"type": "path"},
             }
         )
-        inventory = _Inventory((task_vars or {})["hostvars"])
         try:
-            plan = plan_campus(inventory.facts(), _day(args["today"]), inventory.locate)
-        except PlanRefused as refused:
+            plan = plan_inventory((task_vars or {})["hostvars"], args["today"])
+        except ValueError as refused:
             raise AnsibleActionFail(str(refused)) from None
         result.update(as_result(plan), changed=False)
         if args["show"]:
@@ -85,61 +76,3 @@ def _write(path: Path, pieces: Iterable[str], check_only: bool) -> bool:
     finally:
         if new:
             new.unlink(missing_ok=True)
-
-
-def _day(today: str | None) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(today) if today else datetime.date.today()
-    except ValueError:
-        raise AnsibleActionFail(f"today: '{today}' is no date. Write it as 2027-03-31") from None
-
-
-class _Inventory:
-    def __init__(self, hostvars: Any) -> None:
-        self.hostvars = hostvars
-
-    def facts(self) -> list[HostFacts]:
-        """Return our variables of every host, templated; nothing else is read, because each look-up costs."""
-        return [self._host(name) for name in self.hostvars]
-
-    def _host(self, name: str) -> HostFacts:
-        variables = self.hostvars[name]
-        known = {}
-        unknown = {}
-        for variable in variables:
-            if is_unknown(variable):
-                unknown[str(variable)] = [variable]  # the name as the file has it, which knows where it stands
-        for variable in (*CAMPUS_VARIABLES, *HOST_VARIABLES):
-            if variable in variables:
-                try:
-                    known[variable] = variables[variable]
-                except AnsibleError as error:
-                    known[variable] = Unreadable(str(error).splitlines()[0])
-        return HostFacts(str(name), variables["group_names"], known, unknown)
-
-    def locate(self, facts: HostFacts | None, values: Sequence[object]) -> Place:
-        """Return where the first value that knows its file stands; else the line that names the host."""
-        for value in values:
-            origin = Origin.get_tag(value) if Origin else None
-            if origin and origin.path:
-                return Place(_short(origin.path), origin.line_num or 0)
-        name: str = facts.name if facts else next(iter(self.hostvars), "")
-        file = self.hostvars[name].get("inventory_file") if name else None
-        if not file:
-            return Place()
-        return Place(_short(file), _line_of(name, file) if facts else 0)
-
-
-def _line_of(name: str, file: str) -> int:
-    """Return the number of the first line that names the host, or 0."""
-    whole = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])")
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError):
-        return 0
-    return next((number for number, line in enumerate(lines, 1) if whole.search(line)), 0)
-
-
-def _short(path: str) -> str:
-    relative = os.path.relpath(path)
-    return path if relative.startswith(os.pardir) else relative

@@ -58,9 +58,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ..action.mail_plan import _day, _Inventory
-from ..plugin_utils._plan import make_plan
-from ..plugin_utils._problems import PlanRefused
+from ..plugin_utils._hostvars import plan_inventory
+from ..plugin_utils._plan import as_result
 
 
 class LookupModule(LookupBase):
@@ -71,10 +70,9 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         if not variables or "hostvars" not in variables:
             raise AnsibleError("the lookup mail_plan needs the inventory's hosts: use it in a task")
-        inventory = _Inventory(variables["hostvars"])
         try:
-            plan = make_plan(inventory.facts(), _day(self.get_option("today")), inventory.locate)
-        except PlanRefused as refused:
+            plan = as_result(plan_inventory(variables["hostvars"], self.get_option("today")))
+        except ValueError as refused:
             raise AnsibleError(str(refused)) from None
         unknown = [term for term in terms if term not in plan]
         if unknown:
