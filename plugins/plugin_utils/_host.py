@@ -42,7 +42,7 @@ class HostReader:
 
     def host(self, facts: HostFacts) -> Host:
         for name, value in facts.variables.items():
-            if isinstance(value, Unreadable) and name not in CAMPUS_VARIABLES:
+            if isinstance(value, Unreadable) and value.reason and name not in CAMPUS_VARIABLES:
                 self.problem(facts, name, f"can't be read: {value.reason}", "Mend its template", [value])
         self.unknown(facts)
         kinds = [kind for kind, name in zip(KINDS, KIND_VARIABLES, strict=True) if name in facts.variables]
@@ -217,10 +217,11 @@ class HostReader:
         variable = "mailgate_dns"
         example = "{named_conf: /etc/bind/named.conf, zones: [univ.example]}"
         dns = self.mapping(facts, variable, example, ("named_conf", "zones", "keep_mx"))
-        if not dns:
+        if dns is None:
             return (), ()
         if "zones" not in dns:
-            self.problem(facts, variable, "has no zones", "List the zones that it is primary for", [dns])
+            mend = "List the zones that it is primary for"
+            self.problem(facts, variable, "has no zones", mend, [facts.variables[variable]])
         zones = self.names(facts, variable, dns.get("zones", []), host_name)
         kept = self.names(facts, variable, dns.get("keep_mx", []), host_name)
         return zones, self.only_known(facts, variable, kept, zones)
@@ -246,6 +247,8 @@ class HostReader:
             return ()
         good: dict[str, None] = {}
         for item in items(value):
+            if isinstance(self.findings.settled(facts, variable, item), Unreadable):
+                continue
             try:
                 name = check(item)
             except ValueError as error:
@@ -259,16 +262,25 @@ class HostReader:
     def mapping(
         self, facts: HostFacts, variable: str, example: str, keys: Sequence[str]
     ) -> Mapping[str, object] | None:
-        """Return a variable that must be a mapping, or None when it is not there or is none (which is reported)."""
+        """Return a variable that must be a mapping, or None when it is not there or is none (which is reported).
+
+        What was meant by a misspelt key, and what waits to be decided, is Unreadable in it: its problem is told.
+        """
         if variable not in facts.variables or isinstance(value := facts.variables[variable], Unreadable):
             return None
         if isinstance(value, Mapping):
+            settings: dict[str, object] = {}
             for key in value:
-                if key not in keys:
-                    near = get_close_matches(str(key), keys, 1)
-                    mend = f"Did you mean {near[0]}?" if near else f"Write it as {example}"
-                    self.problem(facts, variable, f"has no setting {quoted(key)}", mend, [key, value[key], value])
-            return value
+                if key in keys:
+                    settings[key] = self.findings.settled(facts, variable, value[key])
+                    continue
+                near = get_close_matches(str(key), keys, 1)
+                mend = f"Did you mean {near[0]}?" if near else f"Write it as {example}"
+                self.problem(facts, variable, f"has no setting {quoted(key)}", mend, [key, value[key], value])
+                for meant in near:
+                    if meant not in value:
+                        settings[meant] = Unreadable()
+            return settings
         self.problem(facts, variable, f"{quoted(value)} is not a mapping", f"Write it as {example}", [value])
         return None
 
@@ -276,11 +288,13 @@ class HostReader:
         if (gateway := self.mapping(facts, "mailgate_gateway", "{preference: 0}", ["preference"])) is None:
             return None
         value = gateway.get("preference")
+        if isinstance(value, Unreadable):
+            return 0
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PREFERENCE:
             return int(value)
         said = "has no preference" if value is None else f"{quoted(value)} is no preference"
         mend = f"Write a whole number from 0 to {MAX_PREFERENCE}: 0 for the primary, 10 for the backup"
-        self.problem(facts, "mailgate_gateway", said, mend, [value, gateway])
+        self.problem(facts, "mailgate_gateway", said, mend, [value, facts.variables["mailgate_gateway"]])
         return 0
 
     def outside_interface(self, facts: HostFacts) -> str:
@@ -289,36 +303,43 @@ class HostReader:
         ) is None:
             return ""
         value = border.get("outside_interface")
+        if isinstance(value, Unreadable):
+            return ""
         # Linux: at most 15 bytes, neither "/" nor white space.
         if isinstance(value, str) and 0 < len(value) <= 15 and not any(c.isspace() or c == "/" for c in value):
             return text(value)
         said = "has no outside_interface" if value is None else f"{quoted(value)} is no interface"
-        self.problem(facts, "mailgate_border", said, "Name the interface that faces the outside", [value, border])
+        blamed = [value, facts.variables["mailgate_border"]]
+        self.problem(facts, "mailgate_border", said, "Name the interface that faces the outside", blamed)
         return ""
 
     def permit(self, facts: HostFacts) -> Permit | None:
         form = "{reason: ..., owner: ..., until: 2027-03-31}"
         if (permit := self.mapping(facts, "mailgate_permit", form, ["reason", "owner", "until"])) is None:
             return None
+        whole = facts.variables["mailgate_permit"]
         texts = []
         for key, wanted in (("reason", "Say why port 25 must stay open"), ("owner", "Name who answers for it")):
             value = permit.get(key)
             if not isinstance(value, str) or not value.strip():
-                self.problem(facts, "mailgate_permit", f"has no {key}", wanted, [value, permit])
+                if not isinstance(value, Unreadable):
+                    self.problem(facts, "mailgate_permit", f"has no {key}", wanted, [value, whole])
                 value = ""
             texts.append(text(value))
         value = permit.get("until")
         until = as_date(value)
-        if until is None:
+        if isinstance(value, Unreadable):
+            pass
+        elif until is None:
             said = "has no last day (until)" if value is None else f"until: {quoted(value)} is no date"
-            self.problem(facts, "mailgate_permit", said, "Write until as 2027-03-31", [value, permit])
+            self.problem(facts, "mailgate_permit", said, "Write until as 2027-03-31", [value, whole])
         elif until < self.today:
             self.problem(
                 facts,
                 "mailgate_permit",
                 f"expired on {until}",
                 f"Ask {texts[1] or 'its owner'} and renew until, or remove the permit",
-                [value, permit],
+                [value, whole],
             )
         elif (until - self.today).days <= WARN_DAYS:
             self.findings.warnings.append(

@@ -57,7 +57,7 @@ class _CampusReader:
         settings = {name: self.campus_value(name) for name in CAMPUS_VARIABLES}
         networks = self.networks(settings["mailgate_networks"])
         campus = Campus(
-            name=text(settings["mailgate_campus"]),
+            name="" if isinstance(settings["mailgate_campus"], Unreadable) else text(settings["mailgate_campus"]),
             networks=tuple(str(net) for net in networks),
             method=self.choice("mailgate_method", settings["mailgate_method"], METHODS),
             delivery=self.choice("mailgate_delivery", settings["mailgate_delivery"], DELIVERIES),
@@ -74,8 +74,9 @@ class _CampusReader:
             if name not in host.variables:
                 continue
             if isinstance(value := host.variables[name], Unreadable):
-                self.problem(host, name, f"can't be read: {value.reason}", "Mend its template", [value])
-                return None
+                if value.reason:
+                    self.problem(host, name, f"can't be read: {value.reason}", "Mend its template", [value])
+                return value
             if found is None:
                 found = host
             elif value != found.variables[name]:
@@ -89,13 +90,15 @@ class _CampusReader:
         return found.variables[name] if found else None
 
     def networks(self, value: object) -> list[Network]:
-        if value is None:
+        if value is None or isinstance(value, Unreadable):
             return []
         if not is_list(value):
             self.problem(None, "mailgate_networks", "is not a list", "Write a list of networks in CIDR form", [value])
             return []
         good = []
         for item in items(value):
+            if isinstance(self.findings.settled(None, "mailgate_networks", item), Unreadable):
+                continue
             try:
                 good.append(network(item))
             except ValueError as error:
@@ -105,7 +108,7 @@ class _CampusReader:
         return good
 
     def choice(self, variable: str, value: object, allowed: Sequence[str]) -> str:
-        if value is None:
+        if value is None or isinstance(value, Unreadable):
             return allowed[0]
         if not isinstance(value, str) or value not in allowed:
             known = " or ".join(allowed)

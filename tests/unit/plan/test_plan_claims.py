@@ -89,6 +89,53 @@ def test_misspelt_settings(where, variable, setting, mend):
 
 
 @pytest.mark.parametrize(
+    ("where", "variable", "setting"),
+    [
+        (("gateways", "gw2.univ.example"), "mailgate_gateway", {"prefrence": 10}),
+        (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "o", "utnil": "2029-03-31"}),
+        (("research", QUAKE), "mailgate_permit", {"raeson": "r", "owner": "o", "until": "2029-03-31"}),
+        (("dns", "ns1.univ.example"), "mailgate_dns", {"zonse": ["univ.example"]}),
+        (("borders", "border.univ.example"), "mailgate_border", {"outside_iface": "eth0"}),
+    ],
+)
+def test_a_misspelt_setting_is_not_said_to_be_missing_too(where, variable, setting):
+    groups = small()
+    groups[where[0]][where[1]][variable] = setting
+    told = [problem for problem in problems_of(groups) if problem.variable == variable]
+    assert [problem.message.partition("'")[0] for problem in told] == ["has no setting "]
+
+
+@pytest.mark.parametrize(
+    ("where", "variable", "value", "wanted"),
+    [
+        (("all", None), "mailgate_campus", "TODO", ""),
+        (("all", None), "mailgate_method", "TODO: gateway or split?", ": gateway or split?"),
+        (("all", None), "mailgate_networks", ["198.18.0.0/15", "TODO: 6?", "2001:db8::/32"], ": 6?"),
+        (("gateways", "gw2.univ.example"), "ansible_host", "TODO: one of 1, 2", ": one of 1, 2"),
+        (
+            ("gateways", "gw2.univ.example"),
+            "mailgate_gateway",
+            {"preference": "TODO: one of 10, 20"},
+            ": one of 10, 20",
+        ),
+        (("borders", "border.univ.example"), "mailgate_border", {"outside_interface": "TODO: which"}, ": which"),
+        (("research", QUAKE), "mailgate_permit", "TODO: ask netlab", ": ask netlab"),
+        (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "TODO: who", "until": "2029-03-31"}, ": who"),
+        (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "o", "until": "TODO"}, ""),
+        (("science", None), "mailgate_hub", "TODO: which", ": which"),
+        (("engineering", MECH), "mailgate_domains", [MECH, "TODO: is tsunami theirs?"], ": is tsunami theirs?"),
+        (("engineering", MECH), "mailgate_address6", "TODO:its IPv6 address", ": its IPv6 address"),
+    ],
+)
+def test_what_waits_to_be_decided_is_said_once_and_so(where, variable, value, wanted):
+    groups = small()
+    groups[where[0]][where[1]][variable] = value
+    problems = problems_of(groups)
+    assert {problem.message for problem in problems} == {f"still to be decided{wanted}"}
+    assert {problem.variable for problem in problems} == {variable}
+
+
+@pytest.mark.parametrize(
     ("written", "near"),
     [
         ("mailgate_domain", "mailgate_domains"),
