@@ -37,6 +37,7 @@ class Host:
     ansible_host: str = ""
     faculty: str = ""
     domains: tuple[str, ...] = ()
+    backup_domains: tuple[str, ...] = ()
     gateway: bool = False
     #: Name of the interface towards the outside; set on border routers only.
     outside_interface: str | None = None
@@ -47,7 +48,7 @@ class Host:
     @property
     def layers(self) -> frozenset[str]:
         """Services the host has before the collection comes."""
-        mail = {"mail"} if self.domains or self.gateway else set()
+        mail = {"mail"} if self.domains or self.backup_domains or self.gateway else set()
         return frozenset(mail | ({"dns"} if self.zones is not None else set()))
 
 
@@ -146,6 +147,7 @@ def _host(
     dns = _mapping(problems, name, variables, "mailgate_dns")
     zones = None if dns is None else _strings(problems, name, "mailgate_dns.zones", dns.get("zones", []))
     domains = _strings(problems, name, "mailgate_domains", variables.get("mailgate_domains", []))
+    backups = _strings(problems, name, "mailgate_backup_domains", variables.get("mailgate_backup_domains", []))
     if address is None:
         return None
     return Host(
@@ -156,6 +158,7 @@ def _host(
         ansible_host=str(variables.get("ansible_host", name)),
         faculty=faculty,
         domains=domains,
+        backup_domains=backups,
         gateway="mailgate_gateway" in variables,
         outside_interface=outside_interface,
         zones=zones,

@@ -3,7 +3,8 @@
 """The campus as it is before the collection comes: texts of the files its DNS and mail servers start with.
 
 Zone files look like an admin's own: comments, tabs, `$ORIGIN`, relative names, a dated serial, and for each mail domain
-the single line `IN MX 0 <home server>`. Everything here is a function of the inventory; nothing is read or written.
+`IN MX 0 <home server>`, and `IN MX 10 <backup>` where it has one. Everything here is a function of the inventory;
+nothing is read or written.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def _addresses(host: Host) -> list[Record]:
 
 
 def _own_records(host: Host) -> list[Record]:
-    return [*_addresses(host), *((domain, "MX", f"0 {host.name}") for domain in host.domains)]
+    own = ((domain, "MX", f"0 {host.name}") for domain in host.domains)
+    backups = ((domain, "MX", f"10 {host.name}") for domain in host.backup_domains)
+    return [*_addresses(host), *own, *backups]
 
 
 def _data(kind: str, data: str, origin: str) -> str:
@@ -178,7 +181,7 @@ def outside(hosts: Sequence[Host]) -> dict[str, str]:
 
 def mail_server(host: Host) -> dict[str, str]:
     """Files of a mail server as its faculty runs it: what it takes for its own."""
-    own = [domain for domain in host.domains if not domain.startswith("*.")]
+    own = [domain for domain in (*host.domains, *host.backup_domains) if not domain.startswith("*.")]
     return {"/etc/mail/local-host-names": "\n".join(["localhost", *dict.fromkeys([host.name, *own]), ""])}
 
 

@@ -59,4 +59,32 @@ def test_it_is_planned_without_a_complaint():
     assert planned["proof"]["exposed"] == []
     assert len(planned["routes"]) == 168
     assert len({route["faculty"] for route in planned["routes"]}) == 18
-    assert sum(len(zone["owners"]) for zones in planned["mx"].values() for zone in zones) == 168
+    owners = {
+        owner["owner"]: owner["mx"] for zones in planned["mx"].values() for zone in zones for owner in zone["owners"]
+    }
+    kept = [
+        domain
+        for host in servers().values()
+        if "mailgate_keep_mx" in host.variables
+        for domain in host.variables["mailgate_domains"]
+    ]
+    assert len(owners) == 168 - len(kept) == 167
+    assert not owners.keys() & set(kept)
+
+
+def test_a_domain_has_a_second_server_everywhere():
+    planned = plan(EXAMPLE)
+    domain = "emergency.hosp.univ.example"
+    owners = {
+        owner["owner"]: owner["mx"] for zones in planned["mx"].values() for zone in zones for owner in zone["owners"]
+    }
+    assert [line["exchange"] for line in owners[domain]][2:] == [domain, "ward.hosp.univ.example"]
+    assert {route["domain"]: route["next_hops"] for route in planned["routes"]}[domain] == [
+        "198.18.4.34",
+        "198.18.4.30",
+    ]
+    of_hub = {line["domain"]: line for line in planned["sendmail"]["mail.hosp.univ.example"]["static"]}
+    assert of_hub[domain]["next_hops"] == ["198.18.4.34", "198.18.4.30"]
+    assert domain in planned["sendmail"]["ward.hosp.univ.example"]["local"]
+    (down,) = (each for each in planned["proof"]["scenarios"] if each["host"] == domain)
+    assert down["senders"]["mx"]["delivered"] == 168
