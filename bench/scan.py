@@ -163,7 +163,7 @@ class Service:
                 return
             except OSError:
                 await asyncio.sleep(0.05)
-        raise RuntimeError("the service does not listen")
+        raise RuntimeError(f"the service does not listen: {Path(self.log.name).read_text()[-2000:]}")
 
     def stop(self) -> None:
         """End it as systemd does."""
@@ -210,7 +210,6 @@ async def measure_memory(clamd: RealClamd, directory: Path) -> dict[str, object]
         hop.port,
         clamd,
         limits={"max_bytes_in_flight": bound, "max_connections_per_client": 200, "max_connections": 200},
-        timeouts={"scan": 100},
     )
     try:
         await service.ready()
