@@ -38,8 +38,8 @@ attributes:
 options:
   proof_file:
     description:
-      - A file on the controller for the whole proof, a JSON object whose C(cases) has every domain in every scenario for
-        every kind of sender, with C(verdict) and C(path), hop by hop, one case a line. A case of C(inside) is the worst
+      - A file on the controller for the whole proof, a JSON object whose C(cases) has every domain in every scenario
+        for every kind of sender, with C(verdict) and C(path), hop by hop, one case a line. A case of C(inside) is the worst
         of all starting hosts; its C(starts) counts them by verdict.
       - It is replaced only if it would change, and not in check mode.
     type: path
@@ -163,8 +163,8 @@ sendmail:
       static: [{domain: mech.eng.univ.example, next_hop: 198.18.1.30, host: mech.eng.univ.example}]
 mx:
   description:
-    - For every DNS server its zones, and in each the owner names with their MX lines, most preferred first. Domains that
-      keep their MX are not among them.
+    - For every DNS server its zones, and in each the owner names with their MX lines, most preferred first. Domains
+      that keep their MX are not among them.
   returned: success
   type: dict
   sample:
@@ -229,8 +229,8 @@ methods:
       contains:
         work:
           description:
-            - To introduce it, the lines of the zones that are added or removed (C(zone_lines)), those to be generated for
-              the copies for outside (C(outside_lines)), the STATIC lines that inner servers can't do without
+            - To introduce it, the lines of the zones that are added or removed (C(zone_lines)), those to be generated
+              for the copies for outside (C(outside_lines)), the STATIC lines that inner servers can't do without
               (C(static_lines)), and the number of hosts to change (C(hosts)).
           type: dict
         border_open:
@@ -242,7 +242,7 @@ methods:
           description: The connections that the border refuses, and logs, while one message comes in for each domain.
           type: int
         gateway_down:
-          description: The gateway (C(host)) without which mail for most domains has to wait, and their number (C(held)).
+          description: The gateway (C(host)) without which mail for most domains waits, and their number (C(held)).
           type: dict
         hub_down:
           description: The same for the faculties' hubs.

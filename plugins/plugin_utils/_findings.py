@@ -110,7 +110,8 @@ class Findings:
         wanted = undecided(value)
         if wanted is None:
             return value
-        self.problem(facts, variable, f"still to be decided{wanted and ': '}{wanted}", "Write it in place of the TODO", [value])
+        said = f"still to be decided{wanted and ': '}{wanted}"
+        self.problem(facts, variable, said, "Write it in place of the TODO", [value])
         return Unreadable()
 
     def inner_groups(self, facts: HostFacts) -> list[str]:
