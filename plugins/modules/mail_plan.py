@@ -39,8 +39,8 @@ options:
   proof_file:
     description:
       - A file on the controller for the whole proof, a JSON object whose C(cases) has every domain in every scenario
-        for every kind of sender, with C(verdict) and C(path), hop by hop, one case a line. A case of C(inside) is the worst
-        of all starting hosts; its C(starts) counts them by verdict.
+        for every kind of sender, with C(verdict) and C(path), hop by hop, one case a line. A case of C(inside) is the
+        worst of all starting hosts; its C(starts) counts them by verdict.
       - It is replaced only if it would change, and not in check mode.
     type: path
   show:
