@@ -42,7 +42,7 @@ def read_campus(
     findings = Findings(facts, locate)
     campus = _CampusReader(findings, today).read()
     if findings.problems:
-        raise PlanRefused(findings.problems)
+        raise PlanRefused(findings.problems, findings.warnings)
     return campus, findings.warnings
 
 

@@ -51,7 +51,7 @@ def plan_campus(
     alike = walker.alike()
     proof = prove(walker, alike)
     if proof.faults:
-        raise PlanRefused(_refusal(case, campus) for case in proof.faults)
+        raise PlanRefused((_refusal(case, campus) for case in proof.faults), warnings)
     if tables.border:  # without one everything is exposed, and said to be
         warnings += _exposures(proof)
     return Plan(campus, tables, proof, compare_with(tables, walker, alike), warnings, walker)

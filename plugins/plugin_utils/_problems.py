@@ -38,11 +38,15 @@ class Problem:
 
 
 class PlanRefused(ValueError):
-    """The inventory can't be planned, or its plan failed the proof. ``problems`` holds every reason."""
+    """The inventory can't be planned, or its plan failed the proof. ``problems`` holds every reason.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    ``warnings`` are of things to look at in the same go: each alone would not have kept the plan from being made.
+    """
+
+    def __init__(self, problems: Iterable[Problem], warnings: Iterable[str] = ()) -> None:
         self.problems = merge(problems)
-        super().__init__(report(self.problems))
+        self.warnings = list(warnings)
+        super().__init__(report(self.problems, self.warnings))
 
 
 def merge(problems: Iterable[Problem]) -> list[Problem]:
@@ -62,8 +66,9 @@ def merge(problems: Iterable[Problem]) -> list[Problem]:
     return merged
 
 
-def report(problems: Iterable[Problem]) -> str:
-    """Return a numbered list, one problem a line, under a heading with their number."""
+def report(problems: Iterable[Problem], warnings: Iterable[str] = ()) -> str:
+    """Return a numbered list, one problem a line, under a heading with their number; then the warnings."""
     lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-    return "\n".join([f"{count} in the inventory, nothing was changed:", *lines])
+    noted = [f"  Warning: {warning}" for warning in warnings]
+    return "\n".join([f"{count} in the inventory, nothing was changed:", *lines, *noted])

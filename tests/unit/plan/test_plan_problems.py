@@ -222,6 +222,17 @@ def test_the_report_is_a_numbered_list_with_places():
     )
 
 
+def test_warnings_are_told_with_the_problems():
+    groups = five_problems()
+    groups["science"]["mail.sci.univ.example"]["mailgate_domains"].append("pc.lab.mech.eng.univ.example")
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(facts_of(groups), TODAY)
+    (warning,) = refused.value.warnings
+    assert "'*.lab.mech.eng.univ.example' overlaps 'pc.lab.mech.eng.univ.example' of mail.sci.univ.example" in warning
+    assert str(refused.value).splitlines()[-1] == f"  Warning: {warning}"
+    assert len(refused.value.problems) == 5
+
+
 def test_the_blamed_value_comes_first_when_a_place_is_sought():
     asked = []
 
