@@ -170,6 +170,13 @@ async def test_form_limits(make_campus):
     assert campus.gateway.budget.used == 0
 
 
+async def test_message_that_is_all_header_is_refused(campus):
+    client = await campus.connect()
+    await client.start("alice@a.univ.example")
+    assert (await client.send(b"X-Line: x\r\n" * 100_000)).startswith("554 5.6.0 Header")
+    assert campus.clamd.scans == []
+
+
 async def test_capabilities(campus):
     client = await campus.connect(hello=False)
     answer = await client.hello()

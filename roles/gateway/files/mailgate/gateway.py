@@ -270,7 +270,7 @@ class Gateway:
                 self.events.count(PROCESSED)
             return pieces
         if transaction.envelope.utf8:
-            transaction.envelope.text_utf8 = not message.header_section(content).isascii()
+            transaction.envelope.text_utf8 = not bytes(message.header_section(content)).isascii()
         trace = message.received_header(
             helo=client.helo,
             client=client.address,

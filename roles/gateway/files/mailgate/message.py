@@ -15,7 +15,8 @@ from mailgate.reply import Reply
 # As expressions: their search goes from CR to CR, several times as fast as that of bytes for so short a needle.
 _END = re.compile(rb"\r\n\.\r\n")
 _DOTTED = re.compile(rb"\r\n\.")
-SMALL_PIECE = 16 * 1024
+# What takes a header apart holds it several times over, so a whole message must not be one.
+MAX_HEADER = 1024 * 1024
 LARGE, EDGE = 256 * 1024, 64 * 1024
 # In the first header section: not behind an empty line.
 _MESSAGE_ID = re.compile(rb"\A(?:(?!\r\n)[^\n]*\n)*?message-id[ \t]*:[ \t]*<[^>\r\n]+>", re.IGNORECASE)
@@ -32,7 +33,8 @@ class DataDecoder:
     """
 
     def __init__(self, limit: int) -> None:
-        self._pieces: list[bytearray | memoryview] = []
+        # Not a list of the pieces: each would keep the whole buffer that it was received in.
+        self._content = bytearray()
         self._size = 0
         # The last octets: the end may lie across pieces. At first the line end of DATA itself, so that a dot on the
         # first line is like any other.
@@ -46,7 +48,7 @@ class DataDecoder:
     def discard(self) -> None:
         """Keep nothing from now on, but go on looking for the end."""
         self._discarding = True
-        self._pieces.clear()
+        self._content = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
         """Take octets; returns those after the end of the data, once `done`."""
@@ -69,8 +71,11 @@ class DataDecoder:
                 # With dots undone it may be a few octets less; a sender that close to the limit is over it.
                 self.too_big = True
                 self.discard()
+            elif size >= 0:
+                self._content += memoryview(chunk)[:size]
             else:
-                self._keep(chunk, size)
+                # The end began in octets that were kept already.
+                del self._content[size:]
         return chunk[size + 3 :] if self.done else b""
 
     def _is_end(self, dot: re.Match[bytes], chunk: bytes) -> bool:
@@ -78,26 +83,10 @@ class DataDecoder:
         self._dotted = self._dotted or not end
         return end
 
-    def _keep(self, chunk: bytes, size: int) -> None:
-        if size >= SMALL_PIECE:
-            self._pieces.append(memoryview(chunk)[:size])
-        elif size > 0:
-            # Many small ones must not cost many objects.
-            if not self._pieces or not isinstance(self._pieces[-1], bytearray):
-                self._pieces.append(bytearray())
-            self._pieces[-1] += chunk[:size]  # type: ignore[operator]
-        while size < 0:
-            # The end began in octets that were kept already.
-            last = self._pieces.pop()
-            kept = len(last) + size
-            if kept > 0:
-                self._pieces.append(last[:kept])
-            size = min(0, kept)
-
     def content(self) -> bytes:
         """The message, once `done`; the decoder is empty afterwards."""
-        content = b"".join(self._pieces)
-        self._pieces.clear()
+        content = bytes(self._content)
+        self._content = bytearray()
         if content.startswith(b"."):
             content = content[1:]
         return content.replace(b"\r\n.", b"\r\n") if self._dotted else content
@@ -137,10 +126,10 @@ def hops(content: bytes) -> int:
     return len(_RECEIVED.findall(content, 0, end if end >= 0 else len(content)))
 
 
-def header_section(content: bytes) -> bytes:
+def header_section(content: bytes) -> memoryview:
     """All before the first empty line."""
     end = content.find(b"\r\n\r\n")
-    return content if end < 0 else content[:end]
+    return memoryview(content)[: len(content) if end < 0 else end]
 
 
 def fingerprint(content: bytes) -> bytes:
@@ -165,6 +154,8 @@ def check_form(content: bytes, *, refuse_bare: bool, max_line: int, max_hops: in
         return Reply.of(554, "5.6.0 Message contains CR or LF alone")
     if max_line and has_long_line(content, max_line):
         return Reply.of(554, f"5.6.0 Line longer than {max_line} octets")
+    if len(header_section(content)) > MAX_HEADER:
+        return Reply.of(554, f"5.6.0 Header section longer than {MAX_HEADER} octets")
     if hops(content) > max_hops:
         return Reply.of(554, "5.4.6 Too many hops: this message is looping")
     return None

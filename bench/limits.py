@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the gateway holds and how long it takes: memory, idle connections, refusals, delay at half load.
+
+python3 -m bench.limits       (as root; on a loopback of its own)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.house import DOMAIN, GATEWAY, POSTFIX, House
+from bench.rootfs import CACHE, prepare
+from lab.image import CONFINED
+
+IDLE = 1000
+REFUSALS = 3000
+LARGE = 25 * 1000 * 1000
+IN_FLIGHT = 268_435_456
+
+
+def main() -> None:
+    """Prepare the system, then go on inside namespaces of our own."""
+    parser = argparse.ArgumentParser(prog="bench.limits")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside is None:
+        here = [sys.executable, "-m", "bench.limits", "--inside", str(prepare())]
+        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *here], check=False).returncode)
+    house = House(options.inside)
+    house.enter()
+    try:
+        house.start_clamd()
+        house.start_sink()
+        house.start_postfix()
+        house.start_gateway()
+        result = asyncio.run(measure(house))
+    finally:
+        house.leave()
+    (CACHE / "limits.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+async def measure(house: House) -> dict[str, Any]:
+    """All of it, one after the other."""
+    result: dict[str, Any] = {}
+    await asyncio.gather(*(message(house.message(4)) for _ in range(40)))
+    result["delay_at_half_load"] = await delays(house)
+    for name, port in (("postfix", POSTFIX), ("gateway", GATEWAY), ("postfix", POSTFIX), ("gateway", GATEWAY)):
+        result[f"refusals_{name}"] = await refusals(house, name, port)
+    result["refusals_ratio"] = result["refusals_gateway"]["rate"] / result["refusals_postfix"]["rate"]
+    before = house.memory("gateway")
+    idle = [await asyncio.open_connection("127.0.0.1", GATEWAY) for _ in range(IDLE)]
+    await asyncio.sleep(1)
+    result["idle_connections"] = {"number": IDLE, "more_mb": (house.memory("gateway") - before) / 1e6}
+    for _reader, writer in idle:
+        writer.close()
+    await asyncio.sleep(1)
+    result["large_messages"] = await large(house)
+    return result
+
+
+async def talk(port: int, lines: list[bytes], final: bytes = b"") -> list[bytes]:
+    """A whole dialogue; the answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    answers = []
+    try:
+        for line in (b"", b"EHLO sender.example\r\n", *lines, *([final] if final else []), b"QUIT\r\n"):
+            writer.write(line)
+            while (answer := await reader.readline())[3:4] == b"-":
+                pass
+            answers.append(answer)
+            if not answer:
+                break
+    finally:
+        writer.close()
+    return answers
+
+
+async def message(octets: bytes) -> float:
+    """Send one; seconds from the connection to the 250."""
+    started = time.monotonic()
+    envelope = [b"MAIL FROM:<a@sender.example>\r\n", f"RCPT TO:<alice@{DOMAIN}>\r\n".encode(), b"DATA\r\n"]
+    answers = await talk(GATEWAY, envelope, octets + b".\r\n")
+    if not answers[-2].startswith(b"250"):
+        raise RuntimeError(f"refused: {answers}")
+    return time.monotonic() - started
+
+
+async def delays(house: House) -> dict[str, float]:
+    """Delays of 4 KiB messages that come evenly at half the rate that twenty sessions reach."""
+    octets, full = house.message(4), 600
+    left = list(range(full))
+
+    async def session() -> None:
+        while left:
+            left.pop()
+            await message(octets)
+
+    started = time.monotonic()
+    await asyncio.gather(*(session() for _ in range(20)))
+    rate = full / (time.monotonic() - started) / 2
+    tasks = []
+    started = time.monotonic()
+    for number in range(1000):
+        await asyncio.sleep(max(0, started + number / rate - time.monotonic()))
+        tasks.append(asyncio.create_task(message(octets)))
+    seconds = sorted(await asyncio.gather(*tasks))
+    median, p99 = statistics.median(seconds), seconds[int(len(seconds) * 0.99)]
+    return {"rate": rate, "median_ms": median * 1000, "p99_ms": p99 * 1000, "p99_to_median": p99 / median}
+
+
+async def refusals(house: House, name: str, port: int) -> dict[str, float]:
+    """Relay attempts, one a connection, from twenty sessions."""
+    left = list(range(REFUSALS))
+
+    async def session() -> None:
+        while left:
+            left.pop()
+            answers = await talk(port, [b"MAIL FROM:<a@sender.example>\r\n", b"RCPT TO:<x@elsewhere.example>\r\n"])
+            if not answers[3].startswith(b"55"):
+                raise RuntimeError(f"not refused: {answers}")
+
+    cpu, started = house.cpu(name), time.monotonic()
+    await asyncio.gather(*(session() for _ in range(20)))
+    return {
+        "rate": REFUSALS / (time.monotonic() - started),
+        "own_cpu_ms": (house.cpu(name) - cpu) / REFUSALS * 1000,
+    }
+
+
+async def large(house: House) -> dict[str, float]:
+    """A hundred sessions that send 25 MB each at once: the most memory that was held."""
+    before, peak, done = house.memory("gateway"), 0, False
+    answers: dict[str, int] = {}
+    line = b"x" * 998 + b"\r\n"
+
+    async def sender() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", GATEWAY)
+        with contextlib.suppress(ConnectionError):
+            writer.write(f"EHLO s.example\r\nMAIL FROM:<>\r\nRCPT TO:<alice@{DOMAIN}>\r\nDATA\r\n".encode())
+            writer.write(b"Subject: large\r\n\r\n")
+            for _ in range(LARGE // 100_000):
+                writer.write(line * 100)
+                await writer.drain()
+            writer.write(b".\r\nQUIT\r\n")
+        said = (await reader.read()).decode().splitlines()
+        key = next((text[:9] for text in reversed(said) if not text.startswith("221")), "none")
+        answers[key] = answers.get(key, 0) + 1
+        writer.close()
+
+    async def watch() -> None:
+        nonlocal peak
+        while not done:
+            peak = max(peak, await asyncio.to_thread(house.memory, "gateway"))
+            await asyncio.sleep(0.2)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*(sender() for _ in range(100)))
+    done = True
+    await watching
+    await asyncio.sleep(1)
+    after = house.memory("gateway")
+    return {
+        "in_flight_setting_mb": IN_FLIGHT / 1e6, "before_mb": before / 1e6, "peak_mb": peak / 1e6,
+        "after_mb": after / 1e6,
+        **{f"answered {key}": number for key, number in answers.items()},
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
