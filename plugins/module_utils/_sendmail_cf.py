@@ -29,6 +29,7 @@ def sendmail_mc(settings: Settings) -> str:
         + daemons
         + f"define(`confMAX_DAEMON_CHILDREN', `{settings.max_daemon_children}')dnl\n"
         + f"define(`confDOUBLE_BOUNCE_ADDRESS', `{settings.double_bounce_address}')dnl\n"
+        + f"define(`confPRIVACY_FLAGS', `{_privacy(settings)}')dnl\n"
         + _MC_BODY
         + "".join(f"{line}\n" for line in settings.extra)
         + _MC_TAIL
@@ -60,6 +61,14 @@ def comparable_cf(text: str) -> str:
     return _BUILD_LINE.sub("", text)
 
 
+def _privacy(settings: Settings) -> str:
+    """Return what is told to nobody; a queue on loopback alone is woken by its gateway, by ETRN."""
+    flags = ["authwarnings", "novrfy", "noexpn", "noetrn", "nobodyreturn", "restrictqrun", "restrictmailq"]
+    if all(entry.address in ("127.0.0.1", "::1") for entry in settings.listen):
+        flags.remove("noetrn")
+    return ",".join(flags)
+
+
 def _family(address: str) -> str:
     return "inet6" if ":" in address else "inet"
 
@@ -79,7 +88,6 @@ FEATURE(`no_default_msa')dnl
 """
 
 _MC_BODY = """\
-define(`confPRIVACY_FLAGS', `authwarnings,novrfy,noexpn,noetrn,nobodyreturn,restrictqrun,restrictmailq')dnl
 dnl # Addresses in headers stay as they were written, and no name is looked up to change them.
 FEATURE(`nocanonify')dnl
 FEATURE(`use_cw_file')dnl
