@@ -70,7 +70,8 @@ def big(records: int, owners: int) -> None:
     plan = [(f"h{n * step}.big.example", lines, None) for n in range(owners)]
     request = Request([ZoneRequest("big.example", "", plan)], True, 300, False, date.today())
     began, cpu = time.perf_counter(), time.process_time()
-    update(Bind(run, str(CONFIGURATION)), DnsClient("127.0.0.1", 53, 5), request)
+    client = DnsClient("127.0.0.1", 53, 5)
+    update(Bind(run, str(CONFIGURATION), client.served), client, request)
     seconds = time.perf_counter() - began
     own, programs = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     print(

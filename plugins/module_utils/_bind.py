@@ -20,6 +20,9 @@ from ._zonefile import ZoneError
 Run = Callable[[Sequence[str], "bytes | None"], "tuple[int, str, str]"]
 """Runs a command with bytes on its standard input; gives status, output and errors."""
 
+Ask = Callable[[str], "int | None"]
+"""Asks a server, as a client does, which serial of a zone it serves; None when it does not say."""
+
 _SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(rb'^\$INCLUDE[ \t]+"?([^\s";]+)', re.MULTILINE | re.IGNORECASE)
 _POLL_SECONDS = 0.05
@@ -28,9 +31,11 @@ _POLL_SECONDS = 0.05
 class Bind:
     """One server. Every method raises ZoneError with what the program itself said."""
 
-    def __init__(self, run: Run, named_conf: str) -> None:
+    def __init__(self, run: Run, named_conf: str, ask: Ask | None = None) -> None:
+        """`ask` is the quick way to a served serial; what it can't tell, or not for certain, `rndc` is asked."""
         self._run = run
         self._named_conf = named_conf
+        self._ask = ask
 
     def locate(self, wanted: Sequence[tuple[str, str]]) -> list[ServedZone]:
         """Finds these zones, each by name and view, in the configuration, in order; view "": the only one.
@@ -70,6 +75,14 @@ class Bind:
         except ValueError as error:
             raise ZoneError(f"{self._named_conf}: {error}") from error
 
+    @cached_property
+    def _by_file(self) -> dict[Path, list[ServedZone]]:
+        found: dict[Path, list[ServedZone]] = {}
+        for zone in self.zones:
+            if zone.file:
+                found.setdefault(Path(zone.file).resolve(), []).append(zone)
+        return found
+
     def _obstacle(self, same: list[ServedZone], view: str) -> str:
         if not same:
             return (
@@ -90,7 +103,7 @@ class Bind:
             # BIND itself keeps one of what an edited file changed, when it signs or tells secondaries the difference.
             if journal.exists() and not (zone.signed or zone.differences):
                 reasons.append(f"it has a journal of dynamic updates ({journal})")
-            sharing = [other for other in self.zones if other is not zone and _same_file(other, zone)]
+            sharing = [other for other in self._by_file[Path(zone.file).resolve()] if other is not zone]
             if sharing:
                 reasons.append(f"its file is that of {', '.join(map(_told, sharing))} too")
         return f"{' and '.join(reasons)}, so {zone.file} must not be edited" if reasons else ""
@@ -130,12 +143,18 @@ class Bind:
 
     def loaded(self, zone: ServedZone) -> int | None:
         """Asks which serial the server serves; None for a zone that it has not loaded."""
+        quick = self._quick(zone)
+        if quick is not None:
+            return quick
         status, output, _errors = self._run(["rndc", "zonestatus", *_named(zone)], None)
         match = _SERIAL.search(output)
         return int(match[1]) if match and not status else None
 
     def serial(self, zone: ServedZone) -> int:
         """Asks the running server which serial it serves."""
+        quick = self._quick(zone)
+        if quick is not None:
+            return quick
         status, output, errors = self._run(["rndc", "zonestatus", *_named(zone)], None)
         match = _SERIAL.search(output)
         if status or not match:
@@ -144,6 +163,10 @@ class Bind:
                 "Start it, or load its configuration (rndc reconfig), or say `reload: false`"
             )
         return int(match[1])
+
+    def _quick(self, zone: ServedZone) -> int | None:
+        # A query may fall into another view, and the serial of a signed zone is another than that of its file.
+        return None if zone.view or zone.signed or not self._ask else self._ask(zone.name)
 
     def reload(self, wanted: Mapping[ServedZone, int], timeout: float) -> list[str]:
         """Reloads zones and waits until each is served with its serial; gives a problem for each that is not.
@@ -185,10 +208,6 @@ def included_files(path: Path, directory: str) -> set[Path]:
                 found.add(included)
                 waiting.append(included)
     return found
-
-
-def _same_file(one: ServedZone, other: ServedZone) -> bool:
-    return bool(one.file) and Path(one.file).resolve() == Path(other.file).resolve()
 
 
 def _told(zone: ServedZone) -> str:

@@ -94,6 +94,13 @@ class DnsClient:
             raise ZoneError(f"zone {zone}: {self._where[0]} does not answer with its SOA record")
         return rrset[0].serial, rrset.ttl
 
+    def served(self, zone: str) -> int | None:
+        """Gives the serial of a zone, None without an answer with authority."""
+        try:
+            return None if DNSPYTHON_ERROR else self.soa(zone, None)[0]
+        except ZoneError:
+            return None
+
     def mx(self, zone: str, owner: Name, key: Key | None) -> MxSet:
         """Gives the MX records that a name of a dynamic zone has itself, not by a wildcard."""
         found = self._mx(zone, owner, key)

@@ -317,8 +317,8 @@ def main() -> None:
         return result
 
     try:
-        bind = Bind(run, module.params["named_conf"])
         client = DnsClient(module.params["server"], module.params["port"], ANSWER_SECONDS)
+        bind = Bind(run, module.params["named_conf"], client.served)
         result = update(bind, client, request(module), module.backup_local if module.params["backup"] else None)
     except ZoneError as error:
         module.fail_json(msg="MX lines not changed: " + "\n".join(error.problems), problems=error.problems)
