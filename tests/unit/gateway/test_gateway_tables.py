@@ -19,6 +19,7 @@ from mailgate.events import Counters, Events, open_read_only, totals
 from mailgate.recipients import Recipients, says_unknown
 from mailgate.reply import Reply
 from mailgate.routes import NextHop, RoutesError, parse_routes
+from mailgate.status import waiting_in
 
 ROUTES = """# made by the plan
 *.lab.mech.eng.univ.example\t198.18.1.31
@@ -299,5 +300,17 @@ def test_report(installed, capsys):
 def test_status_names_what_does_not_work(installed, capsys):
     assert main(["status", "--config", str(installed)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "FAIL", "ok", "FAIL"]
+    assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "FAIL"]
     assert Endpoint("127.0.0.1", 2) and "127.0.0.1:2" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("listing", "said"),
+    [
+        ("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n", "0 messages"),
+        ("\t\t/var/spool/mqueue (1 request)\n-----Q-ID-----\n\t\tTotal requests: 1\n", "1 message (mailq lists them)"),
+        ("You are not permitted to see the queue\n", "not known; ask as root"),
+    ],
+)
+def test_queue_as_mailq_tells_it(listing, said):
+    assert waiting_in(listing) == said

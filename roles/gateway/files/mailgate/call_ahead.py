@@ -8,9 +8,11 @@ None of them holds anybody up: they are few at a time for each server, and what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from mailgate.address import AddressError, Mailbox, parse_mailbox
 from mailgate.config import Config
@@ -27,6 +29,14 @@ MAX_REFRESHED = 500
 SECONDS_BETWEEN = 0.2
 
 
+@dataclass
+class _Slot:
+    """Questions that one route's servers may still be asked now, and how many wait to ask."""
+
+    free: asyncio.Semaphore
+    waiting: int = 0
+
+
 class CallAhead:
     """Asks servers, within the limit of questions for each."""
 
@@ -35,15 +45,38 @@ class CallAhead:
         self._pool = pool
         self._recipients = recipients
         self._events = events
-        self._slots: dict[tuple[NextHop, ...], asyncio.Semaphore] = {}
+        self._seconds = config.timeouts.connect
+        self._slots: dict[tuple[NextHop, ...], _Slot] = {}
         self._trying: set[str] = set()
 
-    def slot(self, hops: tuple[NextHop, ...]) -> asyncio.Semaphore:
-        """Held while the servers `hops` are asked about a recipient."""
-        slot = self._slots.get(hops)
-        if slot is None:
-            slot = self._slots[hops] = asyncio.Semaphore(self._most)
-        return slot
+    @contextlib.asynccontextmanager
+    async def slot(self, hops: tuple[NextHop, ...]) -> AsyncIterator[None]:
+        """Held while the servers `hops` are asked about a recipient.
+
+        Raises HopError behind too many others, or when none is free in time: who has mail for other servers needs the
+        connections that would wait here.
+        """
+        slot = self._slots.setdefault(hops, _Slot(asyncio.Semaphore(self._most)))
+        if slot.free.locked():
+            await self._wait(slot, hops)
+        else:
+            await slot.free.acquire()
+        try:
+            yield
+        finally:
+            slot.free.release()
+
+    async def _wait(self, slot: _Slot, hops: tuple[NextHop, ...]) -> None:
+        if slot.waiting >= self._most:
+            raise HopError(f"{hops[0]}: too many questions at a time")
+        slot.waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await slot.free.acquire()
+        except TimeoutError:
+            raise HopError(f"{hops[0]}: busy with other questions") from None
+        finally:
+            slot.waiting -= 1
 
     def try_catch_all(self, domain: str, hops: tuple[NextHop, ...]) -> None:
         """Find out in the background whether the server takes a recipient that cannot exist."""
@@ -63,27 +96,33 @@ class CallAhead:
 
     async def ask(self, mailbox: Mailbox, hops: tuple[NextHop, ...]) -> Reply | None:
         """A server's answer about a recipient, in a transaction that gets no message; None if there is none."""
-        async with self.slot(hops):
-            for hop in hops:
-                if self._pool.down(hop):
-                    continue
-                started = asyncio.get_running_loop().time()
-                try:
-                    # Mail goes first.
-                    session = await self._pool.acquire(hop, wait=False)
-                except HopError:
-                    continue
-                try:
-                    replies = await session.begin(NOBODY, [mailbox])
-                except HopError as error:
-                    self._pool.discard(session)
-                    self._pool.failed(hop, started, error)
-                    continue
-                except BaseException:
-                    self._pool.discard(session)
-                    raise
-                self._pool.release(session)
-                return replies[1] if len(replies) > 1 else None
+        try:
+            async with self.slot(hops):
+                return await self._ask(mailbox, hops)
+        except HopError:
+            return None
+
+    async def _ask(self, mailbox: Mailbox, hops: tuple[NextHop, ...]) -> Reply | None:
+        for hop in hops:
+            if self._pool.down(hop):
+                continue
+            started = asyncio.get_running_loop().time()
+            try:
+                # Mail goes first.
+                session = await self._pool.acquire(hop, wait=False)
+            except HopError:
+                continue
+            try:
+                replies = await session.begin(NOBODY, [mailbox])
+            except HopError as error:
+                self._pool.discard(session)
+                self._pool.failed(hop, started, error)
+                continue
+            except BaseException:
+                self._pool.discard(session)
+                raise
+            self._pool.release(session)
+            return replies[1] if len(replies) > 1 else None
         return None
 
     async def refresh(self, find: Callable[[str], Route | None]) -> int:

@@ -145,8 +145,9 @@ class Transaction:
             if kept and group.session:
                 # The server was told of all of them, so it is told anew.
                 try:
-                    replies = await group.session.begin(self.envelope, kept)
-                except HopError:
+                    async with asyncio.timeout(self._config.timeouts.next_hop_command):
+                        replies = await group.session.begin(self.envelope, kept)
+                except (HopError, TimeoutError):
                     self._lose(group)
                     continue
                 if len(replies) <= len(kept) or not all(reply.ok for reply in replies):
@@ -198,16 +199,16 @@ class Transaction:
         first = not group.recipients
         if first and any(other.recipients for other in self._groups.values()) and not await self._reach_queue():
             return SEPARATELY
-        async with self._delivery.call_ahead.slot(group.hops):
-            if group.session is None:
+        if group.session is None:
+            async with self._delivery.call_ahead.slot(group.hops):
                 mail, *replies = await self._begin(group, recipient)
-                if not mail.ok:
-                    group.refusal = mail
-                    self._drop(group)
-                    return mail
-                reply = replies[0]
-            else:
-                reply = await group.session.rcpt(self.envelope, recipient)
+            if not mail.ok:
+                group.refusal = mail
+                self._drop(group)
+                return mail
+            reply = replies[0]
+        else:
+            reply = await group.session.rcpt(self.envelope, recipient)
         self._delivery.recipients.learn(recipient, reply)
         return reply
 

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sqlite3
+import subprocess
 import time
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from mailgate.routes import Routes
 from mailgate.scanner import signature_age
 
 SECONDS = 5
+_TOTAL = re.compile(r"Total requests: (\d+)")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ def look(config: Config, routes: Routes) -> list[Check]:
     return [
         *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
         _banner(f"queue {config.queue}", config.queue),
+        _waiting(),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         Check("routes", True, f"{len(routes)} from {config.routes_file}"),
         _cache(config),
@@ -54,6 +58,25 @@ def _banner(name: str, endpoint: Endpoint) -> Check:
     except OSError as error:
         return Check(name, False, str(error))
     return Check(name, banner.startswith("220"), banner)
+
+
+def _waiting() -> Check:
+    """How many messages are in the queue: sendmail's own word, which it gives to root."""
+    try:
+        done = subprocess.run(["mailq"], capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("mail in the queue", True, f"not known: {error}")
+    return Check("mail in the queue", True, waiting_in(done.stdout))
+
+
+def waiting_in(listing: str) -> str:
+    """What `mailq` of sendmail says, in one line."""
+    found = _TOTAL.search(listing)
+    if not found:
+        return "not known; ask as root"
+    number = int(found[1])
+    oldest = "" if not number else " (mailq lists them)"
+    return f"{number} message{'' if number == 1 else 's'}{oldest}"
 
 
 def _clamd(text: str, scan: Scan) -> Check:
