@@ -196,14 +196,10 @@ def test_misspelt_variables_are_placed_in_the_file_of_their_group(tmp_path):
 
 def test_the_whole_proof_in_a_file(tmp_path):
     write(tmp_path / "campus", small())
-    (tmp_path / "play.yml").write_text(
-        "- hosts: all\n  gather_facts: false\n  tasks:\n"
-        "    - campus.mailgate.mail_plan: {proof_file: proof.json}\n      run_once: true\n"
-    )
     proof = tmp_path / "proof.json"
     for args, changed in (("--check",), 1), ((), 1), ((), 0), (("--check",), 0):
         before = proof.stat() if proof.exists() else None
-        status, said = play(tmp_path, "play.yml", *args)
+        status, said = play(tmp_path, PLAN, "-e", f"mailgate_plan_proof={proof}", *args)
         assert status == 0, said
         assert f"changed={changed}" in said
         assert proof.exists() == (before is not None or not args)
@@ -217,7 +213,6 @@ def test_the_whole_proof_in_a_file(tmp_path):
     assert len(json.loads(proof.read_text())["cases"]) == 7 * 6 * 4
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".ansible")) == [
         "campus",
-        "play.yml",
         "proof.json",
     ]
 
