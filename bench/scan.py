@@ -164,7 +164,7 @@ class Service:
                 return
             except OSError:
                 await asyncio.sleep(0.05)
-        raise RuntimeError(f"the service does not listen: {Path(self.log.name).read_text()[-2000:]}")
+        raise RuntimeError(f"the service does not listen; its log is {self.log.name}")
 
     def stop(self) -> None:
         """End it as systemd does."""
