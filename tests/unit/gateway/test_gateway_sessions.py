@@ -93,7 +93,7 @@ async def test_idle_and_old_sessions_are_ended(make_campus):
 async def test_connections_to_one_server_are_bounded_and_the_others_are_served(make_campus):
     campus = await make_campus(
         timeouts=KEPT,
-        limits=Limits(max_connections_per_next_hop=2, max_connections=100, max_connections_per_client=100),
+        limits=Limits(max_connections_per_next_hop=2, max_connections=7),
     )
     clients = [await campus.connect() for _ in range(7)]
     held = [asyncio.create_task(client.start("alice@a.univ.example")) for client in clients[:6]]
@@ -126,7 +126,7 @@ async def test_slow_server_slows_nobody_elses_mail(make_campus):
 async def test_nobody_waits_long_behind_questions_to_a_slow_server(make_campus):
     campus = await make_campus(
         timeouts=Timeouts(connect=1, next_hop_command=3, session_idle=0, scan=2, queue=2),
-        limits=Limits(max_call_aheads_per_next_hop=2, max_connections_per_next_hop=10),
+        limits=Limits(max_call_aheads_per_next_hop=2, max_connections_per_next_hop=10, max_connections=7),
     )
     campus.a.mail = "250-"
     clients = [await campus.connect() for _ in range(7)]

@@ -67,7 +67,7 @@ class CallAhead:
             slot.free.release()
 
     async def _wait(self, slot: _Slot, hops: tuple[NextHop, ...]) -> None:
-        if slot.waiting >= self._most:
+        if slot.waiting >= self._pool.most_waiting:
             raise HopError(f"{hops[0]}: too many questions at a time")
         slot.waiting += 1
         try:

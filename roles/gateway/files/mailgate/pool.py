@@ -39,12 +39,16 @@ class _Server:
 
 
 class Pool:
-    """All sessions of one process, which has `share` (0 to 1) of what the settings allow."""
+    """All sessions of one process, which has `share` (0 to 1) of what the settings allow.
+
+    `most_waiting` may wait for one server: a third of all clients, so that others find room.
+    """
 
     def __init__(self, config: Config, *, encrypt: ssl.SSLContext | None = None, share: float = 1.0) -> None:
         self._config = config
         self._encrypt = encrypt
         self._total = max(1, round(config.limits.max_outbound_connections * share))
+        self.most_waiting = max(1, round(config.limits.max_connections * share / 3))
         self._per_server = max(1, round(config.limits.max_connections_per_next_hop * share))
         self._open = 0
         self._closed = False
@@ -79,7 +83,7 @@ class Pool:
 
     async def _wait(self, hop: NextHop, server: _Server) -> HopSession | None:
         """A session that another gives back, or None when one may be opened (it is counted already)."""
-        if len(server.waiting) >= server.share:
+        if len(server.waiting) >= self.most_waiting:
             raise HopError(f"{hop}: all connections are in use, and others are waiting")
         future: asyncio.Future[HopSession | None] = self._loop.create_future()
         server.waiting.append(future)
