@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from infected_mail import HEAD, TEXT, b64, multi, part, zipped
 
@@ -119,6 +119,7 @@ def test_any_octets_can_be_looked_at(start, rest):
     kinds("a.bin", start + rest)
 
 
+@settings(max_examples=300)
 @given(st.binary(max_size=400), st.integers(0, 400), st.integers(0, 255))
 def test_damaged_archives_can_be_looked_at(content, at, octet):
     for whole in (

@@ -20,6 +20,7 @@ from mailgate.clamd import Finding, ScanError, Verdict, parse_answer
 from mailgate.content import Rules, screen
 from mailgate.content_policy import Attachments, ContentPolicy
 from mailgate.notices import Notice
+from mailgate.readings import readings
 
 LINES = st.lists(
     st.sampled_from([b"", b".", b"..", b".x", b"x", b"x.", b"\xff\xe9", b"\0", b"a\rb", b"c\nd", b"\n.\n"])
@@ -140,6 +141,36 @@ def test_any_octets_are_walked_or_called_ambiguous(raw):
     except mime.AmbiguousError:
         return
     assert root.end == len(raw)
+
+
+@settings(max_examples=300)
+@given(
+    st.binary(max_size=300)
+    | st.text(alphabet='-b=:;\r\n" aCont/xegi 64`M#', max_size=400).map(str.encode)
+    | st.lists(
+        st.sampled_from(
+            [
+                b"begin 644 x\r\n",
+                b"`\r\nend\r\n",
+                b"=ybegin \r\n",
+                b"=yend",
+                b"=3D= \r\n",
+                b"QUJD" * 20,
+                b"==\r\n",
+                b"\r\n",
+            ]
+        )
+    ).map(b"".join)
+)
+def test_any_octets_get_their_second_look(raw):
+    try:
+        root = mime.walk(raw)
+        list(readings(raw, root))
+        for leaf in root.leaves():
+            leaf.decoded(raw)
+    except mime.AmbiguousError:
+        pass
+    list(readings(raw, None))
 
 
 def test_leaves_agree_with_the_standard_library():

@@ -10,7 +10,6 @@ import io
 import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, cast
@@ -113,10 +112,11 @@ def files_inside(octets: bytes, kind: str, bounds: Bounds) -> Iterator[tuple[str
         elif kind in _OPEN:
             with _OPEN[kind](io.BytesIO(octets)) as stream:
                 yield "", _read(stream, bounds)
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError) as error:
-        raise error if isinstance(error, UnpackError) else UnpackError(str(error)) from error
-    except (zipfile.BadZipFile, tarfile.TarError) as error:
-        raise UnpackError(str(error)) from error
+    except UnpackError:
+        raise
+    except Exception as error:
+        # The standard library answers damaged archives with whatever went wrong where, IndexError among others.
+        raise UnpackError(str(error) or type(error).__name__) from error
 
 
 _OPEN: dict[str, Callable[[io.BytesIO], IO[bytes]]] = {
