@@ -41,6 +41,13 @@ async def deliver(campus: Campus) -> None:
     await client.say("QUIT")
 
 
+async def farewell(client: Client) -> bytes:
+    """The reply that ends the conversation; what the client says after it may reset the connection."""
+    while not (line := await asyncio.wait_for(client.reader.readline(), 20)).startswith(b"421") and line:
+        pass
+    return line
+
+
 @pytest.mark.parametrize("politely", [True, False])
 async def test_sender_that_cuts_at_every_octet(make_campus, politely):
     campus = await make_campus(limits=Limits(max_connections=1000, max_connections_per_client=1000))
@@ -62,11 +69,11 @@ async def test_sender_that_cuts_at_every_octet(make_campus, politely):
 
 async def test_sender_of_one_octet_at_a_time_holds_up_nobody_and_is_ended(make_campus):
     campus = await make_campus(
-        timeouts=Timeouts(command=1, data_idle=1, data_total=1, session_idle=0, connect=2, scan=2, queue=2)
+        timeouts=Timeouts(command=2, data_idle=2, data_total=2, session_idle=0, connect=5, scan=5, queue=5)
     )
     slow = await campus.connect(hello=False)
-    ended = asyncio.create_task(slow.reader.read())
-    for octet in b"EHLO a-name-that-takes-more-than-a-second-to-say.example\r\n":
+    ended = asyncio.create_task(farewell(slow))
+    for octet in b"EHLO " + b"a-name-that-takes-long-to-say." * 4 + b"example\r\n":
         if ended.done():
             break
         slow.writer.write(bytes([octet]))
@@ -76,7 +83,7 @@ async def test_sender_of_one_octet_at_a_time_holds_up_nobody_and_is_ended(make_c
     client = await campus.connect()
     await client.start("alice@a.univ.example")
     await client.say("DATA")
-    ended = asyncio.create_task(client.reader.read())
+    ended = asyncio.create_task(farewell(client))
     while not ended.done():
         client.writer.write(b"x")
         await asyncio.sleep(0.03)
