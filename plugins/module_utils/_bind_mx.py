@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from ._bind import Bind
+from ._bind import Bind, included_files
 from ._dnsclient import DNSPYTHON_ERROR, DnsClient, Key
 from ._exchanges import Target
 from ._namedconf import ServedZone
-from ._replace import replace_all
+from ._zonebridge import Bridge, is_bridge, recover, replace_over
 from ._zonedynamic import DynamicZone
 from ._zoneedit import Plan, plan_names
 from ._zonefile import Name, ZoneError, spell
@@ -69,7 +69,9 @@ class Result:
 
 def update(bind: Bind, client: DnsClient, request: Request, back_up: BackUp | None = None) -> Result:
     """Does the whole work; raises ZoneError with every problem found, and then nothing has changed."""
-    zones = _prepare(bind, client, request, _plans(bind, request))
+    plans = _plans(bind, request)
+    _recover([planned.zone for planned in plans], check_only=request.check_only)
+    zones = _prepare(bind, client, request, plans)
     for zone in zones:
         if isinstance(zone, StaticZone):
             zone.reloaded = request.reload and (zone.changed or zone.behind)
@@ -98,6 +100,27 @@ def _plans(bind: Bind, request: Request) -> list[Planned]:
         raise ZoneError(*problems)
     located = bind.locate([(zone.name, zone.view) for zone in request.zones])
     return [Planned(zone, *plan) for zone, plan in zip(located, plans, strict=True)]
+
+
+def _recover(zones: Sequence[ServedZone], *, check_only: bool) -> None:
+    """Ends what a run that was itself ended has begun, in all zones that are read from files."""
+    problems = []
+    for zone in zones:
+        path = Path(zone.file).resolve()
+        try:
+            if zone.updates or not path.exists():
+                continue
+            if not check_only:
+                recover(path, included_files(path, zone.directory), zone.directory)
+            elif is_bridge(path.read_bytes()):
+                problems.append(
+                    f"zone {zone.name}: an earlier run was ended while it replaced files, and {path} still reads "
+                    "copies of them. Run it again without check mode: it begins by mending that"
+                )
+        except OSError as error:
+            problems.append(f"zone {zone.name}: an earlier run was ended, and cannot be undone: {error}")
+    if problems:
+        raise ZoneError(*problems)
 
 
 def _prepare(
@@ -167,19 +190,18 @@ def _check_targets(client: DnsClient, request: Request, zones: Sequence[StaticZo
 def _carry_out(bind: Bind, request: Request, zones: Sequence[StaticZone | DynamicZone], back_up: BackUp | None) -> None:
     files = [zone for zone in zones if isinstance(zone, StaticZone)]
     changed = [zone for zone in files if zone.changed]
-    # A zone's own file, with its serial, goes before those it includes: if the run is ended between them, the next one
-    # still finds lines to change, and counts on.
     old: dict[Path, bytes | None] = {path: data for zone in changed for path, data in zone.before.items()}
     new: dict[Path, bytes | None] = {path: data for zone in changed for path, data in zone.after.items()}
+    bridge: Bridge = {path: steps for zone in changed for path, steps in zone.bridge.items()}
     try:
         for zone in changed:
             zone.backups = [back_up(str(path)) for path in zone.after] if back_up else []
-        replace_all(old, new)
+        replace_over(old, new, bridge)
     except OSError as error:
         raise ZoneError(f"the zone files cannot be replaced, all are as they were: {error}") from error
     loading = {zone.zone: zone.serial_after for zone in files if zone.reloaded}
     before = {zone.zone: zone.serial_before for zone in changed if zone.reloaded}
-    problems = load_or_put_back(bind, old, new, loading, before, timeout=request.reload_timeout)
+    problems = load_or_put_back(bind, old, new, loading, before, timeout=request.reload_timeout, bridge=bridge)
     if problems:
         raise ZoneError(*problems)
     sent: list[DynamicZone] = []
@@ -192,7 +214,7 @@ def _carry_out(bind: Bind, request: Request, zones: Sequence[StaticZone | Dynami
         problems = list(error.problems)
         for dynamic in sent:
             problems += dynamic.take_back()
-        problems += _put_back(bind, old, new, before, request.reload_timeout)
+        problems += _put_back(bind, old, new, before, timeout=request.reload_timeout, bridge=bridge)
         raise ZoneError(*problems, PUT_BACK) from error
 
 
@@ -204,10 +226,11 @@ def load_or_put_back(
     before: Mapping[ServedZone, int],
     *,
     timeout: int,
+    bridge: Bridge | None = None,
 ) -> list[str]:
     """Has BIND load zones whose files were replaced; gives its problems, and then the `old` files are back and loaded.
 
-    `loading` and `before` say with which serial each zone must be served.
+    `loading` and `before` say with which serial each zone must be served, `bridge` how the files were replaced.
     """
     try:
         problems = bind.reload(loading, timeout)
@@ -215,7 +238,7 @@ def load_or_put_back(
         problems = error.problems
     if not problems:
         return []
-    return [*problems, *_put_back(bind, old, new, before, timeout), PUT_BACK]
+    return [*problems, *_put_back(bind, old, new, before, timeout=timeout, bridge=bridge or {}), PUT_BACK]
 
 
 def _put_back(
@@ -223,13 +246,15 @@ def _put_back(
     old: Mapping[Path, bytes | None],
     new: Mapping[Path, bytes | None],
     before: Mapping[ServedZone, int],
+    *,
     timeout: int,
+    bridge: Bridge,
 ) -> list[str]:
     """Writes the old files again and has them loaded; gives what goes wrong even then."""
     if not new:
         return []
     try:
-        replace_all(new, old)
+        replace_over(new, old, {path: (steps[2], steps[1], steps[0]) for path, steps in bridge.items()})
     except OSError as error:
         return [f"the old zone files cannot be put back: {error}"]
     try:

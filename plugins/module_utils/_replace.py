@@ -16,18 +16,22 @@ _MARK = ".mailgate-"
 _NEW_MODE = 0o644
 
 
-def replace_all(old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | None]) -> None:
+def replace_all(
+    old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | None], like: Mapping[Path, Path] | None = None
+) -> None:
     """Writes `new` over the files, which must still hold `old`; on any failure all have their old bytes.
 
-    None stands for a file that is not there. Owner, mode, ACL and SELinux label stay; a new file can be read by all.
-    Files are replaced in the order of `new`. Paths are real (no symbolic links). Raises OSError.
+    None stands for a file that is not there. Owner, mode, ACL and SELinux label stay; a new file has those of another
+    that `like` names, or can be read by all. Files are replaced in the order of `new`, and put back in the other.
+    Paths are real (no symbolic links). Raises OSError.
     """
+    like = like or {}
     staged: dict[Path, Path] = {}
     done: list[Path] = []
     try:
         for path, data in new.items():
             if data is not None:
-                staged[path] = _stage(path, data)
+                staged[path] = _stage(path, data, like.get(path, path))
         for path in new:
             if (path.read_bytes() if path.exists() else None) != old[path]:
                 raise OSError(f"{path} was changed by somebody else in the meantime")
@@ -35,14 +39,15 @@ def replace_all(old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | Non
             _put(path, staged.get(path))
             done.append(path)
     except BaseException:
-        for path in done:
+        for path in reversed(done):
             before = old[path]
-            _put(path, None if before is None else _stage(path, before))
+            _put(path, None if before is None else _stage(path, before, like.get(path, path)))
         raise
     finally:
-        for path, temporary in staged.items():
+        for temporary in staged.values():
             temporary.unlink(missing_ok=True)
-            _sync_directory(path.parent)
+        for directory in {path.parent for path in new if path.parent.exists()}:
+            _sync_directory(directory)
 
 
 def _put(path: Path, staged: Path | None) -> None:
@@ -52,8 +57,8 @@ def _put(path: Path, staged: Path | None) -> None:
         path.unlink()
 
 
-def _stage(path: Path, data: bytes) -> Path:
-    """Writes a file's next content beside it, with all that belongs to it but its time, which BIND looks at."""
+def _stage(path: Path, data: bytes, like: Path) -> Path:
+    """Writes a file's next content beside it, with all that belongs to `like` but its time, which BIND looks at."""
     for leftover in path.parent.glob(f".{path.name}{_MARK}*"):
         leftover.unlink(missing_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}{_MARK}", dir=path.parent)
@@ -61,10 +66,10 @@ def _stage(path: Path, data: bytes) -> Path:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
-            if path.exists():
-                status = path.stat()
+            if like.exists():
+                status = like.stat()
                 os.fchown(descriptor, status.st_uid, status.st_gid)
-                shutil.copystat(path, name)
+                shutil.copystat(like, name)
                 os.utime(name)
             else:
                 os.fchmod(descriptor, _NEW_MODE)

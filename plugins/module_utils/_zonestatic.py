@@ -17,6 +17,7 @@ from ._dnsclient import DNSPYTHON_ERROR
 from ._exchanges import Target, targets_in
 from ._namedconf import ServedZone
 from ._serial import is_later
+from ._zonebridge import Bridge, bridge_over
 from ._zonecheck import prove, prove_by_bind, with_includes_from
 from ._zoneedit import Plan, ZoneEdit, edit_zone, files_of
 from ._zonefile import Include, Name, ZoneError, read_zone
@@ -29,8 +30,8 @@ WHOLE_BYTES = 64 * 1024
 class StaticZone:
     """One zone's files before and after, by their real paths, the zone's own first: only those that change.
 
-    `behind` tells that its file is newer than what the server has, as an interrupted run leaves it; `reloaded` that the
-    server is told to load it.
+    Where included ones do, the zone is read over a `bridge` meanwhile. `behind` tells that its file is newer than what
+    the server has, as an interrupted run leaves it; `reloaded` that the server is told to load it.
     """
 
     zone: ServedZone
@@ -39,6 +40,7 @@ class StaticZone:
     after: Mapping[Path, bytes]
     edit: ZoneEdit
     behind: bool
+    bridge: Bridge = field(default_factory=dict)
     reloaded: bool = False
     backups: Sequence[str] = field(default_factory=list)
 
@@ -102,7 +104,12 @@ class StaticZone:
             # An SOA in an included file has the serial there.
             del before[same], after[same]
         behind = served is not None and is_later(edit.serial_after, served)
-        return cls(zone, plan, before, after, edit, behind)
+        bridge: Bridge = {}
+        if edit.included:
+            text, copies = bridge_over(read_zone(data, apex, zone.file, read), edit.included.keys())
+            bridge = {read.path(name): (None, copy, None) for name, copy in copies.items()}
+            bridge = {**bridge, path: (data, text, edit.data)}
+        return cls(zone, plan, before, after, edit, behind, bridge)
 
     def targets(self, names: Collection[Name]) -> dict[Name, Target]:
         """Judges those MX targets that lie in this zone."""
