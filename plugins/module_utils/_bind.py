@@ -91,7 +91,10 @@ class Bind:
             )
         if len(same) > 1:
             views = ", ".join(zone.view for zone in same)
-            return f"it is in several views ({views}). Say which one's by `view`"
+            return (
+                f"it is in several views ({views}). Say which one's by `view` (role bind_mx: bind_mx_inside_view, "
+                "bind_mx_outside_view)"
+            )
         zone = same[0]
         if zone.kind not in {"primary", "master"}:
             return f"this server has it as {zone.kind or 'no type'}, not as primary. Name the server that has its file"

@@ -134,8 +134,9 @@ def _prepare(
 ) -> Copy:
     if inside == outside:
         raise ZoneError(
-            f"zone {outside.name}: inside and outside are the same zone. Give the outside a view or a server of its "
-            "own, and say which view, or which inside server, is meant"
+            f"zone {outside.name}: inside and outside are the same zone. Give named.conf a view for outsiders that has "
+            "a zone of this name too, and say which view is which (role bind_mx: bind_mx_inside_view, "
+            "bind_mx_outside_view), or, on a server for outsiders alone, give bind_mx_inside_server"
         )
     if outside.updates:
         raise ZoneError(f"zone {outside.name}: the outside zone takes dynamic updates, so it cannot be a copy")
@@ -153,7 +154,8 @@ def _prepare(
         source, loaded = request.inside.told(), None
     elif inside is not None:
         lines = bind.dump(inside)
-        source, loaded = f"view {inside.view}" if inside.view else inside.file, bind.serial(inside)
+        source = f"view {inside.view}" if inside.view else inside.file
+        loaded = bind.serial(inside) if request.reload else None
     new = outside_text(lines, apex, plan, present or 0, source=source)
     inside_serial = made_from(new) or 0
     if loaded not in {None, inside_serial} and before is not None:
