@@ -4,7 +4,8 @@
 
 Runs on the DNS server with the module's own code. Each round forks a run that a profile hook ends by SIGKILL at its
 n-th call that writes a file, renames, starts `rndc reload` or sends a packet; the last round is the one that ends by
-itself. After each, BIND loads what is on disk, and a whole run must complete the work.
+itself. After each, BIND loads what is on disk, and a whole run must complete the work. One zone has lines in an
+included file too: both files together must be the old zone or the new one.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ from mailgate_bind._bind_mx import Request, ZoneRequest, update
 from mailgate_bind._dnsclient import DnsClient, read_keys
 from mailgate_bind._outside_command import run
 
-FILES = [Path("/etc/bind/campus/plain.zone"), Path("/etc/bind/zones/univ.example.zone")]
-NAMES = ["plain.example", "univ.example", "key.example"]
+FILES = {
+    "plain.example": Path("/etc/bind/campus/plain.zone"),
+    "univ.example": Path("/etc/bind/zones/univ.example.zone"),
+}
+OWNERS = {
+    "plain.example": ["plain.example", "eng.plain.example"],
+    "univ.example": ["univ.example"],
+    "key.example": ["key.example"],
+}
 KEYS = read_keys("/etc/bind/update.key")
 POSIX = {"open", "write", "fsync", "rename", "replace", "unlink", "chmod", "fchmod", "chown", "fchown", "utime",
          "setxattr", "mkdir", "rmdir", "link", "truncate"}  # fmt: skip
@@ -35,7 +43,8 @@ POSIX = {"open", "write", "fsync", "rename", "replace", "unlink", "chmod", "fchm
 
 def request(gateway: str, *, check_only: bool = False) -> Request:
     """A plan that makes every zone's MX this one gateway."""
-    zones = [ZoneRequest(name, "inside", [(name, [(0, f"{gateway}.univ.example")], None)]) for name in NAMES]
+    lines = [(0, f"{gateway}.univ.example")]
+    zones = [ZoneRequest(name, "inside", [(owner, lines, None) for owner in owners]) for name, owners in OWNERS.items()]
     return Request(zones, True, 30, check_only, date.today(), keys=KEYS)
 
 
@@ -94,16 +103,38 @@ def ask(name: str, rtype: str) -> str:
     return str(sorted(record.to_text() for rrset in answer.answer for record in rrset))
 
 
-def served(name: str) -> tuple[str, str]:
-    """Serial and MX of a zone."""
-    return ask(name, "SOA"), ask(name, "MX")
+def served(name: str) -> tuple[str, list[str]]:
+    """A zone's SOA record, and its planned names' MX records."""
+    return ask(name, "SOA"), [ask(owner, "MX") for owner in OWNERS[name]]
 
 
-def is_whole(name: str, old: tuple[str, str], gateway: str) -> bool:
+def planned(name: str, gateway: str) -> list[str]:
+    """The MX records that the plan gives."""
+    return [str([f"0 {gateway}.univ.example."]) for _owner in OWNERS[name]]
+
+
+def on_disk(name: str) -> list[str]:
+    """The records of a zone's files but for its SOA record, as BIND reads them."""
+    command = ["named-checkzone", "-i", "none", "-q", "-s", "full", "-o", "-", "-D", name, str(FILES[name])]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+    return [" ".join(line.split()) for line in done.stdout.splitlines() if " SOA " not in " ".join(line.split())]
+
+
+def with_gateway(name: str, lines: list[str], gateway: str) -> list[str]:
+    """The same records with the planned MX."""
+    ours = tuple(f"{owner}. " for owner in OWNERS[name])
+    return [
+        f"{line.rsplit(' ', 1)[0]} {gateway}.univ.example." if line.startswith(ours) and " MX " in line else line
+        for line in lines
+    ]
+
+
+def is_whole(name: str, old: tuple[str, list[str]], gateway: str) -> bool:
     """Says whether a zone is served as it was or as planned; a load may fall between two looks."""
     for _look in range(20):
         now = served(name)
-        if now == old or (now[1] == str([f"0 {gateway}.univ.example."]) and now[0] != "[]"):
+        if now == old or (now[1] == planned(name, gateway) and now[0] != "[]"):
             return True
         time.sleep(0.05)
     return False
@@ -112,30 +143,36 @@ def is_whole(name: str, old: tuple[str, str], gateway: str) -> bool:
 def main() -> None:
     """Every n, until a run ends by itself."""
     work("gw1")
-    gateways, n = ["gw2", "gw1"], 0
+    gateways, n, bridges = ["gw2", "gw1"], 0, 0
     while True:
         gateway = gateways[n % 2]
-        old = [path.read_bytes() for path in FILES]
-        old_served = {name: served(name) for name in NAMES}
-        planned = [zone.edit.data for zone in work(gateway, check_only=True).zones[:2]]
+        univ = FILES["univ.example"].read_bytes()
+        new_univ = work(gateway, check_only=True).zones[1].edit.data
+        old = {name: on_disk(name) for name in FILES}
+        old_served = {name: served(name) for name in OWNERS}
         killed = killed_at(n, gateway)
-        for path, before, after in zip(FILES, old, planned, strict=True):
-            assert path.read_bytes() in {before, after}, f"call {n}: {path} is neither old nor new"
-        for name in NAMES:
+        for name, lines in old.items():
+            now, new = on_disk(name), with_gateway(name, lines, gateway)
+            assert new != lines
+            assert now in (lines, new), f"call {n}: {name} on disk is neither old nor new: {now}"
+        assert FILES["univ.example"].read_bytes() in {univ, new_univ}, f"call {n}: a file neither old nor new"
+        bridges += b".before-mailgate" in FILES["plain.example"].read_bytes()
+        for name in OWNERS:
             assert is_whole(name, old_served[name], gateway), f"call {n}: {name} is served as {served(name)}"
         subprocess.run(["rndc", "reload"], check=True, capture_output=True)
-        for path, name in zip(FILES, NAMES, strict=False):
-            status = subprocess.run(["named-checkzone", "-i", "local", name, path], check=False, capture_output=True)
-            assert status.returncode == 0, f"call {n}: {path}: {status.stdout!r}"
+        for name in OWNERS:
+            assert is_whole(name, old_served[name], gateway), f"call {n}: {name}, loaded, is served as {served(name)}"
         work(gateway)
-        for name in NAMES:
-            assert served(name)[1] == str([f"0 {gateway}.univ.example."]), f"call {n}: {name} after another run"
-        for path in FILES:
-            left = [other.name for other in path.parent.iterdir() if ".mailgate-" in other.name]
+        for name in OWNERS:
+            assert served(name)[1] == planned(name, gateway), f"call {n}: {name} after another run"
+        for path in FILES.values():
+            left = [other.name for other in path.parent.iterdir() if "mailgate" in other.name]
             assert not left, f"call {n}: {left} after another run"
+            assert b"mailgate" not in path.read_bytes()
         if not killed:
             break
         n += 1
+    assert bridges > 2, bridges
     print(f"killed before each of {n} writing calls")
 
 
