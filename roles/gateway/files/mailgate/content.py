@@ -97,7 +97,7 @@ async def _without(
     kept: bool,
 ) -> Judgement:
     """The message without what is not to pass, scanned again; raises AmbiguousError."""
-    removals = {part: Removal("attachment", first.what) for part, (_, first) in concerns.items() if part is not None}
+    removals = {part: Removal("attachment", first.what) for part, (_action, first) in concerns.items() if part is not None}
     if rules.policy.on(found.finding) != "deliver":
         removals.update(await _blame(content, root, scan, rules))
     stripped = _strip(content, root, removals, rules, kept=kept)
@@ -111,7 +111,7 @@ async def _without(
         stripped,
         keep=kept,
         found=found,
-        concern=next((concern for _, concern in concerns.values()), None),
+        concern=next((concern for _action, concern in concerns.values()), None),
         removed=tuple(part.filename for part in removals),
         header=_broken(mime.broken_signatures(content, root, removals)),
     )
@@ -140,7 +140,7 @@ def _all_readings(content: bytes, root: mime.Part | None) -> list[bytes]:
 
 def _action(found: Verdict, concerns: Concerns, policy: ContentPolicy) -> tuple[str, Concern | None]:
     """The strictest action for all that there is, and the concern that asks for it."""
-    words = [policy.on(found.finding), *(action for action, _ in concerns.values())]
+    words = [policy.on(found.finding), *(action for action, _concern in concerns.values())]
     action = strictest_word(words)
     concern = next((concern for word, concern in concerns.values() if word == action), None)
     return action, concern

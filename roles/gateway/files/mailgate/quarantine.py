@@ -84,7 +84,7 @@ class Quarantine:
     def read(self, number: str) -> tuple[Entry, bytes]:
         """An entry and its message; raises QuarantineError."""
         try:
-            head, _, content = self._path(number).read_bytes().partition(b"\n")
+            head, _newline, content = self._path(number).read_bytes().partition(b"\n")
         except FileNotFoundError:
             raise QuarantineError(f"{number}: not in the quarantine") from None
         except OSError as error:

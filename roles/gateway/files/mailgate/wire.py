@@ -51,9 +51,9 @@ class Wire(asyncio.Protocol):
             self.abort()
         self._wake(self._waiter)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Wake everybody."""
-        self._closed = self._closed or str(error or "connection closed by the server")
+        self._closed = self._closed or str(exc or "connection closed by the server")
         self._wake(self._waiter)
         self._wake(self._room)
 
