@@ -97,7 +97,9 @@ async def _without(
     kept: bool,
 ) -> Judgement:
     """The message without what is not to pass, scanned again; raises AmbiguousError."""
-    removals = {part: Removal("attachment", first.what) for part, (_action, first) in concerns.items() if part is not None}
+    removals = {
+        part: Removal("attachment", first.what) for part, (_action, first) in concerns.items() if part is not None
+    }
     if rules.policy.on(found.finding) != "deliver":
         removals.update(await _blame(content, root, scan, rules))
     stripped = _strip(content, root, removals, rules, kept=kept)
