@@ -168,7 +168,7 @@ def main() -> None:
         for path in FILES.values():
             left = [other.name for other in path.parent.iterdir() if "mailgate" in other.name]
             assert not left, f"call {n}: {left} after another run"
-            assert b"mailgate" not in path.read_bytes()
+            assert b".before-mailgate" not in path.read_bytes()
         if not killed:
             break
         n += 1
