@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
 
     add("prepare", "build the images that are not in the cache")
     up = add("up", "boot the twin; one that is there is replaced")
-    up.add_argument("--bare", action=argparse.BooleanOptionalAction, help="no sendmail on hosts yet: a role is to install it")
+    up.add_argument(
+        "--bare", action=argparse.BooleanOptionalAction, help="no sendmail on hosts yet: a role is to install it"
+    )
     add("down", "end the twin and remove all that it had")
     add("status", "tell each host's state")
     run = add("run", "run a command of this machine as the controller: run -- CMD ...")
