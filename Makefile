@@ -3,6 +3,7 @@
 #
 #   make demo     boot the twin of inventories/demo, apply site.yml, tell the story, leave it running
 #   make test     lint, unit tests, Molecule
+#   make bench    measure, BENCHES="plan mail" for some
 #   make plan     print the plan of INVENTORY; needs neither root nor hosts
 
 INVENTORY ?= inventories/demo
@@ -22,7 +23,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-shell test lint unit molecule sanity plan setup setup-machine setup-tests clean
+.PHONY: help demo demo-down demo-shell test lint unit molecule bench plan setup setup-machine setup-tests clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +52,12 @@ molecule: setup-machine setup
 
 lint: setup-tests setup
 	tests/sanity/lint
+
+# Measurements take minutes each, on a machine that does nothing else; results in .cache/bench.
+BENCHES ?= plan gateway_routes border zones mail scan
+bench: setup-tests setup
+	@for bench in $(BENCHES); do \
+	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done
 
 setup: $(STAMPS)/venv $(STAMPS)/wheelhouse $(LINK)
 setup-machine: $(STAMPS)/machine
