@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,18 @@ async def make_campus(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[C
 async def campus(make_campus: Callable[..., Awaitable[Campus]]) -> Campus:
     """A gateway with the default settings but short deadlines."""
     return await make_campus()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Files of a certificate for gw1.univ.example and of its key."""
+    directory = tmp_path_factory.mktemp("certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=gw1.univ.example", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=directory, check=True, capture_output=True,
+    )  # fmt: skip
+    return str(directory / "cert.pem"), str(directory / "key.pem")
 
 
 @pytest.fixture(scope="session")

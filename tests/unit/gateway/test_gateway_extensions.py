@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-import subprocess
 
 import pytest
 
@@ -17,17 +16,6 @@ from mailgate.tls import for_senders
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
 FULL = "250-mailhost\r\n250-8BITMIME\r\n250-PIPELINING\r\n250-SMTPUTF8\r\n250-DSN\r\n250 SIZE 99999999"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[str, str]:
-    directory = tmp_path_factory.mktemp("certificate")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=gw1.univ.example", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=directory, check=True, capture_output=True,
-    )  # fmt: skip
-    return str(directory / "cert.pem"), str(directory / "key.pem")
 
 
 def server_context(certificate) -> ssl.SSLContext:

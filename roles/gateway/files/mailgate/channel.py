@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A sender's connection as octets: lines and pieces in, replies out, one timer for all waiting.
 
-Measured against streams and aiosmtpd's SMTP class, which this takes the place of: a third of the CPU time of a small
-message (SMTP looks through all its methods for every connection; each wait makes a task's timeout of its own).
+It stands before aiosmtpd's SMTP class (see conversation.py) in place of the streams and the timer that are there: each
+wait on a stream needs a task's timeout of its own, and the timer would close a connection during a hand-over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ class LineTooLongError(Exception):
 
 
 class Channel(asyncio.Protocol):
-    """One connection; one task reads from it."""
+    """One connection; one task reads from it.
+
+    As a mixin it answers all that the event loop calls and passes nothing on to the protocol that is behind it.
+    """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -171,11 +174,11 @@ class Channel(asyncio.Protocol):
 
     # Of a stream reader, for the PROXY header
 
-    async def read(self, size: int) -> bytes:
-        """At most `size` octets, at least one; raises EOFError."""
+    async def read(self, n: int = MAX_HELD) -> bytes:
+        """At most `n` octets, at least one; raises EOFError."""
         while not self._held:
             await self._more()
-        return self._take(min(size, len(self._held)))
+        return self._take(min(n, len(self._held)))
 
     async def readexactly(self, size: int) -> bytes:
         """`size` octets; raises EOFError."""

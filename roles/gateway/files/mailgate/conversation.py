@@ -1,8 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sender's conversation: limits, the reading of commands, deadlines, and what ends it.
+"""A sender's conversation: aiosmtpd's SMTP class over a channel of ours, with its traps mended.
 
-No exception's text is sent, an end of input does not cancel work that was promised, and only CRLF ends a command.
+Kept of aiosmtpd: the settings, the state (session, envelope, and when each begins anew), the table of commands, and the
+PROXY header. Replaced: the transport (channel.py) and the loop that reads commands. No exception's text is sent, an end
+of input does not cancel work that was promised, only CRLF ends a command, each stage has its own deadline, connections
+and errors are limited, and no command of aiosmtpd's is there that we have not written anew.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ import contextlib
 import ipaddress
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ClassVar
 
 from aiosmtpd.proxy_protocol import get_proxy
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from mailgate.address import AddressError
 from mailgate.channel import Channel, LineTooLongError
@@ -24,7 +29,6 @@ from mailgate.reply import Reply
 
 log = logging.getLogger("mailgate")
 
-MAX_COMMAND = 1024
 MAX_LINE_OVERRUN = 1_000_000
 MAX_IDLE_TALK = 100
 PROXY_SECONDS = 10
@@ -42,33 +46,74 @@ class ClosingError(Exception):
         self.reply = reply
 
 
-class Conversation(Channel):
-    """One connection of a sender. `helo` is the name it gave itself, `extended` whether by EHLO."""
+class _NoHooks:
+    """aiosmtpd looks through its handler for handle_* and auth_* methods; this has none, and says so at once."""
+
+    def __dir__(self) -> Iterable[str]:
+        return ()
+
+
+_NO_HOOKS = _NoHooks()
+
+
+class Conversation(Channel, SMTP):
+    """One connection of a sender. Its commands are the smtp_* methods of subclasses; aiosmtpd's own are not offered."""
+
+    command_size_limit = 1024
+
+    # Of SMTP, said more exactly: what is never None once there is a connection.
+    transport: asyncio.Transport | None
+    session: Session
+    envelope: Envelope
+    hostname: str
+    data_size_limit: int
+    tls_context: ssl.SSLContext | None
+    _handler_coroutine: asyncio.Task[None] | None
+    _smtp_methods: dict[str, Callable[[str | None], Awaitable[None]]]
+
+    _offered: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = (name for name in vars(cls) if name.startswith("smtp_"))
+        cls._offered = tuple(dict.fromkeys((*cls._offered, *own)))
+
+    def __dir__(self) -> Iterable[str]:
+        """What aiosmtpd finds when it looks for commands and ways to authenticate, which it does for each connection.
+
+        All else is left out: commands that we have not written must not be found, and with all names to look through,
+        twice, this object would take six times as long to make.
+        """
+        return self._offered
 
     def __init__(self, gateway: Gateway) -> None:
-        super().__init__()
+        SMTP.__init__(
+            self,
+            _NO_HOOKS,
+            hostname=gateway.config.hostname,
+            ident=IDENT,
+            data_size_limit=gateway.config.limits.max_message_bytes,
+            tls_context=gateway.encrypt,
+            loop=asyncio.get_running_loop(),
+        )
+        Channel.__init__(self)
         self._gateway = gateway
-        self.helo = ""
-        self.extended = False
         self._admitted = False
         self._errors = 0
         self._counted = ""
         self._idle = False
         self._talk = 0
-        self._task: asyncio.Task[None] | None = None
         # The ledger's names of what the last 250 promised, and whether the client had sent nothing more by then.
         self._promised: list[bytes] = []
         self._asked_anew = False
-        # By name; filled by the subclass that has the commands.
-        self._commands: dict[bytes, Callable[[str | None], Awaitable[None]]] = {}
 
     # Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse a connection over a limit before anything is done for it."""
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        address = _plain_address(peer[0]) if peer else ""
+        self.session = self._create_session()
+        address = _plain_address(self.session.peer[0]) if self.session.peer else ""
         refusal = self._over_limit(address)
         if refusal and self.transport:
             self._gateway.events.emit("connection_refused", client=address, reply=refusal)
@@ -79,15 +124,16 @@ class Conversation(Channel):
         self._counted = address
         self._gateway.join(address)
         self._gateway.sessions.add(self)
-        self._task = self.loop.create_task(self._handle_client())
+        self._set_rset_state()
+        self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection; what its client was promised goes on by itself."""
         super().connection_lost(error)
-        if self._admitted and self._task:
+        if self._handler_coroutine:
             self._gateway.sessions.discard(self)
             self._gateway.leave(self._counted)
-            self._task.cancel()
+            self._handler_coroutine.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take input, unless the connection was refused."""
@@ -120,13 +166,22 @@ class Conversation(Channel):
             return Reply.of(421, "4.7.0 Too many connections from your address; try again later")
         return None
 
+    def _create_session(self) -> Session:
+        """A session in which nothing has been said yet."""
+        session = super()._create_session()
+        if self.transport:
+            session.peer = self.transport.get_extra_info("peername")
+            if self.encrypted:
+                session.ssl = {name: self.transport.get_extra_info(name) for name in ("ssl_object", "cipher")}
+        return session
+
     # Conversation
 
     async def _handle_client(self) -> None:
         try:
             if self._gateway.config.is_proxy(self._counted):
                 await self._take_proxy_header()
-            await self._say(Reply.of(220, f"{self._gateway.config.hostname} {IDENT}"))
+            await self._say(Reply.of(220, f"{self.hostname} {self.__ident__}"))
             while self.transport is not None:
                 await self._command()
         except ClosingError as closing:
@@ -139,7 +194,7 @@ class Conversation(Channel):
         finally:
             if self._promised:
                 self._gateway.events.count(CLIENT_ANSWERS_LOST)
-            self._forget()
+            self._set_rset_state()
             if self.transport is not None:
                 self.transport.close()
 
@@ -158,6 +213,7 @@ class Conversation(Channel):
             raise ClosingError(Reply.of(421, "4.4.2 No PROXY header in time")) from None
         if not header.valid:
             raise ClosingError(Reply.of(421, "4.7.0 A PROXY header must come first"))
+        self.session.proxy_data = header
         # A check of the balancer's own (LOCAL), or of a kind of address that we do not know (UNKNOWN).
         if header.src_addr is None or header.command == 0 or not str(header.src_addr):
             return
@@ -173,12 +229,16 @@ class Conversation(Channel):
         self._gateway.join(address)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
-        """Encrypt after our 220. What the client sent before in the clear, behind its STARTTLS, is thrown away."""
+        """Encrypt after our 220, and begin anew: nothing that was said in the clear counts (RFC 3207 section 4.2)."""
+        self._set_rset_state()
         try:
             await self.start_tls(context, Reply.of(220, "2.0.0 Go ahead").wire(), TLS_SECONDS)
         except OSError as error:
             self._gateway.events.emit("no_encryption", client=self._counted, reason=error)
             raise ConnectionError from None
+        balancer = self.session.proxy_data
+        self.session = self._create_session()
+        self.session.proxy_data = balancer
 
     async def _command(self) -> None:
         """Read one command and do it."""
@@ -197,7 +257,7 @@ class Conversation(Channel):
             await self._error(Reply.of(500, "5.5.2 A command ends with CRLF and has no control characters"))
             return
         word, _space, rest = text.partition(b" ")
-        method = self._commands.get(word.upper())
+        method = self._smtp_methods.get(word.upper().decode("latin-1"))
         if method is None:
             await self._error(Reply.of(500, "5.5.2 Unknown command"))
             return
@@ -224,13 +284,13 @@ class Conversation(Channel):
         try:
             while True:
                 try:
-                    line = await self.line(MAX_COMMAND, self._gateway.config.timeouts.command)
+                    line = await self.line(self.command_size_limit, self._gateway.config.timeouts.command)
                 except LineTooLongError:
                     dropped += len(await self.some(self._deadline))
                     if dropped > MAX_LINE_OVERRUN:
                         raise ClosingError(Reply.of(421, "4.7.0 Line far too long")) from None
                     continue
-                return None if dropped or len(line) > MAX_COMMAND else line
+                return None if dropped or len(line) > self.command_size_limit else line
         except TimeoutError:
             raise ClosingError(Reply.of(421, "4.4.2 No command in time")) from None
         finally:
@@ -260,11 +320,8 @@ class Conversation(Channel):
 
     @property
     def in_transaction(self) -> bool:
-        """Whether the client has begun a transaction."""
-        return False
-
-    def _forget(self) -> None:
-        """Give up the transaction, if there is one."""
+        """Whether the client has begun a transaction; the sender of a notice is empty, but there."""
+        return self.envelope.mail_from is not None
 
 
 def _plain_address(address: str) -> str:

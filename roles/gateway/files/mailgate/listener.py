@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a sender can say: the commands of RFC 5321, with addresses parsed strictly and DATA read in bulk."""
+"""What a sender can say: the commands of RFC 5321, with addresses parsed strictly and DATA read in bulk.
+
+A method's name puts it into aiosmtpd's table of commands; `session` and `envelope` are aiosmtpd's, with our Transaction
+beside them.
+"""
 
 from __future__ import annotations
 
@@ -27,32 +31,11 @@ class Listener(Conversation):
 
     def __init__(self, gateway: Gateway) -> None:
         self._transaction: Transaction | None = None
-        self._sender: Path | None = None
-        self._named = 0
         super().__init__(gateway)
-        self._commands = {
-            b"HELO": self.smtp_HELO,
-            b"EHLO": self.smtp_EHLO,
-            b"MAIL": self.smtp_MAIL,
-            b"RCPT": self.smtp_RCPT,
-            b"DATA": self.smtp_DATA,
-            b"RSET": self.smtp_RSET,
-            b"NOOP": self.smtp_NOOP,
-            b"QUIT": self.smtp_QUIT,
-            b"VRFY": self.smtp_VRFY,
-            b"EXPN": self.smtp_EXPN,
-            b"HELP": self.smtp_HELP,
-            b"STARTTLS": self.smtp_STARTTLS,
-        }
 
-    @property
-    def in_transaction(self) -> bool:
-        """Whether the client has begun a transaction."""
-        return self._sender is not None
-
-    def _forget(self) -> None:
-        self._sender = None
-        self._named = 0
+    def _set_post_data_state(self) -> None:
+        """The transaction is over; also what RSET, HELO, EHLO, STARTTLS and the end of the connection do."""
+        super()._set_post_data_state()
         if self._transaction:
             self._transaction.close()
             self._transaction = None
@@ -70,38 +53,34 @@ class Listener(Conversation):
             await self._error(Reply.of(501, "5.5.4 Give your host name"))
             return
         self._idle_talk()
-        self._forget()
-        self.helo = hostname
-        self.extended = extended
-        lines = [self._gateway.config.hostname]
+        self._set_rset_state()
+        self.session.host_name = hostname
+        self.session.extended_smtp = extended
+        lines = [self.hostname]
         if extended:
-            size = self._gateway.config.limits.max_message_bytes
-            lines += ["PIPELINING", f"SIZE {size}", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
-            if self._gateway.encrypt and not self.encrypted:
+            size = f"SIZE {self.data_size_limit}"
+            lines += ["PIPELINING", size, "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
+            if self.tls_context and not self.session.ssl:
                 lines.append("STARTTLS")
         await self._say(Reply(250, tuple(lines)))
 
     async def smtp_STARTTLS(self, arg: str | None) -> None:
         """Encrypt, and begin anew (RFC 3207)."""
-        context = self._gateway.encrypt
-        if context is None:
+        if self.tls_context is None:
             await self._error(Reply.of(502, "5.5.1 STARTTLS not supported"))
-        elif self.encrypted:
+        elif self.session.ssl:
             await self._error(Reply.of(503, "5.5.1 Encrypted already"))
         elif arg:
             await self._error(Reply.of(501, "5.5.4 STARTTLS takes no argument"))
         else:
-            self._forget()
-            await self._start_tls(context)
-            self.helo = ""
-            self.extended = False
+            await self._start_tls(self.tls_context)
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """Begin a transaction."""
-        if not self.helo:
+        if not self.session.host_name:
             await self._error(Reply.of(503, "5.5.1 Send HELO or EHLO first"))
             return
-        if self._sender is not None:
+        if self.in_transaction:
             await self._error(Reply.of(503, "5.5.1 Sender already given"))
             return
         path = parse_sender(arg)
@@ -110,28 +89,28 @@ class Listener(Conversation):
             await self._error(refusal)
             return
         size = int(path.parameters.get("SIZE") or 0)
-        limits = self._gateway.config.limits
-        if size > limits.max_message_bytes:
+        if size > self.data_size_limit:
             await self._say(_TOO_BIG)
             return
-        if self._gateway.budget.used + size > limits.max_bytes_in_flight:
+        if self._gateway.budget.used + size > self._gateway.config.limits.max_bytes_in_flight:
             await self._say(_TOO_MUCH)
             return
-        self._sender = path
+        self.envelope.mail_from = str(path.mailbox)
+        self.envelope.smtp_utf8 = "SMTPUTF8" in path.parameters
         self._transaction = Transaction(
             self._gateway.delivery,
             Envelope(
                 path.mailbox,
                 size=size,
                 eight_bit=path.parameters.get("BODY") == "8BITMIME",
-                utf8="SMTPUTF8" in path.parameters,
+                utf8=self.envelope.smtp_utf8,
                 dsn=dsn.wishes(path.parameters, dsn.OF_MAIL),
             ),
         )
         await self._say(Reply.of(250, "2.1.0 Sender accepted"))
 
     def _check_mail_parameters(self, path: Path) -> Reply | None:
-        if path.parameters and not self.extended:
+        if path.parameters and not self.session.extended_smtp:
             return Reply.of(555, "5.5.4 Parameters need EHLO")
         for name, value in path.parameters.items():
             if name == "SIZE":
@@ -156,7 +135,7 @@ class Listener(Conversation):
             return
         client = self._client()
         try:
-            path = parse_recipient(arg, utf8=transaction.envelope.utf8)
+            path = parse_recipient(arg, utf8=self.envelope.smtp_utf8)
         except AddressError as error:
             self._gateway.refused_recipient(client, transaction.sender, arg, error.reply, relay=error.relay)
             raise
@@ -173,7 +152,7 @@ class Listener(Conversation):
             )
             await self._error(decision.refusal)
             return
-        if self._named >= self._gateway.config.limits.max_recipients:
+        if len(self.envelope.rcpt_tos) >= self._gateway.config.limits.max_recipients:
             await self._say(Reply.of(452, "4.5.3 Too many recipients; send to the others in another transaction"))
             return
         if decision.route:
@@ -181,7 +160,7 @@ class Listener(Conversation):
         else:
             reply = await transaction.add_to_queue(decision.recipient, notify)
         if reply.ok:
-            self._named += 1
+            self.envelope.rcpt_tos.append(str(decision.recipient))
         else:
             self._gateway.refused_recipient(client, transaction.sender, decision.recipient, reply, relay=False)
         await self._say(reply)
@@ -216,7 +195,7 @@ class Listener(Conversation):
                     raise
         finally:
             held.release()
-        self._forget()
+            self._set_post_data_state()
         if reply.ok:
             self._talk = 0
             self._promise(transaction.promised)
@@ -225,7 +204,7 @@ class Listener(Conversation):
     async def _receive(self, held: _Held) -> bytes | Reply:
         """The message, or the reply that refuses it."""
         timeouts = self._gateway.config.timeouts
-        decoder = DataDecoder(self._gateway.config.limits.max_message_bytes)
+        decoder = DataDecoder(self.data_size_limit)
         until = self.loop.time() + timeouts.data_total
         full = False
         try:
@@ -249,7 +228,7 @@ class Listener(Conversation):
             await self._error(Reply.of(501, "5.5.4 RSET takes no argument"))
             return
         self._idle_talk()
-        self._forget()
+        self._set_rset_state()
         await self._say(_OK)
 
     async def smtp_NOOP(self, arg: str | None) -> None:
@@ -273,16 +252,16 @@ class Listener(Conversation):
     async def smtp_HELP(self, arg: str | None) -> None:
         """Name the commands."""
         self._idle_talk()
-        await self._say(Reply.of(214, "2.0.0 " + " ".join(name.decode() for name in self._commands)))
+        await self._say(Reply.of(214, "2.0.0 " + " ".join(self._smtp_methods)))
 
     def _client(self) -> Client:
-        protocol = "ESMTP" if self.extended else "SMTP"
+        protocol = "ESMTP" if self.session.extended_smtp else "SMTP"
         # RFC 3848 and RFC 6531 section 4.3.
-        if self._transaction and self._transaction.envelope.utf8:
+        if self.envelope.smtp_utf8:
             protocol = "UTF8SMTP"
-        if self.encrypted:
+        if self.session.ssl:
             protocol += "S"
-        return Client(self._counted, self.helo, protocol)
+        return Client(self._counted, self.session.host_name or "", protocol)
 
 
 class _Held:

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the conversation keeps of aiosmtpd's SMTP class, and that nothing else of it can be reached."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aiosmtpd.smtp import SMTP
+from test_gateway_extensions import client_context
+
+from mailgate.config import Tls
+from mailgate.conversation import Conversation
+from mailgate.listener import Listener
+
+OURS = {"DATA", "EHLO", "EXPN", "HELO", "HELP", "MAIL", "NOOP", "QUIT", "RCPT", "RSET", "STARTTLS", "VRFY"}
+THEIRS = {name.removeprefix("smtp_") for name in dir(SMTP) if name.startswith("smtp_")}
+
+
+def only_session(campus) -> Listener:
+    [session] = campus.gateway.sessions
+    return session
+
+
+async def test_every_command_is_our_own(campus):
+    client = await campus.connect(hello=False)
+    listener = only_session(campus)
+    assert isinstance(listener, SMTP)
+    assert set(listener._smtp_methods) == OURS
+    assert {method.__func__.__module__ for method in listener._smtp_methods.values()} == {"mailgate.listener"}
+    assert listener._auth_methods == listener._handle_hooks == {}
+    assert (await client.say("HELP")).split()[2:] == sorted(OURS)
+
+
+async def test_commands_of_aiosmtpd_that_are_not_ours_are_unknown(campus):
+    assert {"AUTH"} == THEIRS - OURS, "a new aiosmtpd has new commands: look at them, and name them here"
+    client = await campus.connect()
+    for name in (b"AUTH", b"auth", b"smtp_AUTH", b"AUTH_PLAIN", b"MAIL\xa0", "\u017fTARTTLS".encode()):
+        assert await client.say(name + b" PLAIN AGEAYg==") == "500 5.5.2 Unknown command", name
+
+
+async def test_a_command_of_aiosmtpd_is_not_inherited_by_a_subclass():
+    class Fewer(Conversation):
+        async def smtp_NOOP(self, arg: str | None) -> None: ...
+
+    class More(Fewer):
+        async def smtp_QUIT(self, arg: str | None) -> None: ...
+
+    assert Fewer._offered == ("smtp_NOOP",)
+    assert More._offered == ("smtp_NOOP", "smtp_QUIT")
+    assert Conversation._offered == ()
+
+
+async def test_encryption_brings_no_auth(make_campus, certificate):
+    campus = await make_campus(tls=Tls(*certificate))
+    client = await campus.connect()
+    assert only_session(campus).session.ssl is None
+    assert (await client.say("STARTTLS")).startswith("220")
+    await client.writer.start_tls(client_context(certificate))
+    assert "AUTH" not in await client.hello()
+    assert (await client.say("AUTH PLAIN AGEAYg==")).startswith("500 5.5.2")
+    assert only_session(campus).session.ssl["cipher"]
+
+
+async def test_commands_may_not_grow_with_each_ehlo(campus):
+    """aiosmtpd keeps the longest command in the class: each EHLO of anybody makes it longer for all."""
+    client = await campus.connect(hello=False)
+    for _ in range(3):
+        await client.hello()
+        assert (await client.say("MAIL FROM:<" + "a" * 2000 + ">")) == "500 5.5.2 Line too long"
+    assert dict(SMTP.command_size_limits) == {}
+
+
+async def test_state_of_session_and_envelope(campus):
+    client = await campus.connect(hello=False)
+    listener = only_session(campus)
+    assert (listener.session.host_name, listener.session.extended_smtp) == (None, False)
+    assert listener.session.peer[:2] == client.writer.get_extra_info("sockname")[:2]
+    await client.hello()
+    assert (listener.session.host_name, listener.session.extended_smtp) == ("sender.example", True)
+    for end in ("RSET", "EHLO sender.example", "HELO sender.example"):
+        await client.say("MAIL FROM:<a@sender.example>")
+        await client.say("RCPT TO:<alice@A.univ.example>")
+        await client.say("RCPT TO:<alice@nowhere.example>")
+        assert listener.in_transaction
+        assert listener.envelope.mail_from == "a@sender.example"
+        assert listener.envelope.rcpt_tos == ["alice@a.univ.example"]
+        before = listener.envelope
+        assert (await client.say(end)).splitlines()[-1].startswith("250")
+        assert listener.envelope is not before
+        assert (listener.envelope.mail_from, listener.envelope.rcpt_tos) == (None, [])
+        assert not listener.in_transaction
+    assert listener.session.extended_smtp is False
+
+
+async def test_the_empty_sender_begins_a_transaction(campus):
+    client = await campus.connect()
+    assert (await client.say("MAIL FROM:<>")).startswith("250")
+    assert only_session(campus).in_transaction
+    assert (await client.say("MAIL FROM:<a@sender.example>")).startswith("503 5.5.1")
+    assert (await client.say("RCPT TO:<alice@a.univ.example>")).startswith("250")
+    assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250")
+    assert [got.sender for got in campus.a.received] == [""]
+
+
+async def test_failure_within_data_ends_the_transaction_and_tells_nothing(campus, monkeypatch):
+    async def fail(*_: object) -> None:
+        raise ValueError("secret")
+
+    client = await campus.connect()
+    await client.start("alice@a.univ.example")
+    monkeypatch.setattr(Listener, "_receive", fail)
+    assert (await client.say("DATA")).startswith("354")
+    assert await client.reply() == "451 4.3.0 Internal error; try again later"
+    assert not only_session(campus).in_transaction
+    assert (await client.start("alice@a.univ.example"))[0].startswith("250")
+
+
+async def test_all_that_the_event_loop_calls_is_the_channels():
+    calls = ("connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing")
+    for name in calls:
+        assert getattr(Listener, name).__module__ in ("mailgate.channel", "mailgate.conversation"), name
+
+
+async def test_settings_of_a_session_are_those_it_began_with(make_campus):
+    campus = await make_campus()
+    old = await campus.connect()
+    gateway = campus.gateway
+    gateway.use(replace(gateway.config, limits=replace(gateway.config.limits, max_message_bytes=5000)), gateway.routes)
+    assert "SIZE 26214400" in await old.hello()
+    assert (await old.say("MAIL FROM:<a@sender.example> SIZE=5001")).startswith("250")
+    new = await campus.connect(hello=False)
+    assert "SIZE 5000" in await new.hello()
+    assert (await new.say("MAIL FROM:<a@sender.example> SIZE=5001")).startswith("552 5.3.4")
