@@ -63,7 +63,7 @@ class Channel(asyncio.Protocol):
         self._wake(self._waiter)
         return not self.encrypted
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more comes or goes."""
         self._eof = True
         self.transport = None

@@ -127,9 +127,9 @@ class Conversation(Channel, SMTP):
         self._set_rset_state()
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; what its client was promised goes on by itself."""
-        super().connection_lost(error)
+        super().connection_lost(exc)
         if self._handler_coroutine:
             self._gateway.sessions.discard(self)
             self._gateway.leave(self._counted)

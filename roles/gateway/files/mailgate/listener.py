@@ -277,6 +277,6 @@ class _Held:
             self._octets += octets
         return taken
 
-    def release(self, _: object = None) -> None:
+    def release(self, _task: object = None) -> None:
         self._budget.give(self._octets)
         self._octets = 0
