@@ -26,8 +26,8 @@ class Campus:
         self.twin = twin
 
     @cached_property
-    def _plan(self) -> dict[str, Any]:
-        """The plan of the twin's inventory, computed as `site.yml` computes it."""
+    def plan(self) -> dict[str, Any]:
+        """The plan of the twin's inventory, computed as `site.yml` computes it: the tables as the roles read them."""
         done = self.twin.run(
             [
                 "ansible",
@@ -45,13 +45,9 @@ class Campus:
         plan: dict[str, Any] = json.loads(text[text.index("{") :])
         return plan
 
-    def plan(self) -> dict[str, Any]:
-        """Return the plan, the tables as the roles read them."""
-        return self._plan
-
     def address(self, name: str) -> str:
         """Return the IPv4 address of the host with this name or first labels."""
-        for host, facts in self._plan["hosts"].items():
+        for host, facts in self.plan["hosts"].items():
             if host == name or host.startswith(f"{name}."):
                 return str(facts["address"])
         raise KeyError(name)
@@ -59,12 +55,12 @@ class Campus:
     def short(self, host: str) -> str:
         """Return the story's name for a host: its first label, two where one is not enough."""
         labels = host.split(".")
-        alike = [other for other in self._plan["hosts"] if other.startswith(f"{labels[0]}.")]
+        alike = [other for other in self.plan["hosts"] if other.startswith(f"{labels[0]}.")]
         return ".".join(labels[: 1 if len(alike) == 1 else 2])
 
     def short_name(self, address: str) -> str:
         """Return the story's name for the host at an address."""
-        for host, facts in self._plan["hosts"].items():
+        for host, facts in self.plan["hosts"].items():
             if address in (facts["address"], facts["address6"]):
                 return self.short(host)
         return address
@@ -108,5 +104,5 @@ class Campus:
         if not copies:
             return ["nowhere"]
         names = [name.decode() for name in reversed(RECEIVED.findall(copies[0]))]
-        hops = [self.short(name) if name in self._plan["hosts"] else name for name in names]
+        hops = [self.short(name) if name in self.plan["hosts"] else name for name in names]
         return [hop for index, hop in enumerate(hops) if index == 0 or hop != hops[index - 1]]

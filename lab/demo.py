@@ -130,7 +130,7 @@ def tell(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
     for line in Story(campus).tell():
         teller.line(*line)
     again = play(twin, log=logs / "again.log", aloud=False)
-    hosts = len(campus.plan()["hosts"])
+    hosts = len(campus.plan["hosts"])
     teller.line("9a", "site.yml a second time", f"exit 0, 0 changes on {hosts} hosts", str(again), again.seconds)
     teller.line(
         "9b",

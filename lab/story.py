@@ -230,7 +230,7 @@ class Story:
 
     @step("8a", "mailgate routes", "the plan's routes on gw1 and gw2")
     def _routes(self) -> str:
-        planned = {route["domain"]: route["next_hops"] for route in self.campus.plan()["routes"]}
+        planned = {route["domain"]: route["next_hops"] for route in self.campus.plan["routes"]}
         agree = []
         for gateway in GATEWAYS:
             listed = json.loads(self.campus.sh(gateway, "mailgate routes --format json"))

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -272,12 +271,6 @@ class Twin:
         settings: dict[str, Any] = {"capture_output": True, "input": input, **options}
         return subprocess.run(self._ssh(called, arguments), check=False, **settings)
 
-    def popen(self, called: str, arguments: Sequence[str], *, input: bytes = b"") -> Background:
-        """Start a command on a host, with `input` on its standard input, and return at once."""
-        unit = f"lab-{secrets.token_hex(8)}"
-        line = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}", *arguments]
-        return Background(self, called, unit, self._ssh(called, line), input)
-
     def _ssh(self, called: str, arguments: Sequence[str] | str, *options: str) -> list[str]:
         words = [arguments] if isinstance(arguments, str) else list(arguments)
         return controller.ssh(self.name, self.machine(called).short, words, *options)
@@ -339,24 +332,6 @@ class Twin:
         """
         chosen = [self.machine(one) for one in called] or list(self.machines().values())
         return {f"{m.short}:{path}": word for m in chosen for path, word in m.snapshot().items()}
-
-
-class Background(subprocess.Popen[bytes]):
-    """A command running on a host; to terminate it ends the command there, not only the connection to it."""
-
-    def __init__(self, twin: Twin, called: str, unit: str, line: Sequence[str], input: bytes) -> None:
-        super().__init__(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._end = (twin, called, unit)
-        assert self.stdin is not None
-        self.stdin.write(input)
-        self.stdin.close()
-
-    def terminate(self) -> None:
-        """End the command on its host, and then the connection."""
-        twin, called, unit = self._end
-        if self.poll() is None:
-            twin.exec(called, ["systemctl", "stop", unit])
-        super().terminate()
 
 
 def _until(holds: Any, otherwise: str, patience: float = 60) -> None:
