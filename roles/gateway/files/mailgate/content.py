@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from mailgate.attachment import Concern
 from mailgate.clamd import AS_MAIL, CLEAN, Finding, ScanError, Verdict
 from mailgate.content_policy import Attachments, ContentPolicy, strictest_word
 from mailgate.notices import Notice, Removal, plain
-from mailgate.readings import readings, sweep
+from mailgate.readings import doubts, sweep
 from mailgate.reply import Reply
 
 ScanCall = Callable[[Sequence[bytes]], Awaitable[Verdict]]
@@ -128,16 +129,15 @@ def _walk(content: bytes) -> tuple[mime.Part | None, str]:
 
 
 async def _second_look(content: bytes, root: mime.Part | None, scan: ScanCall, policy: ContentPolicy) -> Verdict:
-    small = len(content) <= _LOOK_HERE
-    for octets in readings(content, root) if small else await asyncio.to_thread(_all_readings, content, root):
+    places = list(doubts(content, root))
+    if not places:
+        return CLEAN
+    found = itertools.chain.from_iterable(place() for place in places)
+    for octets in found if len(content) <= _LOOK_HERE else await asyncio.to_thread(list, found):
         verdict = await scan((octets,))
         if policy.on(verdict.finding) != "deliver":
             return verdict
     return CLEAN
-
-
-def _all_readings(content: bytes, root: mime.Part | None) -> list[bytes]:
-    return list(readings(content, root))
 
 
 def _action(found: Verdict, concerns: Concerns, policy: ContentPolicy) -> tuple[str, Concern | None]:

@@ -9,12 +9,16 @@ import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from email.message import Message
 from email.policy import compat32
 from email.utils import collapse_rfc2231_value
+from functools import lru_cache
+from typing import NamedTuple
 
 MAX_DEPTH = 30
+# Hyphens that are tried one by one, and octets of a header that is worth remembering.
+_MANY = 100
+_USUAL_HEADER = 400
 
 IDENTITY = ("", "7bit", "8bit", "binary")
 UUENCODED = ("x-uuencode", "uuencode", "x-uue")
@@ -22,7 +26,7 @@ ENCODED = ("base64", "quoted-printable", *UUENCODED)
 
 _SINGLE = ("content-type", "content-transfer-encoding", "content-disposition")
 _LINE = re.compile(rb"\Z|[ \t]|[!-9;-~]+[ \t]*:")
-_FIELDS = re.compile(rb"(?:[ \t][^\r\n]*\r\n)*(?:[!-9;-~]+[ \t]*:(?:[^\r]|\r(?!\n)|\r\n[ \t])*(?:\r\n|\Z))*(?:\r\n)?")
+_HEADER = re.compile(rb"(?:[ \t][^\r\n]*\r\n)*(?:[!-9;-~]+[ \t]*:(?:[^\r]|\r(?!\n)|\r\n[ \t])*(?:\r\n|\Z))*(?:\r\n)?")
 _CONTENT = re.compile(
     rb"^(content-[!-9;-~]+)[ \t]*:((?:[^\r]|\r(?!\n)|\r\n[ \t])*)(?=\r\n|\Z)", re.IGNORECASE | re.MULTILINE
 )
@@ -41,8 +45,7 @@ class AmbiguousError(ValueError):
     """A structure that readers may take apart in different ways; the message says where."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A part's octets: header from `start`, body from `body`, up to `end` (the CRLF of the delimiter excluded).
 
     `names` are all that it is given; `in_text` marks a block of uuencode, which has no header.
@@ -182,19 +185,39 @@ def _part(raw: bytes, start: int, end: int, depth: int) -> Part:
     if depth > MAX_DEPTH:
         raise AmbiguousError(f"more than {MAX_DEPTH} parts inside one another")
     body = _body_start(raw, start, end)
-    header = _header(raw[start:body])
-    kind = header.get_content_type()
-    encoding = _COMMENT.sub("", str(header.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
-    children: tuple[Part, ...] = ()
-    if kind.startswith("multipart/"):
-        if encoding not in IDENTITY:
-            raise AmbiguousError(f"multipart in {encoding}")
-        children = _children(raw, body, end, header, depth)
-    elif kind == "message/rfc822" and encoding in IDENTITY and body < end:
-        children = (_part(raw, body, end, depth + 1),)
     octets = raw[start:body]
-    names = _names(header) if b"name" in octets.lower() else ()
-    return Part(start, body, end, kind, encoding, names, _charset(octets), children)
+    header = _known_header(octets) if depth and len(octets) <= _USUAL_HEADER else _header(octets)
+    children: tuple[Part, ...] = ()
+    if header.type.startswith("multipart/"):
+        if header.encoding not in IDENTITY:
+            raise AmbiguousError(f"multipart in {header.encoding}")
+        children = _children(raw, body, end, header.boundary, depth)
+    elif header.type == "message/rfc822" and header.encoding in IDENTITY and body < end:
+        children = (_part(raw, body, end, depth + 1),)
+    return Part(start, body, end, header.type, header.encoding, header.names, header.charset, children)
+
+
+class _Header(NamedTuple):
+    """What a part's header says of it."""
+
+    type: str
+    encoding: str
+    boundary: str | None
+    names: tuple[str, ...]
+    charset: str
+
+
+def _header(octets: bytes) -> _Header:
+    fields = _fields(octets)
+    kind = fields.get_content_type()
+    encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
+    boundary = fields.get_boundary() if kind.startswith("multipart/") else None
+    names = _names(fields) if b"name" in octets.lower() else ()
+    return _Header(kind, encoding, boundary, names, _charset(octets))
+
+
+# That of a text without a name is the same in most mail.
+_known_header = lru_cache(maxsize=256)(_header)
 
 
 def _names(header: Message) -> tuple[str, ...]:
@@ -221,9 +244,9 @@ def _body_start(raw: bytes, start: int, end: int) -> int:
     return at + 4 if at >= 0 else end
 
 
-def _header(octets: bytes) -> Message:
+def _fields(octets: bytes) -> Message:
     """The fields of `octets` that say what the part is; all others are only looked at for their form."""
-    if not _FIELDS.fullmatch(octets):
+    if not _HEADER.fullmatch(octets):
         wrong = next((line for line in octets.split(b"\r\n") if not _LINE.match(line)), octets)
         raise AmbiguousError(f"header line {wrong[:40]!r} is no field")
     header = Message(policy=compat32)
@@ -235,8 +258,7 @@ def _header(octets: bytes) -> Message:
     return header
 
 
-def _children(raw: bytes, body: int, end: int, header: Message, depth: int) -> tuple[Part, ...]:
-    boundary = header.get_boundary()
+def _children(raw: bytes, body: int, end: int, boundary: str | None, depth: int) -> tuple[Part, ...]:
     if not boundary or not boundary.isascii() or body >= end:
         raise AmbiguousError("multipart without boundary or body")
     found = _delimiters(raw, boundary.encode("ascii"), body, end)
@@ -254,10 +276,21 @@ def _delimiters(raw: bytes, boundary: bytes, body: int, end: int) -> list[re.Mat
     line = b"\r\n--" + boundary
     found = []
     # Every body follows a CRLF, so a delimiter on its first line is found as well.
-    at = raw.find(line, max(0, body - 2), end)
+    at = _find_line(raw, line, max(0, body - 2), end)
     while at >= 0:
         rest = _AFTER_BOUNDARY.match(raw, at + len(line), end)
         if rest:
             found.append(rest)
-        at = raw.find(line, at + 2, end)
+        at = _find_line(raw, line, at + 2, end)
     return found
+
+
+def _find_line(raw: bytes, line: bytes, start: int, end: int) -> int:
+    """As raw.find(line, start, end), of a line that begins with CRLF and a hyphen."""
+    # Base64 has no hyphens, and a single octet is found many times as fast as a line.
+    for _attempt in range(_MANY):
+        hyphen = raw.find(b"-", start + 2, end)
+        if hyphen < 0 or raw.startswith(line, hyphen - 2, end):
+            return max(hyphen - 2, -1)
+        start = hyphen - 1
+    return raw.find(line, start, end)

@@ -10,7 +10,8 @@ long lines, no yEnc, nothing behind the last boundary; and it takes some broken 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from mailgate import mime
 from mailgate.clamd import AS_MAIL
@@ -26,7 +27,7 @@ _YENC = re.compile(rb"^=ybegin [^\r\n]*\r\n(?:=ypart [^\r\n]*\r\n)?(.*?)^=yend",
 _DELIMITER = re.compile(rb"^--[^\r\n]{1,72}\r\n", re.MULTILINE)
 _MIME = re.compile(rb"^(?:content-|--)", re.IGNORECASE | re.MULTILINE)
 # Lines of nothing but base64, as no text has them.
-_CODED_TEXT = re.compile(rb"(?:^[A-Za-z0-9+/]{60,}\r\n){2}", re.MULTILINE)
+_CODED_TEXT = re.compile(rb"\r\n(?:[A-Za-z0-9+/]{60,}\r\n){2}")
 _LARGE_TEXT = 1024 * 1024
 _LONG_LINE = 998
 _MAX_DEPTH = 3
@@ -40,10 +41,22 @@ _PLAIN_MESSAGES = (
 _AGAIN = re.compile(rb"=\s*[A-Za-z0-9+/]")
 
 
+Doubt = Callable[[], Iterator[bytes]]
+
+
 def readings(raw: bytes, root: mime.Part | None) -> Iterator[bytes]:
     """What else to scan of the message `raw`; `root` is None if its structure is ambiguous."""
+    for doubt in doubts(raw, root):
+        yield from doubt()
+
+
+def doubts(raw: bytes, root: mime.Part | None) -> Iterator[Doubt]:
+    """The places of the message that need a second look; taking the octets from one may take a while.
+
+    To find none, as in nearly all mail, costs next to nothing.
+    """
     if root is None:
-        yield from _bounded(sweep(raw))
+        yield partial(_swept, raw)
         return
     yield from _of_part(raw, root, trusted=True)
     at = root.body
@@ -54,7 +67,7 @@ def readings(raw: bytes, root: mime.Part | None) -> Iterator[bytes]:
     # Between the parts there are delimiters and headers; what is more than that is before the first or after the last.
     for gap in [*gaps, raw[at:]]:
         if len(gap) > _LEAST and len(rest := _DELIMITER.sub(b"", gap)) > _LEAST:
-            yield from _bounded(sweep(rest))
+            yield partial(_swept, rest)
 
 
 def sweep(raw: bytes, depth: int = 0) -> Iterator[bytes]:
@@ -74,7 +87,15 @@ def _is_long(run: re.Match[bytes]) -> bool:
     return run.end() - run.start() >= _LEAST
 
 
-def _of_part(raw: bytes, part: mime.Part, *, trusted: bool) -> Iterator[bytes]:
+def _swept(raw: bytes) -> Iterator[bytes]:
+    return _bounded(sweep(raw))
+
+
+def _decoded(raw: bytes, leaf: mime.Part, before: bytes = b"") -> Iterator[bytes]:
+    yield before + leaf.decoded(raw)
+
+
+def _of_part(raw: bytes, part: mime.Part, *, trusted: bool) -> Iterator[Doubt]:
     if not part.children:
         yield from _of_leaf(raw, part, trusted=trusted)
     trusted = trusted and part.type in _TRUSTED
@@ -82,24 +103,32 @@ def _of_part(raw: bytes, part: mime.Part, *, trusted: bool) -> Iterator[bytes]:
         yield from _of_part(raw, child, trusted=trusted)
 
 
-def _of_leaf(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[bytes]:
+def _of_leaf(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[Doubt]:
     is_message = leaf.type.startswith("message/")
     if is_message and not (leaf.type in _PLAIN_MESSAGES and leaf.encoding not in mime.ENCODED):
-        yield AS_MAIL + leaf.decoded(raw)
-    body = slice(leaf.body, leaf.end)
+        yield partial(_decoded, raw, leaf, AS_MAIL)
     if leaf.encoding == "base64":
-        again = _AGAIN.search(raw, leaf.body, leaf.end) is not None
-        yield from mime.base64_readings(raw[body]) if again else ((leaf.decoded(raw),) if not trusted else ())
+        if _goes_on(raw, leaf):
+            yield lambda: iter(mime.base64_readings(raw[leaf.body : leaf.end]))
+        elif not trusted:
+            yield partial(_decoded, raw, leaf)
         return
-    if leaf.encoding in mime.ENCODED and (not trusted or has_long_line(raw[body], _LONG_LINE)):
-        yield leaf.decoded(raw)
+    body = raw[leaf.body : leaf.end]
+    if leaf.encoding in mime.ENCODED and (not trusted or has_long_line(body, _LONG_LINE)):
+        yield partial(_decoded, raw, leaf)
     is_text = leaf.type.startswith("text/") or is_message
     if leaf.encoding not in (*mime.ENCODED, *mime.IDENTITY) or (not is_text and leaf.encoding != "binary"):
-        yield from _bounded(sweep(raw[body]))
-    elif raw.find(b"begin ", leaf.body, leaf.end) >= 0 or raw.find(b"=ybegin ", leaf.body, leaf.end) >= 0:
-        yield from _in_text(leaf.decoded(raw))
-    elif leaf.end - leaf.body < _LARGE_TEXT and _CODED_TEXT.search(raw, leaf.body, leaf.end):
-        yield from _bounded(sweep(raw[body]))
+        yield partial(_swept, body)
+    elif b"begin " in body or b"=ybegin " in body:
+        yield lambda: _in_text(leaf.decoded(raw))
+    elif len(body) < _LARGE_TEXT and _CODED_TEXT.search(raw, max(0, leaf.body - 2), leaf.end):
+        yield partial(_swept, body)
+
+
+def _goes_on(raw: bytes, leaf: mime.Part) -> bool:
+    """Whether there is more base64 behind the padding."""
+    padding = raw.find(b"=", leaf.body, leaf.end)
+    return padding >= 0 and _AGAIN.search(raw, padding, leaf.end) is not None
 
 
 def _in_text(text: bytes) -> Iterator[bytes]:
