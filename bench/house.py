@@ -29,7 +29,7 @@ DOMAIN = "mech.eng.univ.example"
 SIGNATURES = 100_000
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 # As in the gateway's unit; it concerns no peer, whose processes end with each message or hold small pieces.
-GATEWAY_ENVIRONMENT = {**ENVIRONMENT, "MALLOC_MMAP_THRESHOLD_": "1048576"}
+GATEWAY_ENVIRONMENT = {**ENVIRONMENT, "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 
 CLAMD = """\
 LocalSocket /run/clamav/clamd.ctl

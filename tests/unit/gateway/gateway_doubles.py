@@ -227,6 +227,7 @@ class Campus:
 
         from mailgate.events import open_read_only, totals
 
+        self.gateway.counters.write()
         database = open_read_only(self.state / Counters.FILE)
         try:
             return totals(database, 0, time.time() + 60).get(event, 0)

@@ -158,6 +158,12 @@ async def test_full_disk_loses_nothing(campus, caplog):
         def execute(self, *_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
 
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
         def close(self) -> None:
             pass
 

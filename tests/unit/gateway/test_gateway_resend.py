@@ -117,7 +117,7 @@ def test_ledger_is_bounded_shared_and_forgets_by_time(tmp_path):
     now = 1000.0
     one, other = (Ledger(tmp_path, 60, clock=lambda: now) for _ in range(2))
     sender, recipient = Mailbox("a", "x.example"), Mailbox("b", "y.example")
-    key = one.key(b"digest", sender, recipient)
+    key = one.keys(b"digest", sender, [recipient])[recipient]
     one.add(key)
     assert other.has(key), "another process sees it"
     now += 61

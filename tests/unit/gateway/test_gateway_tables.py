@@ -220,7 +220,7 @@ def test_a_failing_disk_makes_recipients_unseen_not_mail_lost(tmp_path, caplog):
     assert "recipient cache" in caplog.text
 
 
-def test_counters_are_on_disk_at_once_and_summed_by_period(tmp_path):
+def test_counters_are_written_and_summed_by_period(tmp_path):
     clock = Clock()
     counters = Counters(tmp_path, clock)
     events = Events(counters, io.StringIO())
@@ -230,6 +230,9 @@ def test_counters_are_on_disk_at_once_and_summed_by_period(tmp_path):
     events.count("processed")
     events.count("virus_found")
     reader = open_read_only(tmp_path / Counters.FILE)
+    counters.write()
+    events.count("virus_found", 0)
+    counters.write()
     assert totals(reader, 0, 2e9) == {"processed": 3, "virus_found": 1}
     assert totals(reader, clock.now, clock.now + 1) == {"processed": 1, "virus_found": 1}
     assert totals(reader, clock.now - 3600, clock.now) == {"processed": 2}
@@ -244,9 +247,18 @@ def test_events_are_lines_and_never_raise(tmp_path):
     assert json.loads(out.getvalue()) == {"event": "message", "reply": "250 2.1.5 ok", "sender": "alice@a.example"}
     out.close()
     events.emit("message")
+
+
+def test_counters_wait_for_a_disk_that_is_full(tmp_path, caplog):
     counters = Counters(tmp_path)
+    counters._database.execute("PRAGMA query_only = 1")
+    counters.add("processed", 2)
+    counters.write()
+    assert "cannot write the counters" in caplog.text
+    counters._database.execute("PRAGMA query_only = 0")
+    counters.add("processed")
     counters.close()
-    Events(counters, out).count("processed")
+    assert totals(open_read_only(tmp_path / Counters.FILE), 0, 9e9) == {"processed": 3}
 
 
 @pytest.fixture
@@ -286,6 +298,7 @@ def test_report(installed, capsys):
     counters = Counters(installed.parent)
     counters.add("processed", 12)
     counters.add("relay_refused", 3)
+    counters.close()
     capsys.readouterr()
     assert main(["report", "--config", str(installed)]) == 0
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == ["12", "3", "0"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 MAX_REPLY = 4096
-# Up to here the whole request goes out in one piece.
+# Up to here octets are joined, so that all goes out in few pieces.
 SMALL = 128 * 1024
 # clamd takes octets for mail, and takes them apart, only if it knows their first header field. This one it knows.
 AS_MAIL = b"Received: from mailgate\r\n"
@@ -120,15 +120,19 @@ class Clamd:
         await asyncio.get_running_loop().sock_connect(connection, self.address)
 
 
-def _request(pieces: Sequence[bytes]) -> list[bytes | memoryview]:
+def _request(pieces: Sequence[bytes]) -> list[bytes]:
     """What to send, a chunk a piece (an empty one would be the end); the last item holds the end."""
-    total = sum(len(piece) for piece in pieces)
-    request: list[bytes | memoryview] = [b"zINSTREAM\0"]
+    request: list[bytes] = []
+    small = b"zINSTREAM\0"
     for piece in pieces:
         if piece:
-            request += [len(piece).to_bytes(4, "big"), memoryview(piece)]
-    request.append(_END)
-    return [b"".join(request)] if total <= SMALL else request
+            small += len(piece).to_bytes(4, "big")
+            if len(piece) <= SMALL:
+                small += piece
+            else:
+                request += [small, piece]
+                small = b""
+    return [*request, small + _END]
 
 
 def _speaks(connection: socket.socket) -> bool:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happened, the moment it happens: a JSON line on standard output (the journal), and counters on disk."""
+"""What happened: a JSON line on standard output (the journal) at once, and counters on disk soon after."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import math
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -63,25 +64,47 @@ def totals(database: sqlite3.Connection, since: float, until: float) -> dict[str
 
 
 class Counters:
-    """Number of events per minute, in `state_dir/events.sqlite`; safe to use from several processes."""
+    """Number of events per minute, in `state_dir/events.sqlite`; safe to use from several processes.
+
+    They are written when `write` is called, as a worker does each second: a transaction for each message and each
+    refusal would cost more than all else that is done for it.
+    """
 
     FILE = "events.sqlite"
 
     def __init__(self, state_dir: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._new: Counter[tuple[int, str]] = Counter()
         self._database = open_state(state_dir / self.FILE, _SCHEMA)
         self._database.execute("DELETE FROM counts WHERE minute < ?", (int(clock()) // 60 - KEEP_DAYS * 1440,))
 
     def add(self, event: str, number: int = 1) -> None:
-        """Count; on disk when this returns."""
-        self._database.execute(
-            "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number",
-            (int(self._clock()) // 60, event, number),
-        )
+        """Count."""
+        self._new[int(self._clock()) // 60, event] += number
+
+    def write(self) -> None:
+        """Put what was counted on disk, or keep it for the next time if that cannot be; never raises."""
+        if not self._new:
+            return
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number",
+                    [(minute, event, number) for (minute, event), number in self._new.items()],
+                )
+        except sqlite3.Error:
+            log.exception("cannot write the counters")
+        else:
+            self._new.clear()
 
     def close(self) -> None:
-        """Close the database."""
+        """Write, and close the database."""
+        self.write()
         self._database.close()
+
+
+_encode = json.JSONEncoder(default=str).encode
 
 
 class Events:
@@ -93,7 +116,7 @@ class Events:
 
     def emit(self, event: str, **fields: object) -> None:
         """Put one event on the log; never raises, since mail goes on when a log or a disk is full."""
-        line = json.dumps({"event": event, **{k: v for k, v in fields.items() if v is not None}}, default=str)
+        line = _encode({"event": event, **{k: v for k, v in fields.items() if v is not None}})
         try:
             self._out.write(line + "\n")
             self._out.flush()
@@ -101,10 +124,6 @@ class Events:
             pass
 
     def count(self, event: str, number: int = 1) -> None:
-        """Add to a counter of the report; never raises."""
-        if self._counters is None:
-            return
-        try:
+        """Add to a counter of the report."""
+        if self._counters:
             self._counters.add(event, number)
-        except sqlite3.Error:
-            log.exception("cannot count %s", event)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mailgate import message, tls
+from mailgate.address import Mailbox
 from mailgate.clamd import ScanError
 from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
 from mailgate.delivery import DELIVERED, Delivery, Transaction
@@ -189,10 +190,12 @@ class Gateway:
     async def process(self, content: bytes, transaction: Transaction, client: Client) -> Reply:
         """Judge a received message and hand it over; the reply is the answer to its final dot. Never raises."""
         started = time.monotonic()
-        digest = message.fingerprint(content) if self.ledger.seconds else b""
+        entries: dict[Mailbox, bytes] = {}
+        if self.ledger.seconds:
+            entries = self.ledger.keys(message.fingerprint(content), transaction.sender, transaction.recipients)
         message_id = f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
         try:
-            reply = await self._process(content, transaction, client, message_id, digest)
+            reply = await self._process(content, transaction, client, message_id, entries)
         except ScanError as error:
             self.events.emit("not_scanned", id=message_id, reason=error)
             reply = NOT_SCANNED
@@ -201,8 +204,8 @@ class Gateway:
             reply = INTERNAL
         finally:
             transaction.close()
-        if digest:
-            self._write_down(digest, transaction, reply)
+        if entries:
+            self._write_down(entries, transaction, reply)
         if reply.ok:
             self.events.count(PROCESSED)
             reply = Reply.of(reply.code, f"2.0.0 Message accepted as {message_id}")
@@ -220,21 +223,17 @@ class Gateway:
         )
         return reply
 
-    def _write_down(self, digest: bytes, transaction: Transaction, reply: Reply) -> None:
+    def _write_down(self, entries: dict[Mailbox, bytes], transaction: Transaction, reply: Reply) -> None:
         """Before the sender is told: who has the message."""
-        keys = [self.ledger.key(digest, transaction.sender, recipient) for recipient in transaction.served]
+        keys = [entries[recipient] for recipient in transaction.served]
         for key in keys:
             self.ledger.add(key)
         if reply.ok:
             transaction.promised = keys
 
-    async def _leave_out(self, digest: bytes, transaction: Transaction, message_id: str) -> bool:
+    async def _leave_out(self, entries: dict[Mailbox, bytes], transaction: Transaction, message_id: str) -> bool:
         """Leave out those who got this message a while ago, when its sender was not told; whether that is all."""
-        had = [
-            recipient
-            for recipient in transaction.recipients
-            if self.ledger.has(self.ledger.key(digest, transaction.sender, recipient))
-        ]
+        had = [recipient for recipient, key in entries.items() if self.ledger.has(key)]
         if not had:
             return False
         self.events.count(RESENT)
@@ -244,11 +243,16 @@ class Gateway:
         return len(had) == len(transaction.recipients)
 
     async def _process(
-        self, content: bytes, transaction: Transaction, client: Client, message_id: str, digest: bytes
+        self,
+        content: bytes,
+        transaction: Transaction,
+        client: Client,
+        message_id: str,
+        entries: dict[Mailbox, bytes],
     ) -> Reply:
         config, inspection = self.config, self.inspection
         now = asyncio.get_running_loop().time()
-        if digest and await self._leave_out(digest, transaction, message_id):
+        if await self._leave_out(entries, transaction, message_id):
             return DELIVERED
         form = config.content
         refused = message.check_form(

@@ -15,7 +15,7 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mailgate.address import Mailbox
@@ -49,39 +49,48 @@ class Ledger:
         except OSError:
             log.exception("messages that come again cannot be told")
 
-    def key(self, digest: bytes, sender: Mailbox, recipient: Mailbox) -> bytes:
-        """Name of an entry: the digest of a message's octets, and its envelope."""
-        envelope = f"\0{sender}\0{recipient}".encode()
-        return hashlib.blake2b(digest + envelope, digest_size=16).digest()
+    def keys(self, digest: bytes, sender: Mailbox, recipients: Iterable[Mailbox]) -> dict[Mailbox, bytes]:
+        """Names of entries: of the digest of a message's octets, its sender, and each recipient."""
+        message = digest + f"\0{sender}\0".encode()
+        return {
+            recipient: hashlib.blake2b(message + str(recipient).encode(), digest_size=16).digest()
+            for recipient in recipients
+        }
 
     def has(self, key: bytes) -> bool:
         """Whether the entry is in the book and still counts."""
-        now = self._clock()
-        return any(found == key and now - at < self.seconds for _place, found, at in self._ways(key))
+        place = self._find(key)
+        return place is not None and self._clock() - self._written_at(place) < self.seconds
 
     def add(self, key: bytes) -> None:
         """Write an entry down."""
         if self._map is None or not self.seconds:
             return
-        ways = list(self._ways(key))
-        place = next((place for place, found, _at in ways if found == key), None)
+        place = self._find(key)
         if place is None:
-            place = min(ways, key=lambda way: way[2])[0]
+            place = min(self._places(key), key=self._written_at)
         _ENTRY.pack_into(self._map, place, key, int(self._clock()))
 
     def remove(self, key: bytes) -> None:
         """Cross an entry out."""
-        for place, found, _at in self._ways(key):
-            if found == key and self._map is not None:
-                _ENTRY.pack_into(self._map, place, bytes(16), 0)
+        place = self._find(key)
+        if place is not None and self._map is not None:
+            _ENTRY.pack_into(self._map, place, bytes(16), 0)
 
-    def _ways(self, key: bytes) -> list[tuple[int, bytes, int]]:
-        """Place, key and time of each entry where `key` may be."""
-        if self._map is None:
-            return []
+    def _places(self, key: bytes) -> range:
+        """Where the entry of `key` may be in the file."""
         first = int.from_bytes(key[:4], "little") % (SLOTS // WAYS) * WAYS
-        places = range(first * _ENTRY.size, (first + WAYS) * _ENTRY.size, _ENTRY.size)
-        return [(place, *_ENTRY.unpack_from(self._map, place)) for place in places]
+        return range(first * _ENTRY.size, (first + WAYS) * _ENTRY.size, _ENTRY.size)
+
+    def _find(self, key: bytes) -> int | None:
+        """Where the entry of `key` is."""
+        places = self._places(key)
+        at = self._map.find(key, places.start, places.stop) if self._map else -1
+        return at if at in places else None
+
+    def _written_at(self, place: int) -> int:
+        assert self._map is not None
+        return int(_ENTRY.unpack_from(self._map, place)[1])
 
     def close(self) -> None:
         """Close the book."""

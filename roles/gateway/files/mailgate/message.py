@@ -57,6 +57,7 @@ class DataDecoder:
         tail = self._tail
         edge = tail + chunk[:4]
         found = _END.search(edge)
+        end: int | None
         if found:
             end = found.start() + 2 - len(tail)
         else:

@@ -138,6 +138,7 @@ class Worker:
     async def _live(self) -> None:
         while True:
             self._seat.alive()
+            self.gateway.counters.write()
             await asyncio.sleep(1)
 
     async def _housekeeping(self) -> None:
