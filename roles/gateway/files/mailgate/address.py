@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from mailgate.reply import Reply
 
@@ -50,6 +51,10 @@ class Mailbox:
     domain: str
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         local = self.local
         if local and not _DOTTED_SENDER.fullmatch(local):
             local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
@@ -180,24 +185,20 @@ def _no_controls(text: str, *, utf8: bool) -> None:
 
 def _split(argument: str | None, keyword: str, syntax: str) -> tuple[str, str]:
     """The text between the angle brackets and what follows them."""
-    wrong = AddressError(Reply.of(501, f"5.5.4 Syntax: {syntax}"))
     head, colon, tail = (argument or "").partition(":")
-    if not colon or head.strip().upper() != keyword:
-        raise wrong
     tail = tail.strip(" \t")
-    if not tail.startswith("<"):
-        raise wrong
-    end = _closing_bracket(tail)
-    if end < 0:
-        raise wrong
-    rest = tail[end + 1 :]
-    if rest and rest[0] not in " \t":
-        raise wrong
-    return tail[1:end], rest.strip(" \t")
+    if colon and head.strip().upper() == keyword and tail.startswith("<"):
+        end = _closing_bracket(tail)
+        rest = tail[end + 1 :]
+        if end >= 0 and (not rest or rest[0] in " \t"):
+            return tail[1:end], rest.strip(" \t")
+    raise AddressError(Reply.of(501, f"5.5.4 Syntax: {syntax}"))
 
 
 def _closing_bracket(text: str) -> int:
     """Index of the `>` that is not inside a quoted string, or -1."""
+    if '"' not in text:
+        return text.find(">")
     quoted = False
     skip = False
     for index, character in enumerate(text):

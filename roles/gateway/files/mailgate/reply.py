@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Reply:
         """First line's text."""
         return self.lines[0] if self.lines else ""
 
+    @cached_property
     def wire(self) -> bytes:
         """The reply as sent, with its final CRLF."""
         lines = self.lines or ("",)
