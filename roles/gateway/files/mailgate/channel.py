@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, cast
+from typing import Any
+
+from mailgate.endpoint import Endpoint
 
 # Input that is held while nobody reads it; beyond it the client has to wait.
 MAX_HELD = 512 * 1024
@@ -20,31 +22,21 @@ class LineTooLongError(Exception):
     """There are too many octets without a line end; they are still unread."""
 
 
-class Channel(asyncio.Protocol):
+class Channel(Endpoint):
     """One connection; one task reads from it.
 
     As a mixin it answers all that the event loop calls and passes nothing on to the protocol that is behind it.
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.transport: asyncio.Transport | None = None
+        Endpoint.__init__(self)
         self._held = bytearray()
         self._piece = b""
         self._bulk = False
         self._eof = False
         self._reading_paused = False
-        self._writing_paused = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
     # Of asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Keep input until it is asked for; a piece of a message as it is, without a copy."""
@@ -66,25 +58,7 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more comes or goes."""
         self._eof = True
-        self.transport = None
-        self._wake(self._waiter)
-        self._wake(self._room)
-        if self._timer:
-            self._timer.cancel()
-
-    def pause_writing(self) -> None:
-        """Called when the client takes too little."""
-        self._writing_paused = True
-
-    def resume_writing(self) -> None:
-        """Called when it takes more again."""
-        self._writing_paused = False
-        self._wake(self._room)
-
-    @staticmethod
-    def _wake(future: asyncio.Future[None] | None) -> None:
-        if future and not future.done():
-            future.set_result(None)
+        Endpoint.connection_lost(self, exc)
 
     # Reading
 
@@ -145,32 +119,10 @@ class Channel(asyncio.Protocol):
         """Wait for input."""
         if self._eof:
             raise EOFError("connection closed by the client")
-        if self._deadline <= self.loop.time():
-            raise TimeoutError
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        await self._input()
         if self._piece and not self._bulk:
             self._held += self._piece
             self._piece = b""
-
-    def _watch(self, seconds: float) -> None:
-        """Let waiting end after `seconds`; the timer is moved only when it has run out, which is seldom."""
-        self._deadline = self.loop.time() + seconds
-        if self._timer and self._timer.when() > self._deadline:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = self.loop.call_at(self._deadline, self._run_out)
-
-    def _run_out(self) -> None:
-        self._timer = None
-        if self.loop.time() < self._deadline:
-            self._timer = self.loop.call_at(self._deadline, self._run_out)
-        else:
-            self._wake(self._waiter)
 
     # Of a stream reader, for the PROXY header
 
@@ -204,12 +156,8 @@ class Channel(asyncio.Protocol):
 
     async def drained(self, seconds: float) -> None:
         """Wait until the client has taken enough to go on; raises TimeoutError or ConnectionError."""
-        if not self._writing_paused:
-            return
         async with asyncio.timeout(seconds):
-            while self._writing_paused and self.transport is not None:
-                self._room = self.loop.create_future()
-                await self._room
+            await self._space()
         if self.transport is None:
             raise ConnectionResetError("connection closed by the client")
 

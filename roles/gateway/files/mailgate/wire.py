@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 
+from mailgate.endpoint import Endpoint
 from mailgate.reply import Reply
 
 MAX_LINES = 100
@@ -24,24 +24,15 @@ class WireError(Exception):
         self.late = late
 
 
-class Wire(asyncio.Protocol):
-    """One connection; a single task uses it at a time."""
+class Wire(Endpoint):
+    """One connection."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__()
         self._buffer = bytearray()
-        self._transport: asyncio.Transport | None = None
         self._closed = ""
-        self._waiter: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
-        self._paused = False
 
     # Of asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Keep what has come, and wake who waits for it."""
@@ -54,22 +45,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake everybody."""
         self._closed = self._closed or str(exc or "connection closed by the server")
-        self._wake(self._waiter)
-        self._wake(self._room)
-
-    def pause_writing(self) -> None:
-        """Called when the server takes too little."""
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        """Called when it takes more again."""
-        self._paused = False
-        self._wake(self._room)
-
-    @staticmethod
-    def _wake(future: asyncio.Future[None] | None) -> None:
-        if future and not future.done():
-            future.set_result(None)
+        super().connection_lost(exc)
 
     # For the session
 
@@ -80,40 +56,26 @@ class Wire(asyncio.Protocol):
 
     def write(self, data: bytes | memoryview) -> None:
         """Send; raises WireError."""
-        if self._closed or self._transport is None:
+        if self._closed or self.transport is None:
             raise WireError(self._closed or "not connected")
-        self._transport.write(data)
+        self.transport.write(data)
 
     async def drained(self) -> None:
         """Wait until the server has taken enough to go on; raises WireError."""
-        while self._paused and not self._closed:
-            self._room = self._loop.create_future()
-            await self._room
+        await self._space()
         if self._closed:
             raise WireError(self._closed)
 
     async def reply(self, seconds: float) -> Reply:
         """The next reply, all of it within `seconds`; raises WireError."""
-        timer: asyncio.TimerHandle | None = None
-        late = False
-
-        def expire() -> None:
-            nonlocal late
-            late = True
-            self._wake(self._waiter)
-
-        try:
-            while (reply := self._parse()) is None:
-                if self._closed:
-                    raise WireError(self._closed)
-                if late:
-                    raise WireError(f"no answer within {seconds:.0f} s", late=True)
-                timer = timer or self._loop.call_later(seconds, expire)
-                self._waiter = self._loop.create_future()
-                await self._waiter
-        finally:
-            if timer:
-                timer.cancel()
+        self._watch(seconds)
+        while (reply := self._parse()) is None:
+            if self._closed:
+                raise WireError(self._closed)
+            try:
+                await self._input()
+            except TimeoutError:
+                raise WireError(f"no answer within {seconds:.0f} s", late=True) from None
         return reply
 
     def _parse(self) -> Reply | None:
@@ -140,20 +102,20 @@ class Wire(asyncio.Protocol):
 
     async def start_tls(self, context: ssl.SSLContext, seconds: float) -> None:
         """Encrypt; raises WireError. What the server said in the clear after its answer is refused, not read."""
-        if not self.quiet or self._transport is None:
+        if not self.quiet or self.transport is None:
             raise WireError(self._closed or "spoke in the clear after its answer to STARTTLS")
         try:
-            transport = await self._loop.start_tls(
-                self._transport, self, context, server_hostname="", ssl_handshake_timeout=seconds
+            transport = await self.loop.start_tls(
+                self.transport, self, context, server_hostname="", ssl_handshake_timeout=seconds
             )
         except (OSError, ssl.SSLError, ConnectionError) as error:
             raise WireError(f"no encryption: {error}") from error
         if transport is None:
             raise WireError("no encryption: connection closed")
-        self._transport = transport
+        self.transport = transport
 
     def abort(self) -> None:
         """Close at once."""
         self._closed = self._closed or "closed"
-        if self._transport:
-            self._transport.abort()
+        if self.transport:
+            self.transport.abort()
