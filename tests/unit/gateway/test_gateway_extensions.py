@@ -11,7 +11,8 @@ import ssl
 import pytest
 
 from mailgate.address import AddressError, parse_recipient, parse_sender
-from mailgate.config import ConfigError, Limits, Tls, parse_config
+from mailgate.config import ConfigError, Limits, Tls
+from mailgate.settings_file import parse_config
 from mailgate.tls import for_senders
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"

@@ -16,9 +16,10 @@ from gateway_doubles import EICAR, Hop
 from infected_mail import HEAD, TEXT, b64, multi, part, uu
 
 from mailgate.cli import main
-from mailgate.config import ConfigError, Scan, parse_config
+from mailgate.config import ConfigError, Scan
 from mailgate.notices import Notices, check_template
 from mailgate.quarantine import DIRECTORY, Entry, Keep, Quarantine, QuarantineError
+from mailgate.settings_file import parse_config
 
 INFECTED = multi(TEXT, part(b64(EICAR), b"application/zip; name=evil.zip"))
 MESSAGE = HEAD + INFECTED

@@ -14,11 +14,12 @@ import pytest
 import mailgate
 from mailgate.address import Mailbox
 from mailgate.cli import main
-from mailgate.config import Config, ConfigError, Endpoint, load_config, parse_config
+from mailgate.config import Config, ConfigError, Endpoint
 from mailgate.events import Counters, Events, open_read_only, totals
 from mailgate.recipients import Recipients, says_unknown
 from mailgate.reply import Reply
 from mailgate.routes import NextHop, RoutesError, parse_routes
+from mailgate.settings_file import load_config, parse_config
 from mailgate.status import waiting_in
 
 ROUTES = """# made by the plan

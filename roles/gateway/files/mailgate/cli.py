@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mailgate import __version__, quarantine_commands, report, status
-from mailgate.config import LANGUAGES, ConfigError, load_config
+from mailgate.config import LANGUAGES, ConfigError
 from mailgate.events import Counters, open_read_only, totals
 from mailgate.quarantine import QuarantineError
 from mailgate.queue_client import QueueError
 from mailgate.routes import RoutesError, load_routes
 from mailgate.service import Service, StartError, load
+from mailgate.settings_file import load_config
 
 DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
 STYLES = ("table", "csv", "json")

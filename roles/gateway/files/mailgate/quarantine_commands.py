@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
-from mailgate.config import Config, load_config
+from mailgate.config import Config
 from mailgate.quarantine import Entry, Quarantine
 from mailgate.queue_client import hand_over
+from mailgate.settings_file import load_config
 
 
 def add(parser: argparse.ArgumentParser) -> None:

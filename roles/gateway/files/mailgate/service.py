@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailgate import systemd, tls
-from mailgate.config import Config, ConfigError, Endpoint, load_config
+from mailgate.config import Config, ConfigError, Endpoint
 from mailgate.events import Counters, Events
 from mailgate.recipients import Recipients
 from mailgate.routes import Routes, RoutesError, load_routes
+from mailgate.settings_file import load_config
 from mailgate.shared import Seat, Shared
 
 log = logging.getLogger("mailgate")
