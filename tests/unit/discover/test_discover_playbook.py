@@ -4,14 +4,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
-from discover_campus import DEMO, ROOT, facts, faculties, zone_texts
+from discover_campus import DEMO, facts, faculties, zone_texts
+from playbook_run import ROOT, run_playbook
 
 PLAYBOOK = ROOT / "playbooks" / "discover.yml"
 
@@ -40,23 +36,7 @@ def variables(tmp_path):
 def play(directory, variables, *args):
     prefixed = {f"mailgate_discover_{name}": value for name, value in variables.items()}
     (directory / "vars.yml").write_text(yaml.safe_dump(prefixed))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,"]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(directory),
-        "LC_ALL": "C.UTF-8",
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-    }
-    done = subprocess.run(
-        [*command, str(PLAYBOOK), "-e", "@vars.yml", *args],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    return run_playbook(directory, "-i", "localhost,", PLAYBOOK, "-e", "@vars.yml", *args)
 
 
 def test_a_draft_is_shown_then_written_then_left_alone(variables, tmp_path):

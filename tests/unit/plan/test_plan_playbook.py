@@ -5,16 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from plan_campus import paper, small
+from playbook_run import ROOT, run_playbook
 
-ROOT = Path(__file__).resolve().parents[3]
 PLAN = ROOT / "playbooks" / "plan.yml"
 
 pytestmark = pytest.mark.slow
@@ -30,19 +26,8 @@ def write(directory, groups):
 
 
 def play(directory, *args):
-    """Run ansible-playbook in ``directory`` on its inventory ``campus``; no host can be reached, or may be."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "campus", *map(str, args)]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(directory),
-        "LC_ALL": "C.UTF-8",
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_SSH_EXECUTABLE": "/bin/false",
-    }
-    done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+    """Run ansible-playbook in ``directory`` on its inventory ``campus``."""
+    return run_playbook(directory, "-i", "campus", *args)
 
 
 def line_of(path, text):

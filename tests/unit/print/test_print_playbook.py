@@ -5,17 +5,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from playbook_run import ROOT, run_playbook
 from print_campus import CAMPUS, hosts
 
-ROOT = Path(__file__).resolve().parents[3]
 PLAN = ROOT / "playbooks" / "plan.yml"
 
 pytestmark = pytest.mark.slow
@@ -27,18 +24,7 @@ def write(directory, facts):
 
 
 def play(directory, *args):
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "campus.yml", *map(str, args)]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(directory),
-        "LC_ALL": "C.UTF-8",
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_SSH_EXECUTABLE": "/bin/false",
-    }
-    done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+    return run_playbook(directory, "-i", "campus.yml", *args)
 
 
 def state(directory):

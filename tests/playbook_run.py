@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks in real runs on the controller, that reach no host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_playbook(directory: Path, *arguments: object) -> tuple[int, str]:
+    """Run ansible-playbook in `directory`; its status and what it said. No host can be reached, or may be."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), *map(str, arguments)]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_SSH_EXECUTABLE": "/bin/false",
+    }
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
