@@ -7,7 +7,9 @@ Programs run in the bench's Debian system over a layer that is thrown away, with
 
 from __future__ import annotations
 
+import argparse
 import base64
+import contextlib
 import ctypes
 import os
 import random
@@ -18,10 +20,11 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bench.rootfs import CACHE
+from bench.rootfs import CACHE, prepare
+from lab.image import CONFINED
 from lab.tools import CGROUPS, REPOSITORY
 
 SINK, POSTFIX, GATEWAY, QUEUE, MILTER = 2600, 2525, 2526, 10025, 7357
@@ -89,6 +92,26 @@ remembered = 0
 max_connections = 1200
 max_connections_per_client = 1200
 """
+
+
+@contextlib.contextmanager
+def own_house(parser: argparse.ArgumentParser) -> Iterator[tuple[House, argparse.Namespace]]:
+    """A house and the options that `parser`, named as the bench's module, reads.
+
+    Prepares the system and runs the module anew in namespaces of its own; that run gets the house, this one's end is
+    that one's.
+    """
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside is None:
+        here = [sys.executable, "-m", parser.prog, "--inside", str(prepare()), *sys.argv[1:]]
+        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *here], check=False).returncode)
+    house = House(options.inside)
+    house.enter()
+    try:
+        yield house, options
+    finally:
+        house.leave()
 
 
 class House:

@@ -21,9 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.house import DOMAIN, GATEWAY, QUEUE, SINK, House
-from bench.rootfs import CACHE, prepare
-from lab.image import CONFINED
+from bench.house import DOMAIN, GATEWAY, QUEUE, SINK, House, own_house
+from bench.rootfs import CACHE
 
 # In turn: a worker, the whole service, the scanner, the inner server, the queue, and all at once, as a host that fails.
 VICTIMS = ("worker", "service", "clamd", "server", "queue", "host")
@@ -203,17 +202,8 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--sessions", type=int, default=20)
-    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside is None:
-        here = [sys.executable, "-m", "bench.kill", "--inside", str(prepare()), *sys.argv[1:]]
-        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *here], check=False).returncode)
-    house = House(options.inside)
-    house.enter()
-    try:
+    with own_house(parser) as (house, options):
         result = run(house, options)
-    finally:
-        house.leave()
     (CACHE / "kill.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
     sys.exit(0 if not result["lost"] and not result["unexplained_doubles"] else 1)

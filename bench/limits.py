@@ -12,15 +12,11 @@ import asyncio
 import contextlib
 import json
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from bench.house import DOMAIN, GATEWAY, POSTFIX, House
-from bench.rootfs import CACHE, prepare
-from lab.image import CONFINED
+from bench.house import DOMAIN, GATEWAY, POSTFIX, House, own_house
+from bench.rootfs import CACHE
 
 IDLE = 1000
 REFUSALS = 3000
@@ -30,22 +26,12 @@ IN_FLIGHT = 268_435_456
 
 def main() -> None:
     """Prepare the system, then go on inside namespaces of our own."""
-    parser = argparse.ArgumentParser(prog="bench.limits")
-    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside is None:
-        here = [sys.executable, "-m", "bench.limits", "--inside", str(prepare())]
-        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *here], check=False).returncode)
-    house = House(options.inside)
-    house.enter()
-    try:
+    with own_house(argparse.ArgumentParser(prog="bench.limits")) as (house, _options):
         house.start_clamd()
         house.start_sink()
         house.start_postfix()
         house.start_gateway()
         result = asyncio.run(measure(house))
-    finally:
-        house.leave()
     (CACHE / "limits.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

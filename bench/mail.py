@@ -15,17 +15,14 @@ import os
 import platform
 import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from bench import plot
-from bench.house import DOMAIN, GATEWAY, POSTFIX, House
-from bench.rootfs import CACHE, prepare
-from lab.image import CONFINED
+from bench.house import DOMAIN, GATEWAY, POSTFIX, House, own_house
+from bench.rootfs import CACHE
 
 # Messages of one round, by size in KiB: enough for a few seconds each.
 MESSAGES = {4: 2000, 60: 600, 1024: 80}
@@ -39,28 +36,8 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--sizes", default="4,60,1024", help="in KiB, of " + ", ".join(map(str, MESSAGES)))
     parser.add_argument("--quick", action="store_true", help="a quarter of the messages")
-    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside is None:
-        root = prepare()
-        inside = [
-            *CONFINED,
-            "unshare",
-            "--net",
-            sys.executable,
-            "-m",
-            "bench.mail",
-            "--inside",
-            str(root),
-            *sys.argv[1:],
-        ]
-        sys.exit(subprocess.run(inside, check=False).returncode)
-    house = House(options.inside)
-    house.enter()
-    try:
+    with own_house(parser) as (house, options):
         result = measure(house, options)
-    finally:
-        house.leave()
     CACHE.mkdir(parents=True, exist_ok=True)
     (CACHE / "mail.json").write_text(json.dumps(result, indent=2) + "\n")
     (CACHE / "mail.svg").write_text(plot.bars(result))

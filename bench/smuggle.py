@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 from bench.forms import ENDS, send
-from bench.house import DOMAIN, GATEWAY, POSTFIX, SINK, House
-from bench.rootfs import prepare
-from lab.image import CONFINED
+from bench.house import DOMAIN, GATEWAY, POSTFIX, SINK, House, own_house
 
 SERVER = r"""
 import asyncio
@@ -42,18 +38,8 @@ asyncio.run(main())
 
 def main() -> None:
     """Prepare the system, then go on inside namespaces of our own."""
-    parser = argparse.ArgumentParser(prog="bench.smuggle")
-    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside is None:
-        here = [sys.executable, "-m", "bench.smuggle", "--inside", str(prepare())]
-        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *here], check=False).returncode)
-    house = House(options.inside)
-    house.enter()
-    try:
+    with own_house(argparse.ArgumentParser(prog="bench.smuggle")) as (house, _options):
         bad = sum(through(house, policy) for policy in ("", "refuse", "normalize"))
-    finally:
-        house.leave()
     print("nothing was smuggled through the gateway" if not bad else f"SMUGGLED: {bad}")
     sys.exit(1 if bad else 0)
 
