@@ -131,13 +131,8 @@ options:
     description: Keep a copy of each changed file beside it, with the date in its name.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Can run in check mode, and says what it would change.
-    support: full
-  diff_mode:
-    description: Shows the difference of each zone file.
-    support: full
+extends_documentation_fragment:
+  - campus.mailgate.attributes
 notes:
   - Refused, with nothing written, are zones that this server does not have as primary, that are signed by hand, have a
     journal but take no updates, or share their file with another zone; MX records that come from C($GENERATE), or

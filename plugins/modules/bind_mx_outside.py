@@ -91,13 +91,8 @@ options:
     description: How many seconds the server may take to load all of them.
     type: int
     default: 30
-attributes:
-  check_mode:
-    description: Can run in check mode, and says what it would change.
-    support: full
-  diff_mode:
-    description: Shows the difference of each copy.
-    support: full
+extends_documentation_fragment:
+  - campus.mailgate.attributes
 notes:
   - DNSSEC records are not copied. If the outside zone is to be signed, let BIND sign the copy with C(inline-signing).
   - A zone whose file inside is newer than what is served there waits until that has been loaded.

@@ -23,13 +23,8 @@ author:
   - mailgate contributors (@mailgate)
 requirements:
   - a router that role P(campus.mailgate.border_firewall#role) was applied to
-attributes:
-  check_mode:
-    support: full
-    description: Lists the bans as they would be.
-  diff_mode:
-    support: full
-    description: The bans before and after.
+extends_documentation_fragment:
+  - campus.mailgate.attributes
 options:
   addresses:
     description: Addresses or networks to ban or to let go, IPv4 and IPv6 mixed.

@@ -44,13 +44,8 @@ options:
     type: list
     elements: str
     required: true
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status without modifying the host.
-    support: full
-  diff_mode:
-    description: Returns the difference of each file.
-    support: full
+extends_documentation_fragment:
+  - campus.mailgate.attributes
 """
 
 EXAMPLES = r"""

@@ -30,13 +30,11 @@ author:
 requirements:
   - iptables and ipset on the router
   - C(mailgate-border), which role P(campus.mailgate.border_firewall#role) installs
+extends_documentation_fragment:
+  - campus.mailgate.attributes
 attributes:
   check_mode:
-    support: full
-    description: Shows the change and makes none. Works before iptables is installed.
-  diff_mode:
-    support: full
-    description: The chains before and after, a text for each family, and the address sets.
+    details: Works before iptables is installed.
 options:
   outside_interface:
     description: Interface towards the internet. It need not exist yet. A final V(+) stands for any ending.

@@ -28,17 +28,12 @@ description:
   - The files are written all or none. A file that exists with another content is left alone unless O(overwrite) is
     set.
   - Runs on the controller, which needs dnspython.
+extends_documentation_fragment:
+  - campus.mailgate.attributes
+  - campus.mailgate.attributes.controller
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
     details: The zones are read in check mode too.
-  diff_mode:
-    description: Returns details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: full
-  action:
-    description: Indicates this has a corresponding action plugin, which runs all of it on the controller.
-    support: full
 options:
   domain:
     description: The campus's domain. Faculties are the labels just below it.

@@ -25,16 +25,12 @@ description:
   - A C(mailgate_*) variable that mailgate does not know is refused, with the nearest known name. Names beginning with
     C(mailgate_plan), C(mailgate_verify) and so on, after a playbook, are left to the playbooks.
   - Runs on the controller alone and opens no connection. Use it with C(run_once).
+extends_documentation_fragment:
+  - campus.mailgate.attributes
+  - campus.mailgate.attributes.controller
 attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
   diff_mode:
-    description: Returns details on what has changed (or possibly needs changing in check mode), when in diff mode.
     support: none
-  action:
-    description: Indicates this has a corresponding action plugin, which runs all of it on the controller.
-    support: full
 options:
   proof_file:
     description:

@@ -21,16 +21,9 @@ description:
   - Only files that differ are written. Print-outs of faculties that are no more are removed, if the directory holds a
     C(plan.json); other files are left alone.
   - All is in the campus's language, C(mailgate_language).
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: full
-  action:
-    description: Indicates this has a corresponding action plugin, which runs all of it on the controller.
-    support: full
+extends_documentation_fragment:
+  - campus.mailgate.attributes
+  - campus.mailgate.attributes.controller
 options:
   plan:
     description: The result of M(campus.mailgate.mail_plan).

@@ -96,17 +96,13 @@ options:
     type: list
     elements: str
     default: []
+extends_documentation_fragment:
+  - campus.mailgate.attributes
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status without modifying the host.
-    support: full
-    details:
-      - Where sendmail is not installed yet, the differences are shown, but what m4 makes can't be tested.
+    details: Where sendmail is not installed yet, the differences are shown, but what m4 makes can't be tested.
   diff_mode:
-    description: Returns details on what has changed when in diff mode.
-    support: full
-    details:
-      - A difference in C(sendmail.cf) or C(submit.cf) is shown only when its source has none.
+    details: A difference in C(sendmail.cf) or C(submit.cf) is shown only when its source has none.
   platform:
     description: Target OS for which it works.
     support: full

@@ -57,18 +57,15 @@ options:
     description: The Python version of the hosts, by which the conditions of requirements are judged.
     type: str
     default: "3.11"
+extends_documentation_fragment:
+  - campus.mailgate.attributes
+  - campus.mailgate.attributes.controller
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status without modifying the hosts.
-    support: full
     details:
       - The archive is written on the controller in check mode too, so that later tasks can compare it with the hosts'.
   diff_mode:
-    description: Returns details on what has changed when in diff mode.
     support: none
-  action:
-    description: Has an action plugin, so that it runs on the controller and connects to no host.
-    support: full
 notes:
   - Use it with C(run_once), as the result is the same for all hosts.
 """
