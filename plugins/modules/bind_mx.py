@@ -198,28 +198,18 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._bind import Bind
+from ..module_utils._bind_module import runner, zones_argument
 from ..module_utils._bind_mx import Request, StaticZone, ZoneRequest, update
 from ..module_utils._dnsclient import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._zonefile import ZoneError, spell
 
-MX = {"preference": {"type": "int", "required": True}, "exchange": {"type": "str", "required": True}}
-OWNER = {
-    "owner": {"type": "str", "required": True},
-    "mx": {"type": "list", "elements": "dict", "options": MX},
-    "ttl": {"type": "int"},
-}
-ZONE = {
-    "zone": {"type": "str", "required": True},
-    "view": {"type": "str", "default": ""},
-    "owners": {"type": "list", "elements": "dict", "required": True, "options": OWNER},
-}
 KEY = {
     "name": {"type": "str", "required": True},
     "algorithm": {"type": "str", "default": "hmac-sha256"},
     "secret": {"type": "str", "required": True, "no_log": True},
 }
 ARGUMENTS = {
-    "zones": {"type": "list", "elements": "dict", "required": True, "options": ZONE},
+    "zones": zones_argument({"ttl": {"type": "int"}}, {"view": {"type": "str", "default": ""}}, mx_required=False),
     "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
     "view": {"type": "str", "default": ""},
     "ttl": {"type": "int"},
@@ -307,13 +297,9 @@ def main() -> None:
     elif DNSPYTHON_ERROR:
         module.fail_json(msg=missing_required_lib("dnspython"), exception=DNSPYTHON_ERROR, problems=[])
 
-    def run(command: Any, data: bytes | None) -> tuple[int, str, str]:
-        result: tuple[int, str, str] = module.run_command(list(command), data=data, binary_data=True)
-        return result
-
     try:
         client = DnsClient(module.params["server"], module.params["port"], ANSWER_SECONDS)
-        bind = Bind(run, module.params["named_conf"], client.served)
+        bind = Bind(runner(module), module.params["named_conf"], client.served)
         result = update(bind, client, request(module), module.backup_local if module.params["backup"] else None)
     except ZoneError as error:
         module.fail_json(msg="MX lines not changed: " + "\n".join(error.problems), problems=error.problems)

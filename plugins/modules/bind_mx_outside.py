@@ -139,21 +139,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._bind import Bind
+from ..module_utils._bind_module import runner, zones_argument
 from ..module_utils._bind_outside import Copy, refresh, request_from
 from ..module_utils._dnsclient import DNSPYTHON_ERROR
 from ..module_utils._zonefile import ZoneError
 
-MX = {"preference": {"type": "int", "required": True}, "exchange": {"type": "str", "required": True}}
-OWNER = {
-    "owner": {"type": "str", "required": True},
-    "mx": {"type": "list", "elements": "dict", "required": True, "options": MX},
-}
-ZONE = {
-    "zone": {"type": "str", "required": True},
-    "owners": {"type": "list", "elements": "dict", "required": True, "options": OWNER},
-}
 ARGUMENTS = {
-    "zones": {"type": "list", "elements": "dict", "required": True, "options": ZONE},
+    "zones": zones_argument({}, {}, mx_required=True),
     "outside_view": {"type": "str", "default": ""},
     "inside_view": {"type": "str", "default": ""},
     "inside_server": {"type": "str", "default": ""},
@@ -179,12 +171,8 @@ def main() -> None:
     elif DNSPYTHON_ERROR:
         module.fail_json(msg=missing_required_lib("dnspython"), exception=DNSPYTHON_ERROR, problems=[])
 
-    def run(command: Any, data: bytes | None) -> tuple[int, str, str]:
-        result: tuple[int, str, str] = module.run_command(list(command), data=data, binary_data=True)
-        return result
-
     try:
-        bind = Bind(run, module.params["named_conf"])
+        bind = Bind(runner(module), module.params["named_conf"])
         copies = refresh(bind, request_from(module.params, check_only=module.check_mode))
     except ZoneError as error:
         module.fail_json(msg="outside copies not made: " + "\n".join(error.problems), problems=error.problems)
