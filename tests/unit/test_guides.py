@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the guides name must exist: variables of roles, settings of the gateway, its commands and its events."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import mailgate
+from mailgate import cli
+from mailgate.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDES = sorted((ROOT / "docs" / "docsite" / "rst").glob("*.rst"))
+PAGES = [pytest.param(path, id=path.stem) for path in GUIDES]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
+SECTIONS = {
+    item.name: {setting.name for setting in dataclasses.fields(item.default_factory)}
+    for item in dataclasses.fields(Config)
+    if dataclasses.is_dataclass(item.default_factory)
+}
+# A block is indented, after a paragraph's or a directive's two colons.
+BLOCK = re.compile(r"::(?: yaml| console)?\n\n((?:(?: .*)?\n)+)")
+
+
+def options(role: str) -> dict[str, Any]:
+    spec = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())
+    entries = spec["argument_specs"].values()
+    return {name: option for entry in entries for name, option in entry["options"].items()}
+
+
+VARIABLES = {name: option for role in ROLES for name, option in options(role).items()}
+
+
+def literals(text: str) -> list[str]:
+    return re.findall(r"``([^`]+)``", text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_variables_of_roles_exist(page):
+    named = set(re.findall(rf"(?<![\w.])(?:{'|'.join(ROLES)})_[a-z0-9_]+", page.read_text()))
+    assert named - set(VARIABLES) - MODULES == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_exist(page):
+    named = re.findall(rf"``({'|'.join(SECTIONS)})\.([a-z_]+)", page.read_text())
+    assert [f"{section}.{name}" for section, name in named if name not in SECTIONS[section]] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_keys_in_examples_exist(page):
+    examples = re.findall(r"``(\w+: \{.*?\})``", page.read_text())
+    examples += [block for block in BLOCK.findall(page.read_text()) if re.match(r"\s+\w+:\s", block)]
+    unknown = []
+    for text in examples:
+        for name, value in (yaml.safe_load(text) or {}).items():
+            known = VARIABLES.get(name, {}).get("options")
+            if known and isinstance(value, dict):
+                unknown += [f"{name}.{key}" for key in value if key not in known]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_understood(page, capsys):
+    text = page.read_text()
+    whole = [line.strip(" #$") for block in BLOCK.findall(text) for line in block.splitlines()]
+    lines = [re.sub(r"\s+[#>].*", "", line) for line in whole if re.match(r"mailgate [a-z]", line)]
+    for line in lines:
+        cli._parser().parse_args(shlex.split(line)[1:])
+    for line in (literal for literal in literals(text) if re.match(r"mailgate [a-z]", literal)):
+        with pytest.raises(SystemExit) as left:
+            cli._parser().parse_args([*shlex.split(line)[1:], "--help"])
+        told = capsys.readouterr().out
+        assert (left.value.code, [word for word in line.split() if word.startswith("--") and word not in told]) == (
+            0,
+            [],
+        )
+
+
+def test_events_are_told():
+    page = (ROOT / "docs" / "docsite" / "rst" / "mail.rst").read_text()
+    table = page.partition("Events in the journal")[2]
+    sources = "".join(path.read_text() for path in Path(mailgate.__file__).parent.glob("*.py"))
+    named = [name for name in literals(table) if re.fullmatch(r"[a-z]+(_[a-z]+)*", name)]
+    assert len(named) > 20
+    assert [name for name in named if f'"{name}"' not in sources and f"{name}=" not in sources] == []
