@@ -259,7 +259,7 @@ async def start_campus(tmp_path: Path, **changes: object) -> tuple[Campus, async
     settings: dict[str, object] = {
         "timeouts": Timeouts(connect=2, next_hop_command=2, next_hop_data=2, session_idle=0, scan=2, queue=2, drain=2),
         "limits": Limits(),
-        "scan": Scan(socket=str(clamd.path)),
+        "scan": Scan(socket=str(clamd.path), file_size=0),
         **changes,
     }
     config = Config(

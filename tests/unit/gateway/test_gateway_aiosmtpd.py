@@ -119,7 +119,11 @@ async def test_failure_within_data_ends_the_transaction_and_tells_nothing(campus
 async def test_all_that_the_event_loop_calls_is_the_channels():
     calls = ("connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing")
     for name in calls:
-        assert getattr(Listener, name).__module__ in ("mailgate.channel", "mailgate.conversation", "mailgate.endpoint"), name
+        assert getattr(Listener, name).__module__ in (
+            "mailgate.channel",
+            "mailgate.conversation",
+            "mailgate.endpoint",
+        ), name
 
 
 async def test_settings_of_a_session_are_those_it_began_with(make_campus):

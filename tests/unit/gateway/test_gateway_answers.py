@@ -145,7 +145,7 @@ async def test_infected_attachment_is_stripped_and_the_rest_delivered(campus):
 
 
 async def test_infected_message_is_refused_by_policy(make_campus, tmp_path):
-    campus = await make_campus(scan=Scan(socket=str(tmp_path / "clamd.ctl"), infected="refuse"))
+    campus = await make_campus(scan=Scan(socket=str(tmp_path / "clamd.ctl"), infected="refuse", file_size=0))
     client = await campus.connect()
     await client.start("alice@a.univ.example")
     assert await client.send(MIXED) == "554 5.7.0 Message infected: Eicar-Signature"

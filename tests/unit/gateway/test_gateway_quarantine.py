@@ -33,7 +33,7 @@ async def send(campus, content: bytes = MESSAGE, *recipients: str) -> str:
 
 
 def policy(tmp_path: Path, **words: object) -> Scan:
-    return Scan(socket=str(tmp_path / "clamd.ctl"), **words)  # type: ignore[arg-type]
+    return Scan(socket=str(tmp_path / "clamd.ctl"), file_size=0, **words)  # type: ignore[arg-type]
 
 
 def events(campus, name: str) -> list[dict[str, object]]:

@@ -8,16 +8,18 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from gateway_doubles import EICAR
 from real_clamd import CLAMD, MISSING, RealClamd
 
-from mailgate.clamd import CLEAN, Finding, ScanError, Verdict, parse_answer
+from mailgate.clamd import CLEAN, Clamd, Finding, ScanError, Verdict, parse_answer
 from mailgate.config import ConfigError, Scan
 from mailgate.scanner import Scanner, signature_age
 from mailgate.settings_file import parse_config
@@ -91,7 +93,15 @@ class House:
         paths = [str(fake.path) for fake in fakes]
         self.now = MADE + 86400
         self.scanner = Scanner(
-            Scan(**{"socket": paths[0], "other_sockets": tuple(paths[1:]), "signature_dir": "", **settings}),
+            Scan(
+                **{
+                    "socket": paths[0],
+                    "other_sockets": tuple(paths[1:]),
+                    "signature_dir": "",
+                    "file_size": 0,
+                    **settings,
+                }
+            ),
             lambda event, **fields: self.events.append((event, fields)),
             lambda: self.now,
         )
@@ -286,7 +296,7 @@ async def test_settings_may_change_while_scans_run(pair):
     house = House(pair[0], concurrency=1, remembered=0)
     first = asyncio.create_task(house.scan(b"1"))
     await asyncio.sleep(0.05)
-    house.scanner.use(Scan(socket=str(pair[0].path), concurrency=1, remembered=0))
+    house.scanner.use(Scan(socket=str(pair[0].path), concurrency=1, remembered=0, file_size=0))
     assert await house.scan(b"2") == CLEAN
     assert await first == CLEAN
     assert pair[0].most == 1
@@ -425,8 +435,93 @@ def test_addresses_of_clamd_are_checked(socket):
     assert all("scan.other_sockets" in problem for problem in caught.value.problems)
 
 
-async def test_real_clamd_answers_what_we_think_it_does(real_clamd):
-    house = House(Fake(real_clamd.socket))
+class FakeOfFiles:
+    """A clamd that takes open files, as one does that has them passed: in a thread, by the socket's own calls."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.answer = b"fd[10]: OK\0"
+        self.seen: list[bytes] = []
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(str(path))
+        self.server.listen()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            with connection:
+                command, handles, _flags, _address = socket.recv_fds(connection, 100, 1)
+                if command == b"zVERSION\0":
+                    connection.sendall(VERSION)
+                    continue
+                self.seen.append(command + os.pread(handles[0], 1 << 20, 0))
+                os.close(handles[0])
+                connection.sendall(self.answer)
+
+    def stop(self) -> None:
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+        self.thread.join(5)
+
+
+@pytest.fixture
+def taker(tmp_path) -> Iterator[FakeOfFiles]:
+    fake = FakeOfFiles(tmp_path / "files")
+    yield fake
+    fake.stop()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_small_message_is_handed_over_as_a_file(taker):
+    house = House(taker, file_size=11)  # type: ignore[arg-type]
+    assert await house.scan(b"hello ", b"there") == CLEAN
+    assert taker.seen == [b"zFILDES\0\0hello there"]
+    handles = open_files()
+    for _ in range(5):
+        await house.scan(b"hello")
+    assert open_files() == handles
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (b"fd[7]: Eicar FOUND\0", Verdict(Finding.INFECTED, "Eicar")),
+        (b"fd[7]: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0", Finding.OVER_LIMITS),
+        (b"fd[7]: Heuristics.Encrypted.Zip FOUND\0", Finding.ENCRYPTED),
+        *((wrong, None) for wrong in (
+            b"", b"stream: OK\0", b"fd[]: OK\0", b"fd[7]: OK", b"fd[7]: ok\0", b"fd[7]: OK\0\0", b" fd[7]: OK\0",
+            b"fd[7]: OK\0fd[8]: x FOUND\0", b"fd[7]: fd[7]: OK\0", b"No file descriptor received. ERROR\0",
+            b"fd[7]: Can't open file or directory ERROR\0", b"fd[7]: stream: OK\0",
+        )),
+    ],
+)  # fmt: skip
+async def test_answers_about_a_file(taker, answer, wanted):
+    taker.answer = answer
+    house = House(taker, file_size=1000)  # type: ignore[arg-type]
+    if wanted is None:
+        with pytest.raises(ScanError):
+            await house.scan(b"hello")
+    else:
+        verdict = await house.scan(b"hello")
+        assert wanted in (verdict, verdict.finding)
+
+
+async def test_larger_messages_and_other_hosts_get_no_file(pair):
+    assert await House(pair[0], file_size=4).scan(b"hello") == CLEAN
+    assert Clamd(("127.0.0.1", 3310), 1, file_size=1000).file_size == 0
+
+
+@pytest.mark.parametrize("file_size", [0, 32_768])
+async def test_real_clamd_answers_what_we_think_it_does(real_clamd, file_size):
+    house = House(Fake(real_clamd.socket), file_size=file_size)
     assert await house.scan(b"Subject: x\r\n\r\nhello\r\n") == CLEAN
     assert (await house.scan(b"Subject: x\r\n\r\n" + EICAR)).name.startswith("Eicar")
     assert await house.scan(b"x" * 27_262_977) == Verdict(Finding.OVER_LIMITS, "StreamMaxLength")
@@ -443,7 +538,7 @@ async def test_real_clamd_over_its_limits(tmp_path_factory):
     with tempfile.TemporaryDirectory(prefix="clamd") as directory:
         clamd = RealClamd(Path(directory), MaxScanSize=2_000_000, MaxFileSize=2_000_001, MaxRecursion=3, MaxFiles=20)
         try:
-            house = House(Fake(clamd.socket))
+            house = House(Fake(clamd.socket), file_size=32_768)
             inner = EICAR
             for _ in range(6):
                 out = io.BytesIO()

@@ -84,7 +84,7 @@ def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str 
         f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
         f'listen = ["127.0.0.1:{port}"]\nqueue = "127.0.0.1:1"\n'
         f"workers = 2\n"
-        f'[scan]\nsocket = "{directory}/clamd.ctl"\n[timeouts]\ndrain = 5\n{more}'
+        f'[scan]\nsocket = "{directory}/clamd.ctl"\nfile_size = 0\n[timeouts]\ndrain = 5\n{more}'
     )
 
 

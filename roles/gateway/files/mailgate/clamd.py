@@ -1,13 +1,19 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One clamd, asked by INSTREAM over its unix or TCP socket (clamd(8)): clean only on the literal `stream: OK`."""
+"""One clamd, asked over its unix or TCP socket (clamd(8)): clean only on the literal `stream: OK`.
+
+Octets are sent by INSTREAM, or in a file of memory by FILDES, which spares clamd a temporary file: for a small message
+that is a fifth of all that it does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +27,8 @@ OK = b"stream: OK\0"
 TOO_BIG = b"INSTREAM size limit exceeded. ERROR\0"
 
 _END = b"\0\0\0\0"
+# Answers to FILDES name the file by clamd's handle of it; the rest is as for a stream.
+_FILE = re.compile(rb"fd\[\d+\]:")
 _FOUND = re.compile(rb"stream: ([^\0]+) FOUND\0")
 _VERSION = re.compile(rb"ClamAV [^\0]+\0")
 _LIMITS = "Heuristics.Limits.Exceeded"
@@ -54,10 +62,14 @@ class ScanError(Exception):
 
 
 class Clamd:
-    """clamd at `address`, a path or (IP address, port), asked by at most `concurrency` scans at a time."""
+    """clamd at `address`, a path or (IP address, port), asked by at most `concurrency` scans at a time.
 
-    def __init__(self, address: Address, concurrency: int) -> None:
+    Octets up to `file_size` are handed over as a file, if it is on this host.
+    """
+
+    def __init__(self, address: Address, concurrency: int, *, file_size: int = 0) -> None:
         self.address = address
+        self.file_size = file_size if isinstance(address, str) else 0
         self._slots = asyncio.Semaphore(concurrency)
 
     def __str__(self) -> str:
@@ -67,7 +79,8 @@ class Clamd:
         """Scan the concatenation of `pieces` until the loop's time `deadline`; raises ScanError."""
         try:
             async with asyncio.timeout_at(deadline), self._slots:
-                return parse_answer(await self._instream(pieces))
+                small = self.file_size and sum(map(len, pieces)) <= self.file_size
+                return parse_answer(await (self._fildes(pieces) if small else self._instream(pieces)))
         except TimeoutError:
             raise ScanError("no answer in time") from None
         except OSError as error:
@@ -105,6 +118,22 @@ class Clamd:
                     return answer
                 raise ScanError(f"clamd broke off: {error}: {answer[:200]!r}") from None
             return await _answer(connection)
+
+    async def _fildes(self, pieces: Sequence[bytes]) -> bytes:
+        with self._socket() as connection:
+            await self._connect(connection)
+            handle = os.memfd_create("message", os.MFD_CLOEXEC)
+            try:
+                if os.writev(handle, pieces) != sum(map(len, pieces)):
+                    raise ScanError("no memory for a file")
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", handle))
+                connection.sendmsg([b"zFILDES\0\0"], [rights])
+            finally:
+                os.close(handle)
+            answer = await _answer(connection)
+            if not _FILE.match(answer):
+                raise ScanError(f"clamd answered {answer[:200]!r} about a file")
+            return _FILE.sub(b"stream:", answer, count=1)
 
     def _socket(self) -> socket.socket:
         if isinstance(self.address, str):

@@ -70,6 +70,7 @@ class Scan:
     encrypted: str = "strip"
     over_limits: str = "defer"
     concurrency: int = 8
+    file_size: int = 32_768
     max_parts: int = 100
     remembered: int = 10_000
     remembered_minutes: int = 60

@@ -54,7 +54,8 @@ class Scanner:
         kept = {server.clamd.address: server for server in self._servers if settings.concurrency == self._concurrency}
         addresses: list[Address] = [clamd_address(text) for text in (settings.socket, *settings.other_sockets)]
         self._servers = [
-            kept.get(address) or _Server(Clamd(address, settings.concurrency)) for address in dict.fromkeys(addresses)
+            kept.get(address) or _Server(Clamd(address, settings.concurrency, file_size=settings.file_size))
+            for address in dict.fromkeys(addresses)
         ]
         self._concurrency = settings.concurrency
         self.cache.limit = settings.remembered

@@ -271,6 +271,7 @@ _FORMS = {
 }
 _MAY_BE_ZERO = {
     "workers",
+    "scan.file_size",
     "scan.remembered",
     "scan.max_signature_days",
     "content.max_line_bytes",
