@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from mailgate.endpoint import Endpoint
 
 # Input that is held while nobody reads it; beyond it the client has to wait.
 MAX_HELD = 512 * 1024
+
+
+# Takes a piece of input; returns what of it is no longer its own, once it has all it wants, and None before.
+Taker = Callable[[bytes], bytes | None]
 
 
 class LineTooLongError(Exception):
@@ -31,22 +36,24 @@ class Channel(Endpoint):
     def __init__(self) -> None:
         Endpoint.__init__(self)
         self._held = bytearray()
-        self._piece = b""
-        self._bulk = False
+        # Who takes input as it comes, and when that must be over.
+        self._taker: Taker | None = None
+        self._idle_seconds = 0.0
+        self._until = 0.0
         self._eof = False
         self._reading_paused = False
 
     # Of asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Keep input until it is asked for; a piece of a message as it is, without a copy."""
-        if self._bulk and not self._piece and not self._held:
-            self._piece = data
-        else:
-            self._held += data
-            if len(self._held) > MAX_HELD and self.transport and not self._reading_paused:
-                self.transport.pause_reading()
-                self._reading_paused = True
+        """Give input to who takes it as it comes, or keep it until it is asked for."""
+        if self._taker:
+            self._pass_on(data)
+            return
+        self._held += data
+        if len(self._held) > MAX_HELD and self.transport and not self._reading_paused:
+            self.transport.pause_reading()
+            self._reading_paused = True
         self._wake(self._waiter)
 
     def eof_received(self) -> bool | None:
@@ -65,7 +72,7 @@ class Channel(Endpoint):
     @property
     def unread(self) -> bool:
         """Whether there is input that nobody has asked for yet."""
-        return bool(self._held or self._piece)
+        return bool(self._held)
 
     async def line(self, limit: int, seconds: float) -> bytes:
         """The next line, with its LF.
@@ -83,29 +90,34 @@ class Channel(Endpoint):
                 raise LineTooLongError
             await self._more()
 
-    async def some(self, deadline: float) -> bytes:
-        """What there is, at least an octet; raises EOFError, and TimeoutError at the loop's time `deadline`."""
-        if self._held:
-            return self._take(len(self._held))
-        self._watch(deadline - self.loop.time())
-        self._bulk = True
+    async def pour(self, taker: Taker, *, idle: float, total: float) -> None:
+        """Give input to `taker` as it comes, without a turn of the event loop for each piece, until it returns a rest.
+
+        Raises EOFError, and TimeoutError after `idle` seconds without input or `total` seconds in all.
+        """
+        self._idle_seconds, self._until = idle, self.loop.time() + total
+        self._watch(min(idle, total))
+        self._taker = taker
         try:
-            while not self._piece:
+            if self._held:
+                self._pass_on(self._take(len(self._held)))
+            while self._taker is not None:
                 await self._more()
         finally:
-            self._bulk = False
-        piece, self._piece = self._piece, b""
-        return piece
+            self._taker = None
 
-    def put_back(self, data: bytes) -> None:
-        """Octets that were read too far; they come first again."""
-        if data:
-            self._held[:0] = data
+    def _pass_on(self, data: bytes) -> None:
+        rest = self._taker(data) if self._taker else data
+        if rest is None:
+            self._deadline = min(self._until, self.loop.time() + self._idle_seconds)
+            return
+        self._taker = None
+        self._held += rest
+        self._wake(self._waiter)
 
-    def drop_unread(self) -> None:
-        """Throw away what has not been asked for."""
-        self._held.clear()
-        self._piece = b""
+    def drop_unread(self) -> int:
+        """Throw away what has not been asked for; how many octets that were."""
+        return len(self._take(len(self._held)))
 
     def _take(self, size: int) -> bytes:
         taken = bytes(self._held[:size])
@@ -120,9 +132,6 @@ class Channel(Endpoint):
         if self._eof:
             raise EOFError("connection closed by the client")
         await self._input()
-        if self._piece and not self._bulk:
-            self._held += self._piece
-            self._piece = b""
 
     # Of a stream reader, for the PROXY header
 

@@ -286,7 +286,7 @@ class Conversation(Channel, SMTP):
                 try:
                     line = await self.line(self.command_size_limit, self._gateway.config.timeouts.command)
                 except LineTooLongError:
-                    dropped += len(await self.some(self._deadline))
+                    dropped += self.drop_unread()
                     if dropped > MAX_LINE_OVERRUN:
                         raise ClosingError(Reply.of(421, "4.7.0 Line far too long")) from None
                     continue

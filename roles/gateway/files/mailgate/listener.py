@@ -204,23 +204,12 @@ class Listener(Conversation):
     async def _receive(self, held: _Held) -> bytes | Reply:
         """The message, or the reply that refuses it."""
         timeouts = self._gateway.config.timeouts
-        decoder = DataDecoder(self.data_size_limit)
-        until = self.loop.time() + timeouts.data_total
-        full = False
+        intake = _Intake(held, self.data_size_limit)
         try:
-            while not decoder.done:
-                chunk = await self.some(min(until, self.loop.time() + timeouts.data_idle))
-                if not full and not decoder.too_big and not held.take(len(chunk)):
-                    full = True
-                    decoder.discard()
-                self.put_back(decoder.feed(chunk))
-                if full or decoder.too_big:
-                    held.release()
+            await self.pour(intake.take, idle=timeouts.data_idle, total=timeouts.data_total)
         except TimeoutError:
             raise ClosingError(Reply.of(421, "4.4.2 Message not received in time")) from None
-        if decoder.too_big:
-            return _TOO_BIG
-        return _TOO_MUCH if full else decoder.content()
+        return intake.result()
 
     async def smtp_RSET(self, arg: str | None) -> None:
         """Give up the transaction."""
@@ -280,3 +269,29 @@ class _Held:
     def release(self, _task: object = None) -> None:
         self._budget.give(self._octets)
         self._octets = 0
+
+
+class _Intake:
+    """A message as it comes in, as far as there is room for it."""
+
+    def __init__(self, held: _Held, limit: int) -> None:
+        self._held = held
+        self._decoder = DataDecoder(limit)
+        self._full = False
+
+    def take(self, chunk: bytes) -> bytes | None:
+        """Take a piece; what comes after the end of the message, or None before it."""
+        decoder = self._decoder
+        if not self._full and not decoder.too_big and not self._held.take(len(chunk)):
+            self._full = True
+            decoder.discard()
+        rest = decoder.feed(chunk)
+        if self._full or decoder.too_big:
+            self._held.release()
+        return rest if decoder.done else None
+
+    def result(self) -> bytes | Reply:
+        """The message, or the reply that refuses it."""
+        if self._decoder.too_big:
+            return _TOO_BIG
+        return _TOO_MUCH if self._full else self._decoder.content()
