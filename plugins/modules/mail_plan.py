@@ -137,6 +137,12 @@ routes:
       description: The addresses to deliver to, in order. The second and further ones are the domain's backups.
       type: list
       elements: str
+    ask:
+      description:
+        - The addresses of the domain's own servers, its home and then its backups, who are asked about recipients.
+        - Only where they are not the next hops themselves, that is behind a hub in tiered delivery.
+      type: list
+      elements: str
     home:
       description: The domain's home server, as the inventory names it.
       type: str

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ._print_plan import TABLES, MxLines, Plan, Row, Static
-from ._print_tables import HEADS, TITLES, cell, record, to_json
+from ._print_tables import HEADS, TITLES, cell, columns, record, to_json
 from ._render import plain, table, width
 
 Say = Callable[[str], str]
@@ -176,7 +176,8 @@ def _what(row: Row) -> str:
 
 def _values(name: str, change: Change, say: Say) -> list[str]:
     """Return the fields before and after; of a changed row only those that differ."""
-    fields = [column for column in HEADS[name] if column not in _KEYS[name]]
+    rows = [row for row in (change.before, change.after) if row]
+    fields = [column for column in columns(name, rows) if column not in _KEYS[name]]
     if change.before and change.after:
         fields = [each for each in fields if getattr(change.before, each) != getattr(change.after, each)]
     return [_fields(name, row, fields, say) if row else "" for row in (change.before, change.after)]

@@ -119,6 +119,7 @@ def _tables(tables: Tables) -> dict[str, object]:
     return {
         "routes": [
             {"domain": route.domain, "next_hops": list(route.next_hops), "home": route.home, "faculty": route.faculty}
+            | ({"ask": list(route.ask)} if route.ask else {})  # as with STATIC lines, only what is not the usual
             for route in tables.routes
         ],
         "sendmail": {name: mail(table) for name, table in tables.sendmail.items()},

@@ -43,10 +43,14 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A line of the gateways' delivery table; ``next_hops`` are addresses, in order."""
+    """A line of the gateways' delivery table; ``next_hops`` are addresses, in order, and so is ``ask``.
+
+    ``ask`` are who is asked about recipients: the next hops, or, in tiered delivery, the servers behind them.
+    """
 
     domain: str
     next_hops: tuple[str, ...]
+    ask: tuple[str, ...]
     home: str
     faculty: str
 
@@ -219,7 +223,14 @@ def _read(data: Mapping[str, Any]) -> Plan:
     hosts: Mapping[str, Mapping[str, Any]] = data["hosts"]
     faculty_of = {name: str(host["faculty"]) for name, host in hosts.items()}
     routes = [
-        Route(route["domain"], _texts(route["next_hops"]), route["home"], route["faculty"]) for route in data["routes"]
+        Route(
+            route["domain"],
+            _texts(route["next_hops"]),
+            _texts(route.get("ask", route["next_hops"])),
+            route["home"],
+            route["faculty"],
+        )
+        for route in data["routes"]
     ]
     return Plan(
         campus=dict(data["campus"]),

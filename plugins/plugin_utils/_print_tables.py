@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ._print_plan import MxLines, Plan, Row, Static
+from ._print_plan import MxLines, Plan, Route, Row, Static
 from ._print_static import Block
 from ._render import plain, table, width
 
@@ -28,7 +28,13 @@ TITLES = {
 }
 HEADS = {
     "gateways": {"host": "Host", "addresses": "Address", "preference": "Preference"},
-    "routes": {"domain": "Domain", "next_hops": "Next hop", "home": "Home server", "faculty": "Faculty"},
+    "routes": {
+        "domain": "Domain",
+        "next_hops": "Next hop",
+        "ask": "Recipients asked of",
+        "home": "Home server",
+        "faculty": "Faculty",
+    },
     "mx": {
         "zone": "Zone",
         "view": "View",
@@ -61,9 +67,12 @@ _LINE = 200
 
 
 def columns(name: str, rows: Sequence[Row]) -> list[str]:
-    """Return the fields of a table that its print-outs show; views only where there are any."""
-    views = any(isinstance(row, MxLines) and row.view for row in rows)
-    return [column for column in HEADS[name] if column != "view" or views]
+    """Return the fields of a table that its print-outs show; view and who is asked only where that tells something."""
+    telling = {
+        "view": any(isinstance(row, MxLines) and row.view for row in rows),
+        "ask": any(isinstance(row, Route) and row.ask != row.next_hops for row in rows),
+    }
+    return [column for column in HEADS[name] if telling.get(column, True)]
 
 
 def head(name: str, shown: Iterable[str], say: Say) -> list[str]:

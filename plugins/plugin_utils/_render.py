@@ -108,7 +108,7 @@ class _Page:
             (
                 route.domain,
                 ", ".join(route.next_hops) + ("" if route.via == route.home else f" {route.via}"),
-                route.home,
+                route.home + (f" {', '.join(route.ask)}" if route.ask else ""),
                 route.faculty,
             )
             for route in routes

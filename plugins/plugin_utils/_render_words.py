@@ -26,6 +26,7 @@ _JA = {
     "Domain": "ドメイン",
     "Next hop": "配送先",
     "Home server": "収容サーバ",
+    "Recipients asked of": "宛先確認先",
     "Faculty": "部局",
     "MX lines of zone": "MXレコード ゾーン",
     "on": "サーバ",

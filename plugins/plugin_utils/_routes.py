@@ -20,7 +20,8 @@ __all__ = ["Border", "MailTable", "Mx", "PermitEntry", "Route", "Static", "Table
 class Route:
     """A line of the gateways' delivery table. ``via`` is the host that ``next_hop`` belongs to.
 
-    ``more`` are the addresses to try, in order, while that one does not answer.
+    ``more`` are the addresses to try, in order, while that one does not answer. ``ask`` are the addresses of the
+    domain's own servers, who know its recipients, in order; empty when they are the next hops themselves.
     """
 
     domain: str
@@ -29,6 +30,7 @@ class Route:
     home: str
     faculty: str
     more: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
 
     @property
     def next_hops(self) -> tuple[str, ...]:
@@ -92,7 +94,8 @@ def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route
     """Return the gateways' route: to the home, or in tiered delivery to its hub if it has one; then to the backups."""
     home = servers[0]
     via = campus.hosts[home.hub] if campus.delivery == "tiered" and home.hub else home
-    return Route(domain, via.address, via.name, home.name, home.faculty, further_hops(servers, via))
+    ask = () if via is home else tuple(server.address for server in servers)
+    return Route(domain, via.address, via.name, home.name, home.faculty, further_hops(servers, via), ask)
 
 
 def border_of(campus: Campus, router: Host) -> Border:

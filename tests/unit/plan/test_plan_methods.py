@@ -99,6 +99,15 @@ def test_a_second_server_is_the_gateways_second_next_hop(delivery):
     assert MECH not in plan["sendmail"][MAIL_ENG]["local"]
 
 
+def test_backups_are_asked_about_recipients_after_their_home():
+    groups = with_backup()
+    groups["all"][None]["mailgate_delivery"] = "tiered"
+    groups["engineering"][MAIL_ENG]["mailgate_backup_domains"] = [MECH]
+    (route,) = (route for route in plan_of(groups)["routes"] if route["domain"] == MECH)
+    assert sorted(route["next_hops"]) == ["198.18.1.25", "198.18.1.31"]
+    assert route["ask"] == ["198.18.1.30", "198.18.1.25", "198.18.1.31"]
+
+
 def test_several_backups_are_tried_in_inventory_order():
     groups = with_backup()
     groups["science"]["bio.sci.univ.example"]["mailgate_backup_domains"] = ["MECH.eng.univ.example."]

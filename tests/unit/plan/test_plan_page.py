@@ -39,13 +39,14 @@ def test_the_delivery_list_names_every_domain_once_by_faculty():
     ]
 
 
-def test_tiered_delivery_names_the_hub_on_the_way():
+def test_tiered_delivery_names_the_hub_on_the_way_and_the_address_that_is_asked():
     (row,) = [line for line in section(page(mailgate_delivery="tiered"), "Delivery list") if " bio.sci" in line]
     assert row.split() == [
         "bio.sci.univ.example",
         "198.18.2.25",
         "mail.sci.univ.example",
         "bio.sci.univ.example",
+        "198.18.2.30",
         "science",
     ]
 

@@ -95,6 +95,19 @@ def test_tiered_routes_go_to_the_hub_and_straight_where_there_is_none():
     assert hops["quake.univ.example"] == ["198.18.3.40"]
 
 
+def test_tiered_routes_name_who_knows_the_recipients_where_that_is_not_the_next_hop():
+    asked = {route["domain"]: route.get("ask") for route in plan_of(tiered())["routes"]}
+    assert asked == {
+        "*.lab.mech.eng.univ.example": ["198.18.1.30"],
+        "mech.eng.univ.example": ["198.18.1.30"],
+        "civil.eng.univ.example": ["198.18.1.31"],
+        "eng.univ.example": None,
+        "bio.sci.univ.example": ["198.18.2.30"],
+        "sci.univ.example": None,
+        "quake.univ.example": None,
+    }
+
+
 def test_tiered_changes_nothing_but_the_gateways(plan):
     other = plan_of(tiered())
     for key in ("mx", "border", "hosts"):

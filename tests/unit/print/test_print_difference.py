@@ -105,6 +105,9 @@ def test_settings():
     assert found.settings == (("delivery", "direct", "tiered"),)
     assert told(found)["settings"] == [{"name": "delivery", "before": "direct", "after": "tiered"}]
     assert "直接" in _difference.as_text(found, JA)
+    (change,) = [each for each in found.tables["routes"] if each.row.key == ("bio.sci.univ.example",)]
+    assert change.after.ask == change.before.next_hops == ("198.18.2.30",)
+    assert "Recipients asked of" not in _difference.as_text(found, EN), "the servers asked are the same as before"
 
 
 @pytest.mark.parametrize(("faculty", "routes"), [("science", 1), ("engineering", 0)])

@@ -28,6 +28,7 @@ def test_routes_are_the_same_in_all_three():
     assert told[0] == {
         "domain": "civil.eng.univ.example",
         "next_hops": ["198.18.1.31"],
+        "ask": ["198.18.1.31"],
         "home": "civil.eng.univ.example",
         "faculty": "engineering",
     }
@@ -39,6 +40,18 @@ def test_routes_are_the_same_in_all_three():
     assert lines[0] == "Delivery list (7)"
     assert [line.split() for line in lines[4:]] == [list(row.values()) for row in table]
     assert [row["Domain"] for row in table][2:4] == ["*.lab.mech.eng.univ.example", "mech.eng.univ.example"]
+
+
+def test_who_is_asked_about_recipients_is_shown_in_tiered_delivery_only():
+    plan = plan_of(hosts(), mailgate_delivery="tiered")
+    table = {row["Domain"]: row for row in rows_of(_print_tables.as_csv("routes", plan, EN))}
+    assert table["civil.eng.univ.example"]["Next hop"] == "198.18.1.25"
+    assert table["civil.eng.univ.example"]["Recipients asked of"] == "198.18.1.31"
+    assert table["eng.univ.example"]["Recipients asked of"] == "198.18.1.25"
+    assert "宛先確認先" in _print_tables.as_text("routes", plan, [], JA)
+    told = {row["domain"]: row["ask"] for row in json.loads(_print_tables.as_json("routes", plan))}
+    assert told["civil.eng.univ.example"] == ["198.18.1.31"]
+    assert "Recipients asked of" not in _print_tables.as_csv("routes", plan_of(hosts()), EN)
 
 
 @pytest.mark.parametrize(
