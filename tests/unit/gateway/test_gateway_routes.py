@@ -25,7 +25,9 @@ HOPS = {
     "198.18.1.1": (NextHop("198.18.1.1"),),
     "198.18.1.2,198.18.1.3": (NextHop("198.18.1.2"), NextHop("198.18.1.3")),
     "[2001:db8::1]:2525": (NextHop("2001:db8::1", 2525),),
+    "198.18.1.1\t198.18.1.2,198.18.1.3": (NextHop("198.18.1.1"),),
 }
+ASKED = {"198.18.1.1\t198.18.1.2,198.18.1.3": (NextHop("198.18.1.2"), NextHop("198.18.1.3"))}
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(MEANT)), st.sampled_from(list(HOPS))), min_size=1, max_size=12))
@@ -35,7 +37,7 @@ def test_each_line_is_read_as_if_alone_and_each_second_one_is_named(lines):
     for number, (domain, targets) in enumerate(lines, 1):
         if MEANT[domain] in expected:
             doubled.append(number)
-        expected.setdefault(MEANT[domain], HOPS[targets])
+        expected.setdefault(MEANT[domain], (HOPS[targets], ASKED.get(targets, ())))
     text = "".join(f"{domain}\t{targets}\n" for domain, targets in lines)
     if doubled:
         with pytest.raises(RoutesError) as caught:
@@ -43,7 +45,7 @@ def test_each_line_is_read_as_if_alone_and_each_second_one_is_named(lines):
         assert [int(problem.split(":")[1]) for problem in caught.value.problems] == doubled
         assert all("has a second line" in problem for problem in caught.value.problems)
     else:
-        assert {route.pattern: route.next_hops for route in parse_routes(text)} == expected
+        assert {route.pattern: (route.next_hops, route.ask) for route in parse_routes(text)} == expected
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,9 @@ def test_a_bad_domain_is_found_after_its_next_hop_was_good(bad):
     assert [problem.split(":")[1] for problem in caught.value.problems] == ["2"]
 
 
-@pytest.mark.parametrize("targets", ["198.18.0.25", "198.18.1.1,198.18.0.25", "mail.example", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "targets", ["198.18.0.25", "198.18.1.1,198.18.0.25", "mail.example", "127.0.0.1", "198.18.1.1\t198.18.0.25"]
+)
 def test_a_bad_next_hop_is_named_on_every_line(targets):
     text = "".join(f"{name}.example\t{targets}\n" for name in "abc")
     with pytest.raises(RoutesError) as caught:

@@ -61,6 +61,24 @@ def test_next_hops_keep_their_order_and_port():
     assert routes.find("xn--pss25c.example").next_hops == (NextHop("198.18.1.50", 2525),)
 
 
+def test_servers_to_ask_are_told_where_they_are_behind_the_next_hops():
+    routes = parse_routes(
+        "a.example\t198.18.1.25\t198.18.1.30,[198.18.1.31]:2525\n"
+        "b.example\t198.18.1.25\t198.18.1.25\n"
+        "c.example\t198.18.1.25\n"
+        "d.example\t198.18.1.25\t\n"
+    )
+    home = (NextHop("198.18.1.30"), NextHop("198.18.1.31", 2525))
+    assert [route.ask for route in routes] == [home, (), (), ()]
+    assert [len(route.asked) for route in routes] == [2, 1, 1, 1]
+    assert routes.render("table").splitlines()[:2] == [
+        "a.example  198.18.1.25  asks 198.18.1.30, [198.18.1.31]:2525",
+        "b.example  198.18.1.25",
+    ]
+    assert "a.example,198.18.1.25,198.18.1.30 [198.18.1.31]:2525\n" in routes.render("csv")
+    assert [route["ask"] for route in json.loads(routes.render("json"))][1:] == [["198.18.1.25"]] * 3
+
+
 def test_all_problems_of_a_table_are_named():
     text = (
         "a.example 198.18.1.1\n"
@@ -74,11 +92,20 @@ def test_all_problems_of_a_table_are_named():
         "g.example\t127.0.0.1\n"
         "h.example\t0.0.0.0\n"
         "i.example\t[198.18.1.1]:99999\n"
+        "j.example\t198.18.1.1\t198.18.1.30,198.18.0.10,home.example\n"
+        "k.example\t198.18.0.10\t127.0.0.1\n"
+        "l.example\t\t198.18.1.1\n"
+        "m.example\t198.18.1.1\t198.18.1.1\t198.18.1.1\n"
     )
     with pytest.raises(RoutesError) as caught:
         parse_routes(text, own_addresses=["198.18.0.10"], source="routes")
-    assert [int(problem.split(":")[1]) for problem in caught.value.problems] == [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
-    assert sum("loop" in problem for problem in caught.value.problems) == 4
+    assert [int(problem.split(":")[1]) for problem in caught.value.problems] == [
+        1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 13, 14, 14, 15, 16
+    ]  # fmt: skip
+    assert sum("loop" in problem for problem in caught.value.problems) == 5
+    assert "routes:13: server to ask 198.18.0.10 of j.example is a gateway's own address: it would ask itself" in str(
+        caught.value
+    )
 
 
 def test_empty_table_is_refused():
@@ -89,8 +116,9 @@ def test_empty_table_is_refused():
 def test_table_is_printed_in_three_forms():
     routes = parse_routes(ROUTES)
     assert routes.render("table").splitlines()[0].split() == ["*.eng.univ.example", "198.18.1.32"]
-    assert "eng.univ.example,198.18.1.25 2001:db8::25\n" in routes.render("csv")
-    assert {"domain": "mech.eng.univ.example", "next_hops": ["198.18.1.30"]} in json.loads(routes.render("json"))
+    assert "eng.univ.example,198.18.1.25 2001:db8::25,198.18.1.25 2001:db8::25\n" in routes.render("csv")
+    hop = ["198.18.1.30"]
+    assert {"domain": "mech.eng.univ.example", "next_hops": hop, "ask": hop} in json.loads(routes.render("json"))
 
 
 def test_example_shows_every_setting_with_its_default():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The delivery table: which next hops take a domain's mail.
+"""The delivery table: which next hops take a domain's mail, and who knows its recipients.
 
 Addresses only: a name would be looked up by MX, which leads back to the gateway.
 """
@@ -8,6 +8,7 @@ Addresses only: a name would be looked up by MX, which leads back to the gateway
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import ipaddress
 import json
@@ -46,10 +47,19 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A domain, or `*.suffix` for every name below it, and its next hops in order of preference."""
+    """A domain, or `*.suffix` for every name below it, and its next hops in order of preference.
+
+    `ask` are the servers that know its recipients, where those are behind the next hops (a hub); else it is empty.
+    """
 
     pattern: str
     next_hops: tuple[NextHop, ...]
+    ask: tuple[NextHop, ...] = ()
+
+    @property
+    def asked(self) -> tuple[NextHop, ...]:
+        """Who is asked about recipients."""
+        return self.ask or self.next_hops
 
 
 class Routes:
@@ -80,35 +90,52 @@ class Routes:
 
     def render(self, style: str) -> str:
         """The table as `table`, `csv` or `json`, sorted by domain."""
-        rows = [(route.pattern, [str(hop) for hop in route.next_hops]) for route in self]
+        rows = [(route.pattern, list(map(str, route.next_hops)), list(map(str, route.asked))) for route in self]
         if style == "json":
-            return json.dumps([{"domain": domain, "next_hops": hops} for domain, hops in rows], indent=2) + "\n"
+            told = [{"domain": domain, "next_hops": hops, "ask": asked} for domain, hops, asked in rows]
+            return json.dumps(told, indent=2) + "\n"
         if style == "csv":
             out = io.StringIO()
             writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(["domain", "next_hops"])
-            writer.writerows((domain, " ".join(hops)) for domain, hops in rows)
+            writer.writerow(["domain", "next_hops", "ask"])
+            writer.writerows((domain, " ".join(hops), " ".join(asked)) for domain, hops, asked in rows)
             return out.getvalue()
-        width = max((len(domain) for domain, _hops in rows), default=0)
-        return "".join(f"{domain:<{width}}  {', '.join(hops)}\n" for domain, hops in rows)
+        width = max((len(domain) for domain, _hops, _asked in rows), default=0)
+        lines = []
+        for domain, hops, asked in rows:
+            asks = "" if asked == hops else f"  asks {', '.join(asked)}"
+            lines.append(f"{domain:<{width}}  {', '.join(hops)}{asks}\n")
+        return "".join(lines)
 
 
 def parse_routes(text: str, *, own_addresses: Iterable[str] = (), source: str = "routes") -> Routes:
-    """Parse `DOMAIN<TAB>NEXTHOP[,NEXTHOP]` lines; empty lines and those that begin with # are skipped.
+    """Parse `DOMAIN<TAB>NEXTHOP[,NEXTHOP][<TAB>ASK[,ASK]]` lines; empty lines and those that begin with # are skipped.
 
-    A next hop is an IPv4 or IPv6 address, with another port as `[ADDRESS]:PORT`. One that is among
+    A server is an IPv4 or IPv6 address, with another port as `[ADDRESS]:PORT`. One that is among
     `own_addresses`, or port 25 on loopback, would make a loop. Raises RoutesError with every problem.
     """
+    # Nothing made here is garbage, and to look for some in a long table takes a third of the time.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _parse(text, own_addresses, source)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _parse(text: str, own_addresses: Iterable[str], source: str) -> Routes:
     own = {_plain(ipaddress.ip_address(address)) for address in own_addresses}
     problems: list[str] = []
     routes: dict[str, Route] = {}
-    checked: dict[str, tuple[NextHop, ...]] = {}  # many domains share their next hops
+    checked: dict[str, tuple[tuple[NextHop, ...], tuple[NextHop, ...]]] = {}  # many domains share their servers
     usual = _USUAL.fullmatch
     for number, line in enumerate(text.splitlines(), start=1):
         domain, _tab, targets = line.partition("\t")
         # Most of a large table needs no more than this.
         if targets in checked and domain not in routes and usual(domain) and len(domain) <= MAX_DOMAIN:
-            routes[domain] = Route(domain, checked[targets])
+            hops, ask = checked[targets]
+            routes[domain] = Route(domain, hops, ask)
             continue
         if not line.strip() or line.startswith("#"):
             continue
@@ -119,7 +146,7 @@ def parse_routes(text: str, *, own_addresses: Iterable[str] = (), source: str = 
         elif route:
             routes[route.pattern] = route
             if not said:
-                checked[targets] = route.next_hops
+                checked[targets] = route.next_hops, route.ask
         problems += [f"{where}: {each}" for each in said]
     if not routes and not problems:
         problems.append(f"{source}: no route at all; every recipient would be refused")
@@ -130,23 +157,29 @@ def parse_routes(text: str, *, own_addresses: Iterable[str] = (), source: str = 
 
 def _parse_line(line: str, own: Collection[str]) -> tuple[Route | None, list[str]]:
     """The route of a line, as far as it has one, and what is wrong with the line."""
-    domain, tab, targets = line.partition("\t")
-    if not tab or not targets.strip():
-        return None, [f"write DOMAIN<TAB>NEXTHOP[,NEXTHOP], not {line!r}"]
+    domain, *columns = line.rstrip().split("\t")
+    if not 1 <= len(columns) <= 2 or not columns[0].strip():
+        return None, [f"write DOMAIN<TAB>NEXTHOP[,NEXTHOP][<TAB>ASK[,ASK]], not {line!r}"]
     pattern = _pattern(domain.strip())
     if pattern is None:
         return None, [f"{domain.strip()!r} is neither a domain, *.domain nor an address in brackets"]
     problems = []
-    hops = []
-    for target in targets.split(","):
-        hop = _next_hop(target.strip())
-        if hop is None:
-            problems.append(f"next hop {target.strip()!r} must be an IP address or [ADDRESS]:PORT")
-        elif hop.address in own or _is_here(hop):
-            problems.append(f"next hop {hop} of {pattern} is a gateway's own address: mail would loop")
-        else:
-            hops.append(hop)
-    return Route(pattern, tuple(hops)), problems
+    found: list[tuple[NextHop, ...]] = []
+    for targets, name, wrong in zip(
+        columns, ("next hop", "server to ask"), ("mail would loop", "it would ask itself"), strict=False
+    ):
+        hops = []
+        for target in targets.split(","):
+            hop = _next_hop(target.strip())
+            if hop is None:
+                problems.append(f"{name} {target.strip()!r} must be an IP address or [ADDRESS]:PORT")
+            elif hop.address in own or _is_here(hop):
+                problems.append(f"{name} {hop} of {pattern} is a gateway's own address: {wrong}")
+            else:
+                hops.append(hop)
+        found.append(tuple(hops))
+    next_hops, ask = (*found, ())[:2]
+    return Route(pattern, next_hops, () if ask == next_hops else ask), problems
 
 
 def load_routes(path: Path, *, own_addresses: Iterable[str] = ()) -> Routes:
