@@ -35,6 +35,7 @@ class Hop:
     def __init__(self) -> None:
         self.port = 0
         self.banner: str | None = "220 mailhost"
+        self.helo: str | None = "250 mailhost"
         self.ehlo = "250-mailhost\r\n250-8BITMIME\r\n250 SIZE 99999999"
         self.mail: str | None = "250 2.1.0 ok"
         self.rcpt: Callable[[str], str | None] = lambda _: "250 2.1.5 ok"
@@ -83,7 +84,7 @@ class Hop:
             self.commands.append(line)
             verb = line[:4].upper()
             if verb in ("EHLO", "HELO"):
-                say(self.ehlo if verb == "EHLO" else "250 mailhost")
+                say(self.ehlo if verb == "EHLO" else self.helo)
             elif verb == "MAIL":
                 sender, recipients = line.split("<")[1].split(">")[0], []
                 self.hang_ups -= 1
@@ -274,6 +275,7 @@ async def start_campus(tmp_path: Path, **changes: object) -> tuple[Campus, async
         f"b.univ.example\t[127.0.0.1]:{b.port}\n"
         f"*.lab.a.univ.example\t[127.0.0.1]:{a.port}\n"
         f"two.univ.example\t[127.0.0.1]:1,[127.0.0.1]:{b.port}\n"
+        f"leaf.univ.example\t[127.0.0.1]:{b.port}\t[127.0.0.1]:{a.port}\n"
     )
     counters = Counters(tmp_path)
     gateway = Gateway(config, routes, counters, Events(counters, Lines()))  # type: ignore[arg-type]

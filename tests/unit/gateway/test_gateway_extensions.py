@@ -174,6 +174,36 @@ async def test_wishes_for_notifications_are_passed_on(campus):
     assert (await client.send(MESSAGE)).startswith("250")
 
 
+async def test_mail_whose_sender_wants_to_hear_of_success_goes_by_the_queue_where_the_hop_does_not_tell(campus):
+    campus.a.ehlo = campus.queue.ehlo = FULL
+    client = await campus.connect()
+    assert (await client.say("MAIL FROM:<a@x.example> ENVID=QQ1")).startswith("250")
+    for mailbox, wish in (
+        ("alice@a.univ.example", "NOTIFY=SUCCESS"),
+        ("bob@b.univ.example", "NOTIFY=Success,DELAY ORCPT=rfc822;bob@b.univ.example"),
+        ("carol@b.univ.example", "NOTIFY=FAILURE ORCPT=rfc822;SUCCESS@b.univ.example"),
+        ("dave@b.univ.example", "NOTIFY=NEVER"),
+    ):
+        assert (await client.say(f"RCPT TO:<{mailbox}> {wish}")).startswith("250")
+    assert (await client.send(MESSAGE)).startswith("250")
+    assert [got.recipients for got in campus.a.received] == [["alice@a.univ.example"]]
+    assert [got.recipients for got in campus.b.received] == [["carol@b.univ.example", "dave@b.univ.example"]]
+    assert [got.recipients for got in campus.queue.received] == [["bob@b.univ.example"]]
+    wish = "NOTIFY=Success,DELAY ORCPT=rfc822;bob@b.univ.example"
+    assert f"RCPT TO:<bob@b.univ.example> {wish}" in campus.queue.commands
+    assert campus.gateway.recipients.find(parse_recipient("TO:<bob@b.univ.example>").mailbox).known
+
+
+async def test_wish_to_hear_of_success_gets_nobody_past_the_home_server(campus):
+    campus.a.rcpt = lambda _: "550 5.1.1 unknown"
+    client = await campus.connect()
+    await client.say("MAIL FROM:<a@x.example>")
+    assert await client.say("RCPT TO:<ghost@a.univ.example> NOTIFY=SUCCESS") == "550 5.1.1 unknown"
+    campus.a.stop()
+    assert (await client.say("RCPT TO:<new@a.univ.example> NOTIFY=SUCCESS")).startswith("450")
+    assert campus.queue.connections == 0
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions about recipients beside the mail: which servers take anybody, and who is still known.
+"""Questions about recipients: to home servers behind a hub, and beside the mail which servers take anybody and who is
+still known.
 
-None of them holds anybody up: they are few at a time for each server, and what they find is for the next time.
+They are few at a time for each server. Those beside the mail hold nobody up: what they find is for the next time.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
 from mailgate.address import AddressError, Mailbox, parse_mailbox
 from mailgate.config import Config
 from mailgate.envelope import Envelope
 from mailgate.events import Events
-from mailgate.next_hop import HopError
+from mailgate.next_hop import HopError, HopSession
 from mailgate.pool import Pool
-from mailgate.recipients import Recipients
+from mailgate.recipients import Recipients, says_of_mail
 from mailgate.reply import Reply
 from mailgate.routes import NextHop, Route
+
+TRY_LATER = Reply.of(450, "4.4.1 The recipient's server cannot be reached and the recipient is not known here yet")
+NOT_ENCRYPTED = Reply.of(450, "4.7.10 The recipient's server must encrypt and does not; try again later")
 
 NOBODY = Envelope(Mailbox("", ""))
 MAX_REFRESHED = 500
@@ -95,35 +99,109 @@ class CallAhead:
             self._trying.discard(domain)
 
     async def ask(self, mailbox: Mailbox, hops: tuple[NextHop, ...]) -> Reply | None:
-        """A server's answer about a recipient, in a transaction that gets no message; None if there is none."""
+        """A server's answer about a recipient, when nobody waits for it; None if there is none."""
         try:
-            async with self.slot(hops):
-                return await self._ask(mailbox, hops)
+            # Mail goes first.
+            replies, _extensions = await self.question(NOBODY, mailbox, hops, wait=False)
         except HopError:
             return None
+        return replies[1] if len(replies) > 1 else None
 
-    async def _ask(self, mailbox: Mailbox, hops: tuple[NextHop, ...]) -> Reply | None:
-        for hop in hops:
-            if self._pool.down(hop):
-                continue
-            started = asyncio.get_running_loop().time()
-            try:
-                # Mail goes first.
-                session = await self._pool.acquire(hop, wait=False)
-            except HopError:
-                continue
-            try:
-                replies = await session.begin(NOBODY, [mailbox])
-            except HopError as error:
-                self._pool.discard(session)
-                self._pool.failed(hop, started, error)
-                continue
-            except BaseException:
-                self._pool.discard(session)
-                raise
+    async def ask_home(
+        self, envelope: Envelope, recipient: Mailbox, servers: tuple[NextHop, ...], *, encrypt: bool, known: bool
+    ) -> tuple[bool, Reply | None]:
+        """Ask the servers behind a hub; whether the recipient is known now, and the refusal that the sender is told.
+
+        `known`: from before, so that it suffices that nobody says otherwise. A server that does not speak with a
+        gateway leaves the answer to the hub.
+        """
+        question = Envelope(envelope.sender, size=envelope.size, utf8=envelope.utf8)
+        try:
+            replies, _extensions = await self.question(question, recipient, servers, encrypt=encrypt)
+        except HopError as error:
+            if error.refusal is None or error.refusal.temporary:
+                self._events.emit("home_server_down", ask=servers, recipient=recipient, reason=error)
+                return known, None if known else TRY_LATER
+            reply, at_rcpt = error.refusal, False
+        else:
+            reply, at_rcpt = replies[-1], len(replies) > 1
+        if at_rcpt:
+            self._recipients.learn(recipient, reply)
+        if reply.ok:
+            return True, None
+        if reply.temporary:
+            return known, None if known else reply
+        if says_of_mail(reply, at_rcpt=at_rcpt):
+            return False, reply
+        self._events.emit("home_server_refuses", ask=servers, recipient=recipient, reply=reply)
+        return known, None
+
+    async def question(
+        self,
+        envelope: Envelope,
+        recipient: Mailbox,
+        servers: tuple[NextHop, ...],
+        *,
+        encrypt: bool = False,
+        wait: bool = True,
+    ) -> tuple[list[Reply], Collection[str]]:
+        """The replies to MAIL and RCPT in a transaction that gets no message, and the server's extensions.
+
+        There is no reply to RCPT when MAIL is refused. Raises HopError.
+        """
+        async with self.slot(servers):
+            session, replies = await self.begin(envelope, recipient, servers, encrypt=encrypt, wait=wait)
+            if session is None:
+                return replies, ()
+            extensions = session.extensions
             self._pool.release(session)
-            return replies[1] if len(replies) > 1 else None
-        return None
+        return replies, extensions
+
+    async def begin(
+        self,
+        envelope: Envelope,
+        recipient: Mailbox,
+        servers: tuple[NextHop, ...],
+        *,
+        encrypt: bool = False,
+        wait: bool = True,
+    ) -> tuple[HopSession | None, list[Reply]]:
+        """Open a transaction with the first of the servers that answers, and tell it of a recipient.
+
+        Returns the session and the replies as above; no session if it must `encrypt` and does not. Without `wait`, no
+        session that others wait for. Raises HopError.
+        """
+        reason = HopError("no next hop")
+        loop = asyncio.get_running_loop()
+        for hop in servers:
+            if self._pool.down(hop):
+                reason = HopError(f"{hop}: did not answer a moment ago")
+                continue
+            # A session that was idle may be gone without a word; a new one tells whether the server is.
+            for fresh in (False, True):
+                started = loop.time()
+                try:
+                    session = await self._pool.acquire(hop, fresh=fresh, wait=wait)
+                except HopError as error:
+                    reason = error
+                    break
+                if encrypt and not session.encrypted:
+                    self._pool.release(session)
+                    return None, [NOT_ENCRYPTED]
+                used = session.used
+                try:
+                    return session, await session.begin(envelope, [recipient])
+                except HopError as error:
+                    self._pool.discard(session)
+                    reason = error
+                    if used and not error.late:
+                        continue
+                    self._pool.failed(hop, started, error)
+                    break
+                except BaseException:
+                    self._pool.discard(session)
+                    raise
+        raise reason
 
     async def refresh(self, find: Callable[[str], Route | None]) -> int:
         """Ask again about known recipients whose time is nearly over; returns how many were asked about."""
@@ -140,7 +218,7 @@ class CallAhead:
             route = find(mailbox.domain)
             if route is None:
                 continue
-            reply = await self.ask(mailbox, route.next_hops)
+            reply = await self.ask(mailbox, route.asked)
             if reply:
                 self._recipients.learn(mailbox, reply)
                 asked += 1

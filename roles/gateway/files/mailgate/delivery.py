@@ -18,8 +18,9 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from mailgate import dsn
 from mailgate.address import Mailbox
-from mailgate.call_ahead import CallAhead
+from mailgate.call_ahead import TRY_LATER, CallAhead
 from mailgate.config import Config
 from mailgate.envelope import Envelope
 from mailgate.events import ANSWERS_LOST, Events
@@ -32,11 +33,8 @@ from mailgate.routes import NextHop, Route
 
 ACCEPTED = Reply.of(250, "2.1.5 Recipient accepted")
 DELIVERED = Reply.of(250, "2.0.0 Message accepted")
-TRY_LATER = Reply.of(450, "4.4.1 The recipient's server cannot be reached and the recipient is not known here yet")
 SEPARATELY = Reply.of(452, "4.5.3 Send to this recipient in a transaction of its own")
 NOT_HANDED_OVER = Reply.of(451, "4.3.0 Message could not be handed over; try again later")
-
-NOT_ENCRYPTED = Reply.of(450, "4.7.10 The recipient's server must encrypt and does not; try again later")
 
 
 class Delivery:
@@ -98,28 +96,47 @@ class Transaction:
         self.queued = 0
 
     async def add(self, recipient: Mailbox, route: Route, notify: str = "") -> Reply:
-        """Ask the recipient's next hop; the reply is the one to RCPT. `notify`: NOTIFY and ORCPT (RFC 3461)."""
+        """Ask the recipient's server and next hop; the reply is the one to RCPT. `notify`: NOTIFY, ORCPT (RFC 3461)."""
         answers = self._delivery.recipients
+        call_ahead = self._delivery.call_ahead
         remembered = answers.find(recipient)
         if remembered and not remembered.known:
             return remembered.reply
         if notify:
             self.envelope.notify[recipient] = notify
         encrypt = self._config.tls.required(recipient.domain)
+        known = remembered is not None
+        if route.ask and not (known and answers.fresh(recipient)):
+            known, refusal = await call_ahead.ask_home(
+                self.envelope, recipient, route.ask, encrypt=encrypt, known=known
+            )
+            if refusal:
+                return refusal
         group = self._groups.setdefault((route.next_hops, encrypt), _Group(route.next_hops, encrypt))
         try:
-            reply = await self._ask(group, recipient)
+            if notify and dsn.wants_success(notify) and self.sender.local and not encrypt:
+                replies, extensions = await call_ahead.question(self.envelope, recipient, route.next_hops)
+                if replies[-1].ok and "DSN" not in extensions:
+                    # The queue sends the notice that the mail was relayed (RFC 3461 section 5.2.2).
+                    self._learn(recipient, route, replies[-1])
+                    return await self.add_to_queue(recipient)
+            reply = await self._ask(group, recipient, route)
         except HopError as error:
             self._delivery.events.emit("next_hop_down", next_hops=route.next_hops, recipient=recipient, reason=error)
             self._lose(group)
-            return await self.add_to_queue(recipient) if remembered and not encrypt else TRY_LATER
+            return await self.add_to_queue(recipient) if known and not encrypt else TRY_LATER
         if reply.ok:
             group.recipients.append(recipient)
             self.recipients.append(recipient)
             if answers.catches_all(recipient) is None:
-                self._delivery.call_ahead.try_catch_all(recipient.domain, route.next_hops)
+                call_ahead.try_catch_all(recipient.domain, route.asked)
             return ACCEPTED
         return reply
+
+    def _learn(self, recipient: Mailbox, route: Route, reply: Reply) -> None:
+        """Remember a next hop's answer, unless others know better."""
+        if not route.ask:
+            self._delivery.recipients.learn(recipient, reply)
 
     async def add_to_queue(self, recipient: Mailbox, notify: str = "") -> Reply:
         """Accept a recipient for the queue, if that can be reached."""
@@ -192,7 +209,7 @@ class Transaction:
             self._pool.release(self._queue)
             self._queue = None
 
-    async def _ask(self, group: _Group, recipient: Mailbox) -> Reply:
+    async def _ask(self, group: _Group, recipient: Mailbox, route: Route) -> Reply:
         if group.refusal:
             return group.refusal
         # What one of several servers refuses after another has accepted must go somewhere: no queue, no second server.
@@ -200,8 +217,11 @@ class Transaction:
         if first and any(other.recipients for other in self._groups.values()) and not await self._reach_queue():
             return SEPARATELY
         if group.session is None:
-            async with self._delivery.call_ahead.slot(group.hops):
-                mail, *replies = await self._begin(group, recipient)
+            call_ahead = self._delivery.call_ahead
+            async with call_ahead.slot(group.hops):
+                group.session, (mail, *replies) = await call_ahead.begin(
+                    self.envelope, recipient, group.hops, encrypt=group.encrypt
+                )
             if not mail.ok:
                 group.refusal = mail
                 self._drop(group)
@@ -209,44 +229,8 @@ class Transaction:
             reply = replies[0]
         else:
             reply = await group.session.rcpt(self.envelope, recipient)
-        self._delivery.recipients.learn(recipient, reply)
+        self._learn(recipient, route, reply)
         return reply
-
-    async def _begin(self, group: _Group, recipient: Mailbox) -> list[Reply]:
-        """Open the transaction with the first of the group's next hops that answers; raises HopError."""
-        reason = HopError("no next hop")
-        loop = asyncio.get_running_loop()
-        for hop in group.hops:
-            if self._pool.down(hop):
-                reason = HopError(f"{hop}: did not answer a moment ago")
-                continue
-            # A session that was idle may be gone without a word; a new one tells whether the server is.
-            for fresh in (False, True):
-                started = loop.time()
-                try:
-                    session = await self._pool.acquire(hop, fresh=fresh)
-                except HopError as error:
-                    reason = error
-                    break
-                if group.encrypt and not session.encrypted:
-                    self._pool.release(session)
-                    return [NOT_ENCRYPTED]
-                used = session.used
-                try:
-                    replies = await session.begin(self.envelope, [recipient])
-                except HopError as error:
-                    self._pool.discard(session)
-                    reason = error
-                    if used and not error.late:
-                        continue
-                    self._pool.failed(hop, started, error)
-                    break
-                except BaseException:
-                    self._pool.discard(session)
-                    raise
-                group.session = session
-                return replies
-        raise reason
 
     def _drop(self, group: _Group, *, lost: bool = False) -> None:
         if group.session:

@@ -30,6 +30,11 @@ def check(parameters: Mapping[str, str | None]) -> Reply | None:
     return None
 
 
+def wants_success(wishes: str) -> bool:
+    """Whether a recipient's `wishes`, as they are sent on, ask for a notice of success."""
+    return wishes.startswith("NOTIFY=") and "SUCCESS" in wishes.partition(" ")[0].upper()
+
+
 def wishes(parameters: Mapping[str, str | None], names: Sequence[str]) -> str:
     """Those of `names` that were given, as they are sent on."""
     return " ".join(f"{name}={parameters[name]}" for name in names if name in parameters)

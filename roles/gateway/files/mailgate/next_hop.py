@@ -26,13 +26,14 @@ class HopError(Exception):
     """The session is over: no connection, no or no proper answer in time, or 421.
 
     `doubtful` is set when the whole message had been sent, so that it may have been accepted (RFC 1047); `late` when
-    the server was waited for in vain.
+    the server was waited for in vain; `refusal` is what it said in place of a greeting.
     """
 
-    def __init__(self, text: str, *, doubtful: bool = False, late: bool = False) -> None:
+    def __init__(self, text: str, *, doubtful: bool = False, late: bool = False, refusal: Reply | None = None) -> None:
         super().__init__(text)
         self.doubtful = doubtful
         self.late = late
+        self.refusal = refusal
 
 
 class HopSession:
@@ -80,7 +81,7 @@ class HopSession:
         try:
             banner = await session._reply(command_seconds)
             if not banner.ok:
-                raise HopError(f"{session.name}: banner {banner}")
+                raise HopError(f"{session.name}: banner {banner}", refusal=banner)
             await session._hello(helo)
             if encrypt and "STARTTLS" in session.extensions:
                 await session._start_tls(encrypt)
@@ -100,7 +101,7 @@ class HopSession:
         else:
             hello = await self.command(f"HELO {helo}")
         if not hello.ok:
-            raise HopError(f"{self.name}: HELO {hello}")
+            raise HopError(f"{self.name}: HELO {hello}", refusal=hello)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         reply = await self.command("STARTTLS")

@@ -78,6 +78,11 @@ class Recipients:
         answer = self._find(f"@{mailbox.domain}")
         return answer.known if answer else None
 
+    def fresh(self, mailbox: Mailbox) -> bool:
+        """Whether the mailbox was known a short while ago."""
+        row = self._row(mailbox.key) or self._row(f"@{mailbox.domain}")
+        return row is not None and row[0] and self._clock() - row[2] < REFRESH_SECONDS
+
     def _find(self, key: str) -> Answer | None:
         row = self._row(key)
         if row is None:
@@ -117,6 +122,9 @@ class Recipients:
                 self._learn(mailbox.key, True, reply)
         elif says_unknown(reply):
             self._learn(mailbox.key, False, reply)
+            if self.catches_all(mailbox):
+                # Not any more, or it was not the same server that said so.
+                self._learn(f"@{mailbox.domain}", False, reply)
 
     def learn_catch_all(self, domain: str, reply: Reply) -> None:
         """Remember what the server said about a random recipient of `domain`, if that says anything."""
@@ -177,8 +185,23 @@ def says_unknown(reply: Reply) -> bool:
     """
     if reply.code not in (550, 551, 553):
         return False
-    first = reply.text.partition(" ")[0]
-    numbers = first.split(".")
-    if len(numbers) == 3 and all(number.isdigit() for number in numbers):
-        return numbers[0] == "5" and numbers[1] == "1"
-    return True
+    status = _status(reply)
+    return status[:2] == ("5", "1") if status else True
+
+
+def says_of_mail(reply: Reply, *, at_rcpt: bool) -> bool:
+    """Whether a permanent refusal would meet the mail whoever brings it, and is not about who asks.
+
+    With an enhanced code those about an address, a mailbox, the size or the form are (X.1, X.2, X.3.4 and X.6 of
+    RFC 3463); without one, 550 to 553 at RCPT.
+    """
+    status = _status(reply)
+    if status:
+        return status[1] in ("1", "2", "6") or status[1:] == ("3", "4")
+    return at_rcpt and 550 <= reply.code <= 553
+
+
+def _status(reply: Reply) -> tuple[str, ...]:
+    """The three numbers of the enhanced status code; none if there is none."""
+    numbers = tuple(reply.text.partition(" ")[0].split("."))
+    return numbers if len(numbers) == 3 and all(number.isdigit() for number in numbers) else ()
