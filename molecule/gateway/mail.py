@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from pathlib import Path
 
 from lab.campus import Campus
@@ -13,6 +14,7 @@ from lab.mail import Letter, as_received, without_trace
 from lab.twin import Twin
 
 GATEWAY, GATEWAY6 = "198.18.0.25", "2001:db8:18::25"
+HUB = "198.18.2.25"
 
 campus = Campus(Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"]))
 different = 0
@@ -31,14 +33,29 @@ def send(letter: Letter, via: str = GATEWAY) -> int:
     return int(campus.probe("outside", "send", to=to, sender=letter.sender, message=message, via=via)["code"])
 
 
-def refusal(recipient: str) -> str:
+def said(recipient: str, via: str = GATEWAY) -> str:
     """Ask for a recipient from outside; return where the answer came and its codes."""
-    answer = campus.probe("outside", "send", to=[recipient], sender="stranger@elsewhere.example", via=GATEWAY)
+    answer = campus.probe("outside", "send", to=[recipient], sender="stranger@elsewhere.example", via=via)
     return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
 
 
-check("a relay attempt", "RCPT 550 5.7.1", refusal("victim@elsewhere.example"))
-check("an unknown user", "RCPT 550 5.1.1", refusal("nobody-here@mech.eng.univ.example"))
+check("a relay attempt", "RCPT 550 5.7.1", said("victim@elsewhere.example"))
+check("an unknown user", "RCPT 550 5.1.1", said("nobody-here@mech.eng.univ.example"))
+
+# Its hub takes anybody for a leaf; the gateway asks the leaf.
+LEAF = "bio.sci.univ.example"
+check("an unknown user behind a hub, asked of the hub", "RCPT 250 2.1.5", said(f"nobody-here@{LEAF}", HUB))
+check("an unknown user behind a hub", "RCPT 550 5.1.1", said(f"nobody-here@{LEAF}"))
+letter = Letter(f"bob@{LEAF}")
+check("mail for a domain behind a hub", 250, send(letter))
+copies = campus.copies("bio", letter)
+check("it arrives unchanged", [as_received(letter)], [without_trace(copy) for copy in copies])
+check("its way", ["gw1", "mail", "bio"], campus.path(copies))
+# A session that the gateway keeps has a process of its own, which stopping the service leaves alone.
+campus.sh("bio", "systemctl stop sendmail; pkill -x sendmail-mta; true")
+check("the same with the home server down: one who is known", "RCPT 250 2.1.5", said(f"bob@{LEAF}"))
+check("one who is not", "RCPT 450 4.4.1", said(f"{uuid.uuid4().hex}@{LEAF}"))
+campus.sh("bio", "systemctl start sendmail")
 
 for name, recipient, via in (
     ("mail for a domain", "bob@mech.eng.univ.example", GATEWAY),
