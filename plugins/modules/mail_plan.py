@@ -140,7 +140,8 @@ routes:
     ask:
       description:
         - The addresses of the domain's own servers, its home and then its backups, who are asked about recipients.
-        - Only where they are not the next hops themselves, that is behind a hub in tiered delivery.
+        - Only where they are not the next hops themselves, that is behind a hub in tiered delivery, and not where
+          C(mailgate_ask) is V(hub).
       type: list
       elements: str
     home:

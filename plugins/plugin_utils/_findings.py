@@ -27,6 +27,7 @@ HOST_VARIABLES = (
     "mailgate_address6",
     "mailgate_faculty",
     "mailgate_hub",
+    "mailgate_ask",
 )
 ROLE_VARIABLES = ("mailgate_max_message_bytes",)  # read by the roles alone
 KNOWN_VARIABLES = (*CAMPUS_VARIABLES, *(name for name in HOST_VARIABLES if name != "ansible_host"), *ROLE_VARIABLES)

@@ -30,6 +30,7 @@ from ._names import domain_pattern, host_name, ipv4, ipv6
 OWN_STEP = 10  # how far a domain's own server stands behind the last gateway, as 0, 10, 20
 MAX_PREFERENCE = 60000  # 16 bits (RFC 1035, section 3.3.9), and room for a domain's own servers
 WARN_DAYS = 30
+ASK = ("home", "hub")  # who knows a server's recipients; the first is the default
 
 
 class HostReader:
@@ -71,6 +72,7 @@ class HostReader:
             backup_domains=self.backup_domains(facts, domains),
             kept_domains=self.kept_domains(facts, domains),
             kept_zones=kept_zones,
+            asked_by_hub=serves and self.asked_by_hub(facts),
         )
         if (host.domains or host.backup_domains) and "gateways" in kinds:
             self.problem(
@@ -175,6 +177,14 @@ class HostReader:
             self.problem(facts, "mailgate_hub", said, mend, [value])
             return own
         return text(value)
+
+    def asked_by_hub(self, facts: HostFacts) -> bool:
+        """Return whether gateways ask the server's hub about its recipients, as they can't ask the server itself."""
+        value = facts.variables.get("mailgate_ask", ASK[0])
+        if not isinstance(value, Unreadable) and value not in ASK:
+            known = " or ".join(ASK)
+            self.problem(facts, "mailgate_ask", f"{quoted(value)} is not known", f"Write {known}", [value])
+        return value == ASK[1]
 
     def hubs_from(self, facts: HostFacts) -> list[str]:
         """Return the host, its hub, that one's hub, and so on until one comes again or has none."""

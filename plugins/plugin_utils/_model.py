@@ -32,7 +32,8 @@ class Host:
     ``name`` is the inventory host name; ``exchange`` the same as a full host name in A-labels. ``faculty`` and ``hub``
     are set for servers only; a hub is its own hub. ``domains`` are those that it is home to, ``backup_domains`` those
     that it takes while their home is down, ``kept_domains`` those of its own whose MX lines are left alone;
-    ``kept_zones`` are those of a DNS server's ``zones`` in which all MX lines are.
+    ``kept_zones`` are those of a DNS server's ``zones`` in which all MX lines are. ``asked_by_hub`` says that gateways
+    ask the hub about its recipients.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Host:
     backup_domains: tuple[str, ...] = ()
     kept_domains: tuple[str, ...] = ()
     kept_zones: tuple[str, ...] = ()
+    asked_by_hub: bool = False
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route
     """Return the gateways' route: to the home, or in tiered delivery to its hub if it has one; then to the backups."""
     home = servers[0]
     via = campus.hosts[home.hub] if campus.delivery == "tiered" and home.hub else home
-    ask = () if via is home else tuple(server.address for server in servers)
+    ask = () if via is home or home.asked_by_hub else tuple(server.address for server in servers)
     return Route(domain, via.address, via.name, home.name, home.faculty, further_hops(servers, via), ask)
 
 

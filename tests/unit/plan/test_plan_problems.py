@@ -55,6 +55,8 @@ def test_the_small_campus_has_no_problem_and_no_warning():
         (MECH, {"mailgate_domains": ["CIVIL.eng.univ.example"]}, "mailgate_domains", "also claimed by", "Leave it"),
         (MECH, {"mailgate_hub": "mial.eng.univ.example"}, "mailgate_hub", "no host", "mean mail.eng.univ.example?"),
         (MECH, {"mailgate_hub": ["mail.eng.univ.example"]}, "mailgate_hub", "no host", "Name a server"),
+        (MECH, {"mailgate_ask": "gateway"}, "mailgate_ask", "'gateway' is not known", "home or hub"),
+        (MECH, {"mailgate_ask": ["hub"]}, "mailgate_ask", "['hub'] is not known", "home or hub"),
         (MECH, {"mailgate_hub": "gw1.univ.example"}, "mailgate_hub", "is a gateway", "Name a server"),
         (MECH, {"mailgate_faculty": 3}, "mailgate_faculty", "3 is no name", "Write the faculty"),
         (QUAKE, {"mailgate_permit": "yes"}, "mailgate_permit", "not a mapping", "reason"),

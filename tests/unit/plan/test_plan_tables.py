@@ -108,6 +108,14 @@ def test_tiered_routes_name_who_knows_the_recipients_where_that_is_not_the_next_
     }
 
 
+def test_a_server_that_speaks_with_its_hub_alone_is_not_asked():
+    groups = tiered()
+    groups["all"][None]["mailgate_ask"] = "hub"
+    groups["engineering"][CIVIL]["mailgate_ask"] = "home"
+    asked = {route["domain"]: route["ask"] for route in plan_of(groups)["routes"] if "ask" in route}
+    assert asked == {"civil.eng.univ.example": ["198.18.1.31"]}
+
+
 def test_tiered_changes_nothing_but_the_gateways(plan):
     other = plan_of(tiered())
     for key in ("mx", "border", "hosts"):
