@@ -117,7 +117,7 @@ class Conversation(Channel, SMTP):
         refusal = self._over_limit(address)
         if refusal and self.transport:
             self._gateway.events.emit("connection_refused", client=address, reply=refusal)
-            self.transport.write(refusal.wire)
+            self.transport.write(refusal.wire())
             self.transport.close()
             return
         self._admitted = True
@@ -147,7 +147,7 @@ class Conversation(Channel, SMTP):
     def drain(self) -> None:
         """Say goodbye to a client that is waiting between two transactions; others finish theirs first."""
         if self._idle and not self.in_transaction and self.transport is not None:
-            self.transport.write(_SHUTTING_DOWN.wire)
+            self.transport.write(_SHUTTING_DOWN.wire())
             self.transport.close()
 
     def _over_limit(self, address: str) -> Reply | None:
@@ -232,7 +232,7 @@ class Conversation(Channel, SMTP):
         """Encrypt after our 220, and begin anew: nothing that was said in the clear counts (RFC 3207 section 4.2)."""
         self._set_rset_state()
         try:
-            await self.start_tls(context, Reply.of(220, "2.0.0 Go ahead").wire, TLS_SECONDS)
+            await self.start_tls(context, Reply.of(220, "2.0.0 Go ahead").wire(), TLS_SECONDS)
         except OSError as error:
             self._gateway.events.emit("no_encryption", client=self._counted, reason=error)
             raise ConnectionError from None
@@ -303,7 +303,7 @@ class Conversation(Channel, SMTP):
             raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a message"))
 
     async def _say(self, reply: Reply) -> None:
-        self.write(reply.wire)
+        self.write(reply.wire())
         if self._writing_paused:
             await self.drained(self._gateway.config.timeouts.command)
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,10 @@ class Reply:
         """First line's text."""
         return self.lines[0] if self.lines else ""
 
-    @cached_property
     def wire(self) -> bytes:
         """The reply as sent, with its final CRLF."""
+        if len(self.lines) == 1:
+            return f"{self.code} {self.lines[0]}\r\n".encode("ascii", "replace")
         lines = self.lines or ("",)
         last = len(lines) - 1
         return b"".join(
