@@ -54,7 +54,7 @@ lint: setup-tests setup
 	tests/sanity/lint
 
 # Measurements take minutes each, on a machine that does nothing else; results in .cache/bench.
-BENCHES ?= plan gateway_routes border zones mail scan
+BENCHES ?= plan gateway_routes startup border zones mail limits scan
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
 	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done

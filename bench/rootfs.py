@@ -12,7 +12,7 @@ from lab.tools import REPOSITORY, command, step
 
 INCLUDE = (
     "ca-certificates", "clamav-daemon", "clamav-milter", "clamdscan", "hyperfine", "iproute2", "netbase", "postfix",
-    "procps", "python3", "python3-uvloop",
+    "procps", "python3",
 )  # fmt: skip
 
 CACHE = REPOSITORY / ".cache" / "bench"
