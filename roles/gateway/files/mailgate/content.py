@@ -14,7 +14,7 @@ from mailgate.attachment import Concern
 from mailgate.clamd import AS_MAIL, CLEAN, Finding, ScanError, Verdict
 from mailgate.content_policy import Attachments, ContentPolicy, strictest_word
 from mailgate.notices import Notice, Removal, plain
-from mailgate.readings import doubts, sweep
+from mailgate.readings import TooComplexError, doubts, sweep
 from mailgate.reply import Reply
 
 ScanCall = Callable[[Sequence[bytes]], Awaitable[Verdict]]
@@ -133,10 +133,15 @@ async def _second_look(content: bytes, root: mime.Part | None, scan: ScanCall, p
     if not places:
         return CLEAN
     found = itertools.chain.from_iterable(place() for place in places)
-    for octets in found if len(content) <= _LOOK_HERE else await asyncio.to_thread(list, found):
-        verdict = await scan((octets,))
-        if policy.on(verdict.finding) != "deliver":
-            return verdict
+    large = len(content) > _LOOK_HERE
+    # One at a time, as each may be as large as the message.
+    try:
+        while (octets := await asyncio.to_thread(next, found, None) if large else next(found, None)) is not None:
+            verdict = await scan((octets,))
+            if policy.on(verdict.finding) != "deliver":
+                return verdict
+    except TooComplexError:
+        return Verdict(Finding.OVER_LIMITS, "Mailgate.TooManyReadings")
     return CLEAN
 
 

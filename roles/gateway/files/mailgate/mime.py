@@ -33,6 +33,15 @@ _CONTENT = re.compile(
 _CHARSET = re.compile(rb"charset\*?\s*=\s*\"?([\w.:+-]+)", re.IGNORECASE)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 _COMMENT = re.compile(r"\([^()]*\)")
+# Fields of the form that every reader takes alike: nothing ends in the middle, and no parameter is in pieces.
+_PARAMETERS = rb'(?:;(?:\r\n)?[ \t]*[a-z0-9*._-]+=(?:"[^"\\\r\n]*"|[^\s;"()\\]+))*[ \t]*'
+_PLAIN = re.compile(
+    rb"content-(?:type:[ \t]*[a-z0-9.+-]+/[a-z0-9.+-]+" + _PARAMETERS + rb"|disposition:[ \t]*[a-z]+" + _PARAMETERS +
+    rb"|transfer-encoding:[ \t]*(?:7bit|8bit|binary|base64|quoted-printable)[ \t]*"
+    rb'|(?!type|disposition|transfer-encoding)[a-z0-9-]+:[^;"\\]*)',
+    re.IGNORECASE,
+)  # fmt: skip
+_BOUNDARY = re.compile(rb'boundary=(?:"[^"\r\n]*[^" \t\r\n]"|[^\s"])', re.IGNORECASE)
 _UU = re.compile(
     rb"^begin(?P<base64>-base64)? [0-7]{3,4} +(?P<name>[^\r\n]+)\r\n"
     rb"(?P<body>(?(base64)(?:[A-Za-z0-9+/=]+\r\n)+?|(?:[ -`]{1,90}\r\n)+?))"
@@ -48,7 +57,8 @@ class AmbiguousError(ValueError):
 class Part(NamedTuple):
     """A part's octets: header from `start`, body from `body`, up to `end` (the CRLF of the delimiter excluded).
 
-    `names` are all that it is given; `in_text` marks a block of uuencode, which has no header.
+    `names` are all that it is given; `in_text` marks a block of uuencode, which has no header. `plain`: its header, and
+    the lines between its parts, are of the form that all readers take alike.
     """
 
     start: int
@@ -60,6 +70,7 @@ class Part(NamedTuple):
     charset: str = "us-ascii"
     children: tuple[Part, ...] = ()
     in_text: bool = False
+    plain: bool = True
 
     @property
     def filename(self) -> str:
@@ -85,7 +96,7 @@ class Part(NamedTuple):
             return unquote(body)
         if self.encoding in UUENCODED:
             blocks = [] if self.in_text else uu_blocks(body, 0, len(body))
-            return blocks[0].decoded(body) if blocks else _uudecode(body)
+            return blocks[0].decoded(body) if blocks else uudecode(body)
         return body
 
 
@@ -164,7 +175,8 @@ def _quartets(alphabet: bytes) -> bytes:
     return alphabet[: len(alphabet) // 4 * 4]
 
 
-def _uudecode(body: bytes) -> bytes:
+def uudecode(body: bytes) -> bytes:
+    """Lines of uuencode undone, without those that are none."""
     out = []
     for line in body.split(b"\r\n"):
         if not line or line.startswith((b"begin ", b"end")):
@@ -188,13 +200,15 @@ def _part(raw: bytes, start: int, end: int, depth: int) -> Part:
     octets = raw[start:body]
     header = _known_header(octets) if depth and len(octets) <= _USUAL_HEADER else _header(octets)
     children: tuple[Part, ...] = ()
+    plain = header.plain
     if header.type.startswith("multipart/"):
         if header.encoding not in IDENTITY:
             raise AmbiguousError(f"multipart in {header.encoding}")
-        children = _children(raw, body, end, header.boundary, depth)
+        children, clear = _children(raw, body, end, header.boundary, depth)
+        plain = plain and clear
     elif header.type == "message/rfc822" and header.encoding in IDENTITY and body < end:
         children = (_part(raw, body, end, depth + 1),)
-    return Part(start, body, end, header.type, header.encoding, header.names, header.charset, children)
+    return Part(*(start, body, end, header.type, header.encoding, header.names, header.charset, children), plain=plain)
 
 
 class _Header(NamedTuple):
@@ -205,6 +219,7 @@ class _Header(NamedTuple):
     boundary: str | None
     names: tuple[str, ...]
     charset: str
+    plain: bool
 
 
 def _header(octets: bytes) -> _Header:
@@ -213,7 +228,12 @@ def _header(octets: bytes) -> _Header:
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
     boundary = fields.get_boundary() if kind.startswith("multipart/") else None
     names = _names(fields) if b"name" in octets.lower() else ()
-    return _Header(kind, encoding, boundary, names, _charset(octets))
+    plain = all(_PLAIN.fullmatch(field.group()) for field in _CONTENT.finditer(octets))
+    if boundary is not None:
+        plain = plain and len(_BOUNDARY.findall(octets)) == 1
+    elif encoding not in IDENTITY:
+        plain = plain and "content-type" in fields
+    return _Header(kind, encoding, boundary, names, _charset(octets), plain)
 
 
 # That of a text without a name is the same in most mail.
@@ -258,31 +278,34 @@ def _fields(octets: bytes) -> Message:
     return header
 
 
-def _children(raw: bytes, body: int, end: int, boundary: str | None, depth: int) -> tuple[Part, ...]:
+def _children(raw: bytes, body: int, end: int, boundary: str | None, depth: int) -> tuple[tuple[Part, ...], bool]:
+    """The parts, and whether no line is nearly a delimiter or a delimiter with something behind it."""
     if not boundary or not boundary.isascii() or body >= end:
         raise AmbiguousError("multipart without boundary or body")
-    found = _delimiters(raw, boundary.encode("ascii"), body, end)
+    found, clear = _delimiters(raw, boundary.encode("ascii"), body, end)
     if len(found) < 2 or not found[-1].group(1) or any(match.group(1) for match in found[:-1]):
         raise AmbiguousError(f"multipart whose boundary {boundary[:70]!r} does not open and close once")
     parts = []
     for opening, closing in itertools.pairwise(found):
         stop = closing.start() - len(boundary) - 4
         parts.append(_part(raw, min(opening.end() + 2, stop), stop, depth + 1))
-    return tuple(parts)
+    return tuple(parts), clear
 
 
-def _delimiters(raw: bytes, boundary: bytes, body: int, end: int) -> list[re.Match[bytes]]:
-    """What follows the boundary, of each delimiter line."""
+def _delimiters(raw: bytes, boundary: bytes, body: int, end: int) -> tuple[list[re.Match[bytes]], bool]:
+    """What follows the boundary, of each delimiter line; and whether that is never more than hyphens."""
     line = b"\r\n--" + boundary
     found = []
+    clear = True
     # Every body follows a CRLF, so a delimiter on its first line is found as well.
     at = _find_line(raw, line, max(0, body - 2), end)
     while at >= 0:
         rest = _AFTER_BOUNDARY.match(raw, at + len(line), end)
         if rest:
             found.append(rest)
+        clear = clear and rest is not None and rest.group() in (b"", b"--")
         at = _find_line(raw, line, at + 2, end)
-    return found
+    return found, clear
 
 
 def _find_line(raw: bytes, line: bytes, start: int, end: int) -> int:

@@ -9,6 +9,7 @@ long lines, no yEnc, nothing behind the last boundary; and it takes some broken 
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,15 +18,20 @@ from mailgate import mime
 from mailgate.clamd import AS_MAIL
 from mailgate.message import has_long_line
 
-# Of one message, at most so many are looked at one by one; the rest in one piece.
+# Of one message, at most so many are looked at one by one; the rest in one piece, of so many octets at most.
 MAX_READINGS = 40
+MAX_REST = 64 * 1024 * 1024
 
-_RUN = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2}[ \t]*\r\n[ \t]*)*[A-Za-z0-9+/]+={0,2}")
+_RUN = re.compile(rb"(?:[A-Za-z0-9+/=]+[ \t]*\r\n[ \t]*)*[A-Za-z0-9+/=]+")
 _LEAST = 40
+_FOREIGN = re.compile(rb"[^A-Za-z0-9+/]+")
+_SOFT_BREAK = re.compile(rb"=[ \t]+\r\n")
 _HEX = re.compile(rb"=[0-9A-Fa-f]{2}")
+# As lenient as readers are, who skip what is no line of it.
+_UU = re.compile(rb"^begin(-base64)? [0-7]+ [^\r\n]*\r\n(.*?)(?:^end|^====|\Z)", re.DOTALL | re.MULTILINE)
 _YENC = re.compile(rb"^=ybegin [^\r\n]*\r\n(?:=ypart [^\r\n]*\r\n)?(.*?)^=yend", re.DOTALL | re.MULTILINE)
 _DELIMITER = re.compile(rb"^--[^\r\n]{1,72}\r\n", re.MULTILINE)
-_MIME = re.compile(rb"^(?:content-|--)", re.IGNORECASE | re.MULTILINE)
+_MIME = re.compile(rb"^(?:content-|--|begin )", re.IGNORECASE | re.MULTILINE)
 # Lines of nothing but base64, as no text has them.
 _CODED_TEXT = re.compile(rb"\r\n(?:[A-Za-z0-9+/]{60,}\r\n){2}")
 _LARGE_TEXT = 1024 * 1024
@@ -41,6 +47,10 @@ _PLAIN_MESSAGES = (
 _AGAIN = re.compile(rb"=\s*[A-Za-z0-9+/]")
 
 
+class TooComplexError(ValueError):
+    """There is more to read than can be held."""
+
+
 Doubt = Callable[[], Iterator[bytes]]
 
 
@@ -50,7 +60,7 @@ def readings(raw: bytes, root: mime.Part | None) -> Iterator[bytes]:
         yield from doubt()
 
 
-def doubts(raw: bytes, root: mime.Part | None) -> Iterator[Doubt]:
+def doubts(raw: bytes, root: mime.Part | None, depth: int = 0) -> Iterator[Doubt]:
     """The places of the message that need a second look; taking the octets from one may take a while.
 
     To find none, as in nearly all mail, costs next to nothing.
@@ -58,7 +68,7 @@ def doubts(raw: bytes, root: mime.Part | None) -> Iterator[Doubt]:
     if root is None:
         yield partial(_swept, raw)
         return
-    yield from _of_part(raw, root, trusted=True)
+    yield from _of_part(raw, root, depth, trusted=True)
     at = root.body
     gaps = []
     for leaf in root.leaves():
@@ -72,49 +82,74 @@ def doubts(raw: bytes, root: mime.Part | None) -> Iterator[Doubt]:
 
 def sweep(raw: bytes, depth: int = 0) -> Iterator[bytes]:
     """Everything in `raw` that looks like encoded octets, decoded."""
-    coded = [octets for run in _RUN.finditer(raw) if _is_long(run) for octets in mime.base64_readings(run.group())]
+    for run in _RUN.finditer(raw):
+        if run.end() - run.start() >= _LEAST:
+            for octets in mime.base64_readings(run.group()):
+                yield from _deeper(octets, depth)
+    # With foreign characters in between, and words before it that shift the groups of four.
+    letters = _FOREIGN.sub(b"", raw)
+    for shift in range(4) if len(letters) >= _LEAST else ():
+        yield from _deeper(binascii.a2b_base64(letters[shift : shift + (len(letters) - shift) // 4 * 4]), depth)
     if _HEX.search(raw):
-        coded.append(mime.unquote(raw))
-    for octets in coded:
-        yield octets
-        if depth < _MAX_DEPTH and _MIME.search(octets):
-            yield AS_MAIL + octets
-            yield from sweep(octets, depth + 1)
+        yield from _deeper(mime.unquote(raw), depth)
     yield from _in_text(raw)
 
 
-def _is_long(run: re.Match[bytes]) -> bool:
-    return run.end() - run.start() >= _LEAST
+def _deeper(octets: bytes, depth: int) -> Iterator[bytes]:
+    """Decoded octets, and what in turn is encoded in them."""
+    yield octets
+    if depth < _MAX_DEPTH and _MIME.search(octets):
+        yield AS_MAIL + octets
+        yield from sweep(octets, depth + 1)
 
 
 def _swept(raw: bytes) -> Iterator[bytes]:
     return _bounded(sweep(raw))
 
 
-def _decoded(raw: bytes, leaf: mime.Part, before: bytes = b"") -> Iterator[bytes]:
-    yield before + leaf.decoded(raw)
+def _decoded(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:
+    yield leaf.decoded(raw)
 
 
-def _of_part(raw: bytes, part: mime.Part, *, trusted: bool) -> Iterator[Doubt]:
+def _message(raw: bytes, leaf: mime.Part, depth: int) -> Iterator[bytes]:
+    """A message that clamd does not take for one."""
+    inner = leaf.decoded(raw)
+    yield AS_MAIL + inner
+    if depth < _MAX_DEPTH:
+        try:
+            root = mime.walk(inner)
+        except mime.AmbiguousError:
+            yield from _swept(inner)
+        else:
+            for doubt in doubts(inner, root, depth + 1):
+                yield from doubt()
+
+
+def _of_part(raw: bytes, part: mime.Part, depth: int, *, trusted: bool) -> Iterator[Doubt]:
     if not part.children:
-        yield from _of_leaf(raw, part, trusted=trusted)
-    trusted = trusted and part.type in _TRUSTED
+        yield from _of_leaf(raw, part, depth, trusted=trusted and part.plain)
+    trusted = trusted and part.plain and part.type in _TRUSTED
     for child in part.children:
-        yield from _of_part(raw, child, trusted=trusted)
+        yield from _of_part(raw, child, depth, trusted=trusted)
 
 
-def _of_leaf(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[Doubt]:
+def _of_leaf(raw: bytes, leaf: mime.Part, depth: int, *, trusted: bool) -> Iterator[Doubt]:
     is_message = leaf.type.startswith("message/")
-    if is_message and not (leaf.type in _PLAIN_MESSAGES and leaf.encoding not in mime.ENCODED):
-        yield partial(_decoded, raw, leaf, AS_MAIL)
+    report = leaf.type in _PLAIN_MESSAGES and leaf.encoding not in mime.ENCODED
+    if is_message and not (report and b"content-" not in raw[leaf.body : leaf.end].lower()):
+        yield partial(_message, raw, leaf, depth)
     if leaf.encoding == "base64":
-        if _goes_on(raw, leaf):
+        if raw.find(b" ", leaf.body, leaf.end) >= 0:
+            yield partial(_swept, raw[leaf.body : leaf.end])
+        elif _goes_on(raw, leaf):
             yield lambda: iter(mime.base64_readings(raw[leaf.body : leaf.end]))
         elif not trusted:
             yield partial(_decoded, raw, leaf)
         return
     body = raw[leaf.body : leaf.end]
-    if leaf.encoding in mime.ENCODED and (not trusted or has_long_line(body, _LONG_LINE)):
+    if leaf.encoding in mime.ENCODED and (
+        not trusted or has_long_line(body, _LONG_LINE) or _SOFT_BREAK.search(body) is not None
+    ):
         yield partial(_decoded, raw, leaf)
     is_text = leaf.type.startswith("text/") or is_message
     if leaf.encoding not in (*mime.ENCODED, *mime.IDENTITY) or (not is_text and leaf.encoding != "binary"):
@@ -132,8 +167,8 @@ def _goes_on(raw: bytes, leaf: mime.Part) -> bool:
 
 
 def _in_text(text: bytes) -> Iterator[bytes]:
-    for block in mime.uu_blocks(text, 0, len(text)):
-        yield block.decoded(text)
+    for found in _UU.finditer(text):
+        yield from mime.base64_readings(found[2]) if found[1] else (mime.uudecode(found[2]),)
     for found in _YENC.finditer(text):
         yield _undo_yenc(found.group(1))
 
@@ -146,10 +181,14 @@ def _undo_yenc(body: bytes) -> bytes:
 
 def _bounded(found: Iterator[bytes]) -> Iterator[bytes]:
     rest = []
+    left = MAX_REST
     for number, octets in enumerate(found):
         if number < MAX_READINGS:
             yield octets
-        else:
-            rest.append(octets)
+            continue
+        rest.append(octets)
+        left -= len(octets)
+        if left < 0:
+            raise TooComplexError
     if rest:
         yield b"\n".join(rest)
