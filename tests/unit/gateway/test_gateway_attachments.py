@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from infected_mail import HEAD, TEXT, b64, multi, part, zipped
 
 from mailgate import archive
+from mailgate.address import Mailbox
 from mailgate.attachment import concerns
 from mailgate.clamd import CLEAN
 from mailgate.content import Rules, screen
-from mailgate.content_policy import Attachments, ContentPolicy, policy_for
+from mailgate.content_policy import ACTIONS, Attachments, ContentPolicy, by_policy, strictest
 from mailgate.notices import Notice
 
 EXE = b"MZ\x90\0" + bytes(200)
@@ -205,17 +206,34 @@ async def test_file_in_uuencode_is_taken_out_of_the_text():
     assert judged.content.endswith(b"]\r\nafter\r\n")
 
 
-def test_the_strictest_domain_decides_and_discarding_never_costs_others_their_mail():
+def test_recipients_are_grouped_by_what_their_domains_want():
     campus = ContentPolicy()
     own = {
         "a.example": {"infected": "discard", "macro": "strip"},
         "*.lab.example": {"infected": "quarantine"},
         "x.lab.example": {"infected": "refuse", "over_limits": "refuse"},
     }
-    assert policy_for(campus, own, ["b.example"]) == campus == policy_for(campus, own, [])
-    assert policy_for(campus, own, ["a.example"]).infected == "discard"
-    assert policy_for(campus, own, ["a.example", "b.example"]).infected == "strip"
-    assert policy_for(campus, own, ["a.example", "b.example"]).macro == "strip"
-    assert policy_for(campus, own, ["y.lab.example", "b.example"]).infected == "quarantine"
-    assert policy_for(campus, own, ["x.lab.example", "y.lab.example"]).infected == "refuse"
-    assert policy_for(campus, own, ["x.lab.example"]).over_limits == "refuse"
+    to = {
+        name: Mailbox("x", name) for name in ("a.example", "b.example", "c.example", "y.lab.example", "x.lab.example")
+    }
+    groups = by_policy(campus, own, list(to.values()))
+    assert groups[campus] == [to["b.example"], to["c.example"]]
+    assert {policy.infected: found for policy, found in groups.items() if policy != campus} == {
+        "discard": [to["a.example"]],
+        "quarantine": [to["y.lab.example"]],
+        "refuse": [to["x.lab.example"]],
+    }
+    assert by_policy(campus, {}, list(to.values())) == {campus: list(to.values())}
+
+
+def test_what_the_strictest_lets_pass_unchanged_all_do():
+    words = {kind: st.sampled_from(ACTIONS[kind]) for kind in ACTIONS}
+
+    @given(st.lists(st.builds(ContentPolicy, **words), min_size=1, max_size=4), st.sampled_from(sorted(ACTIONS)))
+    def check(policies, kind):
+        word = getattr(strictest(policies), kind)
+        assert word in [getattr(policy, kind) for policy in policies]
+        if word in ("allow", "deliver"):
+            assert {getattr(policy, kind) for policy in policies} == {word}
+
+    check()

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from mailgate.address import AddressError, Mailbox, parse_mailbox
@@ -150,7 +150,7 @@ class CallAhead:
         There is no reply to RCPT when MAIL is refused. Raises HopError.
         """
         async with self.slot(servers):
-            session, replies = await self.begin(envelope, recipient, servers, encrypt=encrypt, wait=wait)
+            session, replies = await self.begin(envelope, [recipient], servers, encrypt=encrypt, wait=wait)
             if session is None:
                 return replies, ()
             extensions = session.extensions
@@ -160,13 +160,13 @@ class CallAhead:
     async def begin(
         self,
         envelope: Envelope,
-        recipient: Mailbox,
+        recipients: Sequence[Mailbox],
         servers: tuple[NextHop, ...],
         *,
         encrypt: bool = False,
         wait: bool = True,
     ) -> tuple[HopSession | None, list[Reply]]:
-        """Open a transaction with the first of the servers that answers, and tell it of a recipient.
+        """Open a transaction with the first of the servers that answers, and tell it of the recipients.
 
         Returns the session and the replies as above; no session if it must `encrypt` and does not. Without `wait`, no
         session that others wait for. Raises HopError.
@@ -190,7 +190,7 @@ class CallAhead:
                     return None, [NOT_ENCRYPTED]
                 used = session.used
                 try:
-                    return session, await session.begin(envelope, [recipient])
+                    return session, await session.begin(envelope, recipients)
                 except HopError as error:
                     self._pool.discard(session)
                     reason = error

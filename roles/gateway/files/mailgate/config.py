@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailgate.content_policy import ATTACHMENT_KINDS, Attachments, ContentPolicy, policy_for
+from mailgate.content_policy import ATTACHMENT_KINDS, Attachments, ContentPolicy
 from mailgate.notices import Notices
 from mailgate.quarantine import Keep
 
@@ -170,15 +170,15 @@ class Config:
     domains: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tls: Tls = field(default_factory=Tls)
 
-    def content_policy(self, domains: Iterable[str]) -> ContentPolicy:
-        """What becomes of content that is not plainly clean in a message to recipients in `domains`."""
-        campus = ContentPolicy(
+    @property
+    def content_policy(self) -> ContentPolicy:
+        """What becomes of content that is not plainly clean, where domains have not said otherwise."""
+        return ContentPolicy(
             infected=self.scan.infected,
             encrypted=self.scan.encrypted,
             over_limits=self.scan.over_limits,
             **{kind: getattr(self.attachments, kind) for kind in ATTACHMENT_KINDS},
         )
-        return policy_for(campus, self.domains, domains)
 
     def may_relay(self, client: str) -> bool:
         """Whether `client`, an IP address, is in one of `relay_networks`."""

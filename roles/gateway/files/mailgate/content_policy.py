@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from mailgate.address import Mailbox
 from mailgate.clamd import Finding
 
 _FOUND = ("strip", "refuse", "quarantine", "discard")
@@ -25,8 +26,7 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
 }
 ATTACHMENT_KINDS = ("extension", "double_extension", "real_type", "macro", "encrypted_archive")
 
-# Where the domains of one message's recipients differ, the last of their words counts. `discard` is early, as mail that
-# others want must not be lost.
+# From what lets all pass to what lets nothing pass.
 _STRICTNESS = ("allow", "deliver", "discard", "strip", "quarantine", "defer", "refuse")
 
 
@@ -74,18 +74,26 @@ class ContentPolicy:
         return any(getattr(self, kind) != "allow" for kind in ATTACHMENT_KINDS)
 
 
-def policy_for(campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], domains: Iterable[str]) -> ContentPolicy:
-    """The policy on a message to recipients in `domains`: the strictest of theirs, word by word.
+def by_policy(
+    campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], recipients: Sequence[Mailbox]
+) -> dict[ContentPolicy, list[Mailbox]]:
+    """The recipients of a message by the policy of their domains.
 
     `own` holds what single domains (or `*.suffix`, the longest that fits) have said for themselves.
     """
-    policies = {_own(campus, own, domain) for domain in domains} or {campus}
-    return strictest(policies)
+    if not own:
+        return {campus: list(recipients)}
+    groups: dict[ContentPolicy, list[Mailbox]] = {}
+    for mailbox in recipients:
+        groups.setdefault(_own(campus, own, mailbox.domain), []).append(mailbox)
+    return groups
 
 
 def strictest(policies: Iterable[ContentPolicy]) -> ContentPolicy:
-    """Word by word, the one that lets the least pass."""
+    """Word by word, the one that lets the least pass: what it lets pass unchanged, each of them does."""
     given = list(policies)
+    if len(given) == 1:
+        return given[0]
     return ContentPolicy(
         **{item.name: strictest_word(getattr(policy, item.name) for policy in given) for item in fields(ContentPolicy)}
     )

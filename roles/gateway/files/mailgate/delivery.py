@@ -8,6 +8,8 @@ The table, by what the next hops answered to the message:
 * all refused it: their refusal, verbatim (a temporary one if any is).
 * some accepted, or the answer of some is not known: those that failed go to the queue; 250 once it has them.
 
+Where recipients are to get different shares of a message, a server is told of the recipients of one share at a time.
+
 A 250 is never given unless every recipient's next hop or the queue has answered 250 first.
 """
 
@@ -15,14 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mailgate import dsn
 from mailgate.address import Mailbox
 from mailgate.call_ahead import TRY_LATER, CallAhead
 from mailgate.config import Config
-from mailgate.envelope import Envelope
+from mailgate.envelope import Envelope, Share
 from mailgate.events import ANSWERS_LOST, Events
 from mailgate.next_hop import NO_UTF8, HopError, HopSession
 from mailgate.pool import Pool
@@ -72,6 +74,15 @@ class _Group:
     session: HopSession | None = None
     refusal: Reply | None = None
     recipients: list[Mailbox] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a next hop answered to a share of the message, None if it is not known to have it."""
+
+    share: Share
+    recipients: list[Mailbox]
+    reply: Reply | None
 
 
 class Transaction:
@@ -170,29 +181,31 @@ class Transaction:
                 if len(replies) <= len(kept) or not all(reply.ok for reply in replies):
                     self._lose(group)
 
-    async def deliver(self, pieces: list[bytes], deadline: float) -> Reply:
-        """Hand the message over, until the loop's time `deadline`, and answer by the table above."""
+    async def deliver(self, shares: Sequence[Share], deadline: float) -> Reply:
+        """Hand the message over, until the loop's time `deadline`, and answer by the table above.
+
+        Recipients that no share is for must have been left out.
+        """
         groups = [group for group in self._groups.values() if group.recipients]
-        if self._queued and not (reply := await self._to_queue(self._queued, pieces, deadline)).ok:
-            # Nobody has it yet, so the sender can be told; for good only by a recipient's own server.
+        before = len(self.served)
+        if self._queued and not (reply := await self._to_queue(shares, self._queued, deadline)).ok:
+            # No server has it yet, so the sender can be told; for good only by a recipient's own server.
+            if len(self.served) > before:
+                self._delivery.events.emit("delivered_in_part", failed=self._queued, reason=reply)
             return reply if reply.temporary else NOT_HANDED_OVER
         if len(groups) == 1:
-            results = [await self._send(groups[0], pieces, deadline)]
+            jobs = await self._send_shares(groups[0], shares, deadline)
         else:
-            results = await asyncio.gather(*(self._send(group, pieces, deadline) for group in groups))
-        failed = [
-            mailbox
-            for group, reply in zip(groups, results, strict=True)
-            if reply is None or not reply.ok
-            for mailbox in group.recipients
-        ]
-        self.served += (mailbox for group in groups for mailbox in group.recipients if mailbox not in failed)
+            sent = await asyncio.gather(*(self._send_shares(group, shares, deadline) for group in groups))
+            jobs = [job for found in sent for job in found]
+        failed = [mailbox for job in jobs if job.reply is None or not job.reply.ok for mailbox in job.recipients]
+        self.served += (mailbox for job in jobs for mailbox in job.recipients if mailbox not in failed)
         if not failed:
             return DELIVERED
-        refusals = [reply for reply in results if reply is not None and not reply.ok]
-        if len(refusals) == len(results) and not self._queued:
+        refusals = [job.reply for job in jobs if job.reply is not None and not job.reply.ok]
+        if len(refusals) == len(jobs) and not self._queued:
             return next((reply for reply in refusals if reply.temporary), refusals[0])
-        reply = await self._to_queue(failed, pieces, deadline)
+        reply = await self._to_queue(shares, failed, deadline)
         if reply.ok:
             return DELIVERED
         # Some have it and the others would lose it: better twice than never.
@@ -220,7 +233,7 @@ class Transaction:
             call_ahead = self._delivery.call_ahead
             async with call_ahead.slot(group.hops):
                 group.session, (mail, *replies) = await call_ahead.begin(
-                    self.envelope, recipient, group.hops, encrypt=group.encrypt
+                    self.envelope, [recipient], group.hops, encrypt=group.encrypt
                 )
             if not mail.ok:
                 group.refusal = mail
@@ -255,6 +268,41 @@ class Transaction:
                 return False
         return True
 
+    async def _send_shares(self, group: _Group, shares: Sequence[Share], deadline: float) -> list[_Job]:
+        """What the group's next hop answers to each share that recipients behind it are to get."""
+        if len(shares) == 1:
+            return [_Job(shares[0], group.recipients, await self._send(group, shares[0].pieces, deadline))]
+        jobs: list[_Job] = []
+        for share in shares:
+            recipients = share.of(group.recipients)
+            if not recipients:
+                continue
+            # The session is held for all of them; it suits if they are all to get the same.
+            suits = group.session is not None and len(recipients) == len(group.recipients)
+            reply = None if suits else await self._name(group, recipients, share, deadline)
+            if suits or reply is DELIVERED:
+                reply = await self._send(group, share.pieces, deadline)
+            jobs.append(_Job(share, recipients, reply))
+        return jobs
+
+    async def _name(self, group: _Group, recipients: list[Mailbox], share: Share, deadline: float) -> Reply | None:
+        """Begin anew for these recipients only; DELIVERED if the next hop takes them, else as `_send`."""
+        self.envelope.size = sum(len(piece) for piece in share.pieces)
+        left = deadline - asyncio.get_running_loop().time() - self._config.timeouts.queue
+        try:
+            async with asyncio.timeout(min(left, self._config.timeouts.next_hop_command)):
+                if group.session:
+                    replies = await group.session.begin(self.envelope, recipients)
+                else:
+                    group.session, replies = await self._delivery.call_ahead.begin(
+                        self.envelope, recipients, group.hops, encrypt=group.encrypt
+                    )
+        except (HopError, TimeoutError) as error:
+            self._drop(group, lost=True)
+            self._delivery.events.emit("next_hop_lost", next_hops=group.hops, reason=str(error) or "too slow")
+            return None
+        return next((reply for reply in replies if not reply.ok), DELIVERED)
+
     async def _send(self, group: _Group, pieces: list[bytes], deadline: float) -> Reply | None:
         """The next hop's answer to the message, or None: it is not known to have it."""
         left = deadline - asyncio.get_running_loop().time() - self._config.timeouts.queue
@@ -276,8 +324,15 @@ class Transaction:
         self._drop(group)
         return reply
 
-    async def _to_queue(self, recipients: list[Mailbox], pieces: list[bytes], deadline: float) -> Reply:
-        """The queue's answer to the message for `recipients`: 250, or why it does not take it."""
+    async def _to_queue(self, shares: Sequence[Share], recipients: list[Mailbox], deadline: float) -> Reply:
+        """The queue's answer to the message for `recipients`: 250, or why it does not take a share of it."""
+        reply = DELIVERED
+        for share in shares:
+            if reply.ok and (own := share.of(recipients)):
+                reply = await self._queue_share(own, share.pieces, deadline)
+        return reply
+
+    async def _queue_share(self, recipients: list[Mailbox], pieces: list[bytes], deadline: float) -> Reply:
         left = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(1, min(left, self._config.timeouts.queue))):

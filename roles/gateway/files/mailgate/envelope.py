@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mailgate.address import Mailbox
@@ -24,3 +25,19 @@ class Envelope:
     dsn: str = ""
     notify: dict[Mailbox, str] = field(default_factory=dict)
     text_utf8: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """The message in pieces, as `recipients` are to get it (None: all).
+
+    Each piece begins at the start of a line, the last one ends with CRLF.
+    """
+
+    pieces: list[bytes]
+    recipients: frozenset[Mailbox] | None = None
+
+    def of(self, recipients: Sequence[Mailbox]) -> list[Mailbox]:
+        """Those of `recipients` who are to get it."""
+        own = self.recipients
+        return [mailbox for mailbox in recipients if own is None or mailbox in own]

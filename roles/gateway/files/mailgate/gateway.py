@@ -18,6 +18,7 @@ from mailgate.address import Mailbox
 from mailgate.clamd import ScanError
 from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
 from mailgate.delivery import DELIVERED, Delivery, Transaction
+from mailgate.envelope import Share
 from mailgate.events import PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
 from mailgate.inspection import Envelope as ContentEnvelope
 from mailgate.inspection import Inspection
@@ -262,17 +263,22 @@ class Gateway:
             return refused
         if form.bare_newlines == "normalize":
             content = message.normalize(content)
+        recipients = transaction.recipients
+        if transaction.served:
+            recipients = [mailbox for mailbox in recipients if mailbox not in transaction.served]
         envelope = ContentEnvelope(
             number=message_id,
             client=client.address,
             sender=str(transaction.sender),
-            recipients=tuple((str(mailbox), mailbox.domain) for mailbox in transaction.recipients),
+            recipients=tuple(recipients),
         )
-        pieces = await inspection.inspect(content, envelope, now + config.timeouts.scan)
-        if isinstance(pieces, Reply):
-            if not pieces.ok:
+        shares = await inspection.inspect(content, envelope, now + config.timeouts.scan)
+        if isinstance(shares, Reply):
+            if not shares.ok:
                 self.events.count(PROCESSED)
-            return pieces
+            return shares
+        if shares[0].recipients is not None:
+            await transaction.leave_out(set(recipients).difference(*(share.of(recipients) for share in shares)))
         if transaction.envelope.utf8:
             transaction.envelope.text_utf8 = not bytes(message.header_section(content)).isascii()
         trace = message.received_header(
@@ -283,4 +289,5 @@ class Gateway:
             message_id=message_id,
             recipient=str(transaction.recipients[0]) if len(transaction.recipients) == 1 else "",
         )
-        return await transaction.deliver([trace, *pieces], now + ANSWER_SECONDS)
+        shares = [Share([trace, *share.pieces], share.recipients) for share in shares]
+        return await transaction.deliver(shares, now + ANSWER_SECONDS)

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.parser import BytesHeaderParser
 from typing import Any
 
-from mailgate.clamd import Finding, ScanError, Verdict
+from mailgate.address import Mailbox
+from mailgate.clamd import Finding, ScanError
 from mailgate.config import Config
 from mailgate.content import Judgement, Rules, screen
+from mailgate.content_policy import ContentPolicy, by_policy, strictest
+from mailgate.envelope import Share
 from mailgate.events import VIRUS_FOUND, Events
 from mailgate.notices import Notice
 from mailgate.quarantine import Entry, Quarantine, QuarantineError
@@ -25,17 +28,17 @@ PRUNE_EVERY = 3600
 
 @dataclass(frozen=True)
 class Envelope:
-    """Whose message it is: its number here, the client's address, the sender, the recipients as (address, domain)."""
+    """Whose message it is: its number here, the client's address, the sender, the recipients."""
 
     number: str
     client: str
     sender: str
-    recipients: tuple[tuple[str, str], ...]
+    recipients: tuple[Mailbox, ...]
 
     @property
     def addresses(self) -> list[str]:
         """Addresses of the recipients."""
-        return [address for address, _domain in self.recipients]
+        return [str(mailbox) for mailbox in self.recipients]
 
 
 class Inspection:
@@ -43,6 +46,7 @@ class Inspection:
 
     def __init__(self, config: Config, scanner: Scanner, events: Events) -> None:
         self._config = config
+        self._policy = config.content_policy
         self._scanner = scanner
         self._events = events
         self._notice = Notice(config.language, config.hostname, config.notices.text)
@@ -50,25 +54,58 @@ class Inspection:
         self._pruned_at = float("-inf")
         self._background: set[asyncio.Task[None]] = set()
 
-    async def inspect(self, content: bytes, envelope: Envelope, deadline: float) -> Sequence[bytes] | Reply:
-        """What to deliver, in pieces, or the answer to the sender if nothing is to be; raises ScanError."""
-        policy = self._config.content_policy(domain for _address, domain in envelope.recipients)
-        rules = Rules(policy, self._config.attachments, self._notice, self._config.scan.max_parts, envelope.number)
+    async def inspect(self, content: bytes, envelope: Envelope, deadline: float) -> list[Share] | Reply:
+        """What to deliver, or the answer to the sender if nothing is to be; raises ScanError.
 
-        async def scan(pieces: Sequence[bytes]) -> Verdict:
-            return await self._scanner.scan(pieces, deadline)
+        What passes unchanged by all policies of the recipients' domains is one share. Otherwise the recipients under
+        each policy have a judgement of their own; those that are to get nothing are in no share.
+        """
 
-        judged = await screen(content, scan, rules)
+        async def judge(policy: ContentPolicy, number: str) -> Judgement:
+            rules = Rules(policy, self._config.attachments, self._notice, self._config.scan.max_parts, number)
+            return await screen(content, lambda pieces: self._scanner.scan(pieces, deadline), rules)
+
         self._spawn_pruning()
+        policies = by_policy(self._policy, self._config.domains, envelope.recipients)
+        judged = await judge(strictest(policies), envelope.number)
         if judged.found.finding is Finding.CLEAN and judged.concern is None:
-            return (judged.content,)
-        if judged.keep:
-            await self._keep(content, envelope, judged)
-        self._tell(envelope, judged)
-        if judged.action == "deliver":
-            return (judged.header, judged.content)
-        self._send_notices(content, envelope, judged)
-        return judged.refusal or Reply.of(250, "2.0.0 Message accepted")
+            return [Share([judged.content])]
+        if len(policies) == 1 or judged.content is content:
+            return await self._carry_out(content, [(envelope, judged)])
+        parts, unsure = [], None
+        for at, (policy, recipients) in enumerate(policies.items()):
+            # Each has a number of its own, for the quarantine, which begins with the message's.
+            number = f"{envelope.number}{at:x}" if at else envelope.number
+            try:
+                judged = await judge(policy, number)
+            except ScanError as error:
+                unsure = error
+            else:
+                parts.append((replace(envelope, number=number, recipients=tuple(recipients)), judged))
+        refused = next((judged for _part, judged in parts if judged.refusal), None)
+        if refused:
+            # There is one answer for all, and nobody has been served.
+            return await self._carry_out(content, [(envelope, refused)])
+        if unsure:
+            raise unsure
+        return await self._carry_out(content, parts)
+
+    async def _carry_out(self, content: bytes, parts: Sequence[tuple[Envelope, Judgement]]) -> list[Share] | Reply:
+        for part, judged in parts:
+            if judged.keep:
+                await self._keep(content, part, judged)
+        shares = []
+        refusal = None
+        for part, judged in parts:
+            if judged.found.finding is not Finding.CLEAN or judged.concern:
+                self._tell(part, judged)
+            if judged.action == "deliver":
+                own = frozenset(part.recipients) if len(parts) > 1 else None
+                shares.append(Share([judged.header, judged.content], own))
+            else:
+                self._send_notices(content, part, judged)
+                refusal = judged.refusal
+        return shares or refusal or Reply.of(250, "2.0.0 Message accepted")
 
     def _tell(self, envelope: Envelope, judged: Judgement) -> None:
         if judged.found.finding is Finding.INFECTED:

@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One message to recipients whose domains want different things of what is in it: each as its own domain says."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from gateway_doubles import EICAR, Campus
+from infected_mail import HEAD, TEXT, b64, multi, part
+
+from mailgate.config import Attachments, Scan
+from mailgate.notices import Notices
+from mailgate.quarantine import DIRECTORY, Keep, Quarantine
+
+Make = Callable[..., Awaitable[Campus]]
+
+INFECTED = part(b64(EICAR), b"application/zip; name=evil.zip")
+PROGRAM = part(b64(b"MZ" + bytes(200)), b"application/x; name=setup.exe")
+A, B, LAB, LAB2 = "alice@a.univ.example", "bob@b.univ.example", "x@one.lab.a.univ.example", "y@two.lab.a.univ.example"
+
+
+async def start(make: Make, tmp_path: Path, **changes: object) -> Campus:
+    """Infected mail: stripped for a, quarantined for b, discarded for one.lab; two.lab wants no programs either."""
+    own = {
+        "b.univ.example": {"infected": "quarantine"},
+        "one.lab.a.univ.example": {"infected": "discard"},
+        "two.lab.a.univ.example": {"extension": "strip"},
+        **changes.pop("domains", {}),
+    }
+    return await make(scan=Scan(socket=str(tmp_path / "clamd.ctl")), domains=own, **changes)
+
+
+async def send(campus: Campus, content: bytes, *recipients: str) -> str:
+    client = await campus.connect()
+    assert all(answer.startswith("250") for answer in await client.start(*recipients))
+    return await client.send(content)
+
+
+def events(campus: Campus, name: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in campus.gateway.events._out.text.splitlines()]
+    return [line for line in lines if line["event"] == name]
+
+
+def got(campus: Campus) -> dict[str, bytes]:
+    """What each recipient has, at whatever server; nobody may have a message twice."""
+    found = {}
+    for hop in (campus.a, campus.b, campus.queue):
+        for mail in hop.received:
+            for recipient in mail.recipients:
+                assert recipient not in found
+                found[recipient] = mail.content
+    return found
+
+
+async def test_clean_mail_goes_to_all_at_once_and_is_judged_once(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    message = HEAD + multi(TEXT, part(b64(b"fine")))
+    assert (await send(campus, message, A, LAB, LAB2, B)).startswith("250")
+    assert [mail.recipients for mail in campus.a.received] == [[A, LAB, LAB2]]
+    assert all(content.endswith(message) for content in got(campus).values())
+    assert len(campus.clamd.scans) == 1
+    assert events(campus, "finding") == []
+
+
+async def test_each_gets_what_its_domain_wants(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    message = HEAD + multi(TEXT, INFECTED, PROGRAM)
+    assert (await send(campus, message, A, LAB, LAB2, B)).startswith("250")
+    mails = got(campus)
+    assert set(mails) == {A, LAB2, B}, "discarded for one, and for nobody else"
+    assert all(b64(EICAR) not in content for content in mails.values())
+    assert [PROGRAM in mails[recipient] for recipient in (A, LAB2, B)] == [True, False, True]
+    [kept] = Quarantine(tmp_path, Keep()).entries()
+    assert kept.recipients == (B,)
+    found = {tuple(event["recipients"]): event for event in events(campus, "finding")}
+    assert {key: event["action"] for key, event in found.items()} == {
+        (A,): "deliver", (LAB,): "discard", (LAB2,): "deliver", (B,): "quarantine",
+    }  # fmt: skip
+    [message_event] = events(campus, "message")
+    numbers = [event["id"] for event in found.values()]
+    assert len(set(numbers)) == 4
+    assert all(number.startswith(message_event["id"]) for number in numbers)
+    assert found[(B,)]["id"] == kept.id
+    [notice] = [line for line in mails[B].split(b"\r\n\r\n") if kept.id.encode() in _plain(line)]
+    assert notice not in mails[A]
+
+
+def _plain(text: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(text.partition(b"\r\n--")[0])
+    except binascii.Error:
+        return b""
+
+
+async def test_who_minds_nothing_gets_it_unchanged(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    message = HEAD + multi(TEXT, PROGRAM)
+    assert (await send(campus, message, A, LAB2, B)).startswith("250")
+    mails = got(campus)
+    assert [mails[one].endswith(message) for one in (A, LAB2, B)] == [True, False, True]
+
+
+async def test_discarded_for_all_is_delivered_to_nobody(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path, domains={"a.univ.example": {"infected": "discard", "macro": "strip"}})
+    assert (await send(campus, HEAD + multi(TEXT, INFECTED), A, LAB)).startswith("250")
+    assert got(campus) == {}
+
+
+@pytest.mark.parametrize("to", [(A, LAB, B), (B, LAB, A)])
+async def test_refused_for_one_is_refused_for_all_and_nobody_is_served(make_campus, tmp_path, to):
+    campus = await start(
+        make_campus, tmp_path, domains={"a.univ.example": {"infected": "refuse"}}, notices=Notices(to="recipients")
+    )
+    assert (await send(campus, HEAD + multi(TEXT, INFECTED), *to)).startswith("554 5.7.0")
+    assert campus.a.received == campus.b.received == []
+    assert not (tmp_path / DIRECTORY).exists(), "the sender knows that nobody has it"
+    [finding] = events(campus, "finding")
+    assert (finding["action"], finding["recipients"]) == ("refuse", list(to))
+    for _ in range(100):
+        if len(campus.queue.received) == len(to):
+            break
+        await asyncio.sleep(0.02)
+    assert sorted(notice.recipients[0] for notice in campus.queue.received) == sorted(to)
+
+
+async def test_what_cannot_be_kept_is_put_off_before_anybody_is_served(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path, quarantine=Keep(max_bytes=100))
+    assert (await send(campus, HEAD + multi(TEXT, INFECTED), A, B)).startswith("451")
+    assert got(campus) == {}
+
+
+async def test_scan_that_fails_in_between_puts_it_off_for_all(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    answer = campus.clamd.by_content
+
+    def once(stream: bytes) -> bytes:
+        # The infected whole is found out, and nothing after it.
+        campus.clamd.answer = lambda _: b"stream: ERROR\0"
+        return answer(stream)
+
+    campus.clamd.answer = once
+    assert (await send(campus, HEAD + multi(TEXT, INFECTED), A, B)).startswith("451")
+    assert got(campus) == {}
+    assert not (tmp_path / DIRECTORY).exists()
+
+
+async def test_server_that_fails_after_another_share_was_served_hands_the_rest_to_the_queue(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    message = HEAD + multi(TEXT, INFECTED, PROGRAM)
+
+    async def first_only() -> None:
+        campus.a.final = "451 busy" if campus.a.received else "250 taken"
+
+    campus.a.before_final = first_only
+    assert (await send(campus, message, A, LAB2)).startswith("250")
+    assert [mail.recipients for mail in campus.a.received] == [[A]]
+    assert [mail.recipients for mail in campus.queue.received] == [[LAB2]]
+    assert PROGRAM in got(campus)[A] and PROGRAM not in got(campus)[LAB2]
+
+
+async def test_refusal_of_all_servers_is_passed_on(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    campus.a.final, campus.b.final = "552 too big", "452 full"
+    message = HEAD + multi(TEXT, INFECTED, PROGRAM)
+    assert (await send(campus, message, A, LAB2)) == "552 too big"
+    assert (await send(campus, message, A, LAB2, B)) == "452 full"
+    assert got(campus) == {}
+
+
+async def test_recipient_that_is_refused_when_named_anew_goes_to_the_queue(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    named = []
+
+    def rcpt(recipient: str) -> str:
+        named.append(recipient)
+        return "450 no more" if named.count(LAB2) > 1 else "250 ok"
+
+    campus.a.rcpt = rcpt
+    assert (await send(campus, HEAD + multi(TEXT, INFECTED, PROGRAM), A, LAB2)).startswith("250")
+    assert [mail.recipients for mail in campus.queue.received] == [[LAB2]]
+
+
+async def test_those_who_got_their_share_do_not_get_it_again(make_campus, tmp_path):
+    """One share was taken, the other neither by the server nor by the queue: the sender tries again."""
+    campus = await start(make_campus, tmp_path)
+    message = HEAD + multi(TEXT, INFECTED, PROGRAM)
+
+    async def first_only() -> None:
+        campus.a.final = "451 busy" if campus.a.received else "250 taken"
+
+    campus.a.before_final = first_only
+    campus.queue.final = "452 no space"
+    assert (await send(campus, message, A, LAB, LAB2, B)).startswith("45")
+    assert set(got(campus)) == {A, B}
+    campus.a.before_final = None
+    campus.a.final = "250 taken"
+    assert (await send(campus, message, A, LAB, LAB2, B)).startswith("250")
+    assert set(got(campus)) == {A, B, LAB2}
+    assert len(list(Quarantine(tmp_path, Keep()).entries())) == 1, "what is delivered is not judged again"
+
+
+async def test_queue_takes_each_share(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path)
+    assert (await send(campus, HEAD + multi(TEXT), A, LAB, LAB2)).startswith("250")
+    campus.a.stop()
+    campus.a.received.clear()
+    client = await campus.connect()
+    campus.a.hang_ups = 9
+    answers = await client.start(A, LAB, LAB2)
+    assert all(answer.startswith("250") for answer in answers), answers
+    assert (await client.send(HEAD + multi(TEXT, INFECTED, PROGRAM))).startswith("250")
+    assert sorted(mail.recipients for mail in campus.queue.received) == [[A], [LAB2]]
+    assert campus.a.received == []
+
+
+async def test_attachment_policy_of_one_domain_only(make_campus, tmp_path):
+    campus = await start(make_campus, tmp_path, attachments=Attachments(extension="strip"),
+                         domains={"two.lab.a.univ.example": {"extension": "allow"}})  # fmt: skip
+    message = HEAD + multi(TEXT, PROGRAM)
+    assert (await send(campus, message, A, LAB2)).startswith("250")
+    assert [PROGRAM in got(campus)[one] for one in (A, LAB2)] == [False, True]
