@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import re
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -243,8 +244,8 @@ def evasions() -> Iterator[tuple[str, bytes]]:
     yield "several", HEAD + multi(INFECTED, TEXT, part(b64(EICAR), b"text/plain"), INFECTED)
 
 
-def tnef(name: str, content: bytes) -> bytes:
-    """A winmail.dat with one attachment ([MS-OXTNEF] section 2.1)."""
+def tnef(name: str, content: bytes, *, long_name: str = "", as_object: bool = False) -> bytes:
+    """A winmail.dat with one attachment ([MS-OXTNEF] section 2.1), its long name and content as MAPI properties."""
 
     def attribute(level: int, number: int, data: bytes) -> bytes:
         return (
@@ -255,12 +256,26 @@ def tnef(name: str, content: bytes) -> bytes:
             + (sum(data) % 65536).to_bytes(2, "little")
         )
 
+    def variable(tag: int, kind: int, data: bytes) -> bytes:
+        return struct.pack("<HHII", kind, tag, 1, len(data)) + data + bytes(-len(data) % 4)
+
+    named = struct.pack("<HH16sII", 0x001F, 0x8000, bytes(16), 1, 6) + "a.b".encode("utf-16-le") + bytes(2)
+    properties = [
+        struct.pack("<HHI", 0x0003, 0x0E20, len(content)),
+        named + struct.pack("<II", 1, 2) + "x".encode("utf-16-le") + bytes(2),
+        struct.pack("<HHIQQ", 0x1014, 0x6666, 2, 1, 2),
+    ]
+    if long_name:
+        properties.append(variable(0x3707, 0x001F, long_name.encode("utf-16-le") + b"\0\0"))
+    if as_object:
+        properties.append(variable(0x3701, 0x000D, bytes(16) + content))
     return (
         bytes.fromhex("789f3e22") + b"\x01\0"
         + attribute(1, 0x00089006, b"\0\0\1\0")
         + attribute(2, 0x00069002, b"\1\0" + b"\xff" * 4 + b"\0" * 8)
         + attribute(2, 0x00018010, name.encode() + b"\0")
-        + attribute(2, 0x0006800F, content)
+        + (b"" if as_object else attribute(2, 0x0006800F, content))
+        + attribute(2, 0x00069005, struct.pack("<I", len(properties)) + b"".join(properties))
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import zipfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from infected_mail import HEAD, TEXT, b64, multi, part, zipped
+from infected_mail import HEAD, TEXT, b64, multi, part, tnef, zipped
 
 from mailgate import archive
 from mailgate.address import Mailbox
@@ -157,6 +157,49 @@ def test_real_types_are_libmagics():
     for name, octets in samples.items():
         theirs = magic.magic_buffer(cookie, octets, ctypes.c_size_t(len(octets))).decode()
         assert archive.real_type(octets) == theirs, name
+
+
+def two_in_tnef() -> bytes:
+    one, two = tnef("a.txt", b"fine"), tnef("b.txt", EXE, long_name="b.exe")
+    return one + two[two.index(b"\2\2\x90\6\0") :]
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (tnef("a.txt", b"fine"), set()),
+        (tnef("a.exe", b"fine"), {"extension"}),
+        (tnef("A~1.TXT", b"fine", long_name="請求書.exe"), {"extension"}),
+        (tnef("A~1.TXT", b"fine", long_name="bill.pdf.exe"), {"extension", "double_extension"}),
+        (tnef("a.txt", EXE), {"real_type"}),
+        (tnef("a.txt", EXE, as_object=True), {"real_type"}),
+        (tnef("a.zip", zipped(b"x", "a.exe")), {"extension"}),
+        (tnef("a", tnef("a.txt", MACRO_OLE), as_object=True), {"macro"}),
+        (two_in_tnef(), {"extension", "real_type"}),
+        (zipped(tnef("a.exe", b"fine"), "winmail.dat"), {"extension"}),
+        (tnef("a.exe", b"fine" * 99)[:-300], {"extension", "encrypted_archive"}),
+        (tnef("a.txt", EXE)[:-180], {"real_type", "encrypted_archive"}),
+    ],
+)
+def test_files_inside_tnef(octets, expected):
+    assert kinds("winmail.dat", octets) == expected
+
+
+async def test_tnef_is_taken_out_whole():
+    body = part(b64(two_in_tnef()), b"application/ms-tnef; name=winmail.dat")
+    raw = HEAD + multi(TEXT, body)
+    judged = await judge(raw, real_type="strip")
+    assert judged.removed == ("winmail.dat",)
+    assert body not in judged.content
+    assert "winmail.dat/b.txt: application/x-dosexec" in str(judged.concern)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 400), st.integers(0, 255), st.integers(6, 500))
+def test_damaged_tnef_can_be_looked_at(at, octet, end):
+    damaged = bytearray(tnef("a.txt", b"fine", long_name="b.txt", as_object=at % 2 == 0)[:end])
+    damaged[at % len(damaged)] = octet
+    kinds("winmail.dat", bytes(damaged))
 
 
 async def clean(_pieces):

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real types of files by their first octets, and the files inside archives, within bounds."""
+"""Real types of files by their first octets, and the files inside archives, within bounds.
+
+Python's own modules open zip, tar, gzip, bzip2 and xz, a program outside the service opens the rest (`unpack`).
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,28 @@ import gzip
 import io
 import lzma
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, cast
+
+from mailgate import tnef, unpack
+from mailgate.unpack import UnpackError
 
 MAX_DEPTH = 5
 MAX_FILES = 2000
 MAX_UNPACKED = 64 * 1024 * 1024
+MAX_SECONDS = 20.0
+# Unpacked so much, a message is no longer small.
+AT_ONCE = 1024 * 1024
 
 ZIP = "application/zip"
 OLE = "application/x-ole-storage"
+TNEF = "application/vnd.ms-tnef"
 _MSI = b"\x84\x10\x0c\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00F"
+
+_LHA = (b"lh0", b"lh1", b"lh2", b"lh3", b"lh4", b"lh5", b"lh6", b"lh7", b"lhd", b"lzs", b"lz4", b"lz5")
 
 # A table of our own rather than libmagic: no C parser meets hostile octets in the process that sees all mail, and the
 # names are the same on every host. The names are libmagic's (`file --mime-type`), but for OLE and what is told from it.
@@ -41,12 +54,13 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"Rar!\x1a\x07", "application/x-rar"),
     (0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (0, b"MSCF", "application/vnd.ms-cab-compressed"),
+    *((2, b"-%b-" % method, "application/x-lzh-compressed") for method in _LHA),
     (0, b"\x1f\x8b", "application/gzip"),
     (0, b"BZh", "application/x-bzip2"),
     (0, b"\xfd7zXZ\0", "application/x-xz"),
     (257, b"ustar", "application/x-tar"),
-    (0x8001, b"CD001", "application/x-iso9660-image"),
-    (0, b"\x78\x9f\x3e\x22", "application/vnd.ms-tnef"),
+    (0x8001, b"CD001", unpack.ISO),
+    (0, tnef.SIGNATURE, TNEF),
     (0, b"%PDF-", "application/pdf"),
     (0, b"{\\rtf", "text/rtf"),
     (0, b"FWS", "application/x-shockwave-flash"),
@@ -58,21 +72,33 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 UNKNOWN = "application/octet-stream"
 
 
-class UnpackError(ValueError):
-    """An archive that cannot be looked into: encrypted, broken, or more than the bounds allow."""
+class MustWaitError(Exception):
+    """There is more work than may hold up others."""
 
 
 @dataclass
 class Bounds:
-    """What may still be unpacked for one message."""
+    """What may still be unpacked for one file of a message, and until when (of `time.monotonic`).
+
+    `wait` says whether it may take its time; else there is MustWaitError when it would.
+    """
 
     files: int = MAX_FILES
     octets: int = MAX_UNPACKED
+    until: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
+    wait: bool = True
+
+    @classmethod
+    def at_once(cls) -> Bounds:
+        """What may be unpacked while others wait."""
+        return cls(octets=AT_ONCE, wait=False)
 
     def take(self, octets: int) -> None:
         """Count one file; raises UnpackError when that is too much."""
         self.files -= 1
         self.octets -= octets
+        if self.octets < 0 and not self.wait:
+            raise MustWaitError
         if self.files < 0 or self.octets < 0:
             raise UnpackError("more than can be looked into")
 
@@ -100,9 +126,9 @@ def is_encrypted_document(octets: bytes, kind: str) -> bool:
 
 
 def files_inside(octets: bytes, kind: str, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files in an archive (zip, tar, gzip, bzip2, xz); none if it is no archive.
+    """Names and contents of the files in an archive; none if it is no archive.
 
-    Raises UnpackError, after the files before it.
+    Raises UnpackError, after the files before it, and MustWaitError if `bounds` say so.
     """
     try:
         if kind in (ZIP, "application/java-archive"):
@@ -112,7 +138,15 @@ def files_inside(octets: bytes, kind: str, bounds: Bounds) -> Iterator[tuple[str
         elif kind in _OPEN:
             with _OPEN[kind](io.BytesIO(octets)) as stream:
                 yield "", _read(stream, bounds)
-    except UnpackError:
+        elif kind == TNEF:
+            for name, content in tnef.files_inside(octets):
+                bounds.take(len(content))
+                yield name, content
+        elif kind in unpack.KINDS:
+            if not bounds.wait:
+                raise MustWaitError
+            yield from unpack.files_inside(octets, kind, bounds)
+    except (UnpackError, MustWaitError):
         raise
     except Exception as error:
         # The standard library answers damaged archives with whatever went wrong where, IndexError among others.

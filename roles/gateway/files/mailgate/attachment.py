@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from mailgate import archive
 from mailgate.content_policy import Attachments, ContentPolicy, strictest_word
+from mailgate.unpack import UnpackError
 
 _DOUBLE = re.compile(r"\.[a-z][a-z0-9]{1,4}\s*\.\s*([a-z0-9]{1,5})$")
 # Characters that turn the direction of writing show `gpj.exe` as `exe.jpg`.
@@ -30,9 +31,13 @@ class Concern:
         return f"{self.file or 'file without a name'}: {self.what}"
 
 
-def concerns(names: Iterable[str], octets: bytes, lists: Attachments) -> Iterator[Concern]:
-    """All there is to say about a file that goes by `names`; the files inside it are named by `outer/inner`."""
-    yield from _look([readable(name) for name in names if name], octets, lists, archive.Bounds(), 0)
+def concerns(names: Iterable[str], octets: bytes, lists: Attachments, *, wait: bool = True) -> Iterator[Concern]:
+    """All there is to say about a file that goes by `names`; the files inside it are named by `outer/inner`.
+
+    Without `wait`, archive.MustWaitError if that takes more than a moment.
+    """
+    bounds = archive.Bounds() if wait else archive.Bounds.at_once()
+    yield from _look([readable(name) for name in names if name], octets, lists, bounds, 0)
 
 
 def worst(found: Iterable[Concern], policy: ContentPolicy) -> tuple[str, Concern | None]:
@@ -66,9 +71,9 @@ def _look(names: list[str], octets: bytes, lists: Attachments, bounds: archive.B
     try:
         for inner, content in archive.files_inside(octets, kind, bounds):
             if depth >= archive.MAX_DEPTH:
-                raise archive.UnpackError("archives nested too deep")
+                raise UnpackError("archives nested too deep")
             yield from _look([f"{shown}/{inner}" if inner else _unpacked(shown)], content, lists, bounds, depth + 1)
-    except archive.UnpackError as error:
+    except UnpackError as error:
         yield Concern("encrypted_archive", shown, f"cannot be looked into ({error})")
 
 

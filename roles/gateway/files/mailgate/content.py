@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from mailgate import attachment, mime
+from mailgate import archive, attachment, mime
 from mailgate.attachment import Concern
 from mailgate.clamd import AS_MAIL, CLEAN, Finding, ScanError, Verdict
 from mailgate.content_policy import Attachments, ContentPolicy, strictest_word
@@ -156,11 +157,12 @@ def _action(found: Verdict, concerns: Concerns, policy: ContentPolicy) -> tuple[
 async def _concerns(content: bytes, root: mime.Part | None, rules: Rules) -> Concerns:
     """What the policy on attachments does not let pass, by part (None: somewhere in an ambiguous message)."""
     if len(content) <= _LOOK_HERE:
-        return _look(content, root, rules)
-    return await asyncio.to_thread(_look, content, root, rules)
+        with contextlib.suppress(archive.MustWaitError):
+            return _look(content, root, rules, wait=False)
+    return await asyncio.to_thread(_look, content, root, rules, wait=True)
 
 
-def _look(content: bytes, root: mime.Part | None, rules: Rules) -> Concerns:
+def _look(content: bytes, root: mime.Part | None, rules: Rules, *, wait: bool) -> Concerns:
     files: list[tuple[mime.Part | None, tuple[str, ...], bytes]]
     if root is None:
         files = [(None, (), octets) for octets in sweep(content)]
@@ -169,7 +171,8 @@ def _look(content: bytes, root: mime.Part | None, rules: Rules) -> Concerns:
         files = [(leaf, leaf.names, leaf.decoded(content)) for leaf in leaves]
     minded = {}
     for part, names, octets in files:
-        action, concern = attachment.worst(attachment.concerns(names, octets, rules.attachments), rules.policy)
+        found = attachment.concerns(names, octets, rules.attachments, wait=wait)
+        action, concern = attachment.worst(found, rules.policy)
         if concern and action != "allow":
             minded[part] = (action, concern)
     return minded
