@@ -175,6 +175,7 @@ def two_in_tnef() -> bytes:
         (tnef("a.txt", EXE, as_object=True), {"real_type"}),
         (tnef("a.zip", zipped(b"x", "a.exe")), {"extension"}),
         (tnef("a", tnef("a.txt", MACRO_OLE), as_object=True), {"macro"}),
+        (tnef("a.txt", b"fine") + bytes(20), set()),
         (two_in_tnef(), {"extension", "real_type"}),
         (zipped(tnef("a.exe", b"fine"), "winmail.dat"), {"extension"}),
         (tnef("a.exe", b"fine" * 99)[:-300], {"extension", "encrypted_archive"}),
@@ -191,7 +192,7 @@ async def test_tnef_is_taken_out_whole():
     judged = await judge(raw, real_type="strip")
     assert judged.removed == ("winmail.dat",)
     assert body not in judged.content
-    assert "winmail.dat/b.txt: application/x-dosexec" in str(judged.concern)
+    assert "winmail.dat/b.exe: application/x-dosexec" in str(judged.concern)
 
 
 @settings(max_examples=300)

@@ -16,7 +16,8 @@ from mailgate.unpack import UnpackError
 
 SIGNATURE = b"\x78\x9f\x3e\x22"
 
-_ATTACHMENT = 2
+_HEAD = struct.Struct("<BII")
+_MESSAGE, _ATTACHMENT = 1, 2
 _BEGIN, _TITLE, _DATA, _PROPERTIES = 0x00069002, 0x00018010, 0x0006800F, 0x00069005
 _ATTACH_DATA, _NAMES = 0x3701, (0x3707, 0x3704, 0x3001)
 _STRING8, _UNICODE, _OBJECT, _BINARY = 0x001E, 0x001F, 0x000D, 0x0102
@@ -47,7 +48,8 @@ def files_inside(stream: bytes) -> Iterator[tuple[str, bytes]]:
             elif attribute == _PROPERTIES:
                 for tag, kind, value in _properties(data):
                     if tag in _NAMES and kind in (_STRING8, _UNICODE):
-                        names.append(value.decode("utf-16-le", "replace") if kind == _UNICODE else _text(value))
+                        name = value.decode("utf-16-le", "replace") if kind == _UNICODE else _text(value)
+                        names.insert(0 if tag == _NAMES[0] else len(names), name)
                     elif tag == _ATTACH_DATA:
                         contents.append(value[_IDENTIFIER:] if kind == _OBJECT else value)
     except (struct.error, KeyError):
@@ -57,17 +59,20 @@ def files_inside(stream: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _together(names: list[str], contents: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    plain = list(dict.fromkeys(name.rstrip("\0") for name in names)) or [""] * bool(contents)
+    plain = list(dict.fromkeys(filter(None, (name.rstrip("\0") for name in names)))) or [""] * bool(contents)
     for number in range(max(len(plain), len(contents))):
         yield plain[min(number, len(plain) - 1)], contents[number] if number < len(contents) else b""
 
 
 def _attributes(stream: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Level, number and data of each attribute (section 2.1.3); of one that is cut short, what there is."""
+    """Level, number and data of each attribute (section 2.1.3); of one that is cut short, what there is.
+
+    Real streams may have some octets behind their end.
+    """
     at = len(SIGNATURE) + 2
-    while at < len(stream):
-        level, attribute, length = struct.unpack_from("<BII", stream, at)
-        at += 9
+    while at + _HEAD.size <= len(stream) and stream[at] in (_MESSAGE, _ATTACHMENT):
+        level, attribute, length = _HEAD.unpack_from(stream, at)
+        at += _HEAD.size
         yield level, attribute, stream[at : at + length]
         at += length + 2
         if at > len(stream):
