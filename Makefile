@@ -54,7 +54,7 @@ lint: setup-tests setup
 	tests/sanity/lint
 
 # Measurements take minutes each, on a machine that does nothing else; results in .cache/bench.
-BENCHES ?= plan gateway_routes startup border zones mail limits scan
+BENCHES ?= plan gateway_routes startup border zones mail limits scan infected
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
 	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done
@@ -88,9 +88,9 @@ $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
 	@mkdir -p $(STAMPS) && touch $@
 
-# What the tests run besides: real netfilter and a real clamd.
+# What the tests run besides: real netfilter, a real clamd and bsdtar.
 $(STAMPS)/tests: lab/setup-machine
-	@lab/setup-machine shellcheck iptables ipset clamav-daemon
+	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools
 	@mkdir -p $(STAMPS) && touch $@
 
 clean:

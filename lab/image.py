@@ -51,7 +51,7 @@ LAYER_PACKAGES = {
 #: What roles install on the hosts, beyond what is in the layers.
 ROLE_PACKAGES = (
     "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent", "iptables",
-    "iptables-persistent", "logrotate", "netfilter-persistent", "tcpdump", "ulogd2",
+    "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "tcpdump", "ulogd2",
 )  # fmt: skip
 
 CUSTOMIZE = r"""

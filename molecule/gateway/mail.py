@@ -18,6 +18,11 @@ HUB = "198.18.2.25"
 
 campus = Campus(Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"]))
 different = 0
+# A cabinet (.cab) with one file, letter.txt, that begins as programs do.
+CABINET = (
+    b"TVNDRgAAAABlAAAAAAAAACwAAAAAAAAAAwEBAAEAAAABAAAARwAAAAEAAAAWAAAAAAAA"
+    b"AAAAAFoAACAAbGV0dGVyLnR4dAAAAAAAFgAWAE1aAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+)
 
 
 def check(what: str, expected: object, seen: object) -> None:
@@ -70,5 +75,19 @@ letter = Letter("bob@mech.eng.univ.example", infected=True)
 check("infected mail", 250, send(letter))
 copies = campus.copies("mech", letter)
 check("it arrives once, without the virus", [False], [letter.attachment() in copy for copy in copies])
+
+
+class Archived(Letter):
+    """A letter whose attachment is an archive with a program in it."""
+
+    def attachment(self) -> bytes:
+        """Return it as it stands in the message."""
+        return CABINET
+
+
+letter = Archived("bob@mech.eng.univ.example", infected=True)
+check("a program in an archive", 250, send(letter))
+copies = campus.copies("mech", letter)
+check("the archive is opened and taken out", [False], [letter.attachment() in copy for copy in copies])
 
 sys.exit(1 if different else 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import gzip
 import io
 import itertools
 import os
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
+import archives
 from gateway_doubles import EICAR
 
 from mailgate import mime
@@ -241,6 +243,11 @@ def evasions() -> Iterator[tuple[str, bytes]]:
         out.addfile(entry, io.BytesIO(EICAR))
     yield "tar.gz", HEAD + multi(TEXT, part(b64(tar.getvalue())))
     yield "tnef", HEAD + multi(TEXT, part(b64(tnef("x.zip", ZIP)), b"application/ms-tnef; name=winmail.dat"))
+    for write in (archives.rar4, archives.rar5, archives.cab, archives.lha):
+        for inner, content in (("bare", EICAR), ("zip", ZIP), ("gzip", gzip.compress(EICAR, mtime=0))):
+            packed = write(content, b"x.bin")
+            yield f"archive {write.__name__} {inner}", HEAD + multi(TEXT, part(b64(packed)))
+            yield f"archive {write.__name__} {inner} in a zip", HEAD + multi(TEXT, part(b64(zipped(packed, "x"))))
     yield "several", HEAD + multi(INFECTED, TEXT, part(b64(EICAR), b"text/plain"), INFECTED)
 
 

@@ -14,7 +14,7 @@ import lzma
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import IO, cast
 
@@ -125,7 +125,7 @@ def is_encrypted_document(octets: bytes, kind: str) -> bool:
     return kind == OLE and "EncryptedPackage".encode("utf-16-le") in octets
 
 
-def files_inside(octets: bytes, kind: str, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
+def files_inside(octets: bytes, kind: str, bounds: Bounds) -> Generator[tuple[str, bytes], None, None]:
     """Names and contents of the files in an archive; none if it is no archive.
 
     Raises UnpackError, after the files before it, and MustWaitError if `bounds` say so.

@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,6 +55,9 @@ class Verdict:
 
 
 CLEAN = Verdict(Finding.CLEAN)
+
+
+ScanCall = Callable[[Sequence[bytes]], Awaitable[Verdict]]
 
 
 class ScanError(Exception):

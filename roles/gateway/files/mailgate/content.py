@@ -7,18 +7,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mailgate import archive, attachment, mime
+from mailgate import archive, attachment, mime, rar_scan
 from mailgate.attachment import Concern
-from mailgate.clamd import AS_MAIL, CLEAN, Finding, ScanError, Verdict
+from mailgate.clamd import AS_MAIL, CLEAN, Finding, ScanCall, ScanError, Verdict
 from mailgate.content_policy import Attachments, ContentPolicy, strictest_word
 from mailgate.notices import Notice, Removal, plain
 from mailgate.readings import TooComplexError, doubts, sweep
 from mailgate.reply import Reply
-
-ScanCall = Callable[[Sequence[bytes]], Awaitable[Verdict]]
 
 Concerns = dict[mime.Part | None, tuple[str, Concern]]
 
@@ -130,14 +128,19 @@ def _walk(content: bytes) -> tuple[mime.Part | None, str]:
 
 
 async def _second_look(content: bytes, root: mime.Part | None, scan: ScanCall, policy: ContentPolicy) -> Verdict:
+    small = len(content) <= _LOOK_HERE
+    packed = rar_scan.archives(content, root)
+    for octets in packed if small else await asyncio.to_thread(list, packed):
+        verdict = await rar_scan.scan_inside(octets, scan, policy)
+        if policy.on(verdict.finding) != "deliver":
+            return verdict
     places = list(doubts(content, root))
     if not places:
         return CLEAN
     found = itertools.chain.from_iterable(place() for place in places)
-    large = len(content) > _LOOK_HERE
     # One at a time, as each may be as large as the message.
     try:
-        while (octets := await asyncio.to_thread(next, found, None) if large else next(found, None)) is not None:
+        while (octets := next(found, None) if small else await asyncio.to_thread(next, found, None)) is not None:
             verdict = await scan((octets,))
             if policy.on(verdict.finding) != "deliver":
                 return verdict
@@ -223,6 +226,8 @@ async def _worst_reading(content: bytes, part: mime.Part, scan: ScanCall, policy
         ways.append((AS_MAIL, part.decoded(content)))
     for pieces in ways:
         verdict = await scan(pieces)
+        if verdict.finding is Finding.CLEAN and rar_scan.kind_of(pieces[-1]):
+            verdict = await rar_scan.scan_inside(pieces[-1], scan, policy)
         action = policy.on(verdict.finding)
         if action == "defer":
             raise ScanError(f"a part is over the scanner's limits: {verdict.name}")

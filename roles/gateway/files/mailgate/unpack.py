@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import IO, Protocol
+
+from mailgate import rar
 
 ISO = "application/x-iso9660-image"
 RAR = "application/x-rar"
@@ -36,7 +36,6 @@ _CONVERT = ("-c", "--format=gnutar", "-f", "-", "@-")
 _LIST = ("-t", "-f", "-")
 _MAX_NAME = 4096
 _PADDING = 10240
-_MAX_BLOCKS = 20_000
 # What an ISO image has before its first sector belongs to nobody; other formats might be seen in it.
 _ISO_AREA = 0x8000
 
@@ -55,7 +54,7 @@ class Bound(Protocol):
         """Count one file; raises UnpackError when that is too much."""
 
 
-def files_inside(archive: bytes, kind: str, bound: Bound) -> Iterator[tuple[str, bytes]]:
+def files_inside(archive: bytes, kind: str, bound: Bound) -> Generator[tuple[str, bytes], None, None]:
     """Names and contents of the files in an archive of one of KINDS; contents are empty where only names can be had.
 
     Raises UnpackError, after the files before it.
@@ -75,7 +74,7 @@ def files_inside(archive: bytes, kind: str, bound: Bound) -> Iterator[tuple[str,
             out.read(_PADDING)
             out.close()
             failed = process.wait()
-        if not failed and not (kind == RAR and _rar_is_encrypted(archive)):
+        if not failed and not (kind == RAR and rar.is_encrypted(archive)):
             return
         with _bsdtar(_LIST, source, bound) as (_process, out):
             for name in _lines(out):
@@ -130,58 +129,6 @@ def _tar(out: IO[bytes], bound: Bound) -> Iterator[tuple[str, bytes]]:
     except tarfile.TarError:
         # Cut short: how the program ended tells why.
         return
-
-
-def _rar_is_encrypted(archive: bytes) -> bool:
-    """Whether a file in a RAR archive is encrypted: bsdtar does not say so of files that are stored as they are."""
-    try:
-        return any(islice(_rar5_flags(archive) if archive[6] else _rar4_flags(archive), _MAX_BLOCKS))
-    except (IndexError, struct.error):
-        return False
-
-
-def _rar4_flags(archive: bytes) -> Iterator[bool]:
-    """Whether it is encrypted, of each block (technote.txt of RAR 4)."""
-    at = 7
-    while at < len(archive):
-        kind, flags, size = struct.unpack_from("<BHH", archive, at + 2)
-        yield (kind == 0x73 and flags & 0x80 != 0) or (kind == 0x74 and flags & 0x04 != 0)
-        if flags & 0x8000:
-            size += struct.unpack_from("<I", archive, at + 7)[0]
-            if kind == 0x74 and flags & 0x100:
-                size += struct.unpack_from("<I", archive, at + 32)[0] << 32
-        at += max(size, 7)
-
-
-def _rar5_flags(archive: bytes) -> Iterator[bool]:
-    """Whether it is encrypted, of each block (https://www.rarlab.com/technote.htm)."""
-    at = 8
-    while at < len(archive):
-        size, start = _number(archive, at + 4)
-        kind, at = _number(archive, start)
-        flags, at = _number(archive, at)
-        extra, at = _number(archive, at) if flags & 1 else (0, at)
-        data, at = _number(archive, at) if flags & 2 else (0, at)
-        yield kind == 4
-        end = start + size
-        at = max(at, end - extra)
-        while kind in (2, 3) and at < end:
-            length, at = _number(archive, at)
-            record, _after = _number(archive, at)
-            yield record == 1
-            at += max(length, 1)
-        at = end + data
-
-
-def _number(archive: bytes, at: int) -> tuple[int, int]:
-    """A number of up to ten octets with seven bits each, and where it ends."""
-    value = 0
-    for place in range(10):
-        octet = archive[at + place]
-        value |= (octet & 127) << 7 * place
-        if octet < 128:
-            return value, at + place + 1
-    raise IndexError
 
 
 def _lines(out: IO[bytes]) -> Iterator[str]:

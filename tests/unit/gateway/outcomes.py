@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of messages before a real clamd, as a table: passed unchanged, stripped, refused, or still infected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infected_mail import corpus, evasions, everywhere, still_infected
+
+from mailgate.config import Scan
+from mailgate.content import Judgement, Rules, screen
+from mailgate.content_policy import Attachments, ContentPolicy
+from mailgate.notices import Notice
+from mailgate.scanner import Scanner
+
+RULES = Rules(ContentPolicy(over_limits="refuse"), Attachments(), Notice("en", "gw1.univ.example"))
+COLUMNS = ("passed", "stripped", "refused", "changed", "INFECTED")
+# Rows of the evasions by the first word of their names, where that is not a row itself.
+KINDS = {
+    **dict.fromkeys(("before", "behind", "closed", "delimiter", "never", "opened", "multipart"), "boundaries"),
+    **dict.fromkeys(("kind", "two", "no"), "types"),
+    **dict.fromkeys(("BOM", "first", "header", "junk", "space"), "headers"),
+    **dict.fromkeys(("inside",), "inside message/*"),
+    **dict.fromkeys(("2", "10", "28", "50", "100"), "nested, up to 100 deep"),
+    **dict.fromkeys(("archive", "tar.gz", "tnef"), "archives, winmail.dat"),
+    **dict.fromkeys(("base64", "encoding", "quoted-printable"), "encodings"),
+    **dict.fromkeys(("uuencode", "x-uuencode", "yenc"), "uuencode, yEnc"),
+    "name": "names",
+    "several": "several infected parts",
+}
+
+Messages = Iterable[tuple[str, bytes]]
+
+
+@dataclass
+class Outcomes:
+    """Counts by row and column, and the names of those messages that must not be delivered as they were."""
+
+    rows: dict[str, Counter[str]] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+
+    def count(self, row: str, name: str, raw: bytes, judged: Judgement, *, clean: bool) -> None:
+        """Count a message; a clean one must pass unchanged, and one that is not must not."""
+        if judged.content and (still_infected(judged.content) or (not clean and judged.content == raw)):
+            outcome = "INFECTED"
+        elif judged.refusal:
+            outcome = "refused"
+        elif judged.removed:
+            outcome = "stripped"
+        else:
+            outcome = "passed" if judged.content == raw and not judged.header else "changed"
+        if outcome in ("changed", "INFECTED"):
+            self.bad.append(name)
+        self.rows.setdefault(row, Counter())[outcome] += 1
+
+    @property
+    def total(self) -> Counter[str]:
+        """All rows together."""
+        return sum(self.rows.values(), Counter())
+
+    def __str__(self) -> str:
+        width = max(map(len, [*self.rows, "all"])) + 2
+        lines = [" " * width + "".join(f"{name:>10}" for name in ("messages", *COLUMNS))]
+        for name, counts in [*sorted(self.rows.items()), *([("all", self.total)] if len(self.rows) > 1 else [])]:
+            numbers = (counts.total(), *(counts[column] for column in COLUMNS))
+            lines.append(f"{name:{width}}" + "".join(f"{number:>10}" for number in numbers))
+        return "\n".join(lines)
+
+
+async def judge(socket: Path, messages: Messages, row: Callable[[str], str], *, clean: bool = False) -> Outcomes:
+    """Judge each message (name, octets) by the clamd at `socket`; `row` is the row of the table by name.
+
+    Unless they are `clean`, none may pass.
+    """
+    scanner = Scanner(Scan(socket=str(socket), max_signature_days=0), lambda *_, **__: None)
+    outcomes = Outcomes()
+    for name, raw in messages:
+        until = asyncio.get_running_loop().time() + 30
+        judged = await screen(raw, lambda pieces, until=until: scanner.scan(pieces, until), RULES)
+        outcomes.count(row(name), name, raw, judged, clean=clean)
+    return outcomes
+
+
+async def real(socket: Path) -> Outcomes:
+    """Real messages as they are, by where they come from."""
+    return await judge(socket, corpus(), lambda name: name.partition("/")[0], clean=True)
+
+
+async def infected(socket: Path) -> Outcomes:
+    """Real messages with an infection at each place where one may be, by place."""
+    messages = ((f"{name}: {place}", raw) for name, clean in corpus() for place, raw in everywhere(clean))
+    return await judge(socket, messages, lambda name: name.rpartition(": ")[2].rstrip("0123456789 "))
+
+
+async def evading(socket: Path) -> Outcomes:
+    """Forms that hide an infection from some reader, by kind."""
+    return await judge(socket, evasions(), lambda name: KINDS[name.partition(" ")[0]])
