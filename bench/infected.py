@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "roles/gateway/files"), str(ROOT / "tests/unit/gateway")]
 
 import outcomes  # noqa: E402
+from archives import BSDTAR  # noqa: E402
+from archives import MISSING as NO_BSDTAR  # noqa: E402
 from infected_mail import CORPORA, NO_CORPORA  # noqa: E402
 from real_clamd import CLAMD, MISSING, RealClamd  # noqa: E402
 
@@ -28,6 +30,10 @@ def main() -> int:
         print(MISSING, file=sys.stderr)
         return 2
     tables = {"evasions": outcomes.evading}
+    if BSDTAR:
+        tables["evasions, in a RAR"] = outcomes.evading_in_rar
+    else:
+        print(NO_BSDTAR, file=sys.stderr)
     if CORPORA.is_dir():
         tables = {"real messages": outcomes.real, "real messages with an infection": outcomes.infected, **tables}
     else:

@@ -73,6 +73,8 @@ def part(body: bytes, kind: bytes = b"application/zip; name=x.zip", encoding: by
     return b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + body
 
 
+# What the scanner cannot open itself.
+RAR = archives.rar5(gzip.compress(bytes(range(256)) + EICAR + bytes(reversed(range(256))), mtime=0), b"x.gz")
 INFECTED = part(b64(ZIP))
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nhello"
 HEAD = b"From: a@sender.example\r\nTo: b@a.univ.example\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
@@ -114,10 +116,11 @@ def everywhere(raw: bytes) -> Iterator[tuple[str, bytes]]:
             yield f"in place of part {number}", raw[: leaf.start] + INFECTED + raw[leaf.end :]
 
 
-def evasions() -> Iterator[tuple[str, bytes]]:
-    """Forms in which some reader would still find the infection."""
-    good = HEAD + multi(TEXT, INFECTED)
-    body = b64(ZIP)
+def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
+    """Forms in which some reader would still find the infection; `packed` is an archive with it."""
+    infected = part(b64(packed))
+    good = HEAD + multi(TEXT, infected)
+    body = b64(packed)
     for kind in (
         b"multipart/mixed; boundary=b", b"MULTIPART/MIXED; BOUNDARY=b",
         b"multipart/mixed (c); (boundary=a) boundary=b",
@@ -135,16 +138,16 @@ def evasions() -> Iterator[tuple[str, bytes]]:
         b"multipart/appledouble; boundary=b", b'multipart/mixed; boundary="\\b"',
         b"multipart/mixed; charset=x; boundary=b",
     ):  # fmt: skip
-        yield f"kind {kind!r}", HEAD + multi(TEXT, INFECTED, kind=kind)
+        yield f"kind {kind!r}", HEAD + multi(TEXT, infected, kind=kind)
     for line in (b"--b ", b"--b\t", b" --b", b"--bx", b"--b-", b"-b", b"--B", b"--b;"):
-        yield f"delimiter {line!r}", HEAD + multi(TEXT, INFECTED, line=line)
-    yield "never closed", HEAD + multi(TEXT, INFECTED, end=b"")
-    yield "closed first", HEAD + multi(end=b"--b--\r\n") + b"--b\r\n" + INFECTED + b"\r\n--b--\r\n"
-    yield "opened again", HEAD + multi(TEXT) + b"--b\r\n" + INFECTED + b"\r\n--b--\r\n"
-    yield "behind the end", HEAD + multi(TEXT) + INFECTED
-    yield "before the beginning", good.replace(b"--b\r\n", INFECTED + b"\r\n--b\r\n", 1)
+        yield f"delimiter {line!r}", HEAD + multi(TEXT, infected, line=line)
+    yield "never closed", HEAD + multi(TEXT, infected, end=b"")
+    yield "closed first", HEAD + multi(end=b"--b--\r\n") + b"--b\r\n" + infected + b"\r\n--b--\r\n"
+    yield "opened again", HEAD + multi(TEXT) + b"--b\r\n" + infected + b"\r\n--b--\r\n"
+    yield "behind the end", HEAD + multi(TEXT) + infected
+    yield "before the beginning", good.replace(b"--b\r\n", infected + b"\r\n--b\r\n", 1)
     one, two = b"Content-Type: multipart/mixed; boundary=a\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n"
-    inside = multi(INFECTED).partition(b"\r\n\r\n")[2]
+    inside = multi(infected).partition(b"\r\n\r\n")[2]
     yield "two boundaries, first wrong", HEAD + one + two + b"\r\n" + inside
     yield "two boundaries, second wrong", HEAD + two + one + b"\r\n" + inside
     yield "two types", HEAD + b"Content-Type: text/plain\r\n" + two + b"\r\n" + inside
@@ -156,18 +159,20 @@ def evasions() -> Iterator[tuple[str, bytes]]:
         b"base64\xa0",
     ):  # fmt: skip
         yield f"encoding {encoding!r}", HEAD + multi(TEXT, part(body, encoding=encoding))
-    flat = base64.b64encode(ZIP)
+    flat = base64.b64encode(packed)
     for name, coded in {
         "one a line": b"\r\n".join(flat[at : at + 1] for at in range(len(flat))),
-        "three a line": b64(ZIP, 3),
+        "three a line": b64(packed, 3),
         "one line": flat,
         "padding left out": flat.rstrip(b"="),
         "cut short": flat[:-6],
         "foreign characters": b"!".join(flat[at : at + 5] for at in range(0, len(flat), 5)),
         "spaces": b" ".join(flat[at : at + 5] for at in range(0, len(flat), 5)),
         "dashes first": b"-----\r\n" + body,
-        "padding in the middle": base64.b64encode(ZIP[:100]) + b"\r\n" + base64.b64encode(ZIP[100:]),
-        "padding on every line": b"\r\n".join(base64.b64encode(ZIP[at : at + 55]) for at in range(0, len(ZIP), 55)),
+        "padding in the middle": base64.b64encode(packed[:100]) + b"\r\n" + base64.b64encode(packed[100:]),
+        "padding on every line": b"\r\n".join(
+            base64.b64encode(packed[at : at + 55]) for at in range(0, len(packed), 55)
+        ),
         "empty lines": body.replace(b"\r\n", b"\r\n\r\n"),
         "bare LF": body.replace(b"\r\n", b"\n"),
         "BOM": b"\xef\xbb\xbf" + body,
@@ -175,7 +180,7 @@ def evasions() -> Iterator[tuple[str, bytes]]:
         "equals first": b"=\r\n" + body,
     }.items():
         yield f"base64 {name}", HEAD + multi(TEXT, part(coded))
-    hexed = b"".join(b"=%02X" % octet for octet in ZIP)
+    hexed = b"".join(b"=%02X" % octet for octet in packed)
     for name, coded in {
         "long": hexed,
         "soft breaks": b"=\r\n".join(hexed[at : at + 75] for at in range(0, len(hexed), 75)),
@@ -184,13 +189,13 @@ def evasions() -> Iterator[tuple[str, bytes]]:
     }.items():
         yield f"quoted-printable {name}", HEAD + multi(TEXT, part(coded, encoding=b"quoted-printable"))
     for name, text in {
-        "uuencode": uu(ZIP), "uuencode without end": uu(ZIP)[:-6], "yenc": yenc(ZIP),
-        "uuencode with text around": b"see this:\r\n" + uu(ZIP) + b"\r\nbye",
+        "uuencode": uu(packed), "uuencode without end": uu(packed)[:-6], "yenc": yenc(packed),
+        "uuencode with text around": b"see this:\r\n" + uu(packed) + b"\r\nbye",
     }.items():  # fmt: skip
         yield f"{name} in a text", HEAD + multi(b"Content-Type: text/plain\r\n\r\n" + text)
         yield f"{name} alone", HEAD + b"\r\n" + text + b"\r\n"
         yield f"{name} alone, few headers", b"Subject: x\r\n\r\n" + text + b"\r\n"
-    yield "x-uuencode", HEAD + multi(part(uu(ZIP), encoding=b"x-uuencode"))
+    yield "x-uuencode", HEAD + multi(part(uu(packed), encoding=b"x-uuencode"))
     for first in (
         b"X-Foo: 1\r\n",
         b"",
@@ -201,14 +206,14 @@ def evasions() -> Iterator[tuple[str, bytes]]:
         b"no header\r\n",
         b"X : y\r\n",
     ):
-        yield f"first line {first!r}", first + multi(TEXT, INFECTED)
+        yield f"first line {first!r}", first + multi(TEXT, infected)
         yield f"first line {first!r}, more", first + good
     yield "no MIME-Version", good.replace(b"MIME-Version: 1.0\r\n", b"")
-    yield "BOM in the part", HEAD + multi(TEXT, b"\xef\xbb\xbf" + INFECTED)
-    yield "space before the colon", HEAD + multi(TEXT, INFECTED.replace(b":", b" :"))
-    yield "header of the part folded", HEAD + multi(TEXT, INFECTED.replace(b": ", b":\r\n "))
-    yield "junk in the header", HEAD + b"this is no header\r\n" + multi(TEXT, INFECTED)
-    yield "junk in the part's header", HEAD + multi(TEXT, b"this is no header\r\n" + INFECTED)
+    yield "BOM in the part", HEAD + multi(TEXT, b"\xef\xbb\xbf" + infected)
+    yield "space before the colon", HEAD + multi(TEXT, infected.replace(b":", b" :"))
+    yield "header of the part folded", HEAD + multi(TEXT, infected.replace(b": ", b":\r\n "))
+    yield "junk in the header", HEAD + b"this is no header\r\n" + multi(TEXT, infected)
+    yield "junk in the part's header", HEAD + multi(TEXT, b"this is no header\r\n" + infected)
     for name in (
         b"name*=utf-8''x%2Ezip", b"name*0=x.; name*1=zip", b"name==?utf-8?b?eC56aXA=?=", b'name="x.zip\0.txt"',
         b"name=x.zip; name=y.txt", b'name="x".zip', b"name*0*=''x; name*2=y",
@@ -225,30 +230,30 @@ def evasions() -> Iterator[tuple[str, bytes]]:
         yield f"inside {kind!r} in a part", HEAD + multi(TEXT, b"Content-Type: " + kind + b"\r\n\r\n" + good)
     yield "multipart in base64", HEAD + part(b64(inside), two.removeprefix(b"Content-Type: ").rstrip())
     for depth in (2, 10, 28, 50, 100):
-        mail, nest = good, INFECTED
+        mail, nest = good, infected
         for level in range(depth):
             mail = HEAD + b"Content-Type: message/rfc822\r\n\r\n" + mail
             mark = b"n%d" % level
             nest = multi(nest, kind=b"multipart/mixed; boundary=" + mark, line=b"--" + mark, end=b"--" + mark + b"--")
         yield f"{depth} messages deep", mail
         yield f"{depth} multiparts deep", HEAD + nest
-        archive = ZIP
+        nested = packed
         for level in range(depth if depth < 50 else 0):
-            archive = zipped(archive, f"{level}.zip")
-        yield f"{depth} archives deep", HEAD + multi(TEXT, part(b64(archive)))
+            nested = zipped(nested, f"{level}.zip")
+        yield f"{depth} archives deep", HEAD + multi(TEXT, part(b64(nested)))
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w:gz") as out:
         entry = tarfile.TarInfo("x.com")
         entry.size = len(EICAR)
         out.addfile(entry, io.BytesIO(EICAR))
     yield "tar.gz", HEAD + multi(TEXT, part(b64(tar.getvalue())))
-    yield "tnef", HEAD + multi(TEXT, part(b64(tnef("x.zip", ZIP)), b"application/ms-tnef; name=winmail.dat"))
+    yield "tnef", HEAD + multi(TEXT, part(b64(tnef("x.zip", packed)), b"application/ms-tnef; name=winmail.dat"))
     for write in (archives.rar4, archives.rar5, archives.cab, archives.lha):
-        for inner, content in (("bare", EICAR), ("zip", ZIP), ("gzip", gzip.compress(EICAR, mtime=0))):
-            packed = write(content, b"x.bin")
-            yield f"archive {write.__name__} {inner}", HEAD + multi(TEXT, part(b64(packed)))
-            yield f"archive {write.__name__} {inner} in a zip", HEAD + multi(TEXT, part(b64(zipped(packed, "x"))))
-    yield "several", HEAD + multi(INFECTED, TEXT, part(b64(EICAR), b"text/plain"), INFECTED)
+        for inner, content in (("bare", EICAR), ("zip", packed), ("gzip", gzip.compress(EICAR, mtime=0))):
+            outer = write(content, b"x.bin")
+            yield f"archive {write.__name__} {inner}", HEAD + multi(TEXT, part(b64(outer)))
+            yield f"archive {write.__name__} {inner} in a zip", HEAD + multi(TEXT, part(b64(zipped(outer, "x"))))
+    yield "several", HEAD + multi(infected, TEXT, part(b64(EICAR), b"text/plain"), infected)
 
 
 def tnef(name: str, content: bytes, *, long_name: str = "", as_object: bool = False) -> bytes:

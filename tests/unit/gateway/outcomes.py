@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infected_mail import corpus, evasions, everywhere, still_infected
+from infected_mail import RAR, corpus, evasions, everywhere, still_infected
 
 from mailgate.config import Scan
 from mailgate.content import Judgement, Rules, screen
@@ -100,3 +100,10 @@ async def infected(socket: Path) -> Outcomes:
 async def evading(socket: Path) -> Outcomes:
     """Forms that hide an infection from some reader, by kind."""
     return await judge(socket, evasions(), lambda name: KINDS[name.partition(" ")[0]])
+
+
+async def evading_in_rar(socket: Path) -> Outcomes:
+    """The same with a RAR in the place of a zip; but for two, which no reader takes for what they hold."""
+    text = tuple(f"inside {kind!r} in base64" for kind in (b"message", b"text/rfc822-headers"))
+    messages = ((name, raw) for name, raw in evasions(RAR) if name not in text)
+    return await judge(socket, messages, lambda name: KINDS[name.partition(" ")[0]])

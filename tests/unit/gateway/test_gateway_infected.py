@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import outcomes
 import pytest
+from archives import BSDTAR
+from archives import MISSING as NO_BSDTAR
 from infected_mail import CORPORA, NO_CORPORA, ZIP, b64, corpus
 
 from mailgate import message
@@ -35,6 +37,13 @@ async def test_no_real_message_passes_with_an_infection_anywhere(real_clamd):
 
 async def test_no_evasion_passes_with_its_infection(real_clamd):
     found = await outcomes.evading(real_clamd.socket)
+    assert found.bad == [], f"\n{found}"
+    assert found.total["stripped"] > 60, f"\n{found}"
+
+
+@pytest.mark.skipif(not BSDTAR, reason=NO_BSDTAR)
+async def test_no_evasion_passes_with_an_infected_rar(real_clamd):
+    found = await outcomes.evading_in_rar(real_clamd.socket)
     assert found.bad == [], f"\n{found}"
     assert found.total["stripped"] > 60, f"\n{found}"
 

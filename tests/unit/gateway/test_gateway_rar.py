@@ -13,7 +13,7 @@ import pytest
 from archives import BSDTAR, MISSING, rar4, rar5
 from infected_mail import EICAR, HEAD, TEXT, b64, multi, part, uu, zipped
 
-from mailgate import rar_scan
+from mailgate import mime, rar_scan
 from mailgate.clamd import CLEAN, Finding, Verdict
 from mailgate.content import Rules, screen
 from mailgate.content_policy import Attachments, ContentPolicy
@@ -40,6 +40,12 @@ def mail(octets: bytes, *, inside: bytes = b"", encoding: bytes = b"base64") -> 
     return HEAD + multi(TEXT, part(body, b"application/x; name=a.bin", encoding), part(b64(b"fine")))
 
 
+def quoted(octets: bytes) -> bytes:
+    return b"=\r\n".join(
+        b"".join(b"=%02X" % octet for octet in octets[at : at + 25]) for at in range(0, len(octets), 25)
+    )
+
+
 def several(*files: tuple[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
@@ -56,6 +62,8 @@ def several(*files: tuple[str, bytes]) -> bytes:
         mail(rar5(VIRUS, b"a.gz"), inside=b"\r\n" + b64(rar5(VIRUS, b"a.gz"))),
         mail(rar5(VIRUS, b"a.gz"), inside=rar5(VIRUS, b"a.gz"), encoding=b"binary"),
         mail(rar5(VIRUS, b"a.gz"), inside=uu(rar5(VIRUS, b"a.gz")), encoding=b"x-uuencode"),
+        mail(b"", inside=quoted(rar5(VIRUS, b"a.gz")), encoding=b"quoted-printable"),
+        mail(b"", inside=b"-" * 300 + b"\r\n" + b64(rar5(VIRUS, b"a.gz"))),
         mail(rar5(rar4(VIRUS, b"a.gz"), b"b.rar")),
         mail(several(("letter.txt", b"x" * 999), ("x", rar5(VIRUS, b"a.gz")))),
         mail(zipped(rar5(VIRUS, b"a.gz"), "x", zipfile.ZIP_STORED)),
@@ -63,7 +71,8 @@ def several(*files: tuple[str, bytes]) -> bytes:
         mail(zipped(rar5(VIRUS, b"a.gz"), "x", zipfile.ZIP_BZIP2)),
         mail(rar5(os.urandom(20_000_000) + VIRUS, b"a.gz")),
     ],
-    ids=["rar4", "rar5", "empty line", "binary", "uuencode", "in rar", "zip", "stored", "zip in zip", "bzip2", "big"],
+    ids=["rar4", "rar5", "empty line", "binary", "uuencode", "quoted", "junk", "in rar", "zip", "stored", "zip in zip",
+         "bzip2", "big"],
 )  # fmt: skip
 async def test_virus_in_a_rar_is_taken_out(raw):
     if len(raw) > 1_000_000:
@@ -106,6 +115,14 @@ async def test_what_cannot_be_opened_counts_as_encrypted(monkeypatch, tmp_path):
     assert (await judge(mail(nested))).found.finding is Finding.ENCRYPTED
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "bsdtar" in (await judge(mail(rar5(b"fine", b"a.txt")))).found.name
+
+
+def test_other_mail_is_not_looked_into():
+    for octets in (os.urandom(3000), b"%PDF-1.7" + bytes(900), b"\xff\xd8\xff" + bytes(900)):
+        raw = mail(b"\x01" + octets)
+        assert rar_scan.suspects(raw, mime.walk(raw)) == []
+        raw = mail(b"", inside=quoted(b"\x01" + octets), encoding=b"quoted-printable")
+        assert rar_scan.suspects(raw, mime.walk(raw)) == []
 
 
 def test_only_zips_with_archives_in_them_are_opened():

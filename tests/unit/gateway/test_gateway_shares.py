@@ -33,7 +33,7 @@ async def start(make: Make, tmp_path: Path, **changes: object) -> Campus:
         "two.lab.a.univ.example": {"extension": "strip"},
         **changes.pop("domains", {}),
     }
-    return await make(scan=Scan(socket=str(tmp_path / "clamd.ctl")), domains=own, **changes)
+    return await make(scan=Scan(socket=str(tmp_path / "clamd.ctl"), file_size=0), domains=own, **changes)
 
 
 async def send(campus: Campus, content: bytes, *recipients: str) -> str:

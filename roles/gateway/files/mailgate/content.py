@@ -129,19 +129,21 @@ def _walk(content: bytes) -> tuple[mime.Part | None, str]:
 
 async def _second_look(content: bytes, root: mime.Part | None, scan: ScanCall, policy: ContentPolicy) -> Verdict:
     small = len(content) <= _LOOK_HERE
-    packed = rar_scan.archives(content, root)
-    for octets in packed if small else await asyncio.to_thread(list, packed):
-        verdict = await rar_scan.scan_inside(octets, scan, policy)
+    if suspects := rar_scan.suspects(content, root):
+        packed = rar_scan.archives(content, suspects)
+        verdict = await rar_scan.scan_all(packed if small else await asyncio.to_thread(list, packed), scan, policy)
         if policy.on(verdict.finding) != "deliver":
             return verdict
     places = list(doubts(content, root))
     if not places:
         return CLEAN
     found = itertools.chain.from_iterable(place() for place in places)
-    # One at a time, as each may be as large as the message.
     try:
+        # One at a time, as each may be as large as the message.
         while (octets := next(found, None) if small else await asyncio.to_thread(next, found, None)) is not None:
             verdict = await scan((octets,))
+            if verdict.finding is Finding.CLEAN:
+                verdict = await rar_scan.scan_reading(octets, scan, policy)
             if policy.on(verdict.finding) != "deliver":
                 return verdict
     except TooComplexError:
@@ -226,8 +228,8 @@ async def _worst_reading(content: bytes, part: mime.Part, scan: ScanCall, policy
         ways.append((AS_MAIL, part.decoded(content)))
     for pieces in ways:
         verdict = await scan(pieces)
-        if verdict.finding is Finding.CLEAN and rar_scan.kind_of(pieces[-1]):
-            verdict = await rar_scan.scan_inside(pieces[-1], scan, policy)
+        if verdict.finding is Finding.CLEAN:
+            verdict = await rar_scan.scan_reading(b"".join(pieces), scan, policy)
         action = policy.on(verdict.finding)
         if action == "defer":
             raise ScanError(f"a part is over the scanner's limits: {verdict.name}")

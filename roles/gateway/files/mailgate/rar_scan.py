@@ -2,61 +2,85 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """RAR archives before the scanner: Debian's clamd has no reader for them and calls them clean, whatever is in them.
 
-Their files are taken out as for the policy on attachments and scanned one by one. What cannot be taken out has not been
-scanned, and counts as encrypted. A RAR is found where it is a part of the message, and in zips and RARs.
+Their files are taken out as for the policy on attachments and scanned one by one. A RAR that cannot be opened has not
+been scanned, and counts as encrypted. RARs are found as parts of a message and in archives of all kinds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import binascii
 import contextlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from mailgate import archive, mime, rar
-from mailgate.clamd import CLEAN, Finding, ScanCall, Verdict
+from mailgate import archive, mime, rar, tnef
+from mailgate.clamd import AS_MAIL, CLEAN, Finding, ScanCall, Verdict
 from mailgate.content_policy import ContentPolicy
 from mailgate.readings import sweep
-from mailgate.unpack import RAR, UnpackError
+from mailgate.unpack import KINDS, RAR, UnpackError
 
 # What one request to clamd holds at most, and what two of the same file have in common.
 _SLICE = 16 * 1024 * 1024
 _OVERLAP = 64 * 1024
 _ZIP_FILE = b"PK\x03\x04"
-_BEGINNINGS = (rar.SIGNATURE, _ZIP_FILE)
-# The same in base64, as far as it depends on them alone.
-_IN_BASE64 = (b"UmFyIRoH", b"UEsDB")
+_RAR_OR_ZIP = (rar.SIGNATURE, _ZIP_FILE)
+_BEGINNINGS = (*_RAR_OR_ZIP, b"7z\xbc\xaf", b"MSCF", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", tnef.SIGNATURE)
+_HOLDING = KINDS | {archive.TNEF, "application/gzip", "application/x-bzip2", "application/x-xz", "application/x-tar"}
 _ENOUGH = 120
+# Enough to know a tar by.
+_HEAD = 400
 _STORED, _DEFLATED, _SIZE_LATER = 0, 8, 8
 # More than clamd looks into, which says so.
 _MAX_FILES = 20_000
 
 
-def archives(raw: bytes, root: mime.Part | None) -> Iterator[bytes]:
-    """The parts of the message `raw` that may hold a RAR; `root` is None if its structure is ambiguous."""
-    if root is None:
-        yield from filter(kind_of, sweep(raw))
-        return
-    for leaf in root.leaves():
-        if leaf.encoding == "base64":
-            found = raw[leaf.body : min(leaf.end, leaf.body + _ENOUGH)].lstrip().startswith(_IN_BASE64)
-        else:
-            found = leaf.encoding in mime.ENCODED or raw.startswith(_BEGINNINGS, leaf.body, leaf.end)
-        if found and kind_of(octets := leaf.decoded(raw)):
-            yield octets
+def suspects(raw: bytes, root: mime.Part | None) -> list[mime.Part | None]:
+    """The parts of the message `raw` that begin as archives do; None for all of one whose structure is ambiguous.
+
+    To find none, as in nearly all mail, costs next to nothing.
+    """
+    return [leaf for leaf in root.leaves() if _begins(raw, leaf)] if root else [None]
+
+
+def archives(raw: bytes, parts: Iterable[mime.Part | None]) -> Iterator[bytes]:
+    """The archives in those parts; this may take a while."""
+    for part in parts:
+        yield from filter(kind_of, sweep(raw) if part is None else (part.decoded(raw),))
+
+
+def _begins(raw: bytes, leaf: mime.Part) -> bool:
+    if leaf.encoding in mime.IDENTITY and leaf.type.startswith("text/"):
+        return raw.startswith(_RAR_OR_ZIP, leaf.body, leaf.end)
+    head = raw[leaf.body : min(leaf.end, leaf.body + _HEAD)]
+    if leaf.encoding == "base64":
+        head = head.translate(None, b"\r\n")
+        try:
+            octets = binascii.a2b_base64(head[: len(head) // 4 * 4])
+        except binascii.Error:
+            octets = b""
+        # What begins otherwise than base64 does is decoded to be sure.
+        return not octets or _is_archive(octets)
+    if leaf.encoding == "quoted-printable":
+        # Text nearly always: spare it the decoding.
+        return head.lstrip()[:1] in b"=RP7MB\x1f\xfdx" and _is_archive(mime.unquote(head.lstrip()))
+    return leaf.encoding in mime.UUENCODED or _is_archive(head)
+
+
+def _is_archive(head: bytes) -> bool:
+    # An image of a disc begins with nothing at all.
+    return head.startswith(_BEGINNINGS) or head[2:4] == b"-l" or head[257:262] == b"ustar" or not head.strip(b"\0 \r\n")
 
 
 def kind_of(octets: bytes) -> str:
-    """The type of an archive that is a RAR, or a zip that may hold one; empty for all else."""
-    if octets.startswith(rar.SIGNATURE):
-        return RAR
-    if octets.startswith(_ZIP_FILE) and any(
-        begins.startswith(_BEGINNINGS) for begins in islice(_beginnings(octets), _MAX_FILES)
-    ):
-        return archive.ZIP
-    return ""
+    """The type of an archive that is a RAR or may hold one; empty for all else."""
+    if octets.startswith(_ZIP_FILE):
+        found = any(begins and _is_archive(begins) for begins in islice(_beginnings(octets), _MAX_FILES))
+        return archive.ZIP if found else ""
+    kind = archive.real_type(octets)
+    return kind if kind in _HOLDING else ""
 
 
 def _beginnings(zipped: bytes) -> Iterator[bytes]:
@@ -70,7 +94,7 @@ def _beginnings(zipped: bytes) -> Iterator[bytes]:
         begins = zipped[start : start + (_ENOUGH if flags & _SIZE_LATER else min(size, _ENOUGH))]
         if method == _DEFLATED:
             with contextlib.suppress(zlib.error):
-                begins = zlib.decompressobj(-zlib.MAX_WBITS).decompress(begins, len(rar.SIGNATURE))
+                begins = zlib.decompressobj(-zlib.MAX_WBITS).decompress(begins, _HEAD)
         if method not in (_STORED, _DEFLATED):
             # One has to see the whole.
             begins = rar.SIGNATURE
@@ -78,27 +102,48 @@ def _beginnings(zipped: bytes) -> Iterator[bytes]:
         at = zipped.find(_ZIP_FILE, at + len(_ZIP_FILE))
 
 
-async def scan_inside(
-    octets: bytes, scan: ScanCall, policy: ContentPolicy, bounds: archive.Bounds | None = None, depth: int = 0
+async def scan_all(found: Iterable[bytes], scan: ScanCall, policy: ContentPolicy) -> Verdict:
+    """What a scan finds in the RARs of these archives that the policy does not deliver; else CLEAN."""
+    for octets in found:
+        verdict = await _scan_inside(octets, scan, policy, archive.Bounds(files=_MAX_FILES), 0)
+        if policy.on(verdict.finding) != "deliver":
+            return verdict
+    return CLEAN
+
+
+async def scan_reading(octets: bytes, scan: ScanCall, policy: ContentPolicy) -> Verdict:
+    """The same for `octets`, one way to read a part: a file, or a message behind AS_MAIL."""
+    if not octets.startswith(AS_MAIL):
+        return await scan_all([octets] if kind_of(octets) else [], scan, policy)
+    mail = octets[len(AS_MAIL) :]
+    try:
+        root = mime.walk(mail)
+    except mime.AmbiguousError:
+        root = None
+    parts = suspects(mail, root)
+    found = await asyncio.to_thread(list, archives(mail, parts)) if parts else []
+    return await scan_all(found, scan, policy)
+
+
+async def _scan_inside(
+    octets: bytes, scan: ScanCall, policy: ContentPolicy, bounds: archive.Bounds, depth: int
 ) -> Verdict:
-    """What a scan finds in the RAR archives in `octets` that the policy does not deliver; else CLEAN."""
+    if depth > archive.MAX_DEPTH:
+        return Verdict(Finding.ENCRYPTED, "archives nested too deep")
     kind = kind_of(octets)
-    bounds = bounds or archive.Bounds(files=_MAX_FILES)
     files = archive.files_inside(octets, kind, bounds)
     try:
-        if depth > archive.MAX_DEPTH:
-            raise UnpackError("archives nested too deep")
         # One at a time, in a thread, so that no more than one of them is in memory.
         while file := await asyncio.to_thread(next, files, None):
             content = file[1]
-            # clamd has opened the zip itself.
+            # Other archives clamd has opened itself.
             verdict = await _scan(content, scan, policy) if kind == RAR else CLEAN
             if policy.on(verdict.finding) == "deliver" and kind_of(content):
-                verdict = await scan_inside(content, scan, policy, bounds, depth + 1)
+                verdict = await _scan_inside(content, scan, policy, bounds, depth + 1)
             if policy.on(verdict.finding) != "deliver":
                 return verdict
     except UnpackError as error:
-        return Verdict(Finding.ENCRYPTED, f"RAR: {error}")
+        return Verdict(Finding.ENCRYPTED, f"RAR: {error}") if kind == RAR else CLEAN
     finally:
         with contextlib.suppress(ValueError):
             files.close()
