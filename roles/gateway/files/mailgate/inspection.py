@@ -82,10 +82,12 @@ class Inspection:
                 unsure = error
             else:
                 parts.append((replace(envelope, number=number, recipients=tuple(recipients)), judged))
-        refused = next((judged for _part, judged in parts if judged.refusal), None)
-        if refused:
-            # There is one answer for all, and nobody has been served.
-            return await self._carry_out(content, [(envelope, refused)])
+        for part, judged in parts:
+            if judged.refusal:
+                # There is one answer for all, and nobody has been served.
+                text = f"{judged.refusal.text} (not accepted at {part.recipients[0].domain}, so sent to nobody)"
+                refused = replace(judged, refusal=Reply.of(judged.refusal.code, text))
+                return await self._carry_out(content, [(envelope, refused)])
         if unsure:
             raise unsure
         return await self._carry_out(content, parts)
