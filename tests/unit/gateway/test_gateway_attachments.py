@@ -13,6 +13,7 @@ import lzma
 import tarfile
 import zipfile
 
+import archives
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -153,6 +154,8 @@ def test_real_types_are_libmagics():
         "7z": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(30), "rar": b"Rar!\x1a\x07\x01\0" + bytes(30),
         "lnk": b"L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F" + bytes(60),
         "tnef": b"\x78\x9f\x3e\x22" + bytes(30),
+        "rar4": archives.rar4(b"x", b"a.txt"), "rar5": archives.rar5(b"x", b"a.txt"),
+        "lha": archives.lha(b"x", b"a.txt"), "iso": bytes(0x8000) + b"\1CD001\1" + bytes(2041),
     }  # fmt: skip
     for name, octets in samples.items():
         theirs = magic.magic_buffer(cookie, octets, ctypes.c_size_t(len(octets))).decode()

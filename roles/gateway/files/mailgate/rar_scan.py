@@ -13,7 +13,7 @@ import binascii
 import contextlib
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 
 from mailgate import archive, mime, rar, tnef
@@ -22,6 +22,11 @@ from mailgate.content_policy import ContentPolicy
 from mailgate.readings import sweep
 from mailgate.unpack import KINDS, RAR, UnpackError
 
+# An archive and its type.
+Found = tuple[bytes, str]
+
+# Smaller ones are looked at right here, larger ones in a thread.
+_LOOK_HERE = 64 * 1024
 # What one request to clamd holds at most, and what two of the same file have in common.
 _SLICE = 16 * 1024 * 1024
 _OVERLAP = 64 * 1024
@@ -45,10 +50,12 @@ def suspects(raw: bytes, root: mime.Part | None) -> list[mime.Part | None]:
     return [leaf for leaf in root.leaves() if _begins(raw, leaf)] if root else [None]
 
 
-def archives(raw: bytes, parts: Iterable[mime.Part | None]) -> Iterator[bytes]:
+def archives(raw: bytes, parts: Iterable[mime.Part | None]) -> Iterator[Found]:
     """The archives in those parts; this may take a while."""
     for part in parts:
-        yield from filter(kind_of, sweep(raw) if part is None else (part.decoded(raw),))
+        for octets in sweep(raw) if part is None else (part.decoded(raw),):
+            if kind := kind_of(octets):
+                yield octets, kind
 
 
 def _begins(raw: bytes, leaf: mime.Part) -> bool:
@@ -102,10 +109,10 @@ def _beginnings(zipped: bytes) -> Iterator[bytes]:
         at = zipped.find(_ZIP_FILE, at + len(_ZIP_FILE))
 
 
-async def scan_all(found: Iterable[bytes], scan: ScanCall, policy: ContentPolicy) -> Verdict:
+async def scan_all(found: Iterable[Found], scan: ScanCall, policy: ContentPolicy) -> Verdict:
     """What a scan finds in the RARs of these archives that the policy does not deliver; else CLEAN."""
-    for octets in found:
-        verdict = await _scan_inside(octets, scan, policy, archive.Bounds(files=_MAX_FILES), 0)
+    for one in found:
+        verdict = await _scan_inside(one, scan, policy, archive.Bounds(files=_MAX_FILES), 0)
         if policy.on(verdict.finding) != "deliver":
             return verdict
     return CLEAN
@@ -113,38 +120,47 @@ async def scan_all(found: Iterable[bytes], scan: ScanCall, policy: ContentPolicy
 
 async def scan_reading(octets: bytes, scan: ScanCall, policy: ContentPolicy) -> Verdict:
     """The same for `octets`, one way to read a part: a file, or a message behind AS_MAIL."""
+    found = _in_reading(octets) if len(octets) <= _LOOK_HERE else await asyncio.to_thread(_in_reading, octets)
+    return await scan_all(found, scan, policy)
+
+
+def _in_reading(octets: bytes) -> list[Found]:
     if not octets.startswith(AS_MAIL):
-        return await scan_all([octets] if kind_of(octets) else [], scan, policy)
+        return [(octets, kind)] if (kind := kind_of(octets)) else []
     mail = octets[len(AS_MAIL) :]
     try:
         root = mime.walk(mail)
     except mime.AmbiguousError:
         root = None
-    parts = suspects(mail, root)
-    found = await asyncio.to_thread(list, archives(mail, parts)) if parts else []
-    return await scan_all(found, scan, policy)
+    return list(archives(mail, suspects(mail, root)))
+
+
+def _files(found: Found, bounds: archive.Bounds) -> Generator[Found, None, None]:
+    with contextlib.closing(archive.files_inside(*found, bounds)) as files:
+        for _name, content in files:
+            yield content, kind_of(content)
 
 
 async def _scan_inside(
-    octets: bytes, scan: ScanCall, policy: ContentPolicy, bounds: archive.Bounds, depth: int
+    found: Found, scan: ScanCall, policy: ContentPolicy, bounds: archive.Bounds, depth: int
 ) -> Verdict:
     if depth > archive.MAX_DEPTH:
         return Verdict(Finding.ENCRYPTED, "archives nested too deep")
-    kind = kind_of(octets)
-    files = archive.files_inside(octets, kind, bounds)
+    _octets, kind = found
+    files = _files(found, bounds)
     try:
         # One at a time, in a thread, so that no more than one of them is in memory.
         while file := await asyncio.to_thread(next, files, None):
-            content = file[1]
             # Other archives clamd has opened itself.
-            verdict = await _scan(content, scan, policy) if kind == RAR else CLEAN
-            if policy.on(verdict.finding) == "deliver" and kind_of(content):
-                verdict = await _scan_inside(content, scan, policy, bounds, depth + 1)
+            verdict = await _scan(file[0], scan, policy) if kind == RAR else CLEAN
+            if policy.on(verdict.finding) == "deliver" and file[1]:
+                verdict = await _scan_inside(file, scan, policy, bounds, depth + 1)
             if policy.on(verdict.finding) != "deliver":
                 return verdict
     except UnpackError as error:
         return Verdict(Finding.ENCRYPTED, f"RAR: {error}") if kind == RAR else CLEAN
     finally:
+        # It may still be busy in its thread, when this is cancelled; the program has its own end.
         with contextlib.suppress(ValueError):
             files.close()
     return CLEAN
