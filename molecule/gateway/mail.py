@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from lab.campus import Campus
@@ -32,9 +33,9 @@ def check(what: str, expected: object, seen: object) -> None:
     print(f"{'ok  ' if expected == seen else 'DIFF'} {what}: expected {expected!r}, saw {seen!r}", flush=True)
 
 
-def send(letter: Letter, via: str = GATEWAY) -> int:
-    """Send a letter from outside; return the last reply's code."""
-    to, message = [letter.recipient], letter.base64()
+def send(letter: Letter, via: str = GATEWAY, *others: str) -> int:
+    """Send a letter from outside, to others as well; return the last reply's code."""
+    to, message = [letter.recipient, *others], letter.base64()
     return int(campus.probe("outside", "send", to=to, sender=letter.sender, message=message, via=via)["code"])
 
 
@@ -75,6 +76,13 @@ letter = Letter("bob@mech.eng.univ.example", infected=True)
 check("infected mail", 250, send(letter))
 copies = campus.copies("mech", letter)
 check("it arrives once, without the virus", [False], [letter.attachment() in copy for copy in copies])
+
+letter = Letter("bob@mech.eng.univ.example", infected=True)
+other = replace(letter, recipient="alice@pc7.lab.mech.eng.univ.example")
+check("infected mail, for a domain with a policy of its own too", 250, send(letter, GATEWAY, other.recipient))
+copies = [without_trace(copy) for one in (letter, other) for copy in campus.copies("mech", one)]
+check("it arrives for both without the virus", [False, False], [letter.attachment() in copy for copy in copies])
+check("each copy has a notice of its own", 2, len(set(copies)))
 
 
 class Archived(Letter):
