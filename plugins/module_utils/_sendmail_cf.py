@@ -24,7 +24,8 @@ def sendmail_mc(settings: Settings) -> str:
     )
     hostname = f"define(`confDOMAIN_NAME', `{settings.hostname}')dnl\n" if settings.hostname else ""
     return (
-        _MC_HEAD
+        _MC_START
+        + _MC_HEAD
         + hostname
         + daemons
         + f"define(`confMAX_DAEMON_CHILDREN', `{settings.max_daemon_children}')dnl\n"
@@ -40,7 +41,7 @@ def submit_mc(settings: Settings) -> str:
     """Return the source of submit.cf: the `sendmail` command hands local mail to this host's own daemon."""
     address, port = submission(settings)
     host = f"IPv6:{address}" if ":" in address else address
-    return _SUBMIT_MC.format(host=host, port=port)
+    return _MC_START + _SUBMIT_MC.format(host=host, port=port)
 
 
 def submission(settings: Settings) -> tuple[str, int]:
@@ -73,7 +74,7 @@ def _family(address: str) -> str:
     return "inet6" if ":" in address else "inet"
 
 
-_MC_HEAD = """\
+_MC_START = """\
 divert(-1)dnl
 # Made by campus.mailgate from the inventory; a change made here is lost at its next run.
 divert(0)dnl
@@ -81,6 +82,9 @@ define(`_USE_ETC_MAIL_')dnl
 include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
 VERSIONID(`campus.mailgate')
 OSTYPE(`debian')dnl
+"""
+
+_MC_HEAD = """\
 DOMAIN(`debian-mta')dnl
 dnl # No memory of servers that were down: one that is back gets its mail at the next queue run.
 undefine(`confHOST_STATUS_DIRECTORY')dnl
@@ -112,13 +116,6 @@ MAILER(`smtp')dnl
 """
 
 _SUBMIT_MC = """\
-divert(-1)dnl
-# Made by campus.mailgate from the inventory; a change made here is lost at its next run.
-divert(0)dnl
-define(`_USE_ETC_MAIL_')dnl
-include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
-VERSIONID(`campus.mailgate')
-OSTYPE(`debian')dnl
 DOMAIN(`debian-msp')dnl
 dnl # The port is an argument of the mailer: FEATURE(msp) itself knows no port but 25 and 587.
 define(`RELAY_MAILER_ARGS', `TCP $h {port}')dnl
