@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 import time
 import zipapp
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,24 @@ def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str 
     )
 
 
+@contextlib.asynccontextmanager
+async def serving(pyz: Path, directory: Path, more: str = "") -> AsyncIterator[tuple[Running, Hop, int]]:
+    """The service on a port, with a next hop for a.example and a scanner."""
+    hop, clamd = Hop(), FakeClamd(directory / "clamd.ctl")
+    await hop.start()
+    await clamd.start()
+    port = free_port()
+    write_settings(directory, port, hop, "a.example", more)
+    service = Running(pyz, directory)
+    try:
+        yield service, hop, port
+    finally:
+        service.process.kill()
+        service.process.wait()
+        hop.stop()
+        clamd.stop()
+
+
 async def connect(port: int) -> Client:
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     assert (await client.reply()).startswith("220 gw1.univ.example")
@@ -96,13 +116,7 @@ async def connect(port: int) -> Client:
 
 
 async def test_life_of_the_service(pyz, tmp_path):
-    hop, clamd = Hop(), FakeClamd(tmp_path / "clamd.ctl")
-    await hop.start()
-    await clamd.start()
-    port = free_port()
-    write_settings(tmp_path, port, hop, "a.example")
-    service = Running(pyz, tmp_path)
-    try:
+    async with serving(pyz, tmp_path) as (service, hop, port):
         assert "1 routes" in await service.until("READY=1")
         await service.until("WATCHDOG=1")
         client = await connect(port)
@@ -131,21 +145,11 @@ async def test_life_of_the_service(pyz, tmp_path):
         assert service.process.returncode == 0
         assert '"event": "reload_refused"' in out
         assert len(hop.received) == 2
-    finally:
-        service.process.kill()
-        hop.stop()
-        clamd.stop()
 
 
 @pytest.mark.parametrize("whole", [False, True])
 async def test_killed_in_a_hand_over_nothing_was_promised(pyz, tmp_path, whole):
-    hop, clamd = Hop(), FakeClamd(tmp_path / "clamd.ctl")
-    await hop.start()
-    await clamd.start()
-    port = free_port()
-    write_settings(tmp_path, port, hop, "a.example")
-    service = Running(pyz, tmp_path)
-    try:
+    async with serving(pyz, tmp_path) as (service, hop, port):
         await service.until("READY=1")
         workers = service.workers()
 
@@ -167,21 +171,10 @@ async def test_killed_in_a_hand_over_nothing_was_promised(pyz, tmp_path, whole):
             assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250"), "others take their place"
             assert not set(workers) & set(service.workers())
             assert len(service.workers()) == 2
-    finally:
-        service.process.kill()
-        service.process.wait()
-        hop.stop()
-        clamd.stop()
 
 
 async def test_all_workers_serve_on_one_port_and_count_together(pyz, tmp_path):
-    hop, clamd = Hop(), FakeClamd(tmp_path / "clamd.ctl")
-    await hop.start()
-    await clamd.start()
-    port = free_port()
-    write_settings(tmp_path, port, hop, "a.example", "[limits]\nmax_connections_per_client = 6\n")
-    service = Running(pyz, tmp_path)
-    try:
+    async with serving(pyz, tmp_path, "[limits]\nmax_connections_per_client = 6\n") as (service, _hop, port):
         await service.until("READY=1")
         clients = [await connect(port) for _ in range(6)]
         for client in clients:
@@ -192,11 +185,6 @@ async def test_all_workers_serve_on_one_port_and_count_together(pyz, tmp_path):
         for client in clients:
             await client.say("QUIT")
         await connect(port)
-    finally:
-        service.process.kill()
-        service.process.wait()
-        hop.stop()
-        clamd.stop()
 
 
 async def test_workers_end_with_their_supervisor(pyz, tmp_path):
