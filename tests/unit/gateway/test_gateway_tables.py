@@ -207,11 +207,20 @@ def test_answers_are_kept_for_their_time_and_across_restarts(tmp_path):
     clock.now += 30 * 86400 - 1
     assert cache.find(ALICE).known, "refreshed by the second answer"
     cache.prune()
-    assert cache.sizes() == (1, 0)
+    assert cache.sizes() == (1, 0, 0)
     clock.now += 1
     assert cache.find(ALICE) is None
     cache.prune()
-    assert cache.sizes() == (0, 0)
+    assert cache.sizes() == (0, 0, 0)
+
+
+def test_domains_that_were_tried_are_not_counted_as_recipients(tmp_path):
+    cache = Recipients(tmp_path, known_seconds=100, unknown_seconds=100)
+    cache.learn(ALICE, OK)
+    cache.learn(Mailbox("ghost", "a.example"), UNKNOWN)
+    cache.learn_catch_all("a.example", UNKNOWN)
+    cache.learn_catch_all("b.example", OK)
+    assert cache.sizes() == (1, 1, 1)
 
 
 def test_a_recipient_that_is_gone_is_learned_at_once(tmp_path):

@@ -168,14 +168,20 @@ class Recipients:
             (self.max_rows,),
         )
 
-    def sizes(self) -> tuple[int, int]:
-        """Number of known and of unknown recipients (or catch-all domains) kept."""
-        counts = dict(self._database.execute("SELECT known, COUNT(*) FROM recipients GROUP BY known"))
-        return int(counts.get(1, 0)), int(counts.get(0, 0))
+    def sizes(self) -> tuple[int, int, int]:
+        """As `count`."""
+        return count(self._database)
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def count(database: sqlite3.Connection) -> tuple[int, int, int]:
+    """Number of known and of unknown recipients kept, and of catch-all domains."""
+    rows = database.execute("SELECT known, mailbox LIKE '@%', COUNT(*) FROM recipients GROUP BY 1, 2")
+    numbers = {(bool(known), bool(domain)): int(number) for known, domain, number in rows}
+    return numbers.get((True, False), 0), numbers.get((False, False), 0), numbers.get((True, True), 0)
 
 
 def says_unknown(reply: Reply) -> bool:

@@ -15,7 +15,7 @@ import pyclamd
 
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.events import open_read_only
-from mailgate.recipients import Recipients
+from mailgate.recipients import Recipients, count
 from mailgate.routes import Routes
 from mailgate.scanner import signature_age
 
@@ -100,8 +100,9 @@ def _clamd(text: str, scan: Scan) -> Check:
 def _cache(config: Config) -> Check:
     try:
         database = open_read_only(config.state_dir / Recipients.FILE)
-        counts = dict(database.execute("SELECT known, COUNT(*) FROM recipients GROUP BY known"))
+        known, unknown, catch_all = count(database)
         database.close()
     except sqlite3.Error as error:
         return Check("recipient cache", False, f"{config.state_dir}: {error}")
-    return Check("recipient cache", True, f"{counts.get(1, 0)} known, {counts.get(0, 0)} unknown")
+    seen = f"{known} known, {unknown} unknown, {catch_all} domains that take any recipient"
+    return Check("recipient cache", True, seen)
