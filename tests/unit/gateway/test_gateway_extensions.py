@@ -96,6 +96,34 @@ async def test_mail_that_must_be_encrypted_is_not_sent_in_the_clear(make_campus,
     assert (await client.send(MESSAGE)).startswith("250")
 
 
+@pytest.mark.parametrize("when", ["at the second recipient", "at DATA", "after the message"])
+async def test_mail_that_must_be_encrypted_never_goes_by_the_queue(make_campus, certificate, when):
+    campus = await make_campus(tls=Tls(required_for=("a.univ.example",)))
+    campus.a.ehlo, campus.a.encrypt = FULL.replace("250-DSN", "250-STARTTLS"), server_context(certificate)
+    client = await campus.connect()
+    assert (await client.start("alice@a.univ.example"))[0].startswith("250")
+    if when == "at the second recipient":
+        campus.a.rcpt = lambda _: None
+        assert (await client.say("RCPT TO:<bob@a.univ.example>")).startswith("450")
+    elif when == "at DATA":
+        campus.a.data = None
+    else:
+        campus.a.final = None
+    assert (await client.send(MESSAGE)) == "451 4.3.0 Message could not be handed over; try again later"
+    assert campus.queue.received == []
+
+
+async def test_mail_that_must_be_encrypted_is_taken_by_itself(make_campus, certificate):
+    campus = await make_campus(tls=Tls(required_for=("a.univ.example",)))
+    campus.a.ehlo, campus.a.encrypt = FULL.replace("250-DSN", "250-STARTTLS"), server_context(certificate)
+    client = await campus.connect()
+    answers = await client.start("alice@a.univ.example", "bob@a.univ.example", "alice@b.univ.example")
+    assert [answer[:9] for answer in answers] == ["250 2.1.5", "250 2.1.5", "452 4.5.3"]
+    await client.say("RSET")
+    answers = await client.start("alice@b.univ.example", "alice@a.univ.example")
+    assert [answer[:9] for answer in answers] == ["250 2.1.5", "452 4.5.3"]
+
+
 async def test_answers_injected_behind_the_next_hops_starttls_are_not_believed(make_campus, certificate):
     campus = await make_campus(tls=Tls(required_for=("a.univ.example",)))
     campus.a.ehlo, campus.a.encrypt = FULL.replace("250-DSN", "250-STARTTLS"), server_context(certificate)

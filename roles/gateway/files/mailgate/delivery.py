@@ -108,15 +108,19 @@ class Transaction:
 
     async def add(self, recipient: Mailbox, route: Route, notify: str = "") -> Reply:
         """Ask the recipient's server and next hop; the reply is the one to RCPT. `notify`: NOTIFY, ORCPT (RFC 3461)."""
-        answers = self._delivery.recipients
-        call_ahead = self._delivery.call_ahead
-        remembered = answers.find(recipient)
+        remembered = self._delivery.recipients.find(recipient)
         if remembered and not remembered.known:
             return remembered.reply
         if notify:
             self.envelope.notify[recipient] = notify
         encrypt = self._config.tls.required(recipient.domain)
-        known = remembered is not None
+        if self._mixes(encrypt, route.next_hops):
+            return SEPARATELY
+        return await self._add(recipient, route, notify, encrypt=encrypt, known=remembered is not None)
+
+    async def _add(self, recipient: Mailbox, route: Route, notify: str, *, encrypt: bool, known: bool) -> Reply:
+        answers = self._delivery.recipients
+        call_ahead = self._delivery.call_ahead
         if route.ask and not (known and answers.fresh(recipient)):
             known, refusal = await call_ahead.ask_home(
                 self.envelope, recipient, route.ask, encrypt=encrypt, known=known
@@ -143,6 +147,12 @@ class Transaction:
                 call_ahead.try_catch_all(recipient.domain, route.asked)
             return ACCEPTED
         return reply
+
+    def _mixes(self, encrypt: bool, hops: tuple[NextHop, ...]) -> bool:
+        """Whether mail that must be encrypted would have company: if that was served and it was not, only the queue
+        could take it, and nothing makes the queue encrypt."""
+        others = [group for key, group in self._groups.items() if group.recipients and key != (hops, encrypt)]
+        return (encrypt and bool(self._queued)) or any(encrypt or group.encrypt for group in others)
 
     def _learn(self, recipient: Mailbox, route: Route, reply: Reply) -> None:
         """Remember a next hop's answer, unless others know better."""
@@ -205,6 +215,8 @@ class Transaction:
         refusals = [job.reply for job in jobs if job.reply is not None and not job.reply.ok]
         if len(refusals) == len(jobs) and not self._queued:
             return next((reply for reply in refusals if reply.temporary), refusals[0])
+        if any(group.encrypt for group in groups):
+            return NOT_HANDED_OVER
         reply = await self._to_queue(shares, failed, deadline)
         if reply.ok:
             return DELIVERED
@@ -256,8 +268,9 @@ class Transaction:
     def _lose(self, group: _Group) -> None:
         """The group's session is gone; those it had accepted are known, so they are for the queue."""
         self._drop(group, lost=True)
-        self._queued += group.recipients
-        group.recipients = []
+        if not group.encrypt:
+            self._queued += group.recipients
+            group.recipients = []
 
     async def _reach_queue(self, *, fresh: bool = False) -> bool:
         if self._queue is None:
