@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from composed_mail import Composer, readers_find
 from infected_mail import RAR, corpus, evasions, everywhere, still_infected
 
 from mailgate.config import Scan
@@ -100,6 +101,23 @@ async def infected(socket: Path) -> Outcomes:
 async def evading(socket: Path) -> Outcomes:
     """Forms that hide an infection from some reader, by kind."""
     return await judge(socket, evasions(), lambda name: KINDS[name.partition(" ")[0]])
+
+
+async def composed(socket: Path, seeds: range) -> Outcomes:
+    """Messages composed at random, by whether a reader finds the infection in them; none may pass in which one does."""
+    scanner = Scanner(Scan(socket=str(socket), max_signature_days=0), lambda *_, **__: None)
+    outcomes = Outcomes()
+    for seed in seeds:
+        raw = Composer(seed).message()
+        until = asyncio.get_running_loop().time() + 30
+        judged = await screen(raw, lambda pieces, until=until: scanner.scan(pieces, until), RULES)
+        found = readers_find(judged.content) if judged.content else []
+        outcome = "INFECTED" if found else "refused" if judged.refusal else "stripped" if judged.removed else "passed"
+        if found:
+            outcomes.bad.append(f"seed {seed}: {', '.join(found)}")
+        row = "infected to a reader" if readers_find(raw) else "so broken that it is not"
+        outcomes.rows.setdefault(row, Counter())[outcome] += 1
+    return outcomes
 
 
 async def evading_in_rar(socket: Path) -> Outcomes:

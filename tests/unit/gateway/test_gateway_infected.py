@@ -48,6 +48,18 @@ async def test_no_evasion_passes_with_an_infected_rar(real_clamd):
     assert found.total["stripped"] > 60, f"\n{found}"
 
 
+async def test_no_composed_message_passes_infected(real_clamd):
+    found = await outcomes.composed(real_clamd.socket, range(1000))
+    assert found.bad == [], f"\n{found}"
+    assert found.rows["infected to a reader"]["stripped"] > 50, f"\n{found}"
+
+
+@pytest.mark.slow
+async def test_no_composed_message_passes_infected_of_many(real_clamd):
+    found = await outcomes.composed(real_clamd.socket, range(1000, 7000))
+    assert found.bad == [], f"\n{found}"
+
+
 def test_table_tells_bad_from_good():
     raw = b"Subject: x\r\n\r\nhello\r\n"
     found = outcomes.Outcomes()

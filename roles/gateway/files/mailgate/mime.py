@@ -34,7 +34,7 @@ _CHARSET = re.compile(rb"charset\*?\s*=\s*\"?([\w.:+-]+)", re.IGNORECASE)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 _COMMENT = re.compile(r"\([^()]*\)")
 # Fields of the form that every reader takes alike: nothing ends in the middle, and no parameter is in pieces.
-_PARAMETERS = rb'(?:;(?:\r\n)?[ \t]*[a-z0-9*._-]+=(?:"[^"\\\r\n]*"|[^\s;"()\\]+))*[ \t]*'
+_PARAMETERS = rb'(?:[ \t]*;[ \t]*(?:\r\n[ \t]+)?[a-z0-9*._-]+=(?:"[^"\\\r\n]*"|[^\s;"()\\]+))*[ \t]*'
 _PLAIN = re.compile(
     rb"content-(?:type:[ \t]*[a-z0-9.+-]+/[a-z0-9.+-]+" + _PARAMETERS + rb"|disposition:[ \t]*[a-z]+" + _PARAMETERS +
     rb"|transfer-encoding:[ \t]*(?:7bit|8bit|binary|base64|quoted-printable)[ \t]*"
