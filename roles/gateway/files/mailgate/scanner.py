@@ -32,6 +32,7 @@ class _Server:
     clamd: Clamd
     load: int = 0
     shunned_until: float = 0.0
+    failed: bool = False
     version: str = ""
     asked_at: float = float("-inf")
     alarmed_at: float = float("-inf")
@@ -72,10 +73,16 @@ class Scanner:
         servers = self._in_order(loop.time())
         for left, server in zip(range(len(servers), 0, -1), servers, strict=True):
             now = loop.time()
+            until = now + (deadline - now) / left
             server.load += 1
             try:
-                return await self._ask(server, mark, pieces, now + (deadline - now) / left)
+                if server.failed and left > 1:
+                    await self._try_again(server, min(until, now + VERSION_SECONDS))
+                verdict = await self._ask(server, mark, pieces, until)
+                server.failed = False
+                return verdict
             except ScanError as error:
+                server.failed = True
                 server.shunned_until = loop.time() + SHUN_SECONDS
                 reasons.append(f"{server.clamd}: {error}")
                 if left > 1:
@@ -87,6 +94,13 @@ class Scanner:
     def _in_order(self, now: float) -> list[_Server]:
         by_load = self._settings.order == "load"
         return sorted(self._servers, key=lambda s: (s.shunned_until > now, s.load if by_load else 0))
+
+    @staticmethod
+    async def _try_again(server: _Server, deadline: float) -> None:
+        """Have one that failed answer a small question first; until it does, the others' messages go elsewhere."""
+        server.shunned_until = deadline + SHUN_SECONDS
+        await server.clamd.version(deadline)
+        server.shunned_until = 0.0
 
     async def _ask(self, server: _Server, mark: Mark, pieces: Sequence[bytes], deadline: float) -> Verdict:
         await self._look_at_signatures(server, deadline)
