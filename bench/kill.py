@@ -23,6 +23,7 @@ from typing import Any
 
 from bench.house import DOMAIN, GATEWAY, QUEUE, SINK, House, own_house
 from bench.rootfs import CACHE
+from bench.sender import Senders
 
 # In turn: a worker, the whole service, the scanner, the inner server, the queue, and all at once, as a host that fails.
 VICTIMS = ("worker", "service", "clamd", "server", "queue", "host")
@@ -119,70 +120,6 @@ class Campus:
                 self.start(name)
 
 
-class Senders:
-    """Sends every message until it is answered 250, with a retry as a sender has."""
-
-    def __init__(self, messages: int, sessions: int) -> None:
-        self.todo = list(range(messages))
-        self.total = messages
-        self.sessions = sessions
-        self.accepted: set[int] = set()
-        self.attempts: Counter[int] = Counter()
-        # Messages whose answer was awaited when the connection broke.
-        self.doubtful: Counter[int] = Counter()
-        self.refused: Counter[str] = Counter()
-
-    async def run(self) -> None:
-        """All sessions, to the end of the messages."""
-        await asyncio.gather(*(self._session() for _ in range(self.sessions)))
-
-    async def _session(self) -> None:
-        while self.todo:
-            number = self.todo.pop()
-            self.attempts[number] += 1
-            try:
-                sent = await asyncio.wait_for(self._send(number), 60)
-            except (OSError, EOFError, TimeoutError):
-                sent = False
-            if not sent:
-                self.todo.insert(0, number)
-                await asyncio.sleep(0.02)
-
-    async def _send(self, number: int) -> bool:
-        reader, writer = await asyncio.open_connection("127.0.0.1", GATEWAY)
-
-        async def said(line: bytes, wanted: bytes) -> bool:
-            writer.write(line)
-            while True:
-                answer = await reader.readuntil(b"\n")
-                if answer[3:4] != b"-":
-                    break
-            if not answer.startswith(wanted):
-                self.refused[answer[:9].decode()] += 1
-            return answer.startswith(wanted)
-
-        try:
-            for line, wanted in (
-                (b"", b"220"),
-                (b"EHLO sender.example\r\n", b"250"),
-                (b"MAIL FROM:<a@sender.example>\r\n", b"250"),
-                (f"RCPT TO:<u{number % 50}@{DOMAIN}>\r\n".encode(), b"250"),
-                (b"DATA\r\n", b"354"),
-            ):
-                if not await said(line, wanted):
-                    return False
-            self.doubtful[number] += 1
-            taken = await said(b"Subject: %d\r\nMessage-ID: <%d@sender.example>\r\n\r\n" % (number, number)
-                               + b"Hello.\r\n" * 200 + b".\r\n", b"250")  # fmt: skip
-            self.doubtful[number] -= 1
-            if taken:
-                self.accepted.add(number)
-            writer.write(b"QUIT\r\n")
-            return taken
-        finally:
-            writer.close()
-
-
 async def killing(campus: Campus, senders: Senders, kills: int, victims: Counter[str]) -> None:
     """Kill in turn, evenly over the messages; start again after a moment."""
     for number in range(kills):
@@ -220,7 +157,9 @@ def run(house: House, options: argparse.Namespace) -> dict[str, Any]:
     campus = Campus(house)
     for name in ("server", "queue", "clamd", "service"):
         campus.start(name)
-    senders = Senders(options.messages, options.sessions)
+    senders = Senders(
+        options.messages, options.sessions, [("127.0.0.1", GATEWAY)], lambda number: f"u{number % 50}@{DOMAIN}"
+    )
     victims: Counter[str] = Counter()
     started = time.monotonic()
 

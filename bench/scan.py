@@ -4,7 +4,7 @@
 
 time    how much our judging of a message adds to the time clamd alone takes for the same octets, in one interleaved run
 memory  the service's peak memory with many large messages at once, beside the setting that bounds it
-chaos   clamd killed, stopped, slowed and cut short again and again under load: nothing infected is ever delivered
+chaos   clamd killed, stopped, slowed and fed too much again and again under load: nothing infected is ever delivered
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import random
-import signal
 import socket
 import statistics
 import subprocess
@@ -27,12 +26,13 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "roles/gateway/files"), str(ROOT / "tests/unit/gateway")]
+sys.path[:0] = [str(ROOT), str(ROOT / "roles/gateway/files"), str(ROOT / "tests/unit/gateway")]
 
 from gateway_doubles import Hop, Received  # noqa: E402
-from infected_mail import EICAR, b64, multi, part  # noqa: E402
+from infected_mail import multi, part  # noqa: E402
 from real_clamd import CLAMD, MISSING, RealClamd  # noqa: E402
 
+from bench.chaos import HEAD, disturbed, infected, send  # noqa: E402
 from mailgate.config import Scan  # noqa: E402
 from mailgate.content import Rules, screen  # noqa: E402
 from mailgate.content_policy import Attachments, ContentPolicy  # noqa: E402
@@ -40,7 +40,6 @@ from mailgate.notices import Notice  # noqa: E402
 from mailgate.scanner import Scanner  # noqa: E402
 
 SIZES = {"4 KB": (4096, 400), "60 KB": (61440, 300), "1 MB": (1 << 20, 60), "20 MB": (20 << 20, 12)}
-HEAD = b"From: a@sender.example\r\nTo: alice@a.example\r\nSubject: bench\r\nMIME-Version: 1.0\r\n"
 
 
 def free_port() -> int:
@@ -173,32 +172,6 @@ class Service:
         self.log.close()
 
 
-async def send(port: int, content: bytes, answered: asyncio.Event | None = None) -> str:
-    """Send one message; the answer that ended it, or the reason why there was none."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError as error:
-        return type(error).__name__
-    try:
-        reply = (await reader.readline()).decode()
-        for line in (b"EHLO c.example", b"MAIL FROM:<a@sender.example>", b"RCPT TO:<alice@a.example>", b"DATA"):
-            if reply[:1] not in "23":
-                return reply[:9].strip()
-            writer.write(line + b"\r\n")
-            reply = (await reader.readline()).decode()
-            while reply[3:4] == "-":
-                reply = (await reader.readline()).decode()
-        if not reply.startswith("354"):
-            return reply[:9].strip()
-        writer.write(content + b".\r\n")
-        await writer.drain()
-        return (await reader.readline()).decode()[:9].strip() or "hung up"
-    except (ConnectionError, asyncio.IncompleteReadError) as error:
-        return type(error).__name__
-    finally:
-        writer.close()
-
-
 async def measure_memory(clamd: RealClamd, directory: Path) -> dict[str, object]:
     """The service's peak memory, in MiB, when 100 clients send 20 MB at once and send again what is put off."""
     hop = Hop()
@@ -214,7 +187,7 @@ async def measure_memory(clamd: RealClamd, directory: Path) -> dict[str, object]
     )
     try:
         await service.ready()
-        await send(service.port, message(4096))
+        await send(("127.0.0.1", service.port), message(4096))
         results["idle_mib"] = service.peak_kib() // 1024
         content = message(20 << 20)
         answers: Counter[str] = Counter()
@@ -223,7 +196,7 @@ async def measure_memory(clamd: RealClamd, directory: Path) -> dict[str, object]
         started = time.monotonic()
         # As a sender does: what is put off is sent again.
         while waiting and rounds < 60:
-            replies = await asyncio.gather(*(send(service.port, content) for _ in range(waiting)))
+            replies = await asyncio.gather(*(send(("127.0.0.1", service.port), content) for _ in range(waiting)))
             answers.update(replies)
             waiting = sum(not reply.startswith("250") for reply in replies)
             rounds += 1
@@ -245,7 +218,6 @@ async def measure_memory(clamd: RealClamd, directory: Path) -> dict[str, object]
 
 async def chaos(clamd: RealClamd, directory: Path, times: int, seed: int) -> dict[str, object]:
     """What became of clean and infected messages while clamd was disturbed `times` times."""
-    dice = random.Random(seed)  # noqa: S311
     hop = Hop()
     await hop.start()
     service = Service(
@@ -257,84 +229,19 @@ async def chaos(clamd: RealClamd, directory: Path, times: int, seed: int) -> dic
         limits={"max_connections_per_client": 200},
         cache={"resend_hours": 0},
     )
-    answers: Counter[str] = Counter()
-    sent: Counter[str] = Counter()
-    done = False
-
-    async def load(number: int) -> None:
-        own = random.Random(seed + number)  # noqa: S311
-        while not done:
-            infected = own.random() < 0.5
-            body = own.randbytes(own.choice((200, 20_000, 400_000)))
-            parts = [b"Content-Type: text/plain\r\n\r\nhello", part(b64(body))]
-            if infected:
-                parts.insert(own.randrange(3), part(b64(EICAR)))
-            content = HEAD + multi(*parts)
-            reply = await send(service.port, content)
-            kind = "infected" if infected else "clean"
-            sent[kind] += 1
-            answers[f"{kind} {reply[:3]}"] += 1
-
-    actions: Counter[str] = Counter()
     try:
         await service.ready()
-        tasks = [asyncio.create_task(load(number)) for number in range(8)]
-        started = time.monotonic()
-        for _ in range(times):
-            action = dice.choices(
-                ("kill", "terminate", "stop", "slow", "reload", "sever", "absent"), (2, 1, 3, 3, 2, 1, 1)
-            )[0]
-            actions[action] += 1
-            await asyncio.sleep(dice.uniform(0.005, 0.06))
-            await _disturb(clamd, action, dice)
-        done = True
-        await asyncio.gather(*tasks)
-        seconds = time.monotonic() - started
+        address = ("127.0.0.1", service.port)
+        result = await disturbed(clamd, address, ["alice@a.example"], times=times, seed=seed)
     finally:
-        done = True
         service.stop()
         hop.stop()
     delivered = [one.content for one in hop.received]
     return {
-        "disturbances": dict(actions),
-        "times": times,
-        "seed": seed,
-        "seconds": round(seconds, 1),
-        "sent": dict(sent),
-        "answers": dict(sorted(answers.items())),
+        **result,
         "delivered": len(delivered),
-        "delivered_infected": sum(base64.b64encode(EICAR)[:40] in content for content in delivered),
+        "delivered_infected": sum(infected(content) for content in delivered),
     }
-
-
-async def _disturb(clamd: RealClamd, action: str, dice: random.Random) -> None:
-    if action == "stop":
-        clamd.signal(signal.SIGSTOP)
-        await asyncio.sleep(dice.choice((0.01, 0.05, 0.2)))
-        clamd.signal(signal.SIGCONT)
-    elif action == "slow":
-        for _ in range(dice.randrange(2, 12)):
-            clamd.signal(signal.SIGSTOP)
-            await asyncio.sleep(0.004)
-            clamd.signal(signal.SIGCONT)
-            await asyncio.sleep(0.001)
-    elif action == "reload":
-        clamd.signal(signal.SIGUSR2)
-    elif action == "sever":
-        clamd.socket.unlink(missing_ok=True)
-        await asyncio.sleep(0.02)
-        await asyncio.to_thread(clamd.kill)
-        await asyncio.to_thread(clamd.start)
-    else:
-        if action == "terminate":
-            clamd.signal(signal.SIGTERM)
-        else:
-            await asyncio.to_thread(clamd.kill)
-        if action == "absent":
-            await asyncio.sleep(0.2)
-        assert clamd.process
-        await asyncio.to_thread(clamd.process.wait)
-        await asyncio.to_thread(clamd.start)
 
 
 def main() -> int:
@@ -366,7 +273,7 @@ def main() -> int:
         finally:
             clamd.kill()
     print(json.dumps(result, indent=2))
-    return 1 if result.get("delivered_infected") else 0
+    return 1 if result.get("delivered_infected") or result.get("delivered") != result.get("accepted") else 0
 
 
 if __name__ == "__main__":

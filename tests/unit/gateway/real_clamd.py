@@ -76,6 +76,13 @@ class RealClamd:
         assert self.process
         os.kill(self.process.pid, number)
 
+    def ended(self) -> None:
+        assert self.process
+        self.process.wait(60)
+
+    def hide(self) -> None:
+        self.socket.unlink(missing_ok=True)
+
     def kill(self) -> None:
         assert self.process
         self.process.kill()
