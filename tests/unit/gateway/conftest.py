@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from gateway_doubles import Campus, start_campus
 from real_clamd import CLAMD, MISSING, RealClamd
+from service_process import build
 
 
 @pytest.fixture
@@ -62,3 +63,9 @@ def real_clamd() -> Iterator[RealClamd]:
         clamd = RealClamd(Path(directory))
         yield clamd
         clamd.kill()
+
+
+@pytest.fixture(scope="session")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The service as one file."""
+    return build(tmp_path_factory.mktemp("zipapp"))

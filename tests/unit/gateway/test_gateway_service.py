@@ -5,114 +5,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import sysconfig
 import time
-import zipapp
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from gateway_doubles import Clamd as FakeClamd
 from gateway_doubles import Client, Hop
-
-import mailgate
-
-REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "public", "pyclamd")
-
-
-@pytest.fixture(scope="module")
-def pyz(tmp_path_factory) -> Path:
-    tree = tmp_path_factory.mktemp("zipapp")
-    for name in REQUIREMENTS:
-        shutil.copytree(Path(sysconfig.get_path("purelib")) / name, tree / "app" / name)
-    shutil.copytree(Path(mailgate.__file__).parent, tree / "app" / "mailgate")
-    (tree / "app" / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
-    zipapp.create_archive(tree / "app", tree / "mailgate.pyz")
-    return tree / "mailgate.pyz"
-
-
-class Running:
-    """A service process with a notification socket."""
-
-    def __init__(self, pyz: Path, directory: Path) -> None:
-        self.directory = directory
-        self.told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.told.bind(str(directory / "notify"))
-        self.told.settimeout(10)
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
-            env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    async def until(self, wanted: str) -> str:
-        def wait() -> str:
-            while wanted not in (state := self.told.recv(4096).decode()):
-                pass
-            return state
-
-        return await asyncio.to_thread(wait)
-
-    def workers(self) -> list[int]:
-        pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    async def ended(self) -> str:
-        out, _ = await asyncio.to_thread(self.process.communicate, timeout=10)
-        return out
-
-
-def alive(processes: list[int]) -> bool:
-    return any(Path(f"/proc/{process}").exists() for process in processes)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str = "") -> None:
-    (directory / "routes").write_text(f"{domain}\t[127.0.0.1]:{hop.port}\n")
-    (directory / "mailgate.toml").write_text(
-        f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
-        f'listen = ["127.0.0.1:{port}"]\nqueue = "127.0.0.1:1"\n'
-        f"workers = 2\n"
-        f'[scan]\nsocket = "{directory}/clamd.ctl"\nfile_size = 0\n[timeouts]\ndrain = 5\n{more}'
-    )
-
-
-@contextlib.asynccontextmanager
-async def serving(pyz: Path, directory: Path, more: str = "") -> AsyncIterator[tuple[Running, Hop, int]]:
-    """The service on a port, with a next hop for a.example and a scanner."""
-    hop, clamd = Hop(), FakeClamd(directory / "clamd.ctl")
-    await hop.start()
-    await clamd.start()
-    port = free_port()
-    write_settings(directory, port, hop, "a.example", more)
-    service = Running(pyz, directory)
-    try:
-        yield service, hop, port
-    finally:
-        service.process.kill()
-        service.process.wait()
-        hop.stop()
-        clamd.stop()
-
-
-async def connect(port: int) -> Client:
-    client = Client(*await asyncio.open_connection("127.0.0.1", port))
-    assert (await client.reply()).startswith("220 gw1.univ.example")
-    await client.hello()
-    return client
+from service_process import Running, alive, connect, free_port, serving, write_settings
 
 
 async def test_life_of_the_service(pyz, tmp_path):
