@@ -114,6 +114,37 @@ async def test_server_that_answers_one_octet_at_a_time_is_given_up(make_campus):
     server.close()
 
 
+async def test_server_that_answers_the_message_one_octet_at_a_time_is_given_up_and_the_queue_has_it(make_campus):
+    campus = await make_campus(timeouts=Timeouts(connect=1, next_hop_data=1, session_idle=0, scan=2, queue=2))
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            writer.write(b"220 server\r\n")
+            for answer in (b"250 server", b"250 ok", b"250 ok", b"354 go"):
+                await reader.readuntil(b"\r\n")
+                writer.write(answer + b"\r\n")
+            await reader.readuntil(b"\r\n.\r\n")
+            for octet in b"250 2.0.0 taken, after a while\r\n":
+                writer.write(bytes([octet]))
+                await asyncio.sleep(0.2)
+        writer.close()
+
+    port = campus.a.port
+    campus.a.stop()
+    await asyncio.sleep(0.05)
+    server = await asyncio.start_server(drip, "127.0.0.1", port)
+    client, other = await campus.connect(), await campus.connect()
+    await client.start("alice@a.univ.example")
+    waiting = asyncio.create_task(client.send(MESSAGE))
+    assert (await other.start("bob@b.univ.example"))[0].startswith("250")
+    assert (await other.send(MESSAGE)).startswith("250")
+    assert not waiting.done()
+    assert (await waiting).startswith("250")
+    assert len(campus.queue.received) == 1 and campus.count("answers_lost") == 1
+    server.close()
+    await asyncio.sleep(0.5)
+
+
 async def test_a_thousand_idle_connections_are_bounded(make_campus):
     campus = await make_campus(limits=Limits(max_connections=100, max_connections_per_client=10_000))
     idle = []
