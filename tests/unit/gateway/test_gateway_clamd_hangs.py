@@ -27,6 +27,8 @@ SCAN_SECONDS = 1
 LIMITS = Limits(max_connections_per_client=100)
 TIMEOUTS = Timeouts(connect=2, next_hop_command=2, next_hop_data=2, session_idle=0, queue=2, scan=SCAN_SECONDS)
 SIZE = 300_000
+# Handed to clamd as an open file, and as a stream.
+SIZES = (3000, SIZE)
 HELLO = b"Subject: x\r\n\r\nHello.\r\n"
 
 MakeCampus = Callable[..., Awaitable[Campus]]
@@ -47,9 +49,9 @@ def clamds() -> Iterator[list[RealClamd]]:
             clamd.kill()
 
 
-def large(infected: bool) -> bytes:
+def letter(infected: bool, size: int = SIZE) -> bytes:
     """A message that clamd has never seen."""
-    text = base64.encodebytes(os.urandom(SIZE)).replace(b"\n", b"\r\n")
+    text = base64.encodebytes(os.urandom(size)).replace(b"\n", b"\r\n")
     return b"Subject: x\r\n\r\n" + (EICAR if infected else b"Hello") + b"\r\n" + text
 
 
@@ -97,12 +99,15 @@ async def settled(campus: Campus) -> None:
     await asyncio.sleep(0.05)
 
 
-async def test_senders_are_put_off_in_time_and_all_else_goes_on(make_campus: MakeCampus, clamds: list[RealClamd]):
+@pytest.mark.parametrize("size", SIZES)
+async def test_senders_are_put_off_in_time_and_all_else_goes_on(
+    make_campus: MakeCampus, clamds: list[RealClamd], size: int
+):
     clamd = clamds[0]
     campus = await make_campus(timeouts=TIMEOUTS, limits=LIMITS, scan=Scan(socket=str(clamd.socket)))
     campus.b.rcpt = lambda _: "550 5.1.1 unknown"
     for _ in range(3):
-        assert (await deliver(campus, large(infected=False)))[0].startswith("250")
+        assert (await deliver(campus, letter(infected=False, size=size)))[0].startswith("250")
     await refused_at_rcpt(campus)
     await settled(campus)
     campus.a.received.clear()
@@ -112,7 +117,7 @@ async def test_senders_are_put_off_in_time_and_all_else_goes_on(make_campus: Mak
         memory, open_before = tracemalloc.get_traced_memory()[0], handles()
         clamd.signal(signal.SIGSTOP)
         # More than are scanned at a time, so that some wait for their turn.
-        load = [asyncio.create_task(deliver(campus, large(infected=n % 2 == 0))) for n in range(14)]
+        load = [asyncio.create_task(deliver(campus, letter(infected=n % 2 == 0, size=size))) for n in range(14)]
         await asyncio.sleep(SCAN_SECONDS / 2)
         assert not any(task.done() for task in load)
         assert await refused_at_rcpt(campus) < SCAN_SECONDS / 3
@@ -129,7 +134,7 @@ async def test_senders_are_put_off_in_time_and_all_else_goes_on(make_campus: Mak
         clamd.signal(signal.SIGCONT)
     # What clamd still has of the others' messages is before us in its line.
     assert (await deliver(campus, HELLO))[0].startswith("250")
-    assert (await deliver(campus, large(infected=True)))[0].startswith("554")
+    assert (await deliver(campus, letter(infected=True, size=size)))[0].startswith("554")
     assert len(campus.a.received) == 1
 
 
@@ -139,13 +144,13 @@ async def test_with_a_second_clamd_mail_flows_on(make_campus: MakeCampus, clamds
     scanner = campus.gateway.scanner
     clamds[0].signal(signal.SIGSTOP)
     try:
-        first = await asyncio.gather(*(deliver(campus, large(infected=n == 0)) for n in range(6)))
+        first = await asyncio.gather(*(deliver(campus, letter(infected=n == 0)) for n in range(6)))
         assert sorted(answer[:3] for answer, _seconds in first) == ["250"] * 5 + ["554"]
         # Found out: from now on it holds nobody up, also when it is tried again.
         for server in scanner._servers:
             server.shunned_until = 0.0
         started = time.monotonic()
-        later = [asyncio.create_task(deliver(campus, large(infected=False))) for _ in range(6)]
+        later = [asyncio.create_task(deliver(campus, letter(infected=False))) for _ in range(6)]
         done, _rest = await asyncio.wait(later, timeout=0.7)
         assert len(done) >= 5, "one message at most waits while it is tried again"
         assert {(await task)[0][:3] for task in later} == {"250"}
