@@ -29,7 +29,7 @@ from bench.sender import Senders
 
 VICTIMS = ("worker", "service", "clamd", "server", "queue", "host")
 # How long an inner server, a queue or a host is down; the others are started again by systemd.
-DOWN_SECONDS = 3.0
+DOWN_SECONDS = 2.0
 MOST_SECONDS = 900
 DRAIN_SECONDS = 300
 

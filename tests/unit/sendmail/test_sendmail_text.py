@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ import ansible_collections.campus.mailgate.plugins.module_utils._sendmail as tex
 import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_cf as cf
 import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_trial as trials
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import Listener, Route, Settings
+from mailgate.config import Limits
 
 LEAF = Settings(
     hostname="mech.eng.univ.example",
@@ -290,3 +293,10 @@ def test_any_table_comes_out_once_and_the_same_in_any_order(names: list[str], ch
         assert make(one) == make(other)
         assert len(body(make(one))) == len(names)
     assert text.access(text.access("x y\n", one), other) == text.access("x y\n", other)
+
+
+def test_a_server_serves_others_beside_all_that_two_gateways_may_open() -> None:
+    """A gateway that loses power leaves its sessions half open; a server that they fill refuses everybody's mail."""
+    root = Path(__file__).resolve().parents[3]
+    defaults = yaml.safe_load((root / "roles/sendmail_routes/defaults/main.yml").read_text())
+    assert defaults["sendmail_routes_max_daemon_children"] > 2 * Limits().max_connections_per_next_hop
