@@ -54,6 +54,9 @@ for n in $(seq 0 {USERS - 1}); do id u$n >/dev/null 2>&1 || useradd --no-create-
 printf 'LOCKTIMEOUT=10\\nLOCKSLEEP=1\\n' >/etc/procmailrc
 """
 
+# Control files in a queue. Those that a killed sendmail had only begun are empty; it had not answered for them yet.
+QUEUED = "find /var/spool/mqueue -name '[qh]f*' -size +0"
+
 _RECEIVED = re.compile(rb"^Received:(?:[^\n]|\n[ \t])*?\bby ([\w.-]+)(?:[^\n]|\n[ \t])*?\bid (\w+)", re.MULTILINE)
 _SUBJECT = re.compile(rb"^Subject: (\d+)$", re.MULTILINE)
 
@@ -144,15 +147,14 @@ class Campus:
 
     def queued(self, called: str) -> list[int]:
         """Numbers of the messages in a host's queue, by sendmail's control files."""
-        script = "find /var/spool/mqueue -name '[qh]f*' -exec sed -n 's/^H.*Subject: //p' {} +"
+        script = f"{QUEUED} -exec sed -n 's/^H.*Subject: //p' {{}} +"
         return [int(line) for line in self.sh(called, script).split()]
 
     def drained(self, seconds: float) -> float:
         """Wait until all queues are empty, for `seconds` at most; how long it took."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
-            count = "find /var/spool/mqueue -name '[qh]f*' | wc -l"
-            if not any(int(self.sh(called, count)) for called in (*GATEWAYS, *SERVERS.values())):
+            if not any(int(self.sh(called, f"{QUEUED} | wc -l")) for called in (*GATEWAYS, *SERVERS.values())):
                 break
             time.sleep(1)
         return time.monotonic() - began
