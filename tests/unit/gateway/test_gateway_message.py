@@ -11,6 +11,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 
 import pytest
+from composed_mail import Composer
 from gateway_doubles import EICAR, Clamd
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,6 +65,21 @@ def test_normalized_has_only_whole_line_ends(octets):
     assert message.normalize(once) == once
     if not message.bare_newlines(octets):
         assert once == octets
+
+
+def test_headers_of_plain_form_are_read_as_the_parser_reads_them():
+    seen = 0
+    for seed in range(3000):
+        raw = Composer(seed).message()
+        for header in re.findall(rb"(?:^[Cc]ontent-[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+(?=\r\n)", raw, re.MULTILINE):
+            found = list(mime._CONTENT.finditer(header))
+            quick = (
+                mime._read_plain(header, found) if all(mime._PLAIN.fullmatch(one.group()) for one in found) else None
+            )
+            if quick:
+                seen += 1
+                assert quick == mime._read(header, found, plain=True), header
+    assert seen > 2000
 
 
 @given(st.lists(st.integers(0, 30), max_size=8), st.integers(2, 20))

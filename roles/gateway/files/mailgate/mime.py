@@ -8,7 +8,7 @@ import binascii
 import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.message import Message
 from email.policy import compat32
 from email.utils import collapse_rfc2231_value
@@ -41,7 +41,7 @@ _PLAIN = re.compile(
     rb'|(?!type|disposition|transfer-encoding)[a-z0-9-]+:[^;"\\]*)',
     re.IGNORECASE,
 )  # fmt: skip
-_BOUNDARY = re.compile(rb'boundary=(?:"[^"\r\n]*[^" \t\r\n]"|[^\s"])', re.IGNORECASE)
+_BOUNDARY = re.compile(rb'boundary=(?:"([^"\r\n]*[^" \t\r\n])"|([^\s;"()\\]+))', re.IGNORECASE)
 _UU = re.compile(
     rb"^begin(?P<base64>-base64)? [0-7]{3,4} +(?P<name>[^\r\n]+)\r\n"
     rb"(?P<body>(?(base64)(?:[A-Za-z0-9+/=]+\r\n)+?|(?:[ -`]{1,90}\r\n)+?))"
@@ -223,12 +223,35 @@ class _Header(NamedTuple):
 
 
 def _header(octets: bytes) -> _Header:
-    fields = _fields(octets)
+    found = list(_CONTENT.finditer(octets))
+    plain = all(_PLAIN.fullmatch(field.group()) for field in found)
+    return (_read_plain(octets, found) if plain else None) or _read(octets, found, plain=plain)
+
+
+def _read_plain(octets: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:
+    """What `_read` makes of fields of plain form, without a parser for all others; None where that takes one."""
+    fields = {field[1].lower(): field[2] for field in found}
+    if len(fields) < len(found) or b"name" in octets.lower() or not _HEADER.fullmatch(octets):
+        return None
+    kind = fields.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower().decode("ascii")
+    encoding = fields.get(b"content-transfer-encoding", b"7bit").strip().lower().decode("ascii")
+    boundary, plain = None, True
+    if kind.startswith("multipart/"):
+        boundaries = _BOUNDARY.findall(octets)
+        if len(boundaries) != 1:
+            return None
+        boundary = (boundaries[0][0] or boundaries[0][1]).decode("ascii", "surrogateescape")
+    elif encoding not in IDENTITY:
+        plain = b"content-type" in fields
+    return _Header(kind, encoding, boundary, (), _charset(octets), plain)
+
+
+def _read(octets: bytes, found: Iterable[re.Match[bytes]], *, plain: bool) -> _Header:
+    fields = _fields(octets, found)
     kind = fields.get_content_type()
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
     boundary = fields.get_boundary() if kind.startswith("multipart/") else None
     names = _names(fields) if b"name" in octets.lower() else ()
-    plain = all(_PLAIN.fullmatch(field.group()) for field in _CONTENT.finditer(octets))
     if boundary is not None:
         plain = plain and len(_BOUNDARY.findall(octets)) == 1
     elif encoding not in IDENTITY:
@@ -264,13 +287,13 @@ def _body_start(raw: bytes, start: int, end: int) -> int:
     return at + 4 if at >= 0 else end
 
 
-def _fields(octets: bytes) -> Message:
+def _fields(octets: bytes, found: Iterable[re.Match[bytes]]) -> Message:
     """The fields of `octets` that say what the part is; all others are only looked at for their form."""
     if not _HEADER.fullmatch(octets):
         wrong = next((line for line in octets.split(b"\r\n") if not _LINE.match(line)), octets)
         raise AmbiguousError(f"header line {wrong[:40]!r} is no field")
     header = Message(policy=compat32)
-    for field in _CONTENT.finditer(octets):
+    for field in found:
         name, value = (text.decode("ascii", "surrogateescape") for text in field.groups())
         if name.lower() in _SINGLE and name in header:
             raise AmbiguousError(f"{name.lower()} given twice")
