@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,8 +109,41 @@ async def measure_time(clamd: RealClamd) -> dict[str, object]:
             "added_percent": round((o / a - 1) * 100, 1),
             "own_cpu_ms": round(statistics.median(cpu[5:]) * 1000, 3),
             "messages": times,
+            **await several_at_a_time(clamd, scanner, rules, size, times // 4),
         }
     return table
+
+
+async def several_at_a_time(
+    clamd: RealClamd, scanner: Scanner, rules: Rules, size: int, number: int
+) -> dict[str, float]:
+    """Milliseconds a message when four are always under way, as under load; medians of rounds that take turns."""
+
+    async def one(content: bytes) -> None:
+        until = asyncio.get_running_loop().time() + 60
+        assert (await screen(content, lambda pieces: scanner.scan(pieces, until), rules)).content is content
+
+    async def client(left: list[bytes]) -> None:
+        while left:
+            await one(left.pop())
+
+    rounds: dict[str, list[float]] = {"alone": [], "ours": []}
+    with ThreadPoolExecutor(4) as clients:
+        for turn in range(5):
+            for who in ("alone", "ours") if turn % 2 else ("ours", "alone"):
+                left = [message(size) for _ in range(max(4, number))]
+                count, started = len(left), time.perf_counter()
+                if who == "alone":
+                    list(clients.map(lambda content: clamd_alone(clamd.socket, content), left))
+                else:
+                    await asyncio.gather(*(client(left) for _ in range(4)))
+                rounds[who].append((time.perf_counter() - started) / count)
+    alone, ours = (statistics.median(rounds[who]) for who in ("alone", "ours"))
+    return {
+        "four_clamd_alone_ms": round(alone * 1000, 3),
+        "four_ours_ms": round(ours * 1000, 3),
+        "four_added_percent": round((ours / alone - 1) * 100, 1),
+    }
 
 
 class _Forgetful(list[Received]):
