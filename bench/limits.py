@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import multiprocessing
 import socket
@@ -18,10 +19,11 @@ import time
 from typing import Any
 
 from bench.house import DOMAIN, GATEWAY, POSTFIX, House, own_house
+from bench.mail import send
 from bench.rootfs import CACHE
 
 IDLE = 1000
-REFUSALS, SENDERS = 6000, 20
+FULL, DELAYED, REFUSALS, SENDERS = 2000, 2000, 6000, 20
 LARGE = 25 * 1000 * 1000
 IN_FLIGHT = 268_435_456
 
@@ -41,8 +43,7 @@ def main() -> None:
 async def measure(house: House) -> dict[str, Any]:
     """All of it, one after the other."""
     result: dict[str, Any] = {}
-    await asyncio.gather(*(message(house.message(4)) for _ in range(40)))
-    result["delay_at_half_load"] = await delays(house)
+    result["delay_at_half_load"] = await asyncio.to_thread(delays, house)
     for name, port in (("postfix", POSTFIX), ("gateway", GATEWAY), ("postfix", POSTFIX), ("gateway", GATEWAY)):
         result[f"refusals_{name}"] = await asyncio.to_thread(refusals, house, name, port)
     result["refusals_ratio"] = result["refusals_gateway"]["rate"] / result["refusals_postfix"]["rate"]
@@ -57,54 +58,40 @@ async def measure(house: House) -> dict[str, Any]:
     return result
 
 
-async def talk(port: int, lines: list[bytes], final: bytes = b"") -> list[bytes]:
-    """A whole dialogue; the answers."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    answers = []
-    try:
-        for line in (b"", b"EHLO sender.example\r\n", *lines, *([final] if final else []), b"QUIT\r\n"):
-            writer.write(line)
-            while (answer := await reader.readline())[3:4] == b"-":
-                pass
-            answers.append(answer)
-            if not answer:
-                break
-    finally:
-        writer.close()
-    return answers
-
-
-async def message(octets: bytes) -> float:
-    """Send one; seconds from the connection to the 250."""
+def delays(house: House) -> dict[str, float]:
+    """Delays of 4 KiB messages that come evenly at half the rate that twenty sessions of smtp-source reach."""
     started = time.monotonic()
-    envelope = [b"MAIL FROM:<a@sender.example>\r\n", f"RCPT TO:<alice@{DOMAIN}>\r\n".encode(), b"DATA\r\n"]
-    answers = await talk(GATEWAY, envelope, octets + b".\r\n")
-    if not answers[-2].startswith(b"250"):
-        raise RuntimeError(f"refused: {answers}")
-    return time.monotonic() - started
-
-
-async def delays(house: House) -> dict[str, float]:
-    """Delays of 4 KiB messages that come evenly at half the rate that twenty sessions reach."""
-    octets, full = house.message(4), 600
-    left = list(range(full))
-
-    async def session() -> None:
-        while left:
-            left.pop()
-            await message(octets)
-
-    started = time.monotonic()
-    await asyncio.gather(*(session() for _ in range(20)))
-    rate = full / (time.monotonic() - started) / 2
-    tasks = []
-    started = time.monotonic()
-    for number in range(1000):
-        await asyncio.sleep(max(0, started + number / rate - time.monotonic()))
-        tasks.append(asyncio.create_task(message(octets)))
-    seconds = sorted(await asyncio.gather(*tasks))
+    send(house, GATEWAY, size=4, number=FULL, sessions=SENDERS)
+    rate = FULL / (time.monotonic() - started) / 2
+    octets, start = house.message(4), time.monotonic() + 1
+    times = [[start + number / rate for number in range(sender, DELAYED, SENDERS)] for sender in range(SENDERS)]
+    with multiprocessing.Pool(SENDERS) as senders:
+        found = senders.starmap(at_these_times, [(octets, own) for own in times], chunksize=1)
+    seconds = sorted(itertools.chain.from_iterable(found))
     median, p99 = statistics.median(seconds), seconds[int(len(seconds) * 0.99)]
     return {"rate": rate, "median_ms": median * 1000, "p99_ms": p99 * 1000, "p99_to_median": p99 / median}
+
+
+def at_these_times(octets: bytes, times: list[float]) -> list[float]:
+    """One sender's delays, from the time when a message is due to its 250."""
+    lines = (
+        b"HELO sender.example\r\n", b"MAIL FROM:<a@sender.example>\r\n", f"RCPT TO:<alice@{DOMAIN}>\r\n".encode(),
+        b"DATA\r\n", octets + b".\r\n",
+    )  # fmt: skip
+    seconds = []
+    for due in times:
+        time.sleep(max(0, due - time.monotonic()))
+        with socket.create_connection(("127.0.0.1", GATEWAY)) as connection:
+            answer = connection.recv(1000)
+            for line in lines:
+                connection.sendall(line)
+                answer = connection.recv(1000)
+            if not answer.startswith(b"250"):
+                raise RuntimeError(f"refused: {answer!r}")
+            seconds.append(time.monotonic() - due)
+            connection.sendall(b"QUIT\r\n")
+            connection.recv(1000)
+    return seconds
 
 
 def refusals(house: House, name: str, port: int) -> dict[str, float]:
