@@ -152,7 +152,9 @@ class Transaction:
         """Whether mail that must be encrypted would have company: if that was served and it was not, only the queue
         could take it, and nothing makes the queue encrypt."""
         others = [group for key, group in self._groups.items() if group.recipients and key != (hops, encrypt)]
-        return (encrypt and bool(self._queued)) or any(encrypt or group.encrypt for group in others)
+        if encrypt:
+            return bool(others or self._queued)
+        return any(group.encrypt for group in others)
 
     def _learn(self, recipient: Mailbox, route: Route, reply: Reply) -> None:
         """Remember a next hop's answer, unless others know better."""
