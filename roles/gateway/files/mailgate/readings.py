@@ -29,6 +29,10 @@ _SOFT_BREAK = re.compile(rb"=[ \t]+\r\n")
 _HEX = re.compile(rb"=[0-9A-Fa-f]{2}")
 # As lenient as readers are, who skip what is no line of it.
 _UU = re.compile(rb"^begin(-base64)? [0-7]+ [^\r\n]*\r\n(.*?)(?:^end|^====|\Z)", re.DOTALL | re.MULTILINE)
+# Of uuencode and yEnc.
+_BEGIN = b"begin "
+# Letters need no encoding; who encodes them hides something.
+_LETTERS = re.compile(rb"=(?:[46][1-9A-Fa-f]|[57][0-9Aa])")
 _YENC = re.compile(rb"^=ybegin [^\r\n]*\r\n(?:=ypart [^\r\n]*\r\n)?(.*?)^=yend", re.DOTALL | re.MULTILINE)
 _DELIMITER = re.compile(rb"^--[^\r\n]{1,72}\r\n", re.MULTILINE)
 _MIME = re.compile(rb"^(?:content-|--|begin )", re.IGNORECASE | re.MULTILINE)
@@ -139,12 +143,7 @@ def _of_leaf(raw: bytes, leaf: mime.Part, depth: int, *, trusted: bool) -> Itera
     if is_message and not (report and b"content-" not in raw[leaf.body : leaf.end].lower()):
         yield partial(_message, raw, leaf, depth)
     if leaf.encoding == "base64":
-        if raw.find(b" ", leaf.body, leaf.end) >= 0:
-            yield partial(_swept, raw[leaf.body : leaf.end])
-        elif _goes_on(raw, leaf):
-            yield lambda: iter(mime.base64_readings(raw[leaf.body : leaf.end]))
-        elif not trusted:
-            yield partial(_decoded, raw, leaf)
+        yield from _of_base64(raw, leaf, trusted=trusted)
         return
     body = raw[leaf.body : leaf.end]
     if leaf.encoding in mime.ENCODED and (
@@ -154,10 +153,27 @@ def _of_leaf(raw: bytes, leaf: mime.Part, depth: int, *, trusted: bool) -> Itera
     is_text = leaf.type.startswith("text/") or is_message
     if leaf.encoding not in (*mime.ENCODED, *mime.IDENTITY) or (not is_text and leaf.encoding != "binary"):
         yield partial(_swept, body)
-    elif b"begin " in body or b"=ybegin " in body:
+    elif leaf.encoding in mime.UUENCODED:
+        yield partial(_in_text, body)
+    elif leaf.encoding == "quoted-printable" and (_BEGIN in body or _LETTERS.search(body)):
         yield lambda: _in_text(leaf.decoded(raw))
+    elif _BEGIN in body:
+        yield partial(_in_text, body)
     elif len(body) < _LARGE_TEXT and _CODED_TEXT.search(raw, max(0, leaf.body - 2), leaf.end):
         yield partial(_swept, body)
+
+
+def _of_base64(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[Doubt]:
+    if raw.find(b" ", leaf.body, leaf.end) >= 0:
+        yield partial(_swept, raw[leaf.body : leaf.end])
+    elif _goes_on(raw, leaf):
+        yield lambda: iter(mime.base64_readings(raw[leaf.body : leaf.end]))
+    elif not trusted:
+        yield partial(_decoded, raw, leaf)
+    if leaf.type.startswith("text/") and leaf.end - leaf.body < _LARGE_TEXT:
+        text = leaf.decoded(raw)
+        if _BEGIN in text:
+            yield partial(_in_text, text)
 
 
 def _goes_on(raw: bytes, leaf: mime.Part) -> bool:
