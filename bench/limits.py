@@ -44,9 +44,21 @@ async def measure(house: House) -> dict[str, Any]:
     """All of it, one after the other."""
     result: dict[str, Any] = {}
     result["delay_at_half_load"] = await asyncio.to_thread(delays, house)
-    for name, port in (("postfix", POSTFIX), ("gateway", GATEWAY), ("postfix", POSTFIX), ("gateway", GATEWAY)):
-        result[f"refusals_{name}"] = await asyncio.to_thread(refusals, house, name, port)
-    result["refusals_ratio"] = result["refusals_gateway"]["rate"] / result["refusals_postfix"]["rate"]
+    for recipients in (1, 8):
+        found: dict[str, list[dict[str, float]]] = {"postfix": [], "gateway": []}
+        for _ in range(3):
+            for name, port in (("postfix", POSTFIX), ("gateway", GATEWAY)):
+                found[name].append(await asyncio.to_thread(refusals, house, name, port, recipients))
+        postfix, gateway = (
+            {figure: statistics.median(one[figure] for one in found[name]) for figure in ("rate", "own_cpu_ms")}
+            for name in ("postfix", "gateway")
+        )
+        result[f"refusals_of_{recipients}_a_connection"] = {
+            "postfix": postfix,
+            "gateway": gateway,
+            "ratio": gateway["rate"] / postfix["rate"],
+            "cpu_share": gateway["own_cpu_ms"] / postfix["own_cpu_ms"],
+        }
     before = house.memory("gateway")
     idle = [await asyncio.open_connection("127.0.0.1", GATEWAY) for _ in range(IDLE)]
     await asyncio.sleep(1)
@@ -94,29 +106,27 @@ def at_these_times(octets: bytes, times: list[float]) -> list[float]:
     return seconds
 
 
-def refusals(house: House, name: str, port: int) -> dict[str, float]:
-    """Relay attempts, one a connection, from twenty senders that do as little as a sender can."""
+def refusals(house: House, name: str, port: int, recipients: int) -> dict[str, float]:
+    """Relay attempts, so many recipients a connection, from twenty senders that do as little as a sender can."""
+    number = REFUSALS // SENDERS
     cpu, started = house.cpu(name), time.monotonic()
     with multiprocessing.Pool(SENDERS) as senders:
-        senders.starmap(attempts, [(port, REFUSALS // SENDERS)] * SENDERS, chunksize=1)
+        senders.starmap(attempts, [(port, number, recipients)] * SENDERS, chunksize=1)
     return {
-        "rate": REFUSALS / (time.monotonic() - started),
-        "own_cpu_ms": (house.cpu(name) - cpu) / REFUSALS * 1000,
+        "rate": REFUSALS * recipients / (time.monotonic() - started),
+        "own_cpu_ms": (house.cpu(name) - cpu) / REFUSALS / recipients * 1000,
     }
 
 
-def attempts(port: int, number: int) -> None:
-    """One sender's attempts, one after the other."""
+def attempts(port: int, number: int, recipients: int) -> None:
+    """One sender's attempts, one connection after the other."""
+    lines = [b"HELO sender.example\r\n", b"MAIL FROM:<a@sender.example>\r\n"]
+    lines += [b"RCPT TO:<x%d@elsewhere.example>\r\n" % one for one in range(recipients)]
     for _ in range(number):
         with socket.create_connection(("127.0.0.1", port)) as connection:
-            for line in (
-                b"",
-                b"HELO sender.example\r\n",
-                b"MAIL FROM:<a@sender.example>\r\n",
-                b"RCPT TO:<x@elsewhere.example>\r\n",
-            ):
-                if line:
-                    connection.sendall(line)
+            answer = connection.recv(1000)
+            for line in lines:
+                connection.sendall(line)
                 answer = connection.recv(1000)
             if not answer.startswith(b"55"):
                 raise RuntimeError(f"not refused: {answer!r}")
