@@ -67,6 +67,12 @@ def test_normalized_has_only_whole_line_ends(octets):
         assert once == octets
 
 
+def test_boundary_in_pieces_that_do_not_fit_is_ambiguous():
+    kind = b"multipart/mixed; boundary*0=a; boundary*1=b; boundary*=us-ascii''c"
+    with pytest.raises(mime.AmbiguousError):
+        mime.walk(b"Content-Type: " + kind + b"\r\n\r\n--ab\r\n\r\nx\r\n--ab--\r\n")
+
+
 def test_headers_of_plain_form_are_read_as_the_parser_reads_them():
     seen = 0
     for seed in range(3000):

@@ -250,7 +250,7 @@ def _read(octets: bytes, found: Iterable[re.Match[bytes]], *, plain: bool) -> _H
     fields = _fields(octets, found)
     kind = fields.get_content_type()
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
-    boundary = fields.get_boundary() if kind.startswith("multipart/") else None
+    boundary = _boundary(fields) if kind.startswith("multipart/") else None
     names = _names(fields) if b"name" in octets.lower() else ()
     if boundary is not None:
         plain = plain and len(_BOUNDARY.findall(octets)) == 1
@@ -261,6 +261,13 @@ def _read(octets: bytes, found: Iterable[re.Match[bytes]], *, plain: bool) -> _H
 
 # That of a text without a name is the same in most mail.
 _known_header = lru_cache(maxsize=256)(_header)
+
+
+def _boundary(header: Message) -> str | None:
+    try:
+        return header.get_boundary()
+    except (LookupError, ValueError, TypeError):
+        raise AmbiguousError("boundary of content-type cannot be read") from None
 
 
 def _names(header: Message) -> tuple[str, ...]:
