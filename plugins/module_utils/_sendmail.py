@@ -66,7 +66,7 @@ class Settings:
     relay: tuple[str, ...]
     routes: tuple[Route, ...]
     queue_interval: str = "10m"
-    max_daemon_children: int = 20
+    max_daemon_children: int = 60
     double_bounce_address: str = "nobody"
     extra: tuple[str, ...] = ()
 

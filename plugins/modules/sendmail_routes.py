@@ -84,7 +84,7 @@ options:
   max_daemon_children:
     description: Connections served at a time; more are refused until one ends.
     type: int
-    default: 20
+    default: 60
   double_bounce_address:
     description:
       - Who gets an error message that itself can't be delivered. When empty, it is dropped.
@@ -188,7 +188,7 @@ def main() -> None:
                 },
             },
             "queue_interval": {"type": "str", "default": "10m"},
-            "max_daemon_children": {"type": "int", "default": 20},
+            "max_daemon_children": {"type": "int", "default": 60},
             "double_bounce_address": {"type": "str", "default": "nobody"},
             "extra": {"type": "list", "elements": "str", "default": []},
         },
