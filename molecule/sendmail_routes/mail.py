@@ -142,6 +142,54 @@ def queue() -> None:
     check("nothing is left in the queue", "0", left)
 
 
+def killed() -> None:
+    """The gateway's queue comes back by itself when it is killed, with the mail in it, and a reload is no end of it."""
+    letter = Letter("alice@mech.eng.univ.example")
+    twin.stop("mech")
+    try:
+        check("queue takes mail for a server that is down", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+        before = daemon("gw1")
+        check("systemd watches the one that listens", before["MainPID"], listener("gw1"))
+        twin.exec("gw1", ["kill", "-9", listener("gw1")])
+        took = back("gw1")
+        check("it is back within seconds", True, took < 15)
+        print(f"     it greeted after {took:.1f} s", flush=True)
+    finally:
+        twin.start("mech")
+    arrival("mail that was in it", "mech", letter, ["127.0.0.1", GATEWAY])
+
+    after = daemon("gw1")
+    check("it is another one", True, after["MainPID"] != before["MainPID"])
+    for command in ("systemctl reload sendmail", "service sendmail reload"):
+        check(command, 0, twin.exec("gw1", command).returncode)
+        check("is no restart, and the same listens", (after, after["MainPID"]), (daemon("gw1"), listener("gw1")))
+    letter = Letter("alice@mech.eng.univ.example")
+    check("queue takes mail afterwards", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+    arrival("mail after all that", "mech", letter, ["127.0.0.1", GATEWAY])
+
+
+def daemon(host: str) -> dict[str, str]:
+    """Return what systemd knows of sendmail: its process id, and how often it was started again."""
+    shown = twin.exec(host, ["systemctl", "show", "--property=MainPID,NRestarts", "sendmail.service"]).stdout.decode()
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+def listener(host: str) -> str:
+    """Return the process ids of all that listen on the queue's port."""
+    listening = twin.exec(host, ["ss", "-ltnpH", f"sport = :{QUEUE}"]).stdout.decode()
+    return " ".join(re.findall(r"pid=(\d+)", listening))
+
+
+def back(host: str) -> float:
+    """Wait for the queue's greeting, half a minute at most; return the seconds it took."""
+    began = time.monotonic()
+    while time.monotonic() - began < 30:
+        if twin.exec(host, f"printf 'QUIT\\r\\n' | nc -w 2 127.0.0.1 {QUEUE} | grep -q '^220 '").returncode == 0:
+            break
+        time.sleep(0.2)
+    return time.monotonic() - began
+
+
 def second() -> None:
     """A domain with two servers: its home gets the mail, and the other one while the home is down."""
     starts = {"hub": ("mail.eng", 25, HUB), "queue": ("gw1", QUEUE, GATEWAY)}
@@ -175,5 +223,5 @@ def moved() -> None:
         check(f"{user} in the domain that is local now", answer, seen)
 
 
-{"routes": routes, "queue": queue, "second": second, "moved": moved}[sys.argv[1]]()
+{"routes": routes, "queue": queue, "killed": killed, "second": second, "moved": moved}[sys.argv[1]]()
 sys.exit(1 if different else 0)

@@ -57,7 +57,8 @@ class Settings:
     """All that the files of one host are made from.
 
     `hostname` is the name it greets with ("" lets sendmail find out), `local` and `relay` are domains (`*.suffix`
-    allowed), `queue_interval` is a sendmail time such as `10m`, `extra` are lines of m4 for sendmail.mc.
+    allowed), `queue_interval` is a sendmail time such as `10m`, `extra` are lines of m4 for sendmail.mc, `foreground`
+    says that the daemon is to run under systemd's eyes (`-bD`).
     """
 
     hostname: str
@@ -69,6 +70,7 @@ class Settings:
     max_daemon_children: int = 60
     double_bounce_address: str = "nobody"
     extra: tuple[str, ...] = ()
+    foreground: bool = False
 
 
 def normal(settings: Settings) -> Settings:
@@ -91,6 +93,7 @@ def normal(settings: Settings) -> Settings:
         max_daemon_children=settings.max_daemon_children,
         double_bounce_address=settings.double_bounce_address,
         extra=settings.extra,
+        foreground=settings.foreground,
     )
 
 

@@ -171,7 +171,8 @@ def _action(settings: text.Settings, new: Mapping[Path, bytes], *, check: bool) 
         started = PID_FILE.stat().st_mtime_ns
     except (FileNotFoundError, ValueError):
         return "restart"
-    if not Path("/proc", pid).exists() or f"-q{settings.queue_interval}" not in command.split():
+    wanted = {f"-q{settings.queue_interval}"} | ({"-bD"} if settings.foreground else set())
+    if not Path("/proc", pid).exists() or not wanted <= set(command.split()):
         return "restart"
     if any(path in new for path in loaded):
         return "reload"

@@ -96,6 +96,13 @@ options:
     type: list
     elements: str
     default: []
+  foreground:
+    description:
+      - Whether systemd is to run the daemon in the foreground, C(sendmail -bD).
+      - One that runs otherwise needs a restart.
+      - It writes no unit.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
@@ -191,6 +198,7 @@ def main() -> None:
             "max_daemon_children": {"type": "int", "default": 60},
             "double_bounce_address": {"type": "str", "default": "nobody"},
             "extra": {"type": "list", "elements": "str", "default": []},
+            "foreground": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -205,6 +213,7 @@ def main() -> None:
         max_daemon_children=given["max_daemon_children"],
         double_bounce_address=given["double_bounce_address"],
         extra=tuple(given["extra"]),
+        foreground=given["foreground"],
     )
 
     def run(command: list[str], stdin: str) -> tuple[int, str, str]:

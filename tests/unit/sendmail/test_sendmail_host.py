@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,12 @@ def test_what_the_daemon_needs(
     if newer:
         (etc / newer).touch()
     assert host._action(SETTINGS, {etc / name: b"" for name in changed}, check=False) == action
+
+
+@pytest.mark.parametrize(
+    ("mode", "foreground", "action"),
+    [("-bd", True, "restart"), ("-bD", True, "none"), ("-bd", False, "none"), ("-bD", False, "none")],
+)
+def test_a_daemon_that_systemd_does_not_run_is_restarted(etc: Path, mode: str, foreground: bool, action: str) -> None:
+    host.PID_FILE.write_text(f"{os.getpid()}\n/usr/sbin/sendmail-mta -Am -L sm-mta {mode} -q10m\n")
+    assert host._action(replace(SETTINGS, foreground=foreground), {}, check=False) == action
