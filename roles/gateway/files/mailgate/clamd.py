@@ -155,16 +155,15 @@ class Clamd:
 def _request(pieces: Sequence[bytes]) -> list[bytes]:
     """What to send, a chunk a piece (an empty one would be the end); the last item holds the end."""
     request: list[bytes] = []
-    small = b"zINSTREAM\0"
-    for piece in pieces:
-        if piece:
-            small += len(piece).to_bytes(4, "big")
-            if len(piece) <= SMALL:
-                small += piece
-            else:
-                request += [small, piece]
-                small = b""
-    return [*request, small + _END]
+    small = [b"zINSTREAM\0"]
+    for piece in filter(None, pieces):
+        small.append(len(piece).to_bytes(4, "big"))
+        if len(piece) <= SMALL:
+            small.append(piece)
+        else:
+            request += [b"".join(small), piece]
+            small = []
+    return [*request, b"".join((*small, _END))]
 
 
 def _speaks(connection: socket.socket) -> bool:
