@@ -91,7 +91,8 @@ def at_these_times(octets: bytes, times: list[float]) -> list[float]:
         b"DATA\r\n", octets + b".\r\n",
     )  # fmt: skip
     seconds = []
-    for due in times:
+    # The first is not counted: with it, a sender's process pays for what it does only once.
+    for due in (times[0] - 0.5, *times):
         time.sleep(max(0, due - time.monotonic()))
         with socket.create_connection(("127.0.0.1", GATEWAY)) as connection:
             answer = connection.recv(1000)
@@ -103,7 +104,7 @@ def at_these_times(octets: bytes, times: list[float]) -> list[float]:
             seconds.append(time.monotonic() - due)
             connection.sendall(b"QUIT\r\n")
             connection.recv(1000)
-    return seconds
+    return seconds[1:]
 
 
 def refusals(house: House, name: str, port: int, recipients: int) -> dict[str, float]:
