@@ -7,14 +7,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import outcomes
 import pytest
 from archives import BSDTAR
 from archives import MISSING as NO_BSDTAR
-from infected_mail import CORPORA, NO_CORPORA, ZIP, b64, corpus
+from infected_mail import CORPORA, HEAD, INFECTED, NO_CORPORA, TEXT, ZIP, b64, corpus, multi
 
 from mailgate import message
+from mailgate.clamd import AS_MAIL, Clamd, Finding
 from mailgate.content import Judgement
+from mailgate.readings import FIRST_FIELDS
 
 needs_corpora = pytest.mark.skipif(not CORPORA.is_dir(), reason=NO_CORPORA)
 
@@ -46,6 +50,25 @@ async def test_no_evasion_passes_with_an_infected_rar(real_clamd):
     found = await outcomes.evading_in_rar(real_clamd.socket)
     assert found.bad == [], f"\n{found}"
     assert found.total["stripped"] > 60, f"\n{found}"
+
+
+def forwarded(first: bytes) -> bytes:
+    inner = INFECTED if INFECTED.startswith(first) else first + b"x\r\n" + INFECTED
+    return HEAD + multi(TEXT, b"Content-Type: message/rfc822\r\n\r\n" + inner)
+
+
+@pytest.mark.parametrize("first", FIRST_FIELDS)
+async def test_clamd_knows_a_forwarded_message_by_its_first_field(real_clamd, first):
+    until = asyncio.get_running_loop().time() + 30
+    verdict = await Clamd(str(real_clamd.socket), 1).scan((AS_MAIL, forwarded(first)), until)
+    assert verdict.finding is Finding.INFECTED
+
+
+async def test_forwarded_message_may_begin_with_any_field(real_clamd):
+    names = (b"X-Foo: ", b"from: ", b"FROM: ", b"Sender: ", b"content-description: ", b"Date:", b"Comments: ")
+    messages = [(name.decode(), forwarded(name)) for name in (*names, *FIRST_FIELDS)]
+    found = await outcomes.judge(real_clamd.socket, messages, lambda name: name)
+    assert found.bad == [] and found.total["stripped"] == len(messages), f"\n{found}"
 
 
 async def test_no_composed_message_passes_infected(real_clamd):

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A second look at what clamd calls clean: octets that a mail reader may find in a message though clamd does not.
 
-clamd 1.4 opens message/rfc822 but no other message/*, some parts of multipart/mixed, alternative and related but not of
-all others, no multipart that is itself encoded, no base64 that goes on after its padding, no quoted-printable in very
-long lines, no yEnc, nothing behind the last boundary; and it takes some broken structures apart otherwise than readers.
+clamd 1.4 opens message/rfc822, if it knows the first field in it, but no other message/*; some parts of multipart/mixed,
+alternative and related but not of all others; no multipart that is itself encoded; no base64 that goes on after its
+padding; no quoted-printable in very long lines; no yEnc; nothing behind the last boundary. A field that ends in a
+semicolon swallows the next, and some broken structures it takes apart otherwise than readers do.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ _PLAIN_MESSAGES = (
     "message/disposition-notification",
     "message/feedback-report",
 )
+# A message within the message is one to clamd by its first field: by these among others, and in this case of letters.
+FIRST_FIELDS = tuple(
+    name + b": "
+    for name in (b"Received", b"From", b"Date", b"Subject", b"To", b"Message-ID", b"Return-Path", b"MIME-Version",
+                 b"Content-Type", b"Delivered-To")
+)  # fmt: skip
 _AGAIN = re.compile(rb"=\s*[A-Za-z0-9+/]")
 
 
@@ -115,6 +122,10 @@ def _decoded(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:
     yield leaf.decoded(raw)
 
 
+def _as_mail(raw: bytes, part: mime.Part) -> Iterator[bytes]:
+    yield AS_MAIL + raw[part.start : part.end]
+
+
 def _message(raw: bytes, leaf: mime.Part, depth: int) -> Iterator[bytes]:
     """A message that clamd does not take for one."""
     inner = leaf.decoded(raw)
@@ -134,6 +145,8 @@ def _of_part(raw: bytes, part: mime.Part, depth: int, *, trusted: bool) -> Itera
         yield from _of_leaf(raw, part, depth, trusted=trusted and part.plain)
     trusted = trusted and part.plain and part.type in _TRUSTED
     for child in part.children:
+        if part.type == "message/rfc822" and not raw.startswith(FIRST_FIELDS, child.start):
+            yield partial(_as_mail, raw, child)
         yield from _of_part(raw, child, depth, trusted=trusted)
 
 
