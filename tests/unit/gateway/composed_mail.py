@@ -100,7 +100,8 @@ class Composer:
         return self.multipart(depth) if draw < 0.8 else self.nested(depth)
 
     def nested(self, depth: int) -> bytes:
-        inner = (HEAD if self.now(0.7) else b"") + self.node(depth + 1)
+        heads = (HEAD,) * 6 + (b"", b"", b"X-Foo: a\r\n", HEAD.lower(), b"Comments: x\r\n", b"Sender: x\r\n")
+        inner = self.dice.choice(heads) + self.node(depth + 1)
         encoding = self.dice.choice((b"", b"7bit", b"8bit", b"base64", b"quoted-printable"))
         header = b"Content-Type: " + self.dice.choice(MESSAGES) + b"\r\n"
         if encoding:

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A second look at what clamd calls clean: octets that a mail reader may find in a message though clamd does not.
 
-clamd 1.4 opens message/rfc822, if it knows the first field in it, but no other message/*; some parts of multipart/mixed,
-alternative and related but not of all others; no multipart that is itself encoded; no base64 that goes on after its
-padding; no quoted-printable in very long lines; no yEnc; nothing behind the last boundary. A field that ends in a
-semicolon swallows the next, and some broken structures it takes apart otherwise than readers do.
+clamd 1.4 opens message/rfc822, if it knows its first field, but no other message/*; some parts of multipart/mixed,
+alternative and related, not all of others; no multipart that is itself encoded; no base64 that goes on after its
+padding; no quoted-printable in very long lines; no yEnc; nothing behind the last boundary. To it a field that ends in
+a semicolon swallows the next, and some broken structures it takes apart otherwise than readers do.
 """
 
 from __future__ import annotations
