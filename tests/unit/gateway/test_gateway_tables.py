@@ -287,6 +287,18 @@ def test_events_are_lines_and_never_raise(tmp_path):
     events.emit("message")
 
 
+def test_counters_ask_to_be_written_once_for_many(tmp_path):
+    asked: list[object] = []
+    counters = Counters(tmp_path, later=asked.append)
+    reader = open_read_only(tmp_path / Counters.FILE)
+    for round_number in (1, 2):
+        counters.add("processed")
+        counters.add("virus_found", 2)
+        assert asked == [counters.write] * round_number
+        counters.write()
+        assert totals(reader, 0, 9e9) == {"processed": round_number, "virus_found": 2 * round_number}
+
+
 def test_counters_wait_for_a_disk_that_is_full(tmp_path, caplog):
     counters = Counters(tmp_path)
     counters._database.execute("PRAGMA query_only = 1")

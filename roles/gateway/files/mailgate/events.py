@@ -66,24 +66,36 @@ def totals(database: sqlite3.Connection, since: float, until: float) -> dict[str
 class Counters:
     """Number of events per minute, in `state_dir/events.sqlite`; safe to use from several processes.
 
-    They are written when `write` is called, as a worker does each second: a transaction for each message and each
-    refusal would cost more than all else that is done for it.
+    They are written when `write` is called, which `later` is asked to do soon after the first: a transaction for each
+    message and each refusal would cost a good part of all that is done for it.
     """
 
     FILE = "events.sqlite"
 
-    def __init__(self, state_dir: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        later: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         self._clock = clock
+        self._later = later
+        self._due = False
         self._new: Counter[tuple[int, str]] = Counter()
         self._database = open_state(state_dir / self.FILE, _SCHEMA)
         self._database.execute("DELETE FROM counts WHERE minute < ?", (int(clock()) // 60 - KEEP_DAYS * 1440,))
 
     def add(self, event: str, number: int = 1) -> None:
         """Count."""
+        if self._later and not self._due:
+            self._due = True
+            self._later(self.write)
         self._new[int(self._clock()) // 60, event] += number
 
     def write(self) -> None:
         """Put what was counted on disk, or keep it for the next time if that cannot be; never raises."""
+        self._due = False
         if not self._new:
             return
         try:

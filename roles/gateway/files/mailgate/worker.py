@@ -13,6 +13,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mailgate.config import Config, ConfigError
@@ -26,6 +27,8 @@ from mailgate.shared import Seat
 log = logging.getLogger("mailgate")
 
 HOUSEKEEPING_SECONDS = 3600
+# How long what was counted waits for more, to be written together; so much is missing after an end without warning.
+COUNT_SECONDS = 0.05
 # How long to take no connection when there are no file handles left.
 EXHAUSTED_SECONDS = 0.5
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -43,7 +46,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._accepted: set[asyncio.Task[object]] = set()
-        counters = Counters(config.state_dir)
+        counters = Counters(config.state_dir, later=partial(self._loop.call_later, COUNT_SECONDS))
         self.gateway = Gateway(config, routes, counters, Events(counters), seat)
 
     async def run(self, generation: int, supervisor: int) -> None:
@@ -138,7 +141,6 @@ class Worker:
     async def _live(self) -> None:
         while True:
             self._seat.alive()
-            self.gateway.counters.write()
             await asyncio.sleep(1)
 
     async def _housekeeping(self) -> None:
