@@ -219,13 +219,19 @@ class _Header(NamedTuple):
     boundary: str | None
     names: tuple[str, ...]
     charset: str
-    plain: bool
+    plain: bool = True
 
 
 def _header(octets: bytes) -> _Header:
     found = list(_CONTENT.finditer(octets))
-    plain = all(_PLAIN.fullmatch(field.group()) for field in found)
-    return (_read_plain(octets, found) if plain else None) or _read(octets, found, plain=plain)
+    if not all(_PLAIN.fullmatch(field.group()) for field in found):
+        return _read(octets, found)._replace(plain=False)
+    header = _read_plain(octets, found) or _read(octets, found)
+    if header.boundary is not None:
+        plain = len(_BOUNDARY.findall(octets)) == 1
+    else:
+        plain = header.encoding in IDENTITY or any(field[1].lower() == b"content-type" for field in found)
+    return header if plain else header._replace(plain=False)
 
 
 def _read_plain(octets: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:
@@ -235,28 +241,22 @@ def _read_plain(octets: bytes, found: Sequence[re.Match[bytes]]) -> _Header | No
         return None
     kind = fields.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower().decode("ascii")
     encoding = fields.get(b"content-transfer-encoding", b"7bit").strip().lower().decode("ascii")
-    boundary, plain = None, True
+    boundary = None
     if kind.startswith("multipart/"):
         boundaries = _BOUNDARY.findall(octets)
         if len(boundaries) != 1:
             return None
         boundary = (boundaries[0][0] or boundaries[0][1]).decode("ascii", "surrogateescape")
-    elif encoding not in IDENTITY:
-        plain = b"content-type" in fields
-    return _Header(kind, encoding, boundary, (), _charset(octets), plain)
+    return _Header(kind, encoding, boundary, (), _charset(octets))
 
 
-def _read(octets: bytes, found: Iterable[re.Match[bytes]], *, plain: bool) -> _Header:
+def _read(octets: bytes, found: Iterable[re.Match[bytes]]) -> _Header:
     fields = _fields(octets, found)
     kind = fields.get_content_type()
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
     boundary = _boundary(fields) if kind.startswith("multipart/") else None
     names = _names(fields) if b"name" in octets.lower() else ()
-    if boundary is not None:
-        plain = plain and len(_BOUNDARY.findall(octets)) == 1
-    elif encoding not in IDENTITY:
-        plain = plain and "content-type" in fields
-    return _Header(kind, encoding, boundary, names, _charset(octets), plain)
+    return _Header(kind, encoding, boundary, names, _charset(octets))
 
 
 # That of a text without a name is the same in most mail.

@@ -11,6 +11,7 @@ a semicolon swallows the next, and some broken structures it takes apart otherwi
 from __future__ import annotations
 
 import binascii
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -65,9 +66,9 @@ class TooComplexError(ValueError):
 Doubt = Callable[[], Iterator[bytes]]
 
 
-def readings(raw: bytes, root: mime.Part | None) -> Iterator[bytes]:
+def readings(raw: bytes, root: mime.Part | None, depth: int = 0) -> Iterator[bytes]:
     """What else to scan of the message `raw`; `root` is None if its structure is ambiguous."""
-    for doubt in doubts(raw, root):
+    for doubt in doubts(raw, root, depth):
         yield from doubt()
 
 
@@ -131,13 +132,10 @@ def _message(raw: bytes, leaf: mime.Part, depth: int) -> Iterator[bytes]:
     inner = leaf.decoded(raw)
     yield AS_MAIL + inner
     if depth < _MAX_DEPTH:
-        try:
+        root: mime.Part | None = None
+        with contextlib.suppress(mime.AmbiguousError):
             root = mime.walk(inner)
-        except mime.AmbiguousError:
-            yield from _swept(inner)
-        else:
-            for doubt in doubts(inner, root, depth + 1):
-                yield from doubt()
+        yield from readings(inner, root, depth + 1)
 
 
 def _of_part(raw: bytes, part: mime.Part, depth: int, *, trusted: bool) -> Iterator[Doubt]:
