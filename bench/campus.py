@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import ctypes
@@ -81,6 +82,24 @@ def copies(mailbox: bytes) -> Iterator[Copy]:
         header = entry.partition(b"\n\n")[0]
         hops = [(by.decode().partition(".")[0], number.decode()) for by, number in _RECEIVED.findall(header)]
         yield Copy(entry, tuple(reversed(hops)))
+
+
+@contextlib.contextmanager
+def own_campus(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[Campus, argparse.Namespace]]:
+    """The campus of a bench, and its options: up before and down afterwards, unless they say otherwise."""
+    parser.add_argument("--name", default=name, help="the twin's name")
+    parser.add_argument("--up", action=argparse.BooleanOptionalAction, default=True, help="use one that is up already")
+    parser.add_argument("--down", action=argparse.BooleanOptionalAction, default=True, help="leave it running")
+    options = parser.parse_args()
+    campus = Campus(options.name)
+    try:
+        if options.up:
+            campus.up()
+        campus.forget()
+        yield campus, options
+    finally:
+        if options.down:
+            campus.twin.down()
 
 
 class Campus:

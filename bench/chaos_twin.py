@@ -8,14 +8,13 @@ python3 -m bench.chaos_twin [--times 1000] [--seconds 600] [--seed 1]       (as 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import sys
 import time
 from pathlib import Path
 
-from bench.campus import GATEWAYS, SERVERS, USERS, Campus
+from bench.campus import GATEWAYS, SERVERS, USERS, Campus, own_campus
 from bench.chaos import MARKS, disturbed
 from bench.rootfs import CACHE
 
@@ -93,29 +92,18 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1000)
     parser.add_argument("--seconds", type=int, default=600, help="end after so long, however often it was")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--name", default="bench-chaos", help="the twin's name")
-    parser.add_argument("--up", action=argparse.BooleanOptionalAction, default=True, help="use one that is up already")
-    parser.add_argument("--down", action=argparse.BooleanOptionalAction, default=True, help="leave it running")
-    options = parser.parse_args()
-    campus = Campus(options.name)
     result: dict[str, object] = {}
+    with own_campus(parser, "bench-chaos") as (campus, options):
 
-    async def run() -> None:
-        domain = next(domain for domain, server in SERVERS.items() if server == SERVER)
-        address = (campus.twin.machine(GATEWAY).address, 25)
-        recipients = [f"u{number}@{domain}" for number in range(USERS)]
-        result.update(
-            await disturbed(
-                TwinClamd(campus), address, recipients, times=options.times, seed=options.seed, seconds=options.seconds
+        async def run() -> None:
+            domain = next(domain for domain, server in SERVERS.items() if server == SERVER)
+            address = (campus.twin.machine(GATEWAY).address, 25)
+            recipients = [f"u{number}@{domain}" for number in range(USERS)]
+            clamd, times = TwinClamd(campus), options.times
+            result.update(
+                await disturbed(clamd, address, recipients, times=times, seed=options.seed, seconds=options.seconds)
             )
-        )
 
-    with contextlib.ExitStack() as stack:
-        if options.down:
-            stack.callback(campus.twin.down)
-        if options.up:
-            campus.up()
-        campus.forget()
         thread = campus.outside(run)
         thread.start()
         thread.join()

@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.campus import GATEWAYS, SERVERS, Campus, Copy, exchanges
+from bench.campus import GATEWAYS, SERVERS, Campus, Copy, exchanges, own_campus
 from bench.rootfs import CACHE
 from bench.sender import Senders
 
@@ -190,19 +190,8 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--sessions", type=int, default=16)
-    parser.add_argument("--name", default="bench-kill", help="the twin's name")
-    parser.add_argument("--up", action=argparse.BooleanOptionalAction, default=True, help="use one that is up already")
-    parser.add_argument("--down", action=argparse.BooleanOptionalAction, default=True, help="leave it running")
-    options = parser.parse_args()
-    campus = Campus(options.name)
-    try:
-        if options.up:
-            campus.up()
-        campus.forget()
+    with own_campus(parser, "bench-kill") as (campus, options):
         result = run(campus, options)
-    finally:
-        if options.down:
-            campus.twin.down()
     (CACHE / "kill_twin.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
     failed = result["lost"] or result["unexplained_doubles"] or result["never_accepted"]

@@ -16,6 +16,7 @@ import multiprocessing
 import socket
 import statistics
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.house import DOMAIN, GATEWAY, POSTFIX, House, own_house
@@ -84,6 +85,21 @@ def delays(house: House) -> dict[str, float]:
     return {"rate": rate, "median_ms": median * 1000, "p99_ms": p99 * 1000, "p99_to_median": p99 / median}
 
 
+@contextlib.contextmanager
+def dialogue(port: int, lines: Sequence[bytes], wanted: bytes) -> Iterator[None]:
+    """Say the lines one after the other; the last answer must begin as `wanted`. Ends with QUIT."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        answer = connection.recv(1000)
+        for line in lines:
+            connection.sendall(line)
+            answer = connection.recv(1000)
+        if not answer.startswith(wanted):
+            raise RuntimeError(f"answered {answer!r}")
+        yield
+        connection.sendall(b"QUIT\r\n")
+        connection.recv(1000)
+
+
 def at_these_times(octets: bytes, times: list[float]) -> list[float]:
     """One sender's delays, from the time when a message is due to its 250."""
     lines = (
@@ -94,16 +110,8 @@ def at_these_times(octets: bytes, times: list[float]) -> list[float]:
     # The first is not counted: with it, a sender's process pays for what it does only once.
     for due in (times[0] - 0.5, *times):
         time.sleep(max(0, due - time.monotonic()))
-        with socket.create_connection(("127.0.0.1", GATEWAY)) as connection:
-            answer = connection.recv(1000)
-            for line in lines:
-                connection.sendall(line)
-                answer = connection.recv(1000)
-            if not answer.startswith(b"250"):
-                raise RuntimeError(f"refused: {answer!r}")
+        with dialogue(GATEWAY, lines, b"250"):
             seconds.append(time.monotonic() - due)
-            connection.sendall(b"QUIT\r\n")
-            connection.recv(1000)
     return seconds[1:]
 
 
@@ -124,15 +132,8 @@ def attempts(port: int, number: int, recipients: int) -> None:
     lines = [b"HELO sender.example\r\n", b"MAIL FROM:<a@sender.example>\r\n"]
     lines += [b"RCPT TO:<x%d@elsewhere.example>\r\n" % one for one in range(recipients)]
     for _ in range(number):
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            answer = connection.recv(1000)
-            for line in lines:
-                connection.sendall(line)
-                answer = connection.recv(1000)
-            if not answer.startswith(b"55"):
-                raise RuntimeError(f"not refused: {answer!r}")
-            connection.sendall(b"QUIT\r\n")
-            connection.recv(1000)
+        with dialogue(port, lines, b"55"):
+            pass
 
 
 async def large(house: House) -> dict[str, float]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 from collections.abc import Awaitable, Callable
@@ -234,6 +235,23 @@ class Campus:
             return totals(database, 0, time.time() + 60).get(event, 0)
         finally:
             database.close()
+
+
+@contextlib.asynccontextmanager
+async def asking_a_slow_server(make_campus, recipient: str):
+    """Six clients name a recipient whose server does not answer, two at a time; the campus, and a seventh client."""
+    campus = await make_campus(
+        timeouts=Timeouts(connect=1, next_hop_command=3, session_idle=0, scan=2, queue=2),
+        limits=Limits(max_call_aheads_per_next_hop=2, max_connections_per_next_hop=10, max_connections=7),
+    )
+    campus.a.mail = "250-"
+    clients = [await campus.connect() for _ in range(7)]
+    held = [asyncio.create_task(client.start(recipient)) for client in clients[:6]]
+    done = (await asyncio.wait(held, timeout=0.5))[0]
+    assert [task.result()[0][:3] for task in done] == ["450", "450"], "two ask, two wait, two are told at once"
+    yield campus, clients[6]
+    for task in held:
+        task.cancel()
 
 
 class Lines:

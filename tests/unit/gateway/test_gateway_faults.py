@@ -91,20 +91,28 @@ async def test_sender_of_one_octet_at_a_time_holds_up_nobody_and_is_ended(make_c
     await still(campus)
 
 
+async def in_place_of(hop, serve) -> asyncio.Server:
+    """A server of the test's own at the address of `hop`."""
+    hop.stop()
+    await asyncio.sleep(0.05)
+    return await asyncio.start_server(serve, "127.0.0.1", hop.port)
+
+
+async def slowly(writer: asyncio.StreamWriter, octets: bytes) -> None:
+    for octet in octets:
+        writer.write(bytes([octet]))
+        await asyncio.sleep(0.2)
+
+
 async def test_server_that_answers_one_octet_at_a_time_is_given_up(make_campus):
     campus = await make_campus(timeouts=Timeouts(connect=1, next_hop_command=1, session_idle=0, scan=2, queue=2))
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            for octet in b"220 a server that takes its time\r\n":
-                writer.write(bytes([octet]))
-                await asyncio.sleep(0.2)
+            await slowly(writer, b"220 a server that takes its time\r\n")
         writer.close()
 
-    port = campus.a.port
-    campus.a.stop()
-    await asyncio.sleep(0.05)
-    server = await asyncio.start_server(drip, "127.0.0.1", port)
+    server = await in_place_of(campus.a, drip)
     client, other = await campus.connect(), await campus.connect()
     waiting = asyncio.create_task(client.start("alice@a.univ.example"))
     assert (await other.start("bob@b.univ.example"))[0].startswith("250")
@@ -124,15 +132,10 @@ async def test_server_that_answers_the_message_one_octet_at_a_time_is_given_up_a
                 await reader.readuntil(b"\r\n")
                 writer.write(answer + b"\r\n")
             await reader.readuntil(b"\r\n.\r\n")
-            for octet in b"250 2.0.0 taken, after a while\r\n":
-                writer.write(bytes([octet]))
-                await asyncio.sleep(0.2)
+            await slowly(writer, b"250 2.0.0 taken, after a while\r\n")
         writer.close()
 
-    port = campus.a.port
-    campus.a.stop()
-    await asyncio.sleep(0.05)
-    server = await asyncio.start_server(drip, "127.0.0.1", port)
+    server = await in_place_of(campus.a, drip)
     client, other = await campus.connect(), await campus.connect()
     await client.start("alice@a.univ.example")
     waiting = asyncio.create_task(client.send(MESSAGE))

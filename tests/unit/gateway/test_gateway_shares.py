@@ -152,14 +152,20 @@ async def test_scan_that_fails_in_between_puts_it_off_for_all(make_campus, tmp_p
     assert not (tmp_path / DIRECTORY).exists()
 
 
+def take_one(hop) -> None:
+    """The server takes one message, and is busy from then on."""
+
+    async def first_only() -> None:
+        hop.final = "451 busy" if hop.received else "250 taken"
+
+    hop.before_final = first_only
+
+
 async def test_server_that_fails_after_another_share_was_served_hands_the_rest_to_the_queue(make_campus, tmp_path):
     campus = await start(make_campus, tmp_path)
     message = HEAD + multi(TEXT, INFECTED, PROGRAM)
 
-    async def first_only() -> None:
-        campus.a.final = "451 busy" if campus.a.received else "250 taken"
-
-    campus.a.before_final = first_only
+    take_one(campus.a)
     assert (await send(campus, message, A, LAB2)).startswith("250")
     assert [mail.recipients for mail in campus.a.received] == [[A]]
     assert [mail.recipients for mail in campus.queue.received] == [[LAB2]]
@@ -193,10 +199,7 @@ async def test_those_who_got_their_share_do_not_get_it_again(make_campus, tmp_pa
     campus = await start(make_campus, tmp_path)
     message = HEAD + multi(TEXT, INFECTED, PROGRAM)
 
-    async def first_only() -> None:
-        campus.a.final = "451 busy" if campus.a.received else "250 taken"
-
-    campus.a.before_final = first_only
+    take_one(campus.a)
     campus.queue.final = "452 no space"
     assert (await send(campus, message, A, LAB, LAB2, B)).startswith("45")
     assert set(got(campus)) == {A, B}
