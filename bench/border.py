@@ -34,8 +34,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".cache" / "collections"))
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _iptables  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables_router import Router  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import Router  # noqa: E402
 
 INSIDE = "198.18.255.30"
 OUTSIDE = "198.19.255.10"
@@ -58,11 +58,11 @@ def permits(count: int) -> list[str]:
 
 def load(count: int, threshold: int) -> None:
     """Put rules in place as the module does."""
-    guard = _iptables.Guard(
+    guard = model.Guard(
         interface="outside0",
         networks=("198.18.0.0/16", "2001:db8:18::/48"),
         gateways=("198.18.254.25", "2001:db8:18::25"),
-        permits=tuple(_iptables.Permit(address, "bench") for address in permits(count)),
+        permits=tuple(model.Permit(address, "bench") for address in permits(count)),
         set_threshold=threshold,
     )
 
@@ -71,7 +71,7 @@ def load(count: int, threshold: int) -> None:
         return done.returncode, done.stdout, done.stderr
 
     router = Router(call, shutil.which)
-    router.apply(router.compare([_iptables.render(guard, family) for family in _iptables.FAMILIES]), 0)
+    router.apply(router.compare([model.render(guard, family) for family in model.FAMILIES]), 0)
 
 
 def playbook(directory: Path, task: dict[str, Any], values: dict[str, Any]) -> dict[str, float]:

@@ -31,7 +31,7 @@ SINK, POSTFIX, GATEWAY, QUEUE, MILTER = 2600, 2525, 2526, 10025, 7357
 DOMAIN = "mech.eng.univ.example"
 SIGNATURES = 100_000
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-# As in the gateway's unit; it concerns no peer, whose processes end with each message or hold small pieces.
+# As in the gateway's unit; it violations no peer, whose processes end with each message or hold small pieces.
 GATEWAY_ENVIRONMENT = {**ENVIRONMENT, "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 
 CLAMD = """\

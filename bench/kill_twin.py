@@ -48,11 +48,11 @@ class Killer:
         match victim:
             case "worker":
                 # The supervisor is the unit's first process.
-                workers = sorted(self.campus.processes(gateway, "mailgate.service"))[1:]
+                workers = sorted(self.campus.processes(gateway, "mailgate.process.supervisor"))[1:]
                 if workers:
                     os.kill(random.choice(workers), signal.SIGKILL)  # noqa: S311
             case "service":
-                self.campus.signal(gateway, "mailgate.service", signal.SIGKILL)
+                self.campus.signal(gateway, "mailgate.process.supervisor", signal.SIGKILL)
             case "clamd":
                 self.campus.signal(gateway, "clamav-daemon.service", signal.SIGKILL)
             case "server":

@@ -30,13 +30,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".cache" / "collections"))
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._compare import compare_with  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._findings import HostFacts  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory import read_campus  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import prove  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._routes import derive  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._walk import Walker  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.inventory import read_campus  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.compare import compare_with  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.routes import derive  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import prove  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.simulation import Walker  # noqa: E402
 
 SIZES = (168, 10_000, 100_000, 1_000_000)
 TODAY = date(2026, 4, 1)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The figures as a picture: throughput and own CPU for each size, as shares of the peer's."""
+"""The figures as a picture: throughput and own CPU for each size, as variants of the peer's."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ from infected_mail import multi, part  # noqa: E402
 from real_clamd import CLAMD, MISSING, RealClamd  # noqa: E402
 
 from bench.chaos import HEAD, disturbed, infected, send  # noqa: E402
-from mailgate.config import Scan  # noqa: E402
-from mailgate.content import Rules, screen  # noqa: E402
-from mailgate.content_policy import Attachments, ContentPolicy  # noqa: E402
-from mailgate.notices import Notice  # noqa: E402
-from mailgate.scanner import Scanner  # noqa: E402
+from mailgate.config import Attachments, Scan  # noqa: E402
+from mailgate.content.notices import Notice  # noqa: E402
+from mailgate.content.policy import ContentPolicy  # noqa: E402
+from mailgate.content.screen import Rules, screen  # noqa: E402
+from mailgate.scan.scanner import Scanner  # noqa: E402
 
 SIZES = {"4 KB": (4096, 400), "60 KB": (61440, 300), "1 MB": (1 << 20, 60), "20 MB": (20 << 20, 12)}
 

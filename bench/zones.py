@@ -155,7 +155,7 @@ def main() -> None:
     twin.up()
     try:
         host = (REPOSITORY / "bench" / "zones_host.py").read_bytes()
-        code = sorted((REPOSITORY / "plugins" / "module_utils").glob("_*.py"))
+        code = sorted((REPOSITORY / "plugins" / "module_utils").glob("_*"))
         packed = subprocess.run(
             ["tar", "c", "-C", str(code[0].parent), *(p.name for p in code)], capture_output=True, check=True
         )

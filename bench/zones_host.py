@@ -59,10 +59,10 @@ def wait(zones: list[str]) -> None:
 def big(records: int, owners: int) -> None:
     """Edit a big zone: proof, check, replacement and loading included."""
     sys.path.insert(0, "/root")
-    from mailgate_bind._bind import Bind  # noqa: PLC0415
-    from mailgate_bind._bind_mx import Request, ZoneRequest, update  # noqa: PLC0415
-    from mailgate_bind._dnsclient import DnsClient  # noqa: PLC0415
-    from mailgate_bind._outside_command import run  # noqa: PLC0415
+    from mailgate_bind._bind.client import DnsClient  # noqa: PLC0415
+    from mailgate_bind._bind.external_command import run  # noqa: PLC0415
+    from mailgate_bind._bind.server import Bind  # noqa: PLC0415
+    from mailgate_bind._bind.transaction import Request, ZoneRequest, update  # noqa: PLC0415
 
     begin({"big.example": ""}, zone_text((records - 3) // 2))
     step = (records - 3) // 2 // owners

@@ -15,11 +15,11 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..plugin_utils import _discover_zone as dns_zone
-from ..plugin_utils._discover import Draft, Server, Settings, ZoneData, discover
-from ..plugin_utils._discover_draft import files
-from ..plugin_utils._discover_write import current, write_all
-from ..plugin_utils._names import host_name, ipv4, network
+from ..plugin_utils._discover.discover import Draft, Server, Settings, ZoneData, discover
+from ..plugin_utils._discover.discover import zone as dns_zone
+from ..plugin_utils._discover.draft import files
+from ..plugin_utils._discover.write import current, write_all
+from ..plugin_utils._inventory.names import host_name, ipv4, network
 
 KEY = {
     "name": {"type": "str", "required": True},

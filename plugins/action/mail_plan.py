@@ -17,9 +17,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..plugin_utils._hostvars import plan_inventory
-from ..plugin_utils._plan import as_result
-from ..plugin_utils._proof import whole_proof
+from ..plugin_utils._inventory.hostvars import plan_inventory
+from ..plugin_utils._plan.plan import as_result
+from ..plugin_utils._proof.proof import whole_proof
 
 display = Display()
 

@@ -15,8 +15,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..plugin_utils import _difference, _print, _print_plan
-from ..plugin_utils._render_words import speaker
+from ..plugin_utils._report import difference as differences
+from ..plugin_utils._report import family
+from ..plugin_utils._report import plan as report_plan
+from ..plugin_utils._report.words import speaker
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
@@ -41,17 +43,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(ARGUMENTS, required_one_of=[["dest", "since"]])
         try:
-            plan = _print_plan.read(args["plan"])
-            difference = _difference.compare(_earlier(args["since"]), plan) if args["since"] else None
-            files = _print.family(plan, difference) if args["dest"] else {}
+            plan = report_plan.read(args["plan"])
+            difference = differences.compare(_earlier(args["since"]), plan) if args["since"] else None
+            files = family.family(plan, difference) if args["dest"] else {}
             changes = _changes(Path(args["dest"]), files) if args["dest"] else []
             if not self._task.check_mode:
                 for path, _before, after in changes:
                     _write(path, after) if after is not None else _remove(path)
-        except (_print_plan.WrongPlan, OSError) as error:
+        except (report_plan.WrongPlan, OSError) as error:
             raise AnsibleActionFail(str(error)) from None
         if difference is not None:
-            text = _difference.as_text(difference, speaker(str(plan.campus.get("language", "en"))))
+            text = differences.as_text(difference, speaker(str(plan.campus.get("language", "en"))))
             result["difference"] = {"same": not difference, "text": text, "since": difference.since}
             if args["show"]:
                 display.display(text)
@@ -64,12 +66,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         }
 
 
-def _earlier(name: str) -> _print_plan.Plan:
+def _earlier(name: str) -> report_plan.Plan:
     try:
         text = Path(name).read_text(encoding="utf-8")
     except UnicodeError:
-        raise _print_plan.WrongPlan(f"{name} is no text. Give the plan.json of an earlier run") from None
-    return _print_plan.load(text, name)
+        raise report_plan.WrongPlan(f"{name} is no text. Give the plan.json of an earlier run") from None
+    return report_plan.load(text, name)
 
 
 def _changes(dest: Path, files: dict[str, str]) -> list[tuple[Path, bytes | None, bytes | None]]:
@@ -80,10 +82,10 @@ def _changes(dest: Path, files: dict[str, str]) -> list[tuple[Path, bytes | None
         before = path.read_bytes() if path.is_file() else None
         if before != after:
             changes.append((path, before, after))
-    if (dest / _print.SAVED).is_file():  # else nothing here is ours to remove
-        found = [dest.glob("*"), (dest / _print.FACULTIES).glob("*/*")]
+    if (dest / family.SAVED).is_file():  # else nothing here is ours to remove
+        found = [dest.glob("*"), (dest / family.FACULTIES).glob("*/*")]
         names = [path.relative_to(dest).as_posix() for paths in found for path in paths if path.is_file()]
-        changes += [(dest / name, (dest / name).read_bytes(), None) for name in _print.stale(names, files)]
+        changes += [(dest / name, (dest / name).read_bytes(), None) for name in family.stale(names, files)]
     return changes
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils._names import Patterns, domain_pattern
+from ..plugin_utils._inventory.names import Patterns, domain_pattern
 
 
 def mail_routes(plan: Any, faculty: str | None = None) -> list[Any]:

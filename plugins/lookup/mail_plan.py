@@ -58,8 +58,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ..plugin_utils._hostvars import plan_inventory
-from ..plugin_utils._plan import as_result
+from ..plugin_utils._inventory.hostvars import plan_inventory
+from ..plugin_utils._plan.plan import as_result
 
 
 class LookupModule(LookupBase):

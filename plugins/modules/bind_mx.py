@@ -197,11 +197,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ..module_utils._bind import Bind
-from ..module_utils._bind_module import runner, zones_argument
-from ..module_utils._bind_mx import Request, StaticZone, ZoneRequest, update
-from ..module_utils._dnsclient import DNSPYTHON_ERROR, DnsClient, Key, read_keys
-from ..module_utils._zonefile import ZoneError, spell
+from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
+from ..module_utils._bind.command_module import runner, zones_argument
+from ..module_utils._bind.server import Bind
+from ..module_utils._bind.transaction import Request, StaticZone, ZoneRequest, update
+from ..module_utils._zone.file import ZoneError, spell
 
 KEY = {
     "name": {"type": "str", "required": True},

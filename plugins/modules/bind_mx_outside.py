@@ -138,11 +138,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ..module_utils._bind import Bind
-from ..module_utils._bind_module import runner, zones_argument
-from ..module_utils._bind_outside import Copy, refresh, request_from
-from ..module_utils._dnsclient import DNSPYTHON_ERROR
-from ..module_utils._zonefile import ZoneError
+from ..module_utils._bind.client import DNSPYTHON_ERROR
+from ..module_utils._bind.command_module import runner, zones_argument
+from ..module_utils._bind.external import Copy, refresh, request_from
+from ..module_utils._bind.server import Bind
+from ..module_utils._zone.file import ZoneError
 
 ARGUMENTS = {
     "zones": zones_argument({}, {}, mx_required=True),

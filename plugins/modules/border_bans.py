@@ -83,9 +83,10 @@ bans:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _iptables, _iptables_bans
-from ..module_utils._iptables_bans_router import Bans
-from ..module_utils._iptables_router import ApplyError
+from ..module_utils._iptables.bans_router import Bans
+from ..module_utils._iptables.model import bans as ban_sets
+from ..module_utils._iptables.model import model
+from ..module_utils._iptables.router import ApplyError
 
 OPTIONS = {
     "addresses": {"type": "list", "elements": "str", "default": []},
@@ -99,7 +100,7 @@ def main() -> None:
     """Read the sets, add or remove, list."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
-    problems = _iptables_bans.problems(params["addresses"], params["duration"])
+    problems = ban_sets.problems(params["addresses"], params["duration"])
     if problems:
         module.fail_json(msg="No ban was changed: " + "; ".join(problems), problems=problems)
     router = Bans(
@@ -110,8 +111,8 @@ def main() -> None:
     try:
         result = router.change(
             addresses=params["addresses"],
-            duration=_iptables_bans.seconds(params["duration"]) or 0,
-            reason=_iptables.clean_comment(params["reason"]),
+            duration=ban_sets.seconds(params["duration"]) or 0,
+            reason=model.clean_comment(params["reason"]),
             absent=params["state"] == "absent",
             dry=module.check_mode,
         )

@@ -208,8 +208,8 @@ permits:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _iptables
-from ..module_utils._iptables_router import ApplyError, Router
+from ..module_utils._iptables.model import model
+from ..module_utils._iptables.router import ApplyError, Router
 
 PERMIT = {
     "address": {"type": "str", "required": True},
@@ -251,11 +251,10 @@ OPTIONS = {
 }
 
 
-def permits(listed: list[dict[str, str]]) -> tuple[_iptables.Permit, ...]:
+def permits(listed: list[dict[str, str]]) -> tuple[model.Permit, ...]:
     """Make permits from the items of an option."""
     return tuple(
-        _iptables.Permit(p["address"], _iptables.permit_comment(p["host"], p["reason"], p["owner"], p["until"]))
-        for p in listed
+        model.Permit(p["address"], model.permit_comment(p["host"], p["reason"], p["owner"], p["until"])) for p in listed
     )
 
 
@@ -264,22 +263,22 @@ def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
     outbound = params["outbound"]
-    guard = _iptables.Guard(
+    guard = model.Guard(
         interface=params["outside_interface"],
         networks=tuple(params["networks"]),
         gateways=tuple(params["gateways"]),
         permits=permits(params["permits"]),
         action=params["action"],
         mode=params["mode"],
-        log=_iptables.Log(**params["log"]),
+        log=model.Log(**params["log"]),
         set_threshold=params["ipset_threshold"],
-        outbound=_iptables.Outbound(outbound["mode"], permits(outbound["senders"]), outbound["prefix"]),
+        outbound=model.Outbound(outbound["mode"], permits(outbound["senders"]), outbound["prefix"]),
     )
-    problems = _iptables.problems(guard)
+    problems = model.problems(guard)
     if problems:
         module.fail_json(msg="The port-25 rules were not touched: " + "; ".join(problems), problems=problems)
 
-    tables = [_iptables.render(guard, family) for family in _iptables.FAMILIES] if params["state"] == "present" else []
+    tables = [model.render(guard, family) for family in model.FAMILIES] if params["state"] == "present" else []
     router = Router(module.run_command, module.get_bin_path)
     try:
         change = router.compare(tables)

@@ -166,8 +166,8 @@ tests:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _sendmail as text
-from ..module_utils import _sendmail_host as host
+from ..module_utils._sendmail.tables import host
+from ..module_utils._sendmail.tables import tables as text
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ def test_commands_are_understood(page, capsys):
 def test_events_are_told():
     page = (ROOT / "docs" / "docsite" / "rst" / "mail.rst").read_text()
     table = page.partition("Events in the journal")[2]
-    sources = "".join(path.read_text() for path in Path(mailgate.__file__).parent.glob("*.py"))
+    sources = "".join(path.read_text() for path in Path(mailgate.__file__).parent.rglob("*.py"))
     named = [name for name in literals(table) if re.fullmatch(r"[a-z]+(_[a-z]+)*", name)]
     assert len(named) > 20
     assert [name for name in named if f'"{name}"' not in sources and f"{name}=" not in sources] == []

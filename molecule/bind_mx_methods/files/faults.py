@@ -22,10 +22,10 @@ sys.path.insert(0, "/usr/local/lib/mailgate")
 
 import dns.message
 import dns.query
-from mailgate_bind._bind import Bind
-from mailgate_bind._bind_mx import Request, ZoneRequest, update
-from mailgate_bind._dnsclient import DnsClient, read_keys
-from mailgate_bind._outside_command import run
+from mailgate_bind._bind.client import DnsClient, read_keys
+from mailgate_bind._bind.external_command import run
+from mailgate_bind._bind.server import Bind
+from mailgate_bind._bind.transaction import Request, ZoneRequest, update
 
 FILES = {
     "plain.example": Path("/etc/bind/campus/plain.zone"),

@@ -15,10 +15,10 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover import Server, Settings, ZoneData
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_zone import parse
-from ansible_collections.campus.mailgate.plugins.plugin_utils._findings import HostFacts
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.discover import Server, Settings, ZoneData
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.zone import parse
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
 from lab import inventory, seed
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,12 +9,12 @@ import ipaddress
 import pytest
 from discover_campus import TODAY, load
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover import Server, Settings, discover
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_draft import files
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_write import write_all
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_zone import parse
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import PlanRefused
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.discover import Server, Settings, discover
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.draft import files
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.write import write_all
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.zone import parse
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
 
 HEAD = """\
 $TTL 3600

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover import group_name, harmless, readable
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_draft import scalar
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_write import write_all
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_zone import (
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.discover import group_name, harmless, readable
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.draft import scalar
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.write import write_all
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.zone import (
     Key,
     Unread,
     parse,

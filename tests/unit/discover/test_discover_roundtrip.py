@@ -9,11 +9,11 @@ import dataclasses
 import pytest
 from discover_campus import DEMO, EXAMPLE, TODAY, facts, load, plan, read, settings, zone_texts
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover import Server, discover
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_draft import files
-from ansible_collections.campus.mailgate.plugins.plugin_utils._discover_write import write_all
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import PlanRefused
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.discover import Server, discover
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.draft import files
+from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.write import write_all
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
 
 BORDER = """\
       ansible_host: "TODO: a border router's name and address"

@@ -15,8 +15,8 @@ from pathlib import Path
 from mailgate.config import Config, Endpoint, Limits, Timeouts
 from mailgate.events import Counters, Events
 from mailgate.gateway import Gateway
-from mailgate.listener import Listener
 from mailgate.routes import parse_routes
+from mailgate.server.session import Session
 
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
@@ -227,7 +227,8 @@ class Campus:
     def count(self, event: str) -> int:
         import time
 
-        from mailgate.events import open_read_only, totals
+        from mailgate.events import totals
+        from mailgate.state import open_read_only
 
         self.gateway.counters.write()
         database = open_read_only(self.state / Counters.FILE)
@@ -297,6 +298,6 @@ async def start_campus(tmp_path: Path, **changes: object) -> tuple[Campus, async
     )
     counters = Counters(tmp_path)
     gateway = Gateway(config, routes, counters, Events(counters, Lines()))  # type: ignore[arg-type]
-    server = await asyncio.get_running_loop().create_server(lambda: Listener(gateway), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Session(gateway), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     return Campus(gateway, port, a, b, queue, clamd, tmp_path), server

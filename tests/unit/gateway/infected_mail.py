@@ -21,7 +21,7 @@ from pathlib import Path
 import archives
 from gateway_doubles import EICAR
 
-from mailgate import mime
+from mailgate.content import mime
 
 CORPORA = (
     Path(os.environ.get("MAILGATE_CORPORA") or Path(__file__).resolve().parents[3].parent / "shared" / "corpora")

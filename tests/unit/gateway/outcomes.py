@@ -13,11 +13,11 @@ from pathlib import Path
 from composed_mail import Composer, readers_find
 from infected_mail import RAR, corpus, evasions, everywhere, still_infected
 
-from mailgate.config import Scan
-from mailgate.content import Judgement, Rules, screen
-from mailgate.content_policy import Attachments, ContentPolicy
-from mailgate.notices import Notice
-from mailgate.scanner import Scanner
+from mailgate.config import Attachments, Scan
+from mailgate.content.notices import Notice
+from mailgate.content.policy import ContentPolicy
+from mailgate.content.screen import ContentDecision, Rules, screen
+from mailgate.scan.scanner import Scanner
 
 RULES = Rules(ContentPolicy(over_limits="refuse"), Attachments(), Notice("en", "gw1.univ.example"))
 COLUMNS = ("passed", "stripped", "refused", "changed", "INFECTED")
@@ -45,7 +45,7 @@ class Outcomes:
     rows: dict[str, Counter[str]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
 
-    def count(self, row: str, name: str, raw: bytes, judged: Judgement, *, clean: bool) -> None:
+    def count(self, row: str, name: str, raw: bytes, judged: ContentDecision, *, clean: bool) -> None:
         """Count a message; a clean one must pass unchanged, and one that is not must not."""
         if judged.content and (still_infected(judged.content) or (not clean and judged.content == raw)):
             outcome = "INFECTED"

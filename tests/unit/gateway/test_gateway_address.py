@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgate.address import AddressError, Mailbox, parse_mailbox, parse_recipient, parse_sender
+from mailgate.smtp.address import AddressError, Mailbox, parse_mailbox, parse_recipient, parse_sender
 
 ATEXT = string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~-"
 PLAIN = "".join(sorted(set(ATEXT) - set("%!")))

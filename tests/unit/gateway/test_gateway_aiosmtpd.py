@@ -10,14 +10,14 @@ from aiosmtpd.smtp import SMTP
 from test_gateway_extensions import client_context
 
 from mailgate.config import Tls
-from mailgate.conversation import Conversation
-from mailgate.listener import Listener
+from mailgate.server.protocol import Protocol
+from mailgate.server.session import Session
 
 OURS = {"DATA", "EHLO", "EXPN", "HELO", "HELP", "MAIL", "NOOP", "QUIT", "RCPT", "RSET", "STARTTLS", "VRFY"}
 THEIRS = {name.removeprefix("smtp_") for name in dir(SMTP) if name.startswith("smtp_")}
 
 
-def only_session(campus) -> Listener:
+def only_session(campus) -> Session:
     [session] = campus.gateway.sessions
     return session
 
@@ -27,7 +27,7 @@ async def test_every_command_is_our_own(campus):
     listener = only_session(campus)
     assert isinstance(listener, SMTP)
     assert set(listener._smtp_methods) == OURS
-    assert {method.__func__.__module__ for method in listener._smtp_methods.values()} == {"mailgate.listener"}
+    assert {method.__func__.__module__ for method in listener._smtp_methods.values()} == {"mailgate.server.session"}
     assert listener._auth_methods == listener._handle_hooks == {}
     assert (await client.say("HELP")).split()[2:] == sorted(OURS)
 
@@ -40,7 +40,7 @@ async def test_commands_of_aiosmtpd_that_are_not_ours_are_unknown(campus):
 
 
 async def test_a_command_of_aiosmtpd_is_not_inherited_by_a_subclass():
-    class Fewer(Conversation):
+    class Fewer(Protocol):
         async def smtp_NOOP(self, arg: str | None) -> None: ...
 
     class More(Fewer):
@@ -48,7 +48,7 @@ async def test_a_command_of_aiosmtpd_is_not_inherited_by_a_subclass():
 
     assert Fewer._offered == ("smtp_NOOP",)
     assert More._offered == ("smtp_NOOP", "smtp_QUIT")
-    assert Conversation._offered == ()
+    assert Protocol._offered == ()
 
 
 async def test_encryption_brings_no_auth(make_campus, certificate):
@@ -109,7 +109,7 @@ async def test_failure_within_data_ends_the_transaction_and_tells_nothing(campus
 
     client = await campus.connect()
     await client.start("alice@a.univ.example")
-    monkeypatch.setattr(Listener, "_receive", fail)
+    monkeypatch.setattr(Session, "_receive", fail)
     assert (await client.say("DATA")).startswith("354")
     assert await client.reply() == "451 4.3.0 Internal error; try again later"
     assert not only_session(campus).in_transaction
@@ -119,10 +119,10 @@ async def test_failure_within_data_ends_the_transaction_and_tells_nothing(campus
 async def test_all_that_the_event_loop_calls_is_the_channels():
     calls = ("connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing")
     for name in calls:
-        assert getattr(Listener, name).__module__ in (
-            "mailgate.channel",
-            "mailgate.conversation",
-            "mailgate.endpoint",
+        assert getattr(Session, name).__module__ in (
+            "mailgate.server.connection",
+            "mailgate.server.protocol",
+            "mailgate.smtp.connection",
         ), name
 
 

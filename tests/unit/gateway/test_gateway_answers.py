@@ -10,8 +10,8 @@ import pytest
 from gateway_doubles import EICAR
 
 from mailgate.config import Limits, Scan
-from mailgate.content import AS_MAIL
-from mailgate.policy import decide
+from mailgate.content.screen import AS_MAIL
+from mailgate.server.rcpt_policy import decide
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n..one dot\r\n"
 
@@ -223,7 +223,7 @@ async def test_mixed_result_is_accepted_and_what_failed_is_queued(campus, reply)
     assert [r[:3] for r in await client.start("alice@a.univ.example", "bob@b.univ.example")] == ["250", "250"]
     assert (await client.send(MESSAGE)).startswith("250")
     assert campus.a.received[0].recipients == ["alice@a.univ.example"]
-    assert b"for <" not in campus.a.received[0].content, "recipients do not learn of one another"
+    assert b"for <" not in campus.a.received[0].content, "recipients do not store of one another"
     assert campus.queue.received[0].recipients == ["bob@b.univ.example"]
 
 
@@ -343,9 +343,9 @@ async def test_our_own_bug_is_a_temporary_failure_without_details(campus, monkey
     assert await client.send(MESSAGE) == "451 4.3.0 Internal error; try again later"
     assert "secret detail" in caplog.text
     assert campus.a.received == []
-    monkeypatch.setattr("mailgate.listener.decide", broken)
+    monkeypatch.setattr("mailgate.server.session.decide", broken)
     assert await client.start("alice@a.univ.example") == ["451 4.3.0 Internal error; try again later"]
-    monkeypatch.setattr("mailgate.listener.decide", decide)
+    monkeypatch.setattr("mailgate.server.session.decide", decide)
     assert (await client.say("RCPT TO:<alice@a.univ.example>")).startswith("250")
 
 

@@ -19,13 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from infected_mail import HEAD, TEXT, b64, multi, part, tnef, zipped
 
-from mailgate import archive
-from mailgate.address import Mailbox
-from mailgate.attachment import concerns
-from mailgate.clamd import CLEAN
-from mailgate.content import Rules, screen
-from mailgate.content_policy import ACTIONS, Attachments, ContentPolicy, by_policy, strictest
-from mailgate.notices import Notice
+from mailgate.archives import archive
+from mailgate.config import Attachments
+from mailgate.content.attachments import violations
+from mailgate.content.notices import Notice
+from mailgate.content.policy import ACTIONS, ContentPolicy, by_policy, strictest
+from mailgate.content.screen import Rules, screen
+from mailgate.scan.clamd import CLEAN
+from mailgate.smtp.address import Mailbox
 
 EXE = b"MZ\x90\0" + bytes(200)
 ELF = b"\x7fELF\2\1\1" + bytes(200)
@@ -51,7 +52,7 @@ def encrypted_zip(name: str = "x.txt") -> bytes:
 
 
 def kinds(name: str, octets: bytes, *more: str) -> set[str]:
-    return {concern.kind for concern in concerns((name, *more), octets, LISTS)}
+    return {violation.kind for violation in violations((name, *more), octets, LISTS)}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ async def test_tnef_is_taken_out_whole():
     judged = await judge(raw, real_type="strip")
     assert judged.removed == ("winmail.dat",)
     assert body not in judged.content
-    assert "winmail.dat/b.exe: application/x-dosexec" in str(judged.concern)
+    assert "winmail.dat/b.exe: application/x-dosexec" in str(judged.violation)
 
 
 @settings(max_examples=300)

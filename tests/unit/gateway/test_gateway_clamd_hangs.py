@@ -95,7 +95,7 @@ async def settled(campus: Campus) -> None:
             break
         await asyncio.sleep(0.02)
     assert not gateway.sessions and not gateway._work
-    assert gateway.seat.connections == gateway.budget.used == gateway.delivery.pool.open == 0
+    assert gateway.worker_counters.connections == gateway.budget.used == gateway.delivery.pool.open == 0
     await asyncio.sleep(0.05)
 
 

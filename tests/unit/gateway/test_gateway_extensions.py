@@ -10,9 +10,9 @@ import ssl
 
 import pytest
 
-from mailgate.address import AddressError, parse_recipient, parse_sender
 from mailgate.config import ConfigError, Limits, Tls
-from mailgate.settings_file import parse_config
+from mailgate.config_file import parse_config
+from mailgate.smtp.address import AddressError, parse_recipient, parse_sender
 from mailgate.tls import for_senders
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
@@ -65,7 +65,7 @@ async def test_client_that_does_not_encrypt_after_all_is_let_go(make_campus, cer
     client.writer.write(b"NOOP\r\n" * 10)
     assert b"250" not in await client.reader.read()
     await asyncio.sleep(0.05)
-    assert campus.gateway.seat.connections == 0
+    assert campus.gateway.worker_counters.connections == 0
 
 
 async def test_next_hop_is_encrypted_to_where_it_offers_it(campus, certificate):
@@ -259,7 +259,7 @@ async def test_load_balancer_says_who_the_client_is(make_campus, header):
     for end in (writer, second, third):
         end.close()
     await asyncio.sleep(0.05)
-    assert campus.gateway.seat.connections == 0
+    assert campus.gateway.worker_counters.connections == 0
     assert not campus.gateway.clients
 
 

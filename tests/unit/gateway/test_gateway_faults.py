@@ -30,7 +30,7 @@ async def still(campus: Campus) -> None:
             break
         await asyncio.sleep(0.02)
     assert not campus.gateway.sessions
-    assert campus.gateway.seat.connections == campus.gateway.budget.used == 0
+    assert campus.gateway.worker_counters.connections == campus.gateway.budget.used == 0
     assert campus.gateway.delivery.pool.open == campus.a.open == 0
 
 

@@ -10,10 +10,10 @@ import time
 import pytest
 from gateway_doubles import Campus, Hop, asking_a_slow_server
 
-from mailgate.address import Mailbox
 from mailgate.config import Timeouts, Tls
-from mailgate.recipients import Recipients
-from mailgate.reply import Reply
+from mailgate.delivery.verify_cache import VerificationCache
+from mailgate.smtp.address import Mailbox
+from mailgate.smtp.reply import Reply
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
 KEPT = Timeouts(connect=1, next_hop_command=2, next_hop_data=2, session_idle=5, scan=2, queue=2, drain=2)
@@ -179,17 +179,17 @@ async def test_home_server_is_asked_whether_it_takes_anybody_and_who_is_still_kn
     assert campus.gateway.recipients.catches_all(Mailbox("x", "leaf.univ.example")) is False
     assert sum(line.startswith("RCPT TO:<mailgate-") for line in campus.a.commands) == 1
     now = time.time()
-    cache = Recipients(tmp_path, known_seconds=30 * 86400, unknown_seconds=7200, clock=lambda: now - 29 * 86400)
-    cache.learn(Mailbox("gone", "leaf.univ.example"), Reply.of(250, "2.1.5 ok"))
+    cache = VerificationCache(tmp_path, known_seconds=30 * 86400, unknown_seconds=7200, clock=lambda: now - 29 * 86400)
+    cache.store(Mailbox("gone", "leaf.univ.example"), Reply.of(250, "2.1.5 ok"))
     cache.close()
-    assert await campus.gateway.delivery.call_ahead.refresh(campus.gateway.routes.find) == 1
+    assert await campus.gateway.delivery.verifier.refresh(campus.gateway.routes.find) == 1
     assert not campus.gateway.recipients.find(Mailbox("gone", "leaf.univ.example")).known
     assert not any("mailgate-" in line or "gone@" in line for line in campus.b.commands)
 
 
 async def test_server_that_refuses_somebody_does_not_take_anybody(campus):
     cache = campus.gateway.recipients
-    cache.learn_catch_all("leaf.univ.example", Reply.of(250, "ok"))
+    cache.store_catch_all("leaf.univ.example", Reply.of(250, "ok"))
     assert cache.find(Mailbox("ghost", "leaf.univ.example")).known
     later(campus, 3700)
     campus.a.rcpt = only_alice

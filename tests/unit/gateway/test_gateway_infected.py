@@ -16,9 +16,9 @@ from archives import MISSING as NO_BSDTAR
 from infected_mail import CORPORA, HEAD, INFECTED, NO_CORPORA, TEXT, ZIP, b64, corpus, multi
 
 from mailgate import message
-from mailgate.clamd import AS_MAIL, Clamd, Finding
-from mailgate.content import Judgement
-from mailgate.readings import FIRST_FIELDS
+from mailgate.content.decodings import FIRST_FIELDS
+from mailgate.content.screen import ContentDecision
+from mailgate.scan.clamd import AS_MAIL, Clamd, Finding
 
 needs_corpora = pytest.mark.skipif(not CORPORA.is_dir(), reason=NO_CORPORA)
 
@@ -86,10 +86,10 @@ async def test_no_composed_message_passes_infected_of_many(real_clamd):
 def test_table_tells_bad_from_good():
     raw = b"Subject: x\r\n\r\nhello\r\n"
     found = outcomes.Outcomes()
-    found.count("a", "clean", raw, Judgement("deliver", raw), clean=True)
-    found.count("a", "passed", raw, Judgement("deliver", raw), clean=False)
-    found.count("a", "other", raw, Judgement("deliver", raw + b"x"), clean=True)
-    found.count("b", "bad", raw, Judgement("deliver", raw + b64(ZIP), removed=("x",)), clean=False)
+    found.count("a", "clean", raw, ContentDecision("deliver", raw), clean=True)
+    found.count("a", "passed", raw, ContentDecision("deliver", raw), clean=False)
+    found.count("a", "other", raw, ContentDecision("deliver", raw + b"x"), clean=True)
+    found.count("b", "bad", raw, ContentDecision("deliver", raw + b64(ZIP), removed=("x",)), clean=False)
     assert found.bad == ["passed", "other", "bad"]
     assert [line.split() for line in str(found).splitlines()] == [
         ["messages", *outcomes.COLUMNS],

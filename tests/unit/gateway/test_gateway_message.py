@@ -16,12 +16,15 @@ from gateway_doubles import EICAR, Clamd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailgate import message, mime
-from mailgate.clamd import Finding, ScanError, Verdict, parse_answer
-from mailgate.content import Rules, screen
-from mailgate.content_policy import Attachments, ContentPolicy
-from mailgate.notices import Notice
-from mailgate.readings import readings
+from mailgate import message
+from mailgate.config import Attachments
+from mailgate.content import mime
+from mailgate.content.decodings import decodings
+from mailgate.content.notices import Notice
+from mailgate.content.policy import ContentPolicy
+from mailgate.content.screen import Rules, screen
+from mailgate.scan.clamd import Finding, ScanError, Verdict, parse_answer
+from mailgate.smtp import data
 
 LINES = st.lists(
     st.sampled_from([b"", b".", b"..", b".x", b"x", b"x.", b"\xff\xe9", b"\0", b"a\rb", b"c\nd", b"\n.\n"])
@@ -31,8 +34,8 @@ LINES = st.lists(
 @given(LINES, st.integers(1, 7), st.binary(max_size=9))
 def test_decoder_undoes_stuffing_however_it_arrives(lines, step, after):
     content = b"".join(line + b"\r\n" for line in lines)
-    stream = message.stuff(content) + b".\r\n" + after
-    decoder = message.DataDecoder(10_000)
+    stream = data.stuff(content) + b".\r\n" + after
+    decoder = data.DataDecoder(10_000)
     rest = b""
     for start in range(0, len(stream), step):
         piece = stream[start : start + step]
@@ -44,13 +47,13 @@ def test_decoder_undoes_stuffing_however_it_arrives(lines, step, after):
 
 @given(st.binary(max_size=60).filter(lambda octets: b"\r\n.\r\n" not in b"\r\n" + octets))
 def test_nothing_but_crlf_dot_crlf_ends_the_data(octets):
-    decoder = message.DataDecoder(10_000)
+    decoder = data.DataDecoder(10_000)
     assert decoder.feed(octets) == b""
     assert not decoder.done
 
 
 def test_what_is_too_big_is_read_to_its_end_but_not_kept():
-    decoder = message.DataDecoder(1000)
+    decoder = data.DataDecoder(1000)
     for _ in range(50):
         assert decoder.feed(b"x" * 98 + b"\r\n") == b""
     assert decoder._content.getvalue() == b""
@@ -187,12 +190,12 @@ def test_any_octets_are_walked_or_called_ambiguous(raw):
 def test_any_octets_get_their_second_look(raw):
     try:
         root = mime.walk(raw)
-        list(readings(raw, root))
+        list(decodings(raw, root))
         for leaf in root.leaves():
             leaf.decoded(raw)
     except mime.AmbiguousError:
         pass
-    list(readings(raw, None))
+    list(decodings(raw, None))
 
 
 def test_leaves_agree_with_the_standard_library():

@@ -16,10 +16,10 @@ from gateway_doubles import EICAR, Hop
 from infected_mail import HEAD, TEXT, b64, multi, part, uu
 
 from mailgate.cli import main
-from mailgate.config import ConfigError, Scan
-from mailgate.notices import Notices, check_template
-from mailgate.quarantine import DIRECTORY, Entry, Keep, Quarantine, QuarantineError
-from mailgate.settings_file import parse_config
+from mailgate.config import ConfigError, Notices, QuarantineLimits, Scan
+from mailgate.config_file import parse_config
+from mailgate.content.notices import check_template
+from mailgate.content.quarantine import DIRECTORY, Entry, Quarantine, QuarantineError
 
 INFECTED = multi(TEXT, part(b64(EICAR), b"application/zip; name=evil.zip"))
 MESSAGE = HEAD + INFECTED
@@ -99,7 +99,7 @@ async def test_what_cannot_be_kept_is_put_off(make_campus, tmp_path):
     assert (await send(campus)).startswith("451")
     assert campus.a.received == []
     assert events(campus, "not_kept")
-    campus = await make_campus(scan=policy(tmp_path, infected="quarantine"), quarantine=Keep(max_bytes=100))
+    campus = await make_campus(scan=policy(tmp_path, infected="quarantine"), quarantine=QuarantineLimits(max_bytes=100))
     assert (await send(campus)).startswith("451")
 
 
@@ -193,7 +193,7 @@ def entry(number: str, size: int) -> Entry:
 
 def test_quarantine_is_bounded_by_size_and_age(tmp_path):
     clock = Clock()
-    quarantine = Quarantine(tmp_path, Keep(max_bytes=4000, max_days=2), clock)
+    quarantine = Quarantine(tmp_path, QuarantineLimits(max_bytes=4000, max_days=2), clock)
     assert list(quarantine.entries()) == []
     for number in range(5):
         quarantine.put(entry(f"aaaaa{number}", 900), (b"x" * 400, b"y" * 500))
@@ -213,14 +213,14 @@ def test_quarantine_is_bounded_by_size_and_age(tmp_path):
 
 @pytest.mark.parametrize("number", ["../routes", "/etc/passwd", "", "ABCDEF", "aaaaaa.part", "a" * 41])
 def test_numbers_name_nothing_outside_the_quarantine(tmp_path, number):
-    quarantine = Quarantine(tmp_path, Keep())
+    quarantine = Quarantine(tmp_path, QuarantineLimits())
     for act in (quarantine.read, quarantine.delete):
         with pytest.raises(QuarantineError, match="no number"):
             act(number)
 
 
 def test_an_entry_that_is_gone_or_damaged_is_said_so(tmp_path):
-    quarantine = Quarantine(tmp_path, Keep())
+    quarantine = Quarantine(tmp_path, QuarantineLimits())
     with pytest.raises(QuarantineError, match="not in the quarantine"):
         quarantine.read("aaaaaa")
     (tmp_path / DIRECTORY).mkdir()
@@ -233,7 +233,7 @@ async def test_commands_list_show_release_and_delete(tmp_path, capfdbinary):
     queue = Hop()
     await queue.start()
     content = MESSAGE + b".dot\r\n\xff8bit\r\n"
-    quarantine = Quarantine(tmp_path, Keep())
+    quarantine = Quarantine(tmp_path, QuarantineLimits())
     for number in ("aaaaa1", "aaaaa2"):
         quarantine.put(entry(number, len(content)), (content,))
     settings = tmp_path / "mailgate.toml"

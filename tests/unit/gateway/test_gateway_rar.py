@@ -13,11 +13,12 @@ import pytest
 from archives import BSDTAR, MISSING, rar4, rar5
 from infected_mail import EICAR, HEAD, TEXT, b64, multi, part, uu, zipped
 
-from mailgate import mime, rar_scan
-from mailgate.clamd import CLEAN, Finding, Verdict
-from mailgate.content import Rules, screen
-from mailgate.content_policy import Attachments, ContentPolicy
-from mailgate.notices import Notice
+from mailgate.config import Attachments
+from mailgate.content import mime, rar_scan
+from mailgate.content.notices import Notice
+from mailgate.content.policy import ContentPolicy
+from mailgate.content.screen import Rules, screen
+from mailgate.scan.clamd import CLEAN, Finding, Verdict
 
 pytestmark = pytest.mark.skipif(not BSDTAR, reason=MISSING)
 

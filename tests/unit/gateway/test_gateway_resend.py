@@ -7,10 +7,10 @@ from __future__ import annotations
 import asyncio
 import errno
 
-from mailgate.address import Mailbox
 from mailgate.config import Cache
-from mailgate.ledger import SLOTS, WAYS, Ledger
+from mailgate.delivery.duplicates import SLOTS, WAYS, DuplicateLog
 from mailgate.message import LARGE, fingerprint
+from mailgate.smtp.address import Mailbox
 
 MESSAGE = b"Message-ID: <1@sender.example>\r\nSubject: hello\r\n\r\nHello.\r\n"
 
@@ -115,7 +115,7 @@ def test_fingerprint_leaves_out_only_what_a_message_id_vouches_for():
 
 def test_ledger_is_bounded_shared_and_forgets_by_time(tmp_path):
     now = 1000.0
-    one, other = (Ledger(tmp_path, 60, clock=lambda: now) for _ in range(2))
+    one, other = (DuplicateLog(tmp_path, 60, clock=lambda: now) for _ in range(2))
     sender, recipient = Mailbox("a", "x.example"), Mailbox("b", "y.example")
     key = one.keys(b"digest", sender, [recipient])[recipient]
     one.add(key)
@@ -130,7 +130,7 @@ def test_ledger_is_bounded_shared_and_forgets_by_time(tmp_path):
     assert not one.has(crowd[0]) and all(one.has(entry) for entry in crowd[1:]), "the oldest makes room"
     other.remove(crowd[1])
     assert not one.has(crowd[1])
-    assert (tmp_path / Ledger.FILE).stat().st_size == SLOTS * 32
+    assert (tmp_path / DuplicateLog.FILE).stat().st_size == SLOTS * 32
     one.close()
     assert not one.has(key)
     one.add(key)
@@ -141,8 +141,8 @@ def test_ledger_without_room_on_the_disk_holds_nothing_up(tmp_path, monkeypatch,
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    ledger = Ledger(tmp_path, 60)
+    duplicates = DuplicateLog(tmp_path, 60)
     key = bytes(16)
-    ledger.add(key)
-    assert not ledger.has(key)
+    duplicates.add(key)
+    assert not duplicates.has(key)
     assert "cannot be told" in caplog.text

@@ -19,10 +19,10 @@ import pytest
 from gateway_doubles import EICAR
 from real_clamd import CLAMD, MISSING, RealClamd
 
-from mailgate.clamd import CLEAN, Clamd, Finding, ScanError, Verdict, parse_answer
 from mailgate.config import ConfigError, Scan
-from mailgate.scanner import Scanner, signature_age
-from mailgate.settings_file import parse_config
+from mailgate.config_file import parse_config
+from mailgate.scan.clamd import CLEAN, Clamd, Finding, ScanError, Verdict, parse_answer
+from mailgate.scan.scanner import Scanner, signature_age
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 VERSION = b"ClamAV 1.4.6/27456/Mon Nov 16 09:23:11 2026\0"

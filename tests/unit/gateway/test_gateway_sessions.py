@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sessions to next hops: used again, bounded, and nobody else's concern when one is slow; questions beside them."""
+"""Sessions to next hops: used again, bounded, and nobody else's violation when one is slow; questions beside them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 
 from gateway_doubles import Campus, Client, asking_a_slow_server
 
-from mailgate.address import Mailbox
 from mailgate.config import Limits, Timeouts
-from mailgate.queue import Waker
-from mailgate.recipients import Recipients
-from mailgate.reply import Reply
+from mailgate.delivery.queue_wakeup import QueueFlushTrigger
+from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.routes import NextHop
+from mailgate.smtp.address import Mailbox
+from mailgate.smtp.reply import Reply
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
 KEPT = Timeouts(connect=1, next_hop_command=2, next_hop_data=2, session_idle=5, scan=2, queue=2, drain=2)
@@ -174,12 +174,12 @@ async def test_server_that_knows_its_people_is_not_taken_for_a_catch_all(make_ca
 async def test_known_recipients_are_asked_about_before_their_time_is_over(make_campus, tmp_path):
     campus = await make_campus(timeouts=KEPT)
     now = time.time()
-    cache = Recipients(tmp_path, known_seconds=30 * 86400, unknown_seconds=7200, clock=lambda: now - 29 * 86400)
+    cache = VerificationCache(tmp_path, known_seconds=30 * 86400, unknown_seconds=7200, clock=lambda: now - 29 * 86400)
     for name in ("alice", "gone"):
-        cache.learn(Mailbox(name, "a.univ.example"), Reply.of(250, "2.1.5 ok"))
+        cache.store(Mailbox(name, "a.univ.example"), Reply.of(250, "2.1.5 ok"))
     cache.close()
     campus.a.rcpt = only_people
-    asked = await campus.gateway.delivery.call_ahead.refresh(campus.gateway.routes.find)
+    asked = await campus.gateway.delivery.verifier.refresh(campus.gateway.routes.find)
     assert asked == 2
     find = campus.gateway.recipients.find
     assert find(Mailbox("alice", "a.univ.example")).known
@@ -188,16 +188,16 @@ async def test_known_recipients_are_asked_about_before_their_time_is_over(make_c
 
 
 def test_answers_are_bounded_in_number(tmp_path):
-    cache = Recipients(tmp_path, known_seconds=100, unknown_seconds=100, max_rows=10)
+    cache = VerificationCache(tmp_path, known_seconds=100, unknown_seconds=100, max_rows=10)
     for number in range(25):
-        cache.learn(Mailbox(f"u{number}", "a.example"), Reply.of(250, "ok"))
+        cache.store(Mailbox(f"u{number}", "a.example"), Reply.of(250, "ok"))
     cache.prune()
     assert sum(cache.sizes()) == 10
     cache.close()
 
 
 async def test_queue_is_woken_when_a_server_is_back(make_campus, monkeypatch):
-    monkeypatch.setattr("mailgate.queue.FIRST_SECONDS", 0.1)
+    monkeypatch.setattr("mailgate.delivery.queue_wakeup.FIRST_SECONDS", 0.1)
     campus = await make_campus(timeouts=KEPT)
     campus.a.rcpt = only_people
     client = await campus.connect()
@@ -213,10 +213,12 @@ async def test_queue_is_woken_when_a_server_is_back(make_campus, monkeypatch):
 
 
 async def test_waker_looks_at_a_server_once(campus):
-    waker = Waker(campus.gateway.delivery.pool, campus.gateway.delivery.queue_hop, campus.gateway.events)
+    flush_trigger = QueueFlushTrigger(
+        campus.gateway.delivery.pool, campus.gateway.delivery.queue_hop, campus.gateway.events
+    )
     hops = (NextHop("127.0.0.1", 1),)
-    waker.watch(hops, {"a.example"})
-    waker.watch(hops, {"b.example"})
-    assert waker._domains == {hops: {"a.example", "b.example"}}
-    assert len(waker._tasks) == 1
-    waker.stop()
+    flush_trigger.watch(hops, {"a.example"})
+    flush_trigger.watch(hops, {"b.example"})
+    assert flush_trigger._domains == {hops: {"a.example", "b.example"}}
+    assert len(flush_trigger._tasks) == 1
+    flush_trigger.stop()

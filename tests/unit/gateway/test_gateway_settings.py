@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mailgate import settings_file
+from mailgate import config_file
 from mailgate.config import Config, ConfigError
-from mailgate.settings_file import parse_config
+from mailgate.config_file import parse_config
 
-ROLE = Path(settings_file.__file__).resolve().parents[2]
+ROLE = Path(config_file.__file__).resolve().parents[2]
 SETTINGS = {item.name: item for item in dataclasses.fields(Config)}
 SECTIONS = {
     name: {setting.name: setting for setting in dataclasses.fields(item.default_factory)}
@@ -33,7 +33,7 @@ def described():
 
 
 def test_every_check_is_of_a_setting():
-    assert {*settings_file._FORMS, *settings_file._MAY_BE_ZERO, *settings_file._MOST} <= NAMES
+    assert {*config_file._FORMS, *config_file._MAY_BE_ZERO, *config_file._MOST} <= NAMES
 
 
 @pytest.mark.parametrize("section", SECTIONS)

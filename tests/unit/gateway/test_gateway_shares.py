@@ -14,9 +14,8 @@ import pytest
 from gateway_doubles import EICAR, Campus
 from infected_mail import HEAD, TEXT, b64, multi, part
 
-from mailgate.config import Attachments, Scan
-from mailgate.notices import Notices
-from mailgate.quarantine import DIRECTORY, Keep, Quarantine
+from mailgate.config import Attachments, Notices, QuarantineLimits, Scan
+from mailgate.content.quarantine import DIRECTORY, Quarantine
 
 Make = Callable[..., Awaitable[Campus]]
 
@@ -76,7 +75,7 @@ async def test_each_gets_what_its_domain_wants(make_campus, tmp_path):
     assert set(mails) == {A, LAB2, B}, "discarded for one, and for nobody else"
     assert all(b64(EICAR) not in content for content in mails.values())
     assert [PROGRAM in mails[recipient] for recipient in (A, LAB2, B)] == [True, False, True]
-    [kept] = Quarantine(tmp_path, Keep()).entries()
+    [kept] = Quarantine(tmp_path, QuarantineLimits()).entries()
     assert kept.recipients == (B,)
     found = {tuple(event["recipients"]): event for event in events(campus, "finding")}
     assert {key: event["action"] for key, event in found.items()} == {
@@ -132,7 +131,7 @@ async def test_refused_for_one_is_refused_for_all_and_nobody_is_served(make_camp
 
 
 async def test_what_cannot_be_kept_is_put_off_before_anybody_is_served(make_campus, tmp_path):
-    campus = await start(make_campus, tmp_path, quarantine=Keep(max_bytes=100))
+    campus = await start(make_campus, tmp_path, quarantine=QuarantineLimits(max_bytes=100))
     assert (await send(campus, HEAD + multi(TEXT, INFECTED), A, B)).startswith("451")
     assert got(campus) == {}
 
@@ -207,7 +206,7 @@ async def test_those_who_got_their_share_do_not_get_it_again(make_campus, tmp_pa
     campus.a.final = "250 taken"
     assert (await send(campus, message, A, LAB, LAB2, B)).startswith("250")
     assert set(got(campus)) == {A, B, LAB2}
-    assert len(list(Quarantine(tmp_path, Keep()).entries())) == 1, "what is delivered is not judged again"
+    assert len(list(Quarantine(tmp_path, QuarantineLimits()).entries())) == 1, "what is delivered is not judged again"
 
 
 async def test_queue_takes_each_share(make_campus, tmp_path):

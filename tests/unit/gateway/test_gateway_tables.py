@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 import mailgate
-from mailgate.address import Mailbox
 from mailgate.cli import main
+from mailgate.commands.status import waiting_in
 from mailgate.config import Config, ConfigError, Endpoint
-from mailgate.events import Counters, Events, open_read_only, totals
-from mailgate.recipients import Recipients, says_unknown
-from mailgate.reply import Reply
+from mailgate.config_file import load_config, parse_config
+from mailgate.delivery.verify_cache import VerificationCache, says_unknown
+from mailgate.events import Counters, Events, totals
 from mailgate.routes import NextHop, RoutesError, parse_routes
-from mailgate.settings_file import load_config, parse_config
-from mailgate.status import waiting_in
+from mailgate.smtp.address import Mailbox
+from mailgate.smtp.reply import Reply
+from mailgate.state import open_read_only
 
 ROUTES = """# made by the plan
 *.lab.mech.eng.univ.example\t198.18.1.31
@@ -193,17 +194,17 @@ UNKNOWN = Reply(550, ("5.1.1 who?", "5.1.1 really"))
 def test_answers_are_kept_for_their_time_and_across_restarts(tmp_path):
     clock = Clock()
     keep = {"known_seconds": 30 * 86400, "unknown_seconds": 7200, "clock": clock}
-    cache = Recipients(tmp_path, **keep)
+    cache = VerificationCache(tmp_path, **keep)
     assert cache.find(ALICE) is None
-    cache.learn(ALICE, OK)
-    cache.learn(Mailbox("ghost", "a.example"), UNKNOWN)
+    cache.store(ALICE, OK)
+    cache.store(Mailbox("ghost", "a.example"), UNKNOWN)
     cache.close()
-    cache = Recipients(tmp_path, **keep)
+    cache = VerificationCache(tmp_path, **keep)
     assert cache.find(ALICE).known
     assert cache.find(Mailbox("ghost", "a.example")).reply == UNKNOWN
     clock.now += 7200
     assert cache.find(Mailbox("ghost", "a.example")) is None
-    cache.learn(ALICE, OK)
+    cache.store(ALICE, OK)
     clock.now += 30 * 86400 - 1
     assert cache.find(ALICE).known, "refreshed by the second answer"
     cache.prune()
@@ -215,20 +216,20 @@ def test_answers_are_kept_for_their_time_and_across_restarts(tmp_path):
 
 
 def test_domains_that_were_tried_are_not_counted_as_recipients(tmp_path):
-    cache = Recipients(tmp_path, known_seconds=100, unknown_seconds=100)
-    cache.learn(ALICE, OK)
-    cache.learn(Mailbox("ghost", "a.example"), UNKNOWN)
-    cache.learn_catch_all("a.example", UNKNOWN)
-    cache.learn_catch_all("b.example", OK)
+    cache = VerificationCache(tmp_path, known_seconds=100, unknown_seconds=100)
+    cache.store(ALICE, OK)
+    cache.store(Mailbox("ghost", "a.example"), UNKNOWN)
+    cache.store_catch_all("a.example", UNKNOWN)
+    cache.store_catch_all("b.example", OK)
     assert cache.sizes() == (1, 1, 1)
 
 
 def test_a_recipient_that_is_gone_is_learned_at_once(tmp_path):
-    cache = Recipients(tmp_path, known_seconds=100, unknown_seconds=100)
-    cache.learn(ALICE, OK)
-    cache.learn(ALICE, UNKNOWN)
+    cache = VerificationCache(tmp_path, known_seconds=100, unknown_seconds=100)
+    cache.store(ALICE, OK)
+    cache.store(ALICE, UNKNOWN)
     assert not cache.find(ALICE).known
-    cache.learn(ALICE, OK)
+    cache.store(ALICE, OK)
     assert cache.find(ALICE).known
 
 
@@ -249,12 +250,12 @@ def test_only_what_is_about_the_recipient_is_remembered(reply, unknown):
 
 
 def test_a_failing_disk_makes_recipients_unseen_not_mail_lost(tmp_path, caplog):
-    cache = Recipients(tmp_path, known_seconds=100, unknown_seconds=100)
-    cache.learn(ALICE, OK)
+    cache = VerificationCache(tmp_path, known_seconds=100, unknown_seconds=100)
+    cache.store(ALICE, OK)
     cache._database.close()
     cache._memory.clear()
     assert cache.find(ALICE) is None
-    cache.learn(ALICE, OK)
+    cache.store(ALICE, OK)
     assert "recipient cache" in caplog.text
 
 

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from infected_mail import HEAD, TEXT, b64, multi, part, zipped
 
-from mailgate import archive, unpack
-from mailgate.attachment import concerns
-from mailgate.clamd import CLEAN
-from mailgate.content import Rules, screen
-from mailgate.content_policy import Attachments, ContentPolicy
-from mailgate.notices import Notice
+from mailgate.archives import archive, bsdtar
+from mailgate.config import Attachments
+from mailgate.content.attachments import violations
+from mailgate.content.notices import Notice
+from mailgate.content.policy import ContentPolicy
+from mailgate.content.screen import Rules, screen
+from mailgate.scan.clamd import CLEAN
 
 needs_bsdtar = pytest.mark.skipif(not BSDTAR, reason=MISSING)
 
@@ -32,7 +33,7 @@ WRITERS = {"rar4": rar4, "rar5": rar5, "cab": cab, "lha": lha}
 
 
 def kinds(octets: bytes, name: str = "a.bin") -> set[str]:
-    return {concern.kind for concern in concerns((name,), octets, LISTS)}
+    return {violation.kind for violation in violations((name,), octets, LISTS)}
 
 
 def inside(octets: bytes) -> list[tuple[str, bytes]]:
@@ -140,8 +141,8 @@ def test_program_that_hangs_is_ended(program, monkeypatch):
     program("exec sleep 60")
     monkeypatch.setattr(archive, "MAX_SECONDS", 0.3)
     started = time.monotonic()
-    [concern] = concerns(("a.cab",), cab(EXE, b"a.txt"), LISTS)
-    assert "cannot be looked into (it takes too" in concern.what
+    [violation] = violations(("a.cab",), cab(EXE, b"a.txt"), LISTS)
+    assert "cannot be looked into (it takes too" in violation.what
     assert time.monotonic() - started < 2
 
 
@@ -157,20 +158,20 @@ def test_program_has_limits_and_nothing_of_ours(program, tmp_path, monkeypatch):
     program(f"ulimit -a; export -p; trap '' 25; echo x >{tmp_path}/written; exit 1")
     bounds = archive.Bounds()
     names = []
-    with pytest.raises(unpack.UnpackError, match="encrypted or damaged"):
+    with pytest.raises(bsdtar.UnpackError, match="encrypted or damaged"):
         names += (name for name, _ in archive.files_inside(cab(EXE, b"a"), "application/vnd.ms-cab-compressed", bounds))
     text = "\n".join(names)
-    for limit in ("file(blocks)         0", f"time(seconds)        {unpack._CPU_SECONDS}", "coredump(blocks)     0"):
+    for limit in ("file(blocks)         0", f"time(seconds)        {bsdtar._CPU_SECONDS}", "coredump(blocks)     0"):
         assert limit in text
-    assert f"vmemory(kbytes)      {unpack._ADDRESS_SPACE // 1024}" in text
+    assert f"vmemory(kbytes)      {bsdtar._ADDRESS_SPACE // 1024}" in text
     assert "SECRET" not in text
     assert (tmp_path / "written").read_bytes() == b""
 
 
 def test_without_the_program_they_cannot_be_looked_into(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    [concern] = concerns(("a.rar",), rar5(EXE, b"a.exe"), LISTS)
-    assert (concern.kind, concern.what) == (
+    [violation] = violations(("a.rar",), rar5(EXE, b"a.exe"), LISTS)
+    assert (violation.kind, violation.what) == (
         "encrypted_archive",
         "cannot be looked into (bsdtar is not installed on the gateway)",
     )
@@ -194,13 +195,13 @@ async def clean(_pieces):
 async def test_event_loop_waits_for_no_program(size, monkeypatch):
     here = threading.get_ident()
     where = []
-    files_inside = unpack.files_inside
+    files_inside = bsdtar.files_inside
 
     def note(*args):
         where.append(threading.get_ident())
         return files_inside(*args)
 
-    monkeypatch.setattr(unpack, "files_inside", note)
+    monkeypatch.setattr(bsdtar, "files_inside", note)
     raw = HEAD + multi(TEXT, part(b64(rar5(EXE + bytes(size), b"a.txt")), b"application/x; name=a.rar"))
     rules = Rules(ContentPolicy(real_type="strip"), LISTS, Notice("en", "gw1.univ.example"))
     judged = await screen(raw, clean, rules)
@@ -212,5 +213,5 @@ async def test_event_loop_waits_for_no_program(size, monkeypatch):
 async def test_event_loop_unpacks_no_bombs():
     bomb = gzip.compress(bytes(archive.AT_ONCE * 4), 9)
     with pytest.raises(archive.MustWaitError):
-        list(concerns(("a.gz",), bomb, LISTS, wait=False))
+        list(violations(("a.gz",), bomb, LISTS, wait=False))
     assert kinds(bomb, "a.gz") == set()

@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _iptables
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Guard, Permit
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables_bans_router import Bans
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables_router import Change, Router
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.bans_router import Bans
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Guard, Permit
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import Change, Router
 
 LOADER = Path(__file__).resolve().parents[3] / "roles" / "border_firewall" / "files" / "mailgate-border"
 NEEDED = ("unshare", "nsenter", "iptables", "ip6tables", "iptables-legacy", "ipset")
@@ -76,7 +76,7 @@ class Kernel:
         return Router(self.run, shutil.which, self.directory, str(LOADER))
 
     def compare(self, guard: Guard | None) -> Change:
-        return self.router().compare([_iptables.render(guard, f) for f in _iptables.FAMILIES] if guard else [])
+        return self.router().compare([model.render(guard, f) for f in model.FAMILIES] if guard else [])
 
     def apply(self, guard: Guard | None) -> Change:
         change = self.compare(guard)

@@ -13,9 +13,9 @@ import time
 import pytest
 from netfilter_kernel import GUARD, LOADER, Kernel
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _iptables
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Outbound, Permit
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables_router import ApplyError
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Outbound, Permit
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import ApplyError
 
 SENDERS = (Permit("198.18.7.7"), Permit("2001:db8:18::77"))
 BOTH_WAYS = dataclasses.replace(GUARD, set_threshold=0, outbound=Outbound("enforce", SENDERS))
@@ -77,11 +77,11 @@ def test_a_boot_with_the_other_kind_cleans_as_well(kernel: Kernel) -> None:
 
 def test_outbound_comes_and_goes_without_a_trace(kernel: Kernel) -> None:
     kernel.apply(GUARD)
-    before = {family: kernel.rules(family, counters=False) for family in _iptables.FAMILIES}
+    before = {family: kernel.rules(family, counters=False) for family in model.FAMILIES}
     kernel.apply(BOTH_WAYS)
     assert kernel.must("ipset", "list", "-name").count("mailgate-senders") == 2
     kernel.apply(GUARD)
-    assert {family: kernel.rules(family, counters=False) for family in _iptables.FAMILIES} == before
+    assert {family: kernel.rules(family, counters=False) for family in model.FAMILIES} == before
     assert "senders" not in kernel.must("ipset", "list", "-name")
 
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netfilter_kernel import GUARD, Kernel
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _iptables, _iptables_bans
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables_bans import Ban
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables_router import ApplyError
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import bans as ban_sets
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.bans import Ban
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import ApplyError
 
 FLOOD = ["198.19.9.9", "198.19.8.0/24", "2001:db8:bad::/48"]
 
@@ -34,37 +35,37 @@ def banned(result: dict[str, Any]) -> list[str]:
     [("90s", 90), ("2h", 7200), ("24d", 2073600), ("25d", None), ("0s", None), ("2", None), ("2 h", None), ("", None)],
 )
 def test_durations(duration: str, expected: int | None) -> None:
-    assert _iptables_bans.seconds(duration) == expected
+    assert ban_sets.seconds(duration) == expected
 
 
 def test_all_problems_are_told_at_once() -> None:
-    found = _iptables_bans.problems(["198.19.9.300", "0.0.0.0/0", "2000::/3", "198.19.9.9"], "soon")
+    found = ban_sets.problems(["198.19.9.300", "0.0.0.0/0", "2000::/3", "198.19.9.9"], "soon")
     assert [problem.split(":")[0] for problem in found] == ["addresses"] * 3 + ["duration"]
 
 
 def test_only_what_differs_is_added() -> None:
     bans = {"198.19.9.9": Ban("198.19.9.9", 3590, "flood", 7)}
-    assert _iptables_bans.added(bans, ["198.19.9.9"], 3600, "flood") == {}
-    assert _iptables_bans.added(bans, ["198.19.9.9"], 7200, "flood")["198.19.9.9"].refused == 7
-    assert list(_iptables_bans.added(bans, ["198.19.9.9/32", "::1"], 3600, "again")) == ["198.19.9.9", "::1"]
+    assert ban_sets.added(bans, ["198.19.9.9"], 3600, "flood") == {}
+    assert ban_sets.added(bans, ["198.19.9.9"], 7200, "flood")["198.19.9.9"].refused == 7
+    assert list(ban_sets.added(bans, ["198.19.9.9/32", "::1"], 3600, "again")) == ["198.19.9.9", "::1"]
     for_ever = {"::1": Ban("::1", 0)}
-    assert list(_iptables_bans.added(for_ever, ["::1"], 5, "")) == ["::1"]
+    assert list(ban_sets.added(for_ever, ["::1"], 5, "")) == ["::1"]
 
 
 def test_networks_that_cover_an_address_are_found() -> None:
     bans = {address: Ban(address, 9) for address in (*FLOOD, "198.19.0.0/16")}
-    assert _iptables_bans.covering(bans, "198.19.8.8") == ["198.19.8.0/24", "198.19.0.0/16"]
-    assert _iptables_bans.covering(bans, "2001:db8:bad::1") == ["2001:db8:bad::/48"]
-    assert _iptables_bans.covering(bans, "198.18.0.1") == []
+    assert ban_sets.covering(bans, "198.19.8.8") == ["198.19.8.0/24", "198.19.0.0/16"]
+    assert ban_sets.covering(bans, "2001:db8:bad::1") == ["2001:db8:bad::/48"]
+    assert ban_sets.covering(bans, "198.18.0.1") == []
 
 
-@given(st.text(max_size=80), st.integers(1, _iptables_bans.MAX_SECONDS), st.integers(0, 2**40))
+@given(st.text(max_size=80), st.integers(1, ban_sets.MAX_SECONDS), st.integers(0, 2**40))
 def test_what_is_recorded_is_read_again(reason: str, left: int, now: int) -> None:
-    ban = Ban("198.19.9.9", left, _iptables.clean_comment(reason))
-    text = _iptables_bans.record([ban, Ban("::1", 0, "by hand, without an end")], now)
+    ban = Ban("198.19.9.9", left, model.clean_comment(reason))
+    text = ban_sets.record([ban, Ban("::1", 0, "by hand, without an end")], now)
     assert text.count("\n") == 1
-    assert _iptables_bans.recorded(text, now) == {"198.19.9.9": now + left}
-    assert _iptables_bans.recorded(text, now + left) == {}
+    assert ban_sets.recorded(text, now) == {"198.19.9.9": now + left}
+    assert ban_sets.recorded(text, now + left) == {}
 
 
 def test_bans_are_added_listed_and_removed(kernel: Kernel) -> None:

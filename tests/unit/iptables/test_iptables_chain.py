@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _iptables, _iptables_text
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Guard, Log, Outbound, Permit
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import text as iptables_text
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Guard, Log, Outbound, Permit
 
 GUARD = Guard(
     interface="outside0",
@@ -27,10 +28,10 @@ def change(**values: Any) -> Guard:
 
 
 def rules(guard: Guard, family: str, chain: int = 0) -> tuple[str, ...]:
-    return _iptables.render(guard, family).chains[chain].rules
+    return model.render(guard, family).chains[chain].rules
 
 
-def saved_text(table: _iptables.Table, before: str = "", after: str = "") -> str:
+def saved_text(table: model.Table, before: str = "", after: str = "") -> str:
     """What iptables-save prints once the table is loaded, among rules of others."""
     names = "".join(f":{chain.name} - [0:0]\n" for chain in table.chains)
     jumps = "".join(f"-A FORWARD {chain.jump}\n" for chain in table.chains)
@@ -39,7 +40,7 @@ def saved_text(table: _iptables.Table, before: str = "", after: str = "") -> str
 
 
 def test_the_ipv4_chain_reads_as_documented() -> None:
-    assert _iptables.render(GUARD, "ipv4").text().splitlines() == [
+    assert model.render(GUARD, "ipv4").text().splitlines() == [
         "*filter",
         ":MAILGATE - [0:0]",
         "-A MAILGATE -m set --match-set mailgate-bans src -j DROP",
@@ -86,10 +87,10 @@ def test_drop_and_nflog() -> None:
 def test_many_permits_become_a_set() -> None:
     permits = tuple(Permit(f"198.18.2.{number}", f"host {number}") for number in range(1, 4))
     guard = change(permits=permits, set_threshold=2)
-    table, other = _iptables.render(guard, "ipv4"), _iptables.render(guard, "ipv6")
+    table, other = model.render(guard, "ipv4"), model.render(guard, "ipv6")
     assert "-m set --match-set mailgate-permits dst -j RETURN" in table.chains[0].rules
     assert other.sets == {}
-    text = _iptables.sets_text([table, other])
+    text = model.sets_text([table, other])
     assert text.splitlines() == [
         "create mailgate-bans hash:net family inet maxelem 1048576 timeout 0 counters comment",
         "create mailgate-permits hash:net family inet maxelem 1048576 comment",
@@ -102,14 +103,14 @@ def test_many_permits_become_a_set() -> None:
         "destroy mailgate-permits.new",
         "create mailgate-bans6 hash:net family inet6 maxelem 1048576 timeout 0 counters comment",
     ]
-    assert _iptables_text.parse_set(text.replace(".new", "")) == table.sets["mailgate-permits"]
+    assert iptables_text.parse_set(text.replace(".new", "")) == table.sets["mailgate-permits"]
 
 
 def test_outbound_lets_only_gateways_and_senders_out() -> None:
     outbound = Outbound("enforce", (Permit("198.18.7.7", "lists"), Permit("198.18.0.25"), Permit("2001:db8:18::77")))
-    table = _iptables.render(change(outbound=outbound), "ipv4")
+    table = model.render(change(outbound=outbound), "ipv4")
     assert [chain.name for chain in table.chains] == ["MAILGATE", "MAILGATE-OUT"]
-    assert table.chains[0] == _iptables.render(GUARD, "ipv4").chains[0]
+    assert table.chains[0] == model.render(GUARD, "ipv4").chains[0]
     assert table.chains[1].jump.startswith("-o outside0 -p tcp -m tcp --dport 25 ")
     assert table.chains[1].rules == (
         '-s 198.18.0.25/32 -m comment --comment "gateway" -j RETURN',
@@ -124,7 +125,7 @@ def test_outbound_lets_only_gateways_and_senders_out() -> None:
 
 def test_outbound_observes_by_itself_and_has_a_set_of_its_own() -> None:
     outbound = Outbound("observe", tuple(Permit(f"198.18.7.{number}") for number in range(3)), prefix="out ")
-    table = _iptables.render(change(outbound=outbound, set_threshold=2), "ipv4")
+    table = model.render(change(outbound=outbound, set_threshold=2), "ipv4")
     assert table.chains[1].rules[2:] == (
         "-m set --match-set mailgate-senders src -j RETURN",
         '-s 198.18.0.0/16 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "out "',
@@ -132,7 +133,7 @@ def test_outbound_observes_by_itself_and_has_a_set_of_its_own() -> None:
     )
     assert table.chains[0].rules[-1].endswith("-j REJECT --reject-with tcp-reset")
     assert list(table.sets) == ["mailgate-senders"]
-    assert _iptables.problems(change(outbound=Outbound("observe", (Permit("::/0"),), prefix=""))) == [
+    assert model.problems(change(outbound=Outbound("observe", (Permit("::/0"),), prefix=""))) == [
         "outbound.senders: '::/0' would open every server; name single servers or small networks",
         "outbound.prefix: ''; 1 to 29 printable ASCII characters without quotes or backslashes",
     ]
@@ -143,7 +144,7 @@ def test_doubles_and_permitted_gateways_are_said_once() -> None:
         gateways=("198.18.0.25", "198.18.0.25"),
         permits=(Permit("198.18.0.25"), Permit("198.18.9.9"), Permit("198.18.9.9")),
     )
-    table = _iptables.render(guard, "ipv4")
+    table = model.render(guard, "ipv4")
     assert len([rule for rule in table.rules if rule.endswith("RETURN")]) == 2
     assert table.permits == 1
 
@@ -157,12 +158,12 @@ def test_all_problems_are_told_at_once() -> None:
         log=Log(prefix='say "hi"', limit="fast", burst=0, group=-1),
         set_threshold=-1,
     )
-    found = _iptables.problems(guard)
+    found = model.problems(guard)
     for option in ("outside_interface", "networks", "gateways: 'gw1", "gateways: '::/0'", "permits", "log.prefix"):
         assert any(problem.startswith(option) for problem in found), option
     assert len(found) == 10
-    assert _iptables.problems(GUARD) == []
-    assert [p.split(":")[0] for p in _iptables.problems(change(networks=(), gateways=()))] == ["networks", "gateways"]
+    assert model.problems(GUARD) == []
+    assert [p.split(":")[0] for p in model.problems(change(networks=(), gateways=()))] == ["networks", "gateways"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_all_problems_are_told_at_once() -> None:
     [("log", "x" * 29, True), ("log", "x" * 30, False), ("nflog", "x" * 63, True), ("nflog", "x" * 64, False)],
 )
 def test_a_prefix_has_room_in_the_kernel(target: str, prefix: str, good: bool) -> None:
-    assert (_iptables.problems(change(log=Log(target=target, prefix=prefix))) == []) is good
+    assert (model.problems(change(log=Log(target=target, prefix=prefix))) == []) is good
 
 
 SAME = [
@@ -201,47 +202,46 @@ OTHER = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_equal_rules_are_seen_as_equal(one: str, other: str) -> None:
-    assert _iptables_text.rule_key(one) == _iptables_text.rule_key(other)
+    assert iptables_text.rule_key(one) == iptables_text.rule_key(other)
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
 def test_different_rules_are_seen_as_different(one: str, other: str) -> None:
-    assert _iptables_text.rule_key(one) != _iptables_text.rule_key(other)
+    assert iptables_text.rule_key(one) != iptables_text.rule_key(other)
 
 
 @given(st.text(alphabet=st.sampled_from("-!\"'\\ abm/0129:.,sdj"), max_size=60))
 def test_no_rule_of_somebody_elses_is_too_odd_to_read(rule: str) -> None:
-    _iptables_text.rule_key(rule)
+    iptables_text.rule_key(rule)
 
 
 @given(st.text(max_size=400))
 def test_a_comment_is_fit_for_both_programs(text: str) -> None:
-    comment = _iptables.clean_comment(text)
+    comment = model.clean_comment(text)
     assert len(comment.encode()) <= 255
     assert not set(comment) & set('"\\\n\r\t\0')
-    assert _iptables.clean_comment(comment) == comment
+    assert model.clean_comment(comment) == comment
     if comment:
-        assert _iptables_text.split_rule(f'x "{comment}" y') == ["x", comment, "y"]
+        assert iptables_text.split_rule(f'x "{comment}" y') == ["x", comment, "y"]
 
 
 def test_a_permit_comment_says_who_and_until_when() -> None:
     assert (
-        _iptables.permit_comment("mx.example", "tests", "lab", "2027-01-01")
-        == "mx.example: tests; lab; until 2027-01-01"
+        model.permit_comment("mx.example", "tests", "lab", "2027-01-01") == "mx.example: tests; lab; until 2027-01-01"
     )
-    assert _iptables.permit_comment("", "", "", "") == ""
-    assert _iptables.permit_comment("mx.example", "", "", "") == "mx.example"
+    assert model.permit_comment("", "", "", "") == ""
+    assert model.permit_comment("mx.example", "", "", "") == "mx.example"
 
 
 def test_what_was_loaded_is_seen_as_the_same() -> None:
-    table = _iptables.render(GUARD, "ipv4")
-    assert _iptables_text.same(table, _iptables_text.parse_save(saved_text(table, after="-A FORWARD -j ACCEPT\n")))
+    table = model.render(GUARD, "ipv4")
+    assert iptables_text.same(table, iptables_text.parse_save(saved_text(table, after="-A FORWARD -j ACCEPT\n")))
     counted = saved_text(table).replace("-A ", "[7:420] -A ")
-    assert _iptables_text.same(table, _iptables_text.parse_save(counted))
+    assert iptables_text.same(table, iptables_text.parse_save(counted))
 
 
 def test_every_kind_of_disorder_is_seen() -> None:
-    table = _iptables.render(GUARD, "ipv4")
+    table = model.render(GUARD, "ipv4")
     good = saved_text(table)
     jump = f"-A FORWARD {table.chains[0].jump}\n"
     for text in (
@@ -254,22 +254,22 @@ def test_every_kind_of_disorder_is_seen() -> None:
         good.replace("198.18.0.26", "198.18.0.27"),
         "\n".join(line for line in good.splitlines() if "REJECT" not in line),
     ):
-        assert not _iptables_text.same(table, _iptables_text.parse_save(text)), text
+        assert not iptables_text.same(table, iptables_text.parse_save(text)), text
 
 
 def test_a_foreign_rule_in_our_chain_is_named() -> None:
-    table = _iptables.render(GUARD, "ipv4")
+    table = model.render(GUARD, "ipv4")
     text = saved_text(table).replace("COMMIT", "-A MAILGATE -s 198.19.0.0/24 -j ACCEPT\nCOMMIT")
-    assert _iptables_text.foreign(_iptables_text.parse_save(text), table.rules) == [
+    assert iptables_text.foreign(iptables_text.parse_save(text), table.rules) == [
         "-A MAILGATE -s 198.19.0.0/24 -j ACCEPT"
     ]
 
 
 def test_a_listing_differs_only_where_the_meaning_does() -> None:
-    table = _iptables.render(GUARD, "ipv4")
+    table = model.render(GUARD, "ipv4")
     text = saved_text(table).replace("10/minute", "10/min").replace('"gateway"', "gateway").replace(".26", ".27")
-    before = _iptables_text.listing(_iptables_text.parse_save(text), like=table).splitlines()
-    after = _iptables_text.listing(_iptables_text.as_saved(table)).splitlines()
+    before = iptables_text.listing(iptables_text.parse_save(text), like=table).splitlines()
+    after = iptables_text.listing(iptables_text.as_saved(table)).splitlines()
     assert [line for line in before if line not in after] == [
         "-A MAILGATE -d 198.18.0.27/32 -m comment --comment gateway -j RETURN"
     ]

@@ -10,32 +10,32 @@ from typing import Any
 import pytest
 from netfilter_kernel import GUARD, Kernel
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _iptables
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables import Permit
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables_router import ApplyError, Router
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Permit
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import ApplyError, Router
 
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"set_threshold": 0},
     {"mode": "observe"},
     {"action": "drop", "networks": ("198.18.0.0/16", "198.19.0.0/16")},
-    {"log": _iptables.Log(target="nflog", prefix="mg 25", limit="90/hour", burst=5, group=0)},
-    {"log": _iptables.Log(target="nflog", limit="7/minute", group=3), "interface": "wan+"},
-    {"log": _iptables.Log(target="none")},
-    {"outbound": _iptables.Outbound("enforce", (Permit("198.18.7.7", "it's lists"), Permit("2001:db8:18::77")))},
-    {"outbound": _iptables.Outbound("observe", (Permit("198.18.7.7", "lists"),)), "set_threshold": 0, "action": "drop"},
+    {"log": model.Log(target="nflog", prefix="mg 25", limit="90/hour", burst=5, group=0)},
+    {"log": model.Log(target="nflog", limit="7/minute", group=3), "interface": "wan+"},
+    {"log": model.Log(target="none")},
+    {"outbound": model.Outbound("enforce", (Permit("198.18.7.7", "it's lists"), Permit("2001:db8:18::77")))},
+    {"outbound": model.Outbound("observe", (Permit("198.18.7.7", "lists"),)), "set_threshold": 0, "action": "drop"},
 ]
 
 
 @pytest.mark.parametrize("values", VARIANTS, ids=lambda values: "-".join(values) or "default")
 def test_loaded_once_it_is_the_same_for_ever(kernel: Kernel, values: dict[str, Any]) -> None:
     guard = dataclasses.replace(GUARD, **values)
-    others = {family: kernel.others(family) for family in _iptables.FAMILIES}
+    others = {family: kernel.others(family) for family in model.FAMILIES}
     assert kernel.apply(guard).needed
     again = kernel.compare(guard)
     assert not again.needed, again.diff()
     assert again.diff() == []
-    for family in _iptables.FAMILIES:
+    for family in model.FAMILIES:
         assert kernel.others(family) == others[family]
         forward = [line for line in kernel.rules(family, counters=False) if line.startswith("-A FORWARD")]
         jumps = ["MAILGATE", "MAILGATE-OUT"] if "outbound" in values else ["MAILGATE"]
@@ -96,7 +96,7 @@ def test_without_its_set_the_router_still_guards_and_says_so(kernel: Kernel) -> 
     kernel.flush()
     (kernel.directory / "sets").unlink()
     assert kernel.loader("boot") == 1
-    for family in _iptables.FAMILIES:
+    for family in model.FAMILIES:
         rules = "\n".join(kernel.rules(family, counters=False))
         assert "-j MAILGATE" in rules
         assert "gateway" in rules
@@ -106,33 +106,33 @@ def test_without_its_set_the_router_still_guards_and_says_so(kernel: Kernel) -> 
 
 def test_a_family_that_fails_leaves_both_as_they_were(kernel: Kernel) -> None:
     kernel.apply(GUARD)
-    before = {family: kernel.rules(family) for family in _iptables.FAMILIES}
+    before = {family: kernel.rules(family) for family in model.FAMILIES}
     files = {path.name: path.read_text() for path in kernel.directory.iterdir()}
     change = kernel.compare(dataclasses.replace(GUARD, gateways=("198.18.0.99", "2001:db8:18::99")))
     change.files["ipv6.rules"] = change.files["ipv6.rules"].replace("-j RETURN", "-j NOWHERE")
     with pytest.raises(ApplyError, match=r"can't be loaded: .*The old ones are back"):
         kernel.router().apply(change, 0)
-    strip = [[line.split("] ", 1)[-1] for line in before[family]] for family in _iptables.FAMILIES]
-    assert [kernel.rules(family, counters=False) for family in _iptables.FAMILIES] == strip
+    strip = [[line.split("] ", 1)[-1] for line in before[family]] for family in model.FAMILIES]
+    assert [kernel.rules(family, counters=False) for family in model.FAMILIES] == strip
     assert {path.name: path.read_text() for path in kernel.directory.iterdir()} == files
 
 
 def test_the_first_change_taken_back_leaves_nothing(kernel: Kernel) -> None:
-    before = {family: kernel.rules(family) for family in _iptables.FAMILIES}
+    before = {family: kernel.rules(family) for family in model.FAMILIES}
     change = kernel.compare(dataclasses.replace(GUARD, set_threshold=0))
     change.files["ipv6.rules"] = change.files["ipv6.rules"].replace("COMMIT", "-A NOWHERE -j DROP\nCOMMIT")
     with pytest.raises(ApplyError, match="The old ones are back"):
         kernel.router().apply(change, 0)
-    assert {family: kernel.rules(family) for family in _iptables.FAMILIES} == before
+    assert {family: kernel.rules(family) for family in model.FAMILIES} == before
     assert list(kernel.directory.iterdir()) == []
     assert kernel.must("ipset", "list", "-name") == ""
 
 
 def test_absent_removes_all_of_ours(kernel: Kernel) -> None:
-    before = {family: kernel.rules(family) for family in _iptables.FAMILIES}
+    before = {family: kernel.rules(family) for family in model.FAMILIES}
     kernel.apply(dataclasses.replace(GUARD, set_threshold=0))
     assert kernel.apply(None).needed
-    assert {family: kernel.rules(family) for family in _iptables.FAMILIES} == before
+    assert {family: kernel.rules(family) for family in model.FAMILIES} == before
     assert list(kernel.directory.iterdir()) == []
     assert not kernel.compare(None).needed
 
@@ -155,7 +155,7 @@ def test_an_unconfirmed_change_is_taken_back_at_boot_and_by_hand(kernel: Kernel)
 
 def test_a_missing_program_is_named_before_anything_is_written(kernel: Kernel) -> None:
     router = Router(kernel.run, lambda _name: None, kernel.directory)
-    change = router.compare([_iptables.render(GUARD, family) for family in _iptables.FAMILIES])
+    change = router.compare([model.render(GUARD, family) for family in model.FAMILIES])
     assert change.needed
     with pytest.raises(ApplyError, match="mailgate-border, iptables-restore, ip6tables-restore"):
         router.apply(change, 0)

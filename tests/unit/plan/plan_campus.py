@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._findings import HostFacts
-from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory import read_campus
-from ansible_collections.campus.mailgate.plugins.plugin_utils._model import Campus
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import PlanRefused, Problem
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.inventory import read_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.model import Campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused, Problem
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
 
 TODAY = datetime.date(2026, 4, 1)
 

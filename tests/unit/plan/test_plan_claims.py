@@ -9,9 +9,9 @@ import dataclasses
 import pytest
 from plan_campus import TODAY, facts_of, only_problem, plan_of, problems_of, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._findings import is_unknown
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import PlanRefused
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import is_unknown
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
 
 MECH, CIVIL, BIO = "mech.eng.univ.example", "civil.eng.univ.example", "bio.sci.univ.example"
 MAIL_ENG, MAIL_SCI, QUAKE = "mail.eng.univ.example", "mail.sci.univ.example", "quake.univ.example"

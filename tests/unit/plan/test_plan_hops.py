@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_campus import SMALL, best, campus_of, plan_of
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import prove_campus
-from ansible_collections.campus.mailgate.plugins.plugin_utils._routes import MailTable, derive
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.routes import MailTable, derive
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import prove_campus
 
 
 @st.composite

@@ -9,10 +9,10 @@ import json
 import pytest
 from plan_campus import TODAY, campus_of, facts_of, paper, plan_of, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _compare
-from ansible_collections.campus.mailgate.plugins.plugin_utils._model import METHODS
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import plan_campus
-from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import whole_proof
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.model import METHODS
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import compare
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import plan_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import whole_proof
 
 GW1, GW2 = "gw1.univ.example", "gw2.univ.example"
 MAIL_ENG, MECH, CIVIL = "mail.eng.univ.example", "mech.eng.univ.example", "civil.eng.univ.example"
@@ -190,7 +190,7 @@ def test_a_list_or_a_zone_may_keep_its_mx():
 
 @pytest.mark.parametrize("delivery", ["direct", "tiered"])
 def test_the_methods_compare_as_the_paper_argues(delivery):
-    methods = _compare.compare(campus_of(paper(delivery)))
+    methods = compare.compare(campus_of(paper(delivery)))
     assert list(methods) == list(METHODS)
     gateway, split, fallback = methods.values()
     # The gateway method costs more lines; fallback is little work; split leaves the zones but needs generated data.

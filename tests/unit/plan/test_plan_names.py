@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plan_campus import best
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _names
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory import names as domain_names
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils import _names
     ],
 )
 def test_domains_get_one_spelling(written, meant):
-    assert _names.domain_pattern(written) == meant
+    assert domain_names.domain_pattern(written) == meant
 
 
 @pytest.mark.parametrize(
@@ -57,18 +57,18 @@ def test_domains_get_one_spelling(written, meant):
 )
 def test_malformed_domains_say_why(written, why):
     with pytest.raises(ValueError, match=r".") as error:
-        _names.domain_pattern(written)
+        domain_names.domain_pattern(written)
     assert why in str(error.value)
 
 
 def test_a_host_name_is_no_pattern():
     with pytest.raises(ValueError, match="malformed label"):
-        _names.host_name("*.univ.example")
+        domain_names.host_name("*.univ.example")
 
 
 def test_addresses_get_one_spelling():
-    assert _names.ipv4("198.18.1.30") == "198.18.1.30"
-    assert _names.ipv6("2001:0DB8:18:0::25") == "2001:db8:18::25"
+    assert domain_names.ipv4("198.18.1.30") == "198.18.1.30"
+    assert domain_names.ipv6("2001:0DB8:18:0::25") == "2001:db8:18::25"
 
 
 @pytest.mark.parametrize(
@@ -76,23 +76,23 @@ def test_addresses_get_one_spelling():
 )
 def test_bad_ipv4(address):
     with pytest.raises(ValueError, match=r"no IPv4 address|can't be reached|not text"):
-        _names.ipv4(address)
+        domain_names.ipv4(address)
 
 
 @pytest.mark.parametrize("address", ["198.18.1.1", "::1", "fe80::1", "2001:db8::1%eth0", "2001:db8:::1", 6])
 def test_bad_ipv6(address):
     with pytest.raises(ValueError, match=r"no IPv6 address|can't be reached|not text"):
-        _names.ipv6(address)
+        domain_names.ipv6(address)
 
 
 @pytest.mark.parametrize("cidr", ["198.18.0.1/16", "198.18.0.0/33", "campus", 24])
 def test_bad_networks(cidr):
     with pytest.raises(ValueError, match=r"no network|not text"):
-        _names.network(cidr)
+        domain_names.network(cidr)
 
 
 def test_the_longest_match_wins():
-    table = _names.Patterns(
+    table = domain_names.Patterns(
         [("*.univ.example", 1), ("*.lab.univ.example", 2), ("a.lab.univ.example", 3), ("univ.example", 4)]
     )
     assert table.find("a.lab.univ.example") == 3
@@ -110,13 +110,13 @@ names = st.lists(labels, min_size=1, max_size=5).map(".".join)
 
 @given(name=names, patterns=st.dictionaries(st.one_of(names, names.map("*.".__add__)), st.integers(), max_size=8))
 def test_the_match_equals_the_plain_way(name, patterns):
-    assert _names.Patterns(patterns.items()).find(name) == best(name, patterns)
+    assert domain_names.Patterns(patterns.items()).find(name) == best(name, patterns)
 
 
 def test_the_longest_zone_wins():
     zones = ["univ.example", "eng.univ.example"]
-    assert _names.zone_of("mech.eng.univ.example", zones) == "eng.univ.example"
-    assert _names.zone_of("eng.univ.example", zones) == "eng.univ.example"
-    assert _names.zone_of("*.eng.univ.example", zones) == "eng.univ.example"
-    assert _names.zone_of("xeng.univ.example", zones) == "univ.example"
-    assert _names.zone_of("univ.test", zones) is None
+    assert domain_names.zone_of("mech.eng.univ.example", zones) == "eng.univ.example"
+    assert domain_names.zone_of("eng.univ.example", zones) == "eng.univ.example"
+    assert domain_names.zone_of("*.eng.univ.example", zones) == "eng.univ.example"
+    assert domain_names.zone_of("xeng.univ.example", zones) == "univ.example"
+    assert domain_names.zone_of("univ.test", zones) is None

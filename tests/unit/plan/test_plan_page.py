@@ -9,7 +9,7 @@ import re
 import pytest
 from plan_campus import paper, plan_of, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _render
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import text as text_report
 
 
 def page(**settings):
@@ -89,11 +89,11 @@ def test_japanese():
     [("gw1", 3), ("配送", 4), ("ﾒｰﾙ", 3), ("か\u3099", 2), ("\uff21", 2), ("é", 1), ("e\u0301", 1), ("", 0)],
 )
 def test_width(text, columns):
-    assert _render.width(text) == columns
+    assert text_report.width(text) == columns
 
 
 def test_columns_line_up_with_wide_characters():
-    lines = _render.table(["ドメイン", "n"], [["a.example", "1"], ["優先度", "22"]])
+    lines = text_report.table(["ドメイン", "n"], [["a.example", "1"], ["優先度", "22"]])
     assert lines == [
         "  ドメイン   n",
         "  ---------  --",
@@ -107,5 +107,5 @@ def test_no_column_of_a_whole_campus_in_japanese_is_out_of_line():
     groups["all"][None]["mailgate_language"] = "ja"
     lines = section(plan_of(groups)["text"], "配送先一覧 (168)")
     assert len(lines) == 2 + 168
-    starts = {_render.width(line.rpartition("  ")[0]) for line in lines[:1] + lines[2:]}
+    starts = {text_report.width(line.rpartition("  ")[0]) for line in lines[:1] + lines[2:]}
     assert len(starts) == 1

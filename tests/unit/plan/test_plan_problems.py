@@ -9,10 +9,15 @@ import datetime
 import pytest
 from plan_campus import TODAY, facts_of, only_problem, plan_of, problems_of, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._findings import HostFacts, Unreadable
-from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory import read_campus
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import Place, PlanRefused, Problem, merge
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts, Unreadable
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.inventory import read_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import (
+    Place,
+    PlanRefused,
+    Problem,
+    merge,
+)
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
 
 GW1 = ("gateways", "gw1.univ.example")
 MECH = ("engineering", "mech.eng.univ.example")

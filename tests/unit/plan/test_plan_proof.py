@@ -9,10 +9,10 @@ import dataclasses
 import pytest
 from plan_campus import TODAY, campus_of, facts_of, paper, plan_of, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._problems import PlanRefused
-from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import Scenario, Walker, prove_campus
-from ansible_collections.campus.mailgate.plugins.plugin_utils._routes import MailTable, Static, derive
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import plan as plan_module
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.routes import MailTable, Static, derive
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import Scenario, Walker, prove_campus
 
 ALL_UP = Scenario("all_up")
 OPEN = Scenario("border_open")
@@ -227,9 +227,9 @@ def test_a_plan_with_faults_is_refused(monkeypatch):
         tables = derive(campus)
         return dataclasses.replace(tables, routes=tables.routes[1:])
 
-    monkeypatch.setattr(_plan, "derive", derive_wrongly)
+    monkeypatch.setattr(plan_module, "derive", derive_wrongly)
     with pytest.raises(PlanRefused) as refused:
-        _plan.make_plan(facts_of(small()), TODAY)
+        plan_module.make_plan(facts_of(small()), TODAY)
     assert "mech.eng.univ.example: mailgate_domains: mail for '*.lab.mech.eng.univ.example' would not arrive" in str(
         refused.value
     )

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 from plan_campus import TODAY, campus_of, facts_of, paper, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import plan_campus
-from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import SENDERS, whole_proof
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import plan_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import SENDERS, whole_proof
 
 GW1, MAIL_ENG, MECH = "gw1.univ.example", "mail.eng.univ.example", "mech.eng.univ.example"
 

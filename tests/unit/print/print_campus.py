@@ -10,9 +10,9 @@ import datetime
 import functools
 from typing import Any
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _print_plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._findings import HostFacts
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts
+from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
 
 TODAY = datetime.date(2026, 4, 1)
 CAMPUS = {
@@ -85,10 +85,10 @@ def result_of(facts: Hosts, **campus: Any) -> dict[str, Any]:
     return make_plan([HostFacts(name, ["all"], {**whole, **own}) for name, own in facts.items()], TODAY)
 
 
-def plan_of(facts: Hosts, **campus: Any) -> _print_plan.Plan:
+def plan_of(facts: Hosts, **campus: Any) -> report_plan.Plan:
     return _plan(repr(facts), repr(campus))
 
 
 @functools.cache  # tests only read plans, and most read the same ones
-def _plan(facts: str, campus: str) -> _print_plan.Plan:
-    return _print_plan.read(result_of(ast.literal_eval(facts), **ast.literal_eval(campus)))
+def _plan(facts: str, campus: str) -> report_plan.Plan:
+    return report_plan.read(result_of(ast.literal_eval(facts), **ast.literal_eval(campus)))

@@ -9,8 +9,8 @@ import json
 import pytest
 from print_campus import PERMIT, big, hosts, plan_of, server
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _difference
-from ansible_collections.campus.mailgate.plugins.plugin_utils._render_words import speaker
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import difference as differences
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.words import speaker
 
 EN, JA = speaker("en"), speaker("ja")
 
@@ -18,22 +18,22 @@ EN, JA = speaker("en"), speaker("ja")
 def difference(change, facts=hosts, **campus):
     after = facts()
     change(after)
-    return _difference.compare(plan_of(facts()), plan_of(after, **campus))
+    return differences.compare(plan_of(facts()), plan_of(after, **campus))
 
 
 def told(found):
-    return json.loads(_difference.as_json(found))
+    return json.loads(differences.as_json(found))
 
 
 def test_no_change():
     found = difference(lambda facts: None)
     assert not found
-    assert _difference.as_text(found, EN).splitlines()[-1] == "  Nothing changed."
+    assert differences.as_text(found, EN).splitlines()[-1] == "  Nothing changed."
     assert told(found)["since"] == told(found)["now"]
 
 
 def test_the_order_of_hosts_is_no_change():
-    assert not _difference.compare(plan_of(hosts()), plan_of(dict(reversed(hosts().items()))))
+    assert not differences.compare(plan_of(hosts()), plan_of(dict(reversed(hosts().items()))))
 
 
 def test_a_new_server():
@@ -45,14 +45,14 @@ def test_a_new_server():
     assert [len(data[table]["added"]) for table in ("mx", "permits")] == [1, 1]
     assert len(data["static"]["added"]) == 8 + 8  # a line on each of the others, and its own table
     assert not any(data[table][kind] for table in data if table in ("routes", "mx", "permits") for kind in ("removed",))
-    lines = _difference.as_text(found, EN)
+    lines = differences.as_text(found, EN)
     assert "whole table (8 lines)" in lines
     assert data["since"] != data["now"]
 
 
 def test_a_server_that_went_is_the_mirror():
     forth = difference(lambda facts: facts.pop("bio.sci.univ.example"))
-    back = _difference.compare(plan_of({k: v for k, v in hosts().items() if "bio" not in k}), plan_of(hosts()))
+    back = differences.compare(plan_of({k: v for k, v in hosts().items() if "bio" not in k}), plan_of(hosts()))
     for table in ("routes", "mx", "static", "permits"):
         assert sorted(map(str, told(forth)[table]["removed"])) == sorted(map(str, told(back)[table]["added"]))
         assert told(forth)[table]["added"] == told(back)[table]["removed"] == []
@@ -64,7 +64,7 @@ def test_a_new_address_shows_only_what_is_other():
     assert [(each["before"]["next_hops"], each["after"]["next_hops"]) for each in data["routes"]["changed"]] == [
         (["198.18.1.30"], ["198.18.1.99"])
     ] * 2
-    (section,) = [each for each in _difference.sections(found, EN) if each.title.startswith("Delivery list")]
+    (section,) = [each for each in differences.sections(found, EN) if each.title.startswith("Delivery list")]
     assert section.rows[1] == ["changed", "mech.eng.univ.example", "Next hop: 198.18.1.30", "Next hop: 198.18.1.99"]
     assert data["mx"] == {"added": [], "removed": [], "changed": []}
 
@@ -72,7 +72,7 @@ def test_a_new_address_shows_only_what_is_other():
 def test_alike_static_changes_are_one_row():
     found = difference(lambda facts: facts["s3.f3.univ.example"].update(ansible_host="198.18.200.1"), big)
     assert len(found.tables["static"]) > 1000
-    (section,) = [each for each in _difference.sections(found, EN) if each.title.startswith("STATIC")]
+    (section,) = [each for each in differences.sections(found, EN) if each.title.startswith("STATIC")]
     assert len(section.rows) < 25
     assert f"({len(found.tables['static'])})" in section.title
     domains = sum(len(changes) for changes in (found.tables["routes"],))
@@ -81,7 +81,7 @@ def test_alike_static_changes_are_one_row():
 
 def test_a_new_domain_on_every_server_is_one_row():
     found = difference(lambda facts: facts["s20.f2.univ.example"]["mailgate_domains"].append("new.univ.example"), big)
-    (section,) = [each for each in _difference.sections(found, JA) if each.title.startswith("STATIC")]
+    (section,) = [each for each in differences.sections(found, JA) if each.title.startswith("STATIC")]
     (row,) = section.rows
     assert row[:3] == ["追加", "new.univ.example", ""]
     assert row[3] == "サーバごと"
@@ -94,7 +94,7 @@ def test_a_permit_and_a_preference():
         facts["gw2.univ.example"]["mailgate_gateway"]["preference"] = 5
 
     found = difference(change)
-    text = _difference.as_text(found, EN)
+    text = differences.as_text(found, EN)
     assert "Until: 2029-03-31  Until: 2030-03-31" in text
     assert "Preference: 10  Preference: 5" in text
     assert len(told(found)["mx"]["changed"]) == 7
@@ -104,10 +104,10 @@ def test_settings():
     found = difference(lambda facts: None, mailgate_delivery="tiered", mailgate_language="ja")
     assert found.settings == (("delivery", "direct", "tiered"),)
     assert told(found)["settings"] == [{"name": "delivery", "before": "direct", "after": "tiered"}]
-    assert "直接" in _difference.as_text(found, JA)
+    assert "直接" in differences.as_text(found, JA)
     (change,) = [each for each in found.tables["routes"] if each.row.key == ("bio.sci.univ.example",)]
     assert change.after.ask == change.before.next_hops == ("198.18.2.30",)
-    assert "Recipients asked of" not in _difference.as_text(found, EN), "the servers asked are the same as before"
+    assert "Recipients asked of" not in differences.as_text(found, EN), "the servers asked are the same as before"
 
 
 @pytest.mark.parametrize(("faculty", "routes"), [("science", 1), ("engineering", 0)])

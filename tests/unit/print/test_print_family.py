@@ -9,13 +9,15 @@ import json
 import pytest
 from print_campus import big, hosts, plan_of
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _difference, _print, _print_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import difference as differences
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import family
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
 
 TABLES = {f"{name}.{kind}" for name in ("routes", "mx", "static", "permits") for kind in ("txt", "csv", "json")}
 
 
 def names(plan, difference=None):
-    return set(_print.family(plan, difference))
+    return set(family.family(plan, difference))
 
 
 def test_the_family():
@@ -28,7 +30,7 @@ def test_the_family():
 
 def test_with_a_difference_there_are_two_more_for_all_and_each_faculty():
     plan = plan_of(hosts())
-    more = names(plan, _difference.compare(plan, plan)) - names(plan)
+    more = names(plan, differences.compare(plan, plan)) - names(plan)
     assert more == {
         f"{folder}difference.{kind}"
         for folder in ("", "faculties/engineering/", "faculties/research/", "faculties/science/")
@@ -38,9 +40,9 @@ def test_with_a_difference_there_are_two_more_for_all_and_each_faculty():
 
 def test_contents():
     plan = plan_of(hosts(), mailgate_language="ja")
-    files = _print.family(plan, None)
+    files = family.family(plan, None)
     assert files["plan.txt"] == plan.data["text"] + "\n"
-    assert _print_plan.load(files["plan.json"], "plan.json").fingerprint == plan.fingerprint
+    assert report_plan.load(files["plan.json"], "plan.json").fingerprint == plan.fingerprint
     assert all(text.endswith("\n") for text in files.values())
     assert files["faculties/science/routes.txt"].startswith("配送先一覧 (2)\n")
     assert [row["domain"] for row in json.loads(files["faculties/science/routes.json"])] == [
@@ -51,7 +53,7 @@ def test_contents():
 
 
 def test_the_faculties_together_are_the_whole():
-    files = _print.family(plan_of(big()), None)
+    files = family.family(plan_of(big()), None)
     for table in ("routes", "mx", "permits"):
         parts = [
             row
@@ -63,7 +65,7 @@ def test_the_faculties_together_are_the_whole():
 
 
 def test_the_same_plan_gives_the_same_bytes():
-    assert _print.family(plan_of(hosts()), None) == _print.family(plan_of(hosts()), None)
+    assert family.family(plan_of(hosts()), None) == family.family(plan_of(hosts()), None)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,11 @@ def test_the_same_plan_gives_the_same_bytes():
     ],
 )
 def test_no_faculty_leaves_the_directory(faculty, folder):
-    assert _print.folder_names([faculty]) == {faculty: folder}
+    assert family.folder_names([faculty]) == {faculty: folder}
 
 
 def test_names_that_fall_together_are_kept_apart():
-    found = _print.folder_names(["a/b", "a b", "A_B", "a_b-2"])
+    found = family.folder_names(["a/b", "a b", "A_B", "a_b-2"])
     assert len({name.casefold() for name in found.values()}) == 4
 
 
@@ -100,4 +102,4 @@ def test_only_our_own_files_are_stale():
         "archive/plan.html",
         "archive/old/plan.json",
     ]
-    assert _print.stale(found, names(plan_of(hosts()))) == ["difference.txt", "faculties/old/plan.html"]
+    assert family.stale(found, names(plan_of(hosts()))) == ["difference.txt", "faculties/old/plan.html"]

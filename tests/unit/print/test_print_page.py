@@ -10,9 +10,12 @@ from html.parser import HTMLParser
 import pytest
 from print_campus import PERMIT, big, hosts, plan_of, server
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _difference, _html, _picture, _print_plan
-from ansible_collections.campus.mailgate.plugins.plugin_utils._print_static import blocks
-from ansible_collections.campus.mailgate.plugins.plugin_utils._render_words import speaker
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import difference as differences
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import html as html_page
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import picture as drawing
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.static import blocks
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.words import speaker
 
 EN = speaker("en")
 VOID = {"meta", "br"}
@@ -62,7 +65,7 @@ class Page(HTMLParser):
 
 def page_of(plan, faculty=None, difference=None):
     say = speaker(plan.campus["language"])
-    return _html.page(plan, blocks(plan), say, difference, faculty)
+    return html_page.page(plan, blocks(plan), say, difference, faculty)
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -107,7 +110,7 @@ def test_border_routers_are_named_where_a_server_is_not_open_on_all():
     border = {
         name: own | ({"permits": []} if name == "b2.univ.example" else {}) for name, own in result["border"].items()
     }
-    assert "border.univ.example</td>" in page_of(_print_plan.read({**result, "border": border}))
+    assert "border.univ.example</td>" in page_of(report_plan.read({**result, "border": border}))
 
 
 def test_a_faculty_s_page_has_its_rows_only():
@@ -130,7 +133,7 @@ def test_hostile_names_stay_text(faculty):
     }
     before = plan_of(hosts())
     plan = plan_of(facts, mailgate_campus=HOSTILE)
-    text = page_of(plan, faculty, _difference.compare(before, plan))
+    text = page_of(plan, faculty, differences.compare(before, plan))
     page = Page(text)
     assert page.all("script") == []
     assert "<script" not in text
@@ -143,9 +146,9 @@ def test_the_page_tells_the_difference():
     facts = hosts()
     facts["bio.sci.univ.example"]["ansible_host"] = "198.18.2.99"
     old, plan = plan_of(hosts()), plan_of(facts)
-    rows = [row for table in Page(page_of(plan, None, _difference.compare(old, plan))).tables for row in table]
+    rows = [row for table in Page(page_of(plan, None, differences.compare(old, plan))).tables for row in table]
     assert ["changed", "bio.sci.univ.example", "Next hop: 198.18.2.30", "Next hop: 198.18.2.99"] in rows
-    assert "Nothing changed." in page_of(old, None, _difference.compare(old, old))
+    assert "Nothing changed." in page_of(old, None, differences.compare(old, old))
     assert "Nothing changed." not in page_of(old)
 
 
@@ -197,7 +200,7 @@ def points(line):
 
 
 def test_the_picture_names_everybody():
-    said = texts(_picture.draw(plan_of(hosts()), EN))
+    said = texts(drawing.draw(plan_of(hosts()), EN))
     for text in ("gw1", "198.18.0.26  MX 10", "engineering (4)", "hub: mail.eng", "mech.eng", "bio.sci", "◆ quake"):
         assert text in said, text
     assert "Border: border" in said
@@ -206,9 +209,9 @@ def test_the_picture_names_everybody():
 
 def test_mx_arrows_reach_every_server_in_direct_delivery_and_hubs_alone_in_tiered():
     def reached(delivery):
-        picture = _picture.draw(plan_of(hosts(), mailgate_delivery=delivery), EN)
+        picture = drawing.draw(plan_of(hosts(), mailgate_delivery=delivery), EN)
         boxes = [rect for rect in picture.rects if rect.kind in ("hub", "host")]
-        ends = [points(line)[-1] for line in kinds(picture, _picture.MX) if line.head]
+        ends = [points(line)[-1] for line in kinds(picture, drawing.MX) if line.head]
         found = set()
         for text in picture.texts:
             if any(inside((text.x, text.y), box) and any(inside(end, box) for end in ends) for box in boxes):
@@ -220,39 +223,39 @@ def test_mx_arrows_reach_every_server_in_direct_delivery_and_hubs_alone_in_tiere
 
 
 def test_what_is_blocked_ends_at_the_border():
-    picture = _picture.draw(plan_of(hosts()), EN)
+    picture = drawing.draw(plan_of(hosts()), EN)
     wall = min(rect.y for rect in picture.rects if rect.kind == "wall")
-    (blocked,) = [line for line in kinds(picture, _picture.BLOCKED) if max(y for _, y in points(line)) < 200]
+    (blocked,) = [line for line in kinds(picture, drawing.BLOCKED) if max(y for _, y in points(line)) < 200]
     assert points(blocked)[-1][1] < wall
     assert not blocked.head
-    assert len(kinds(picture, _picture.CROSS)) == 2
+    assert len(kinds(picture, drawing.CROSS)) == 2
     assert "direct connection, blocked" in texts(picture)
 
 
 def test_without_a_border_the_direct_connection_goes_through():
     facts = hosts()
     del facts["border.univ.example"]
-    picture = _picture.draw(plan_of(facts), EN)
+    picture = drawing.draw(plan_of(facts), EN)
     wall = [rect for rect in picture.rects if rect.kind == "nowall"]
     assert wall
     assert not [rect for rect in picture.rects if rect.kind == "wall"]
-    heads = [line for line in kinds(picture, _picture.BLOCKED) if line.head]
+    heads = [line for line in kinds(picture, drawing.BLOCKED) if line.head]
     assert max(y for line in heads[:1] for _, y in points(line)) > wall[0].y + 100
-    assert not kinds(picture, _picture.CROSS)
+    assert not kinds(picture, drawing.CROSS)
     assert "direct connection, not blocked" in texts(picture)
 
 
 @pytest.mark.parametrize(("method", "own"), [("gateway", False), ("split", False), ("fallback", True)])
 def test_the_order_of_the_mx_lines_is_told(method, own):
-    said = texts(_picture.draw(plan_of(hosts(), mailgate_method=method), EN))
+    said = texts(drawing.draw(plan_of(hosts(), mailgate_method=method), EN))
     assert ("first by MX: the server itself" in said, "follows MX" in said) == (own, not own)
 
 
 def test_no_permit_no_open_door():
     facts = hosts()
     del facts["quake.univ.example"]["mailgate_permit"]
-    picture = _picture.draw(plan_of(facts), EN)
-    assert kinds(picture, _picture.PERMIT) == []
+    picture = drawing.draw(plan_of(facts), EN)
+    assert kinds(picture, drawing.PERMIT) == []
     assert "Open servers" not in texts(picture)
 
 
@@ -260,14 +263,14 @@ def test_no_permit_no_open_door():
     ("campus", "faculty"), [(hosts, None), (hosts, "science"), (hosts, "research"), (big, None), (big, "faculty3")]
 )
 def test_everything_lies_in_the_picture_and_no_two_boxes_cross(campus, faculty):
-    picture = _picture.draw(plan_of(campus()), EN, faculty)
+    picture = drawing.draw(plan_of(campus()), EN, faculty)
     for rect in picture.rects:
         assert rect.x >= 0
-        assert rect.x + rect.width <= _picture.WIDTH
+        assert rect.x + rect.width <= drawing.WIDTH
         assert rect.y >= 0
         assert rect.y + rect.height <= picture.height
     for line in picture.lines:
-        assert all(0 <= x <= _picture.WIDTH and 0 <= y <= picture.height for x, y in points(line))
+        assert all(0 <= x <= drawing.WIDTH and 0 <= y <= picture.height for x, y in points(line))
     for number, one in enumerate(picture.rects):
         for other in picture.rects[number + 1 :]:
             apart = (
@@ -283,11 +286,11 @@ def test_everything_lies_in_the_picture_and_no_two_boxes_cross(campus, faculty):
 
 
 def test_a_big_campus_is_grouped_by_faculty_and_stays_on_a_sheet():
-    picture = _picture.draw(plan_of(big()), EN)
+    picture = drawing.draw(plan_of(big()), EN)
     assert "Servers: 7" in texts(picture)
     assert len([rect for rect in picture.rects if rect.kind == "faculty"]) == 18
-    assert picture.height < _picture.WIDTH * 265 / 186  # what A4 leaves within its margins
-    one = _picture.draw(plan_of(big()), EN, "faculty3")
+    assert picture.height < drawing.WIDTH * 265 / 186  # what A4 leaves within its margins
+    one = drawing.draw(plan_of(big()), EN, "faculty3")
     assert len([rect for rect in one.rects if rect.kind == "faculty"]) == 2
     assert any(text.startswith("s21.f3") for text in texts(one))
     assert "17 other faculties (158)" in texts(one)
@@ -300,7 +303,7 @@ def test_long_and_wide_names_are_cut_to_fit():
         )
         for n in range(8)
     }
-    picture = _picture.draw(plan_of(facts), EN)
+    picture = drawing.draw(plan_of(facts), EN)
     cut = [text for text in picture.texts if text.full]
     assert cut
     assert all(text.text.endswith("…") and text.full.startswith(text.text[:-1]) for text in cut)
@@ -310,4 +313,4 @@ def test_long_and_wide_names_are_cut_to_fit():
     ("text", "room", "short"), [("abc", 100, "abc"), ("abcdefgh", 36, "abcd…"), ("配送計画", 36, "配送…")]
 )
 def test_fit(text, room, short):
-    assert _picture.fit(text, room) == short
+    assert drawing.fit(text, room) == short

@@ -11,8 +11,10 @@ import json
 import pytest
 from print_campus import PERMIT, big, hosts, plan_of, server
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils import _print_plan, _print_static, _print_tables
-from ansible_collections.campus.mailgate.plugins.plugin_utils._render_words import speaker
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import static as static_report
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import tables
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.words import speaker
 
 EN, JA = speaker("en"), speaker("ja")
 
@@ -24,7 +26,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 def test_routes_are_the_same_in_all_three():
     plan = plan_of(hosts())
-    told = json.loads(_print_tables.as_json("routes", plan))
+    told = json.loads(tables.as_json("routes", plan))
     assert told[0] == {
         "domain": "civil.eng.univ.example",
         "next_hops": ["198.18.1.31"],
@@ -32,11 +34,11 @@ def test_routes_are_the_same_in_all_three():
         "home": "civil.eng.univ.example",
         "faculty": "engineering",
     }
-    table = rows_of(_print_tables.as_csv("routes", plan, EN))
+    table = rows_of(tables.as_csv("routes", plan, EN))
     assert [list(row.values()) for row in table] == [
         [each["domain"], *each["next_hops"], each["home"], each["faculty"]] for each in told
     ]
-    lines = _print_tables.as_text("routes", plan, [], EN).splitlines()
+    lines = tables.as_text("routes", plan, [], EN).splitlines()
     assert lines[0] == "Delivery list (7)"
     assert [line.split() for line in lines[4:]] == [list(row.values()) for row in table]
     assert [row["Domain"] for row in table][2:4] == ["*.lab.mech.eng.univ.example", "mech.eng.univ.example"]
@@ -44,14 +46,14 @@ def test_routes_are_the_same_in_all_three():
 
 def test_who_is_asked_about_recipients_is_shown_in_tiered_delivery_only():
     plan = plan_of(hosts(), mailgate_delivery="tiered")
-    table = {row["Domain"]: row for row in rows_of(_print_tables.as_csv("routes", plan, EN))}
+    table = {row["Domain"]: row for row in rows_of(tables.as_csv("routes", plan, EN))}
     assert table["civil.eng.univ.example"]["Next hop"] == "198.18.1.25"
     assert table["civil.eng.univ.example"]["Recipients asked of"] == "198.18.1.31"
     assert table["eng.univ.example"]["Recipients asked of"] == "198.18.1.25"
-    assert "宛先確認先" in _print_tables.as_text("routes", plan, [], JA)
-    told = {row["domain"]: row["ask"] for row in json.loads(_print_tables.as_json("routes", plan))}
+    assert "宛先確認先" in tables.as_text("routes", plan, [], JA)
+    told = {row["domain"]: row["ask"] for row in json.loads(tables.as_json("routes", plan))}
     assert told["civil.eng.univ.example"] == ["198.18.1.31"]
-    assert "Recipients asked of" not in _print_tables.as_csv("routes", plan_of(hosts()), EN)
+    assert "Recipients asked of" not in tables.as_csv("routes", plan_of(hosts()), EN)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,8 @@ def test_who_is_asked_about_recipients_is_shown_in_tiered_delivery_only():
 )
 def test_csv_and_json_have_every_row(table, count, first):
     plan = plan_of(hosts())
-    rows = rows_of(_print_tables.as_csv(table, plan, EN))
-    assert len(rows) == len(json.loads(_print_tables.as_json(table, plan))) == count
+    rows = rows_of(tables.as_csv(table, plan, EN))
+    assert len(rows) == len(json.loads(tables.as_json(table, plan))) == count
     assert any(list(row.values())[:2] == first for row in rows)
 
 
@@ -73,7 +75,7 @@ def test_mx_lines():
     (row,) = [row for row in plan_of(hosts()).mx if row.owner == "bio.sci.univ.example"]
     assert row.lines == ((0, "gw1.univ.example"), (10, "gw2.univ.example"), (20, "bio.sci.univ.example"))
     assert (row.zone, row.view, row.servers, row.faculty) == ("univ.example", "", ("ns1.univ.example",), "science")
-    assert "View" not in rows_of(_print_tables.as_csv("mx", plan_of(hosts()), EN))[0]
+    assert "View" not in rows_of(tables.as_csv("mx", plan_of(hosts()), EN))[0]
 
 
 def test_a_split_dns_shows_both_faces():
@@ -81,13 +83,11 @@ def test_a_split_dns_shows_both_faces():
     inside, outside = (row for row in plan.mx if row.owner == "bio.sci.univ.example")
     assert (inside.view, inside.lines) == ("inside", ((0, "bio.sci.univ.example"),))
     assert (outside.view, outside.lines) == ("outside", ((0, "gw1.univ.example"), (10, "gw2.univ.example")))
-    assert {row["ビュー"] for row in rows_of(_print_tables.as_csv("mx", plan, JA))} == {"学内", "学外"}
+    assert {row["ビュー"] for row in rows_of(tables.as_csv("mx", plan, JA))} == {"学内", "学外"}
 
 
 def test_static_says_what_stays():
-    rows = {
-        (row["Server"], row["Domain"]): row for row in rows_of(_print_tables.as_csv("static", plan_of(hosts()), EN))
-    }
+    rows = {(row["Server"], row["Domain"]): row for row in rows_of(tables.as_csv("static", plan_of(hosts()), EN))}
     own = rows["mail.eng.univ.example", "eng.univ.example"]
     assert (own["Next hop"], own["Goes to"]) == ("kept here", "mail.eng.univ.example")
     leaf = rows["mech.eng.univ.example", "sci.univ.example"]
@@ -115,7 +115,7 @@ def test_static_blocks_tell_every_server_s_whole_table(campus, delivery):
         faculties.setdefault(route.faculty, set()).add(route.domain)
     own = {(row.server, row.domain) for row in plan.static if row.host == row.server and not row.next_hops}
     read = {}
-    blocks = _print_static.blocks(plan)
+    blocks = static_report.blocks(plan)
     for block in blocks:
         ways = {}
         for line in block.lines:
@@ -132,7 +132,7 @@ def test_static_blocks_tell_every_server_s_whole_table(campus, delivery):
         for host in block.servers:
             read |= {(host, name): way for name, way in ways.items() if (host, name) not in own}
     assert read == {row.key: (row.next_hops, row.relay) for row in plan.static if (row.server, row.domain) not in own}
-    lines = sum(len(_print_tables.block_cells(block, EN)) for block in blocks)
+    lines = sum(len(tables.block_cells(block, EN)) for block in blocks)
     assert lines < 30 or lines < len(plan.static) / 20  # short enough for paper
 
 
@@ -140,17 +140,17 @@ def test_static_blocks_tell_every_server_s_whole_table(campus, delivery):
 def test_no_cell_is_a_formula(text):
     facts = hosts()
     facts["quake.univ.example"]["mailgate_permit"] = PERMIT | {"reason": text}
-    reread = rows_of(_print_tables.as_csv("permits", plan_of(facts), EN))[0]["Reason"]
+    reread = rows_of(tables.as_csv("permits", plan_of(facts), EN))[0]["Reason"]
     assert reread.startswith("'")
     assert reread.removeprefix("'").strip() == text.strip()
-    assert json.loads(_print_tables.as_json("permits", plan_of(facts)))[0]["reason"].strip() == text.strip()
+    assert json.loads(tables.as_json("permits", plan_of(facts)))[0]["reason"].strip() == text.strip()
 
 
 def test_csv_keeps_quotes_commas_and_lines_in_their_cell():
     facts = hosts()
     reason = 'a "b", c\nd;=1'
     facts["quake.univ.example"]["mailgate_permit"] = PERMIT | {"reason": reason}
-    text = _print_tables.as_csv("permits", plan_of(facts), EN)
+    text = tables.as_csv("permits", plan_of(facts), EN)
     assert rows_of(text)[0]["Reason"] == reason
     assert text.endswith("\r\n")
 
@@ -158,7 +158,7 @@ def test_csv_keeps_quotes_commas_and_lines_in_their_cell():
 def test_text_gives_no_terminal_an_order():
     facts = hosts()
     facts["quake.univ.example"]["mailgate_permit"] = PERMIT | {"reason": "a\x1b[2Jb\u202ec\nd", "owner": "研究\u3000室"}
-    result = _print_tables.as_text("permits", plan_of(facts), [], EN)
+    result = tables.as_text("permits", plan_of(facts), [], EN)
     assert "a\ufffd[2Jb\ufffdc d" in result
     assert "研究 室" in result
     whole = plan_of(facts, mailgate_campus="x\x1b]0;owned\x07").data["text"]
@@ -168,7 +168,7 @@ def test_text_gives_no_terminal_an_order():
 def test_nothing_is_said_when_there_is_nothing():
     facts = hosts()
     del facts["quake.univ.example"]
-    assert _print_tables.as_text("permits", plan_of(facts), [], JA).splitlines()[-1] == "  なし"
+    assert tables.as_text("permits", plan_of(facts), [], JA).splitlines()[-1] == "  なし"
 
 
 def test_faculties_come_in_their_natural_order():
@@ -187,10 +187,10 @@ def test_the_fingerprint_moves_with_the_tables_alone():
 
 def test_a_saved_plan_is_the_plan():
     plan = plan_of(hosts())
-    text = _print_tables.to_json(_print_plan.saved(plan))
-    again = _print_plan.load(text, "plan.json")
+    text = tables.to_json(report_plan.saved(plan))
+    again = report_plan.load(text, "plan.json")
     assert again.fingerprint == plan.fingerprint
-    assert all(again.rows(table) == plan.rows(table) for table in _print_plan.TABLES)
+    assert all(again.rows(table) == plan.rows(table) for table in report_plan.TABLES)
     assert max(map(len, text.splitlines())) < 400
     assert "text" not in json.loads(text)
 
@@ -209,8 +209,8 @@ def test_a_saved_plan_is_the_plan():
     ],
 )
 def test_a_wrong_file_is_named_with_what_to_do(text, said):
-    with pytest.raises(_print_plan.WrongPlan) as error:
-        _print_plan.load(text, "old.json")
+    with pytest.raises(report_plan.WrongPlan) as error:
+        report_plan.load(text, "old.json")
     assert said in str(error.value)
 
 
@@ -226,8 +226,8 @@ def test_a_wrong_file_is_named_with_what_to_do(text, said):
     ],
 )
 def test_a_plan_of_another_shape_is_refused(part, value, said):
-    saved = _print_plan.saved(plan_of(hosts())) | {part: value}
-    with pytest.raises(_print_plan.WrongPlan) as error:
-        _print_plan.load(json.dumps(saved), "old.json")
+    saved = report_plan.saved(plan_of(hosts())) | {part: value}
+    with pytest.raises(report_plan.WrongPlan) as error:
+        report_plan.load(json.dumps(saved), "old.json")
     assert said in str(error.value)
     assert str(error.value).startswith("old.json has a part of another shape")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail as text
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_host as host
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail.host as host
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail.tables as text
 
 SETTINGS = text.normal(
     text.Settings(

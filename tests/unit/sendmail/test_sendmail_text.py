@@ -14,10 +14,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail as text
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_cf as cf
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail_trial as trials
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import Listener, Route, Settings
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail.cf as cf
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail.tables as text
+import ansible_collections.campus.mailgate.plugins.module_utils._sendmail.trial as trials
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.tables import Listener, Route, Settings
 from mailgate.config import Limits
 
 LEAF = Settings(

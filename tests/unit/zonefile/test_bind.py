@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._bind import Bind
-from ansible_collections.campus.mailgate.plugins.module_utils._zonefile import ZoneError
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import Bind
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
 
 
 def server(printed: str, status: int = 0) -> Bind:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils import _zonebridge as under_test
-from ansible_collections.campus.mailgate.plugins.module_utils._bind import included_files
-from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import edit_zone, files_of, plan_names
-from ansible_collections.campus.mailgate.plugins.module_utils._zonefile import read_zone
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import included_files
+from ansible_collections.campus.mailgate.plugins.module_utils._zone import bridge as under_test
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.edit import edit_zone, files_of, plan_names
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import read_zone
 
 APEX = (b"univ", b"example")
 FILES = {

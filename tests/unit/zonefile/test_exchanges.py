@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._exchanges import Target, targets_in
-from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import files_of
-from ansible_collections.campus.mailgate.plugins.module_utils._zonefile import read_zone, to_name
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.edit import files_of
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.exchanges import Target, targets_in
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import read_zone, to_name
 
 ZONE = """\
 @ 60 SOA ns1 h 7 1 1 1 1

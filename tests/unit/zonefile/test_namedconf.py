@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._namedconf import parse, served_zones, tsig_keys
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.named_conf import parse, served_zones, tsig_keys
 
 # As `named-checkconf -p` of BIND 9.18 prints it.
 PRINTED = """\

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import plan_names
-from ansible_collections.campus.mailgate.plugins.module_utils._zonefile import ZoneError
-from ansible_collections.campus.mailgate.plugins.module_utils._zoneoutside import (
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.edit import plan_names
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.external import (
     made_from,
     null_mx_in,
     outside_text,
     serial_in,
 )
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
 
 DUMP = """\
 u.example.\t\t\t\t      3600 IN SOA\tns1.u.example. hostmaster.u.example. 41 3600 900 2419200 300

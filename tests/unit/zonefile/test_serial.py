@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.campus.mailgate.plugins.module_utils._serial import is_later, next_serial
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.serial import is_later, next_serial
 
 TODAY = date(2026, 3, 4)
 SERIALS = st.integers(0, 2**32 - 1)

@@ -9,9 +9,9 @@ from datetime import date
 import dns.zone
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._zonecheck import prove, prove_by_bind
-from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import ZoneEdit, edit_zone, plan_names
-from ansible_collections.campus.mailgate.plugins.module_utils._zonefile import ZoneError
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.check import prove, prove_by_bind
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.edit import ZoneEdit, edit_zone, plan_names
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
 
 TODAY = date(2026, 3, 4)
 HEAD = "$TTL 3600\n@ IN SOA ns1 hostmaster 7 1h 15m 4w 1h\n  IN NS ns1\nns1 IN A 198.18.0.53\n"

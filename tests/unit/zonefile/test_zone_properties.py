@@ -11,9 +11,9 @@ from datetime import date
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.campus.mailgate.plugins.module_utils._serial import is_later
-from ansible_collections.campus.mailgate.plugins.module_utils._zonecheck import prove
-from ansible_collections.campus.mailgate.plugins.module_utils._zoneedit import edit_zone, plan_names
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.check import prove
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.edit import edit_zone, plan_names
+from ansible_collections.campus.mailgate.plugins.module_utils._zone.serial import is_later
 
 ZONE = "u.example"
 LABELS = ["mech", "civil", "www", "m-1", "*.lab", "deep.civil"]

@@ -11,14 +11,16 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mailgate import __version__, quarantine_commands, report, status
+from mailgate import __version__
+from mailgate.client.submit import QueueError
+from mailgate.commands import quarantine, report, status
 from mailgate.config import LANGUAGES, ConfigError
-from mailgate.events import Counters, open_read_only, totals
-from mailgate.quarantine import QuarantineError
-from mailgate.queue_client import QueueError
+from mailgate.config_file import load, load_config
+from mailgate.content.quarantine import QuarantineError
+from mailgate.events import Counters, totals
+from mailgate.process.supervisor import Service, StartError
 from mailgate.routes import RoutesError, load_routes
-from mailgate.service import Service, StartError, load
-from mailgate.settings_file import load_config
+from mailgate.state import open_read_only
 
 DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
 STYLES = ("table", "csv", "json")
@@ -62,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("--until", type=_moment, help="moment after the last, in the same form (now)")
     history.add_argument("--format", choices=STYLES, default="table")
     history.add_argument("--language", choices=LANGUAGES, help="in place of the settings' language")
-    quarantine_commands.add(command("quarantine", None, "List, show, release or delete messages that were kept."))
+    quarantine.add(command("quarantine", None, "List, show, release or delete messages that were kept."))
     command("status", _status, "Look at the service and all it needs; the exit status is 1 if something does not work.")
     return parser
 

@@ -9,10 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailgate.content_policy import ATTACHMENT_KINDS, Attachments, ContentPolicy
-from mailgate.notices import Notices
-from mailgate.quarantine import Keep
-
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A sender waits ten minutes for the answer to its final dot (RFC 5321 section 4.5.3.2.6); be far below it.
 MAX_ANSWER_SECONDS = 240
@@ -131,6 +127,43 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class Attachments:
+    """The policy on attachments apart from viruses."""
+
+    extension: str = "allow"
+    double_extension: str = "allow"
+    real_type: str = "allow"
+    macro: str = "allow"
+    encrypted_archive: str = "allow"
+    extensions: tuple[str, ...] = (
+        "ade", "adp", "appx", "bat", "chm", "cmd", "com", "cpl", "dll", "exe", "hta", "inf", "ins", "iso", "isp", "jar",
+        "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msix", "msp", "mst", "nsh", "pif", "ps1", "scr", "sct", "shb",
+        "sys", "url", "vb", "vbe", "vbs", "vhd", "vxd", "wsc", "wsf", "wsh", "xll",
+    )  # fmt: skip
+    real_types: tuple[str, ...] = (
+        "application/java-archive", "application/vnd.ms-htmlhelp", "application/x-dosexec", "application/x-executable",
+        "application/x-iso9660-image", "application/x-mach-binary", "application/x-ms-shortcut", "application/x-msi",
+        "text/x-shellscript",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QuarantineLimits:
+    """Bounds on what is kept, all messages together."""
+
+    max_bytes: int = 1_073_741_824
+    max_days: int = 30
+
+
+@dataclass(frozen=True)
+class Notices:
+    """Who is told of mail that is not delivered, and a text for removed parts in place of the built-in one."""
+
+    text: str = ""
+    to: str = "nobody"
+
+
+@dataclass(frozen=True)
 class Tls:
     """Certificate for senders (none: STARTTLS is not offered), and encryption towards next hops."""
 
@@ -165,20 +198,10 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     cache: Cache = field(default_factory=Cache)
     attachments: Attachments = field(default_factory=Attachments)
-    quarantine: Keep = field(default_factory=Keep)
+    quarantine: QuarantineLimits = field(default_factory=QuarantineLimits)
     notices: Notices = field(default_factory=Notices)
     domains: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tls: Tls = field(default_factory=Tls)
-
-    @property
-    def content_policy(self) -> ContentPolicy:
-        """What becomes of content that is not plainly clean, where domains have not said otherwise."""
-        return ContentPolicy(
-            infected=self.scan.infected,
-            encrypted=self.scan.encrypted,
-            over_limits=self.scan.over_limits,
-            **{kind: getattr(self.attachments, kind) for kind in ATTACHMENT_KINDS},
-        )
 
     def may_relay(self, client: str) -> bool:
         """Whether `client`, an IP address, is in one of `relay_networks`."""

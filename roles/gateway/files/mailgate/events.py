@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from mailgate.state import open_state
+
 log = logging.getLogger("mailgate")
 
 # Columns of the report; other events are on the log only.
@@ -37,21 +39,6 @@ CREATE TABLE IF NOT EXISTS counts (
     PRIMARY KEY (minute, event)
 ) WITHOUT ROWID
 """
-
-
-def open_state(path: Path, schema: str) -> sqlite3.Connection:
-    """Open a database of the service's state, made when missing; raises sqlite3.Error."""
-    database = sqlite3.connect(path, timeout=2, isolation_level=None)
-    # WAL: readers (the report) never hold up the service; what is written survives the process, not a power cut.
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=NORMAL")
-    database.execute(schema)
-    return database
-
-
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a state database that exists, to look at it; raises sqlite3.Error."""
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)
 
 
 def totals(database: sqlite3.Connection, since: float, until: float) -> dict[str, int]:

@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mailgate import message, tls
-from mailgate.address import Mailbox
-from mailgate.clamd import ScanError
 from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
-from mailgate.delivery import DELIVERED, Delivery, Transaction
-from mailgate.envelope import Share
+from mailgate.content.inspection import Envelope as ContentEnvelope
+from mailgate.content.inspection import Inspection
+from mailgate.delivery.duplicates import DuplicateLog
+from mailgate.delivery.transaction import DELIVERED, Delivery, Transaction
+from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
-from mailgate.inspection import Envelope as ContentEnvelope
-from mailgate.inspection import Inspection
-from mailgate.ledger import Ledger
-from mailgate.recipients import Recipients
-from mailgate.reply import Reply
 from mailgate.routes import Routes
-from mailgate.scanner import Scanner
-from mailgate.shared import Seat
+from mailgate.scan.clamd import ScanError
+from mailgate.scan.scanner import Scanner
+from mailgate.smtp.address import Mailbox
+from mailgate.smtp.envelope import MessageVariant
+from mailgate.smtp.reply import Reply
+from mailgate.worker_counters import WorkerCounters
 
 log = logging.getLogger("mailgate")
 
@@ -49,28 +49,28 @@ class Client:
 class Budget:
     """Octets of messages that may be in memory at a time, of all workers."""
 
-    def __init__(self, total: int, seat: Seat) -> None:
+    def __init__(self, total: int, worker_counters: WorkerCounters) -> None:
         self.total = total
-        self._seat = seat
+        self._worker_counters = worker_counters
 
     @property
     def used(self) -> int:
         """Octets that are taken."""
-        return self._seat.octets
+        return self._worker_counters.octets
 
     def take(self, octets: int) -> bool:
         """Take octets, if there are that many left."""
         if self.used + octets > self.total:
             return False
-        self._seat.hold(octets)
+        self._worker_counters.hold(octets)
         return True
 
     def give(self, octets: int) -> None:
         """Give octets back."""
-        self._seat.hold(-octets)
+        self._worker_counters.hold(-octets)
 
 
-class Session(Protocol):
+class Drainable(Protocol):
     """What the service needs of a connection."""
 
     def drain(self) -> None:
@@ -81,21 +81,26 @@ class Gateway:
     """Settings and state of the service, and the road of a message."""
 
     def __init__(
-        self, config: Config, routes: Routes, counters: Counters, events: Events, seat: Seat | None = None
+        self,
+        config: Config,
+        routes: Routes,
+        counters: Counters,
+        events: Events,
+        worker_counters: WorkerCounters | None = None,
     ) -> None:
-        self.seat = seat or Seat()
+        self.worker_counters = worker_counters or WorkerCounters()
         self.events = events
         self.counters = counters
-        self.recipients = Recipients(
+        self.recipients = VerificationCache(
             config.state_dir,
             known_seconds=config.cache.known_days * 86400,
             unknown_seconds=config.cache.unknown_hours * 3600,
             max_rows=config.cache.max_recipients,
         )
-        self.ledger = Ledger(config.state_dir, config.cache.resend_hours * 3600)
-        self.budget = Budget(config.limits.max_bytes_in_flight, self.seat)
+        self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
+        self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
         self.clients: Counter[str] = Counter()
-        self.sessions: set[Session] = set()
+        self.sessions: set[Drainable] = set()
         self.draining = False
         self._work: set[asyncio.Task[Any]] = set()
         self._delivery: Delivery | None = None
@@ -114,16 +119,16 @@ class Gateway:
         self.scanner.use(self._my_share(config.scan))
         self.inspection = Inspection(config, self.scanner, self.events)
         self.recipients.max_rows = config.cache.max_recipients
-        self.ledger.seconds = config.cache.resend_hours * 3600
+        self.duplicates.seconds = config.cache.resend_hours * 3600
         if self._delivery:
             self._delivery.close()
         self._delivery = Delivery(
-            config, self.recipients, self.events, encrypt=tls.for_next_hops(config), share=self.seat.share
+            config, self.recipients, self.events, encrypt=tls.for_next_hops(config), share=self.worker_counters.share
         )
 
     def _my_share(self, scan: Scan) -> Scan:
         """The settings with this worker's part of the simultaneous scans."""
-        return replace(scan, concurrency=max(1, round(scan.concurrency * self.seat.share)))
+        return replace(scan, concurrency=max(1, round(scan.concurrency * self.worker_counters.share)))
 
     @property
     def delivery(self) -> Delivery:
@@ -134,11 +139,11 @@ class Gateway:
     def join(self, client: str) -> None:
         """Count a connection of `client`, an IP address."""
         self.clients[client] += 1
-        self.seat.join(client)
+        self.worker_counters.join(client)
 
     def leave(self, client: str) -> None:
         """Count it no more."""
-        self.seat.leave(client)
+        self.worker_counters.leave(client)
         self.clients[client] -= 1
         if not self.clients[client]:
             del self.clients[client]
@@ -161,16 +166,16 @@ class Gateway:
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
 
-    def confirm(self, promised: list[bytes]) -> None:
+    def confirm(self, acknowledged: list[bytes]) -> None:
         """The sender has got the answer to a message."""
-        for key in promised:
-            self.ledger.remove(key)
+        for key in acknowledged:
+            self.duplicates.remove(key)
 
     def close(self) -> None:
         """Close what is on disk."""
         self.delivery.close()
         self.recipients.close()
-        self.ledger.close()
+        self.duplicates.close()
         self.counters.close()
 
     def refused_recipient(
@@ -192,8 +197,8 @@ class Gateway:
         """Judge a received message and hand it over; the reply is the answer to its final dot. Never raises."""
         started = time.monotonic()
         entries: dict[Mailbox, bytes] = {}
-        if self.ledger.seconds:
-            entries = self.ledger.keys(message.fingerprint(content), transaction.sender, transaction.recipients)
+        if self.duplicates.seconds:
+            entries = self.duplicates.keys(message.fingerprint(content), transaction.sender, transaction.recipients)
         message_id = f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
         try:
             reply = await self._process(content, transaction, client, message_id, entries)
@@ -228,13 +233,13 @@ class Gateway:
         """Before the sender is told: who has the message."""
         keys = [entries[recipient] for recipient in transaction.served]
         for key in keys:
-            self.ledger.add(key)
+            self.duplicates.add(key)
         if reply.ok:
-            transaction.promised = keys
+            transaction.acknowledged = keys
 
     async def _leave_out(self, entries: dict[Mailbox, bytes], transaction: Transaction, message_id: str) -> bool:
         """Leave out those who got this message a while ago, when its sender was not told; whether that is all."""
-        had = [recipient for recipient, key in entries.items() if self.ledger.has(key)]
+        had = [recipient for recipient, key in entries.items() if self.duplicates.has(key)]
         if not had:
             return False
         self.events.count(RESENT)
@@ -272,13 +277,13 @@ class Gateway:
             sender=str(transaction.sender),
             recipients=tuple(recipients),
         )
-        shares = await inspection.inspect(content, envelope, now + config.timeouts.scan)
-        if isinstance(shares, Reply):
-            if not shares.ok:
+        variants = await inspection.inspect(content, envelope, now + config.timeouts.scan)
+        if isinstance(variants, Reply):
+            if not variants.ok:
                 self.events.count(PROCESSED)
-            return shares
-        if shares[0].recipients is not None:
-            await transaction.leave_out(set(recipients).difference(*(share.of(recipients) for share in shares)))
+            return variants
+        if variants[0].recipients is not None:
+            await transaction.leave_out(set(recipients).difference(*(share.of(recipients) for share in variants)))
         if transaction.envelope.utf8:
             transaction.envelope.text_utf8 = not bytes(message.header_section(content)).isascii()
         trace = message.received_header(
@@ -289,5 +294,5 @@ class Gateway:
             message_id=message_id,
             recipient=str(transaction.recipients[0]) if len(transaction.recipients) == 1 else "",
         )
-        shares = [Share([trace, *share.pieces], share.recipients) for share in shares]
-        return await transaction.deliver(shares, now + ANSWER_SECONDS)
+        variants = [MessageVariant([trace, *share.pieces], share.recipients) for share in variants]
+        return await transaction.deliver(variants, now + ANSWER_SECONDS)

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailgate.address import MAX_DOMAIN, is_domain
+from mailgate.smtp.address import MAX_DOMAIN, is_domain
 
 SMTP_PORT = 25
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

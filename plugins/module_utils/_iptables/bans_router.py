@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""The router's side of the bans: the kernel's sets, and the file that brings them back after a reboot."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import bans as ban_sets
+from .bans import Ban
+from .model import BANS, INBOUND, short
+from .router import PROGRAMS, ApplyError, Find, Run, told
+
+FILE = Path("/var/lib/mailgate-border/bans")
+APPLY_FIRST = "Apply role campus.mailgate.border_firewall to it first (playbooks/site.yml)."
+
+
+Feed = Callable[[Sequence[str], str], "tuple[int, str, str]"]
+
+
+class Bans:
+    """Reads and changes the bans, by a command runner, one that feeds the command a text, and a program finder."""
+
+    def __init__(self, run: Run, feed: Feed, find: Find, file: Path = FILE) -> None:
+        self._run = run
+        self._feed = feed
+        self._find = find
+        self._file = file
+
+    def change(self, addresses: Sequence[str], duration: int, reason: str, absent: bool, dry: bool) -> dict[str, Any]:
+        """Ban addresses for `duration` seconds, or let them go; without addresses only list. `dry` changes nothing.
+
+        Returns `changed`, `bans`, `diff` and `warnings`.
+        """
+        before = self._live()
+        now = int(time.time())
+        after = dict(before)
+        commands: list[str] = []
+        warnings: list[str] = []
+        if absent:
+            for address in dict.fromkeys(map(short, addresses)):
+                if address in after:
+                    commands.append(f"del {after.pop(address).set_name} {address}")
+                warnings += [f"{address} is still banned by {net}" for net in ban_sets.covering(after, address)]
+        else:
+            self._require_rules(addresses)
+            new = ban_sets.added(before, addresses, duration, reason)
+            after.update(new)
+            commands += [ban.add() for ban in new.values()]
+        timed = {address for address, ban in after.items() if ban.left}
+        stale = bool(addresses) and set(ban_sets.recorded(self._text(), now)) != timed
+        if not dry:
+            if commands:
+                self._load("".join(f"{command}\n" for command in commands))
+            if commands or stale:
+                self._write(ban_sets.record(after.values(), now))
+        bans = ban_sets.told(after.values(), now)
+        diff = {"before_header": "bans", "after_header": "bans"}
+        diff |= {"before": _lines(ban_sets.told(before.values(), now)), "after": _lines(bans)}
+        return {"changed": bool(commands or stale), "bans": bans, "diff": diff, "warnings": warnings}
+
+    def _live(self) -> dict[str, Ban]:
+        """Read the bans from the kernel."""
+        bans: dict[str, Ban] = {}
+        program = self._find("ipset")
+        if not program:
+            raise ApplyError(f"This router has no ipset. {APPLY_FIRST}")
+        for name in BANS.values():
+            status, out, error = self._run([program, "save", name])
+            if status:
+                raise ApplyError(f"This router has no set {name}: {told(error)} {APPLY_FIRST}")
+            bans.update(ban_sets.parse(out))
+        return bans
+
+    def _require_rules(self, addresses: Sequence[str]) -> None:
+        """Make sure that a ban has an effect: the sets may be there and the rules not."""
+        for family in sorted({f"ipv{ipaddress.ip_network(address).version}" for address in addresses}):
+            rule = ["-m", "set", "--match-set", BANS[family], "src", "-j", "DROP"]
+            status, _out, _error = self._run([PROGRAMS[family], "-w", "60", "-C", INBOUND, *rule])
+            if status:
+                raise ApplyError(f"This router's {family} rules do not heed bans. {APPLY_FIRST}")
+
+    def _load(self, text: str) -> None:
+        status, _out, error = self._feed(["ipset", "-exist", "restore"], text)
+        if status:
+            raise ApplyError(f"The bans can't be changed: {told(error)}")
+
+    def _text(self) -> str:
+        try:
+            return self._file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def _write(self, text: str) -> None:
+        self._file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary = self._file.with_name(f".{self._file.name}")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._file)
+
+
+def _lines(bans: list[dict[str, str | int]]) -> str:
+    return "".join(
+        f"{ban['address']} until {ban['until'] or 'somebody ends it'}  {ban['reason']}".rstrip() + "\n" for ban in bans
+    )

@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""What iptables-save and ipset print, read and compared with the chains that `_iptables` renders.
+
+Pure: text in, values out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .model import INBOUND, OUTBOUND, PARENT, RATE_SCALE, RATE_UNITS, Table, short
+
+CHAINS = (INBOUND, OUTBOUND)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Our part of what iptables-save printed; jumps are (position in the parent chain from 1, rule)."""
+
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    jumps: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """All rules of our chains, each with its `-A CHAIN`."""
+        return tuple(f"-A {name} {rule}" for name, rules in self.chains.items() for rule in rules)
+
+
+def parse_set(text: str) -> dict[str, str]:
+    """Read address and comment of each entry from what `ipset save NAME` printed."""
+    entries: dict[str, str] = {}
+    for line in text.splitlines():
+        words = split_rule(line)
+        if len(words) >= 3 and words[0] == "add":
+            comment = words[words.index("comment") + 1] if "comment" in words[3:] else ""
+            entries[short(words[2])] = comment
+    return entries
+
+
+def parse_save(text: str) -> Saved:
+    """Find our chains and their jumps in what `iptables-save -t filter` printed, counters or none."""
+    position = 0
+    rules: dict[str, list[str]] = {}
+    jumps: list[tuple[int, str]] = []
+    for raw in text.splitlines():
+        line = re.sub(r"^\[\d+:\d+\] ", "", raw)
+        word, _space, rest = line.partition(" ")
+        if line.startswith(":") and word[1:] in CHAINS:
+            rules.setdefault(word[1:], [])
+        elif word == "-A":
+            chain, _space, rule = rest.partition(" ")
+            if chain in CHAINS:
+                rules.setdefault(chain, []).append(rule)
+            elif chain == PARENT:
+                position += 1
+                if re.search(rf"(^| )-[jg] ({INBOUND}|{OUTBOUND})$", rule):
+                    jumps.append((position, rule))
+    return Saved({name: tuple(rules[name]) for name in CHAINS if name in rules}, tuple(jumps))
+
+
+def split_rule(rule: str) -> list[str]:
+    """Split a rule into words as iptables-restore does: in double quotes a backslash guards the next character."""
+    words: list[str] = []
+    word, quoted, begun, escaped = "", False, False, False
+    for char in rule:
+        if escaped:
+            word, escaped = word + char, False
+        elif char == "\\" and quoted:
+            escaped = True
+        elif char == '"':
+            quoted, begun = not quoted, True
+        elif char.isspace() and not quoted:
+            if word or begun:
+                words.append(word)
+            word, begun = "", False
+        else:
+            word += char
+    if word or begun:
+        words.append(word)
+    return words
+
+
+# Options that iptables-save leaves out, or prints, when they have their default; it differs between versions.
+_DEFAULTS = {
+    ("--limit-burst", "5"),
+    ("--log-level", "4"),
+    ("--log-level", "warning"),
+    ("--nflog-group", "0"),
+    ("--nflog-threshold", "1"),
+    ("--source", "0.0.0.0/0"),
+    ("--source", "::/0"),
+    ("--destination", "0.0.0.0/0"),
+    ("--destination", "::/0"),
+}
+_LONG = {"-s": "--source", "-d": "--destination", "-p": "--protocol", "-i": "--in-interface", "-o": "--out-interface"}
+_LONG.update({"-j": "--jump", "-g": "--goto", "--src": "--source", "--dst": "--destination"})
+_LONG.update({"--dport": "--destination-port", "--sport": "--source-port"})
+
+
+def rule_key(rule: str) -> tuple[tuple[str, ...], ...]:
+    """Make a value that is equal for two rules which mean the same, however they are written.
+
+    Matches of a rule are all required, so their order does not count; masks, rates, flags and defaults are brought
+    to one form. `-m NAME` is left out, unless NAME alone is the match.
+    """
+    parts = _parts(split_rule(rule))
+    protocols = {part[1:] for part in parts if part[0] == "--protocol"}
+    without_options = {"-m", "--jump", "--goto"}
+    key: list[tuple[str, ...]] = []
+    for index, part in enumerate(parts):
+        if part[0] != "-m":
+            key += [part] if part not in _DEFAULTS else []
+        elif part[1:] not in protocols and (index + 1 == len(parts) or parts[index + 1][0] in without_options):
+            key.append(part)
+    return tuple(sorted(key))
+
+
+def _parts(words: list[str]) -> list[tuple[str, ...]]:
+    """Group words into options with their values in one form; `!` becomes part of the option it negates."""
+    groups: list[list[str]] = []
+    negated = ""
+    for word in words:
+        if word == "!":
+            negated = "!"
+        elif word.startswith("-") or not groups:
+            groups.append([negated + _LONG.get(word, word)])
+            negated = ""
+        else:
+            groups[-1].append(word)
+    return [_one_form(group[0], group[1:]) for group in groups]
+
+
+def _one_form(option: str, values: list[str]) -> tuple[str, ...]:
+    name = option.lstrip("!")
+    try:
+        if name in {"--source", "--destination"}:
+            values = [str(ipaddress.ip_network(values[0], strict=False))]
+        elif name == "--limit":
+            values = [str(_period(values[0]))]
+        elif name == "--syn":
+            return option.replace(name, "--tcp-flags"), "ACK,FIN,RST,SYN", "SYN"
+        elif name in {"--ctstate", "--tcp-flags"}:
+            values = [",".join(sorted(value.split(","))) for value in values]
+    except (ValueError, IndexError, ZeroDivisionError):
+        pass  # a rule of somebody else's in a form we never write: compared as it stands
+    return (option, *values)
+
+
+def _period(rate: str) -> int:
+    """Turn `10/minute`, `10/min` or `10/m` into the kernel's period in 1/10000 s."""
+    count, _slash, unit = rate.partition("/")
+    unit = unit or "second"
+    seconds = next((RATE_UNITS[name] for name in RATE_UNITS if name.startswith(unit)), 0)
+    return RATE_SCALE * seconds // int(count)
+
+
+def as_saved(table: Table) -> Saved:
+    """Say what the kernel has once this table is loaded."""
+    jumps = tuple((place, chain.jump) for place, chain in enumerate(table.chains, 1))
+    return Saved({chain.name: chain.rules for chain in table.chains}, jumps)
+
+
+def same(table: Table, saved: Saved) -> bool:
+    """Whether the kernel has exactly these chains, with one jump to each, first in the parent chain."""
+    return _meaning(as_saved(table)) == _meaning(saved)
+
+
+def _meaning(saved: Saved) -> object:
+    chains = {name: [rule_key(rule) for rule in rules] for name, rules in saved.chains.items()}
+    return chains, [(position, rule_key(rule)) for position, rule in saved.jumps]
+
+
+def listing(saved: Saved, like: Table | None = None) -> str:
+    """Print what the kernel has; rules that mean the same as one of `like` are written as there, so a diff is short."""
+    known = (*like.rules, *(chain.jump for chain in like.chains)) if like else ()
+    wording = {rule_key(rule): rule for rule in known}
+    lines = [f":{name}" for name in saved.chains]
+    lines += [wording.get(rule_key(rule), rule) for rule in saved.rules]
+    lines += [f"-I {PARENT} {position} {wording.get(rule_key(rule), rule)}" for position, rule in saved.jumps]
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+def foreign(saved: Saved, known: Iterable[str]) -> list[str]:
+    """List the rules in our chains that are none of the known ones: somebody put them there by hand."""
+    keys = {rule_key(rule) for rule in known}
+    return [rule for rule in saved.rules if rule_key(rule) not in keys]

@@ -1,0 +1,242 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put the files of one sendmail host in place: build aside, test with sendmail itself, then replace all or none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import cf
+from . import tables as text
+from . import trial as trials
+
+ETC_MAIL = Path("/etc/mail")
+PID_FILE = Path("/run/sendmail/mta/sendmail.pid")
+CF_M4 = Path("/usr/share/sendmail/cf/m4/cf.m4")
+SENDMAIL = "/usr/sbin/sendmail-mta"
+MAKEMAP = "/usr/sbin/makemap"
+
+# Returns exit status, standard output, standard error of a command given standard input.
+Run = Callable[[list[str], str], tuple[int, str, str]]
+
+
+class SendmailError(Exception):
+    """The files can't be made, or do not what they should; nothing was changed. The message says how to mend it."""
+
+
+@dataclass
+class Outcome:
+    """What was, or in check mode would be, done.
+
+    `files` are the paths that differ, `diff` Ansible's diffs of those that people read, `action` is what makes the
+    running daemon use them: `none`, `reload` or `restart`. `tests` counts the address tests passed.
+    """
+
+    files: list[str] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    action: str = "none"
+    installed: bool = True
+    tests: int = 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether a file differs, or the daemon still runs with what was there before."""
+        return bool(self.files) or self.action != "none"
+
+
+def apply(settings: text.Settings, run: Run, *, check: bool) -> Outcome:
+    """Bring the files of this host in line with `settings`; with `check`, only say what would change.
+
+    Raises SendmailError before anything is replaced when the settings are wrong, sendmail is not there (unless
+    `check`), or the new configuration fails an address test.
+    """
+    settings = text.normal(settings)
+    found = text.problems(settings) + own_addresses(settings)
+    if found:
+        raise SendmailError("The tables of this host can't be used:\n" + "\n".join(f"- {p}" for p in found))
+    installed = all(Path(p).exists() for p in (SENDMAIL, MAKEMAP, CF_M4)) and shutil.which("m4") is not None
+    if not installed and not check:
+        raise SendmailError(
+            "sendmail is not complete on this host: install the packages sendmail-bin, sendmail-cf and m4"
+        )
+    sources = _sources(settings)
+    outcome = Outcome(installed=installed)
+    new: dict[Path, bytes] = {}
+    for path, content in sources.items():
+        before = _read(path)
+        if before != content:
+            new[path] = content.encode()
+            outcome.diff.append(_diff(path, before, content))
+    if installed:
+        with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
+            tests, built = _build(settings, sources, Path(stage), run)
+        outcome.tests = tests
+        for path, data in built.items():
+            if path.suffix == ".cf":
+                before = _read(path) or ""
+                if cf.comparable_cf(before) == data.decode():
+                    continue
+                # A .cf follows from its .mc, whose difference is the one to read, unless somebody edited the .cf.
+                if path.with_suffix(".mc") not in new:
+                    outcome.diff.append(_diff(path, before, data.decode()))
+            elif _entries(path, run) == text.map_entries(sources[path.with_suffix("")]):
+                continue
+            new[path] = data
+    outcome.files = sorted(str(p) for p in new)
+    if not check:
+        _swap(new)
+        if ETC_MAIL / "aliases" in new or not (ETC_MAIL / "aliases.db").exists():
+            _must(run, [SENDMAIL, "-bi"], "", "rebuild the aliases")
+    outcome.action = _action(settings, new, check=check)
+    return outcome
+
+
+def own_addresses(settings: text.Settings) -> list[str]:
+    """Return a problem for each next hop that is an address of this host: such mail would loop."""
+    found = []
+    for address in sorted({hop for r in settings.routes for hop in r.hops}):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind((address, 0))
+        except OSError:
+            continue
+        domains = ", ".join(r.domain for r in settings.routes if address in r.hops)
+        found.append(f"routes: next hop {address} is an address of this host; mail would loop: {domains}")
+    return found
+
+
+def _sources(settings: text.Settings) -> dict[Path, str]:
+    return {
+        ETC_MAIL / "static-route": text.static_route(settings),
+        ETC_MAIL / "mailertable": text.mailertable(settings),
+        ETC_MAIL / "local-host-names": text.local_host_names(settings),
+        ETC_MAIL / "access": text.access(_read(ETC_MAIL / "access") or "", settings),
+        ETC_MAIL / "aliases": text.aliases(_read(ETC_MAIL / "aliases") or "", settings),
+        ETC_MAIL / "sendmail.conf": text.conf(_read(ETC_MAIL / "sendmail.conf") or "", settings),
+        ETC_MAIL / "sendmail.mc": cf.sendmail_mc(settings),
+        ETC_MAIL / "submit.mc": cf.submit_mc(settings),
+    }
+
+
+def _build(
+    settings: text.Settings, sources: Mapping[Path, str], stage: Path, run: Run
+) -> tuple[int, dict[Path, bytes]]:
+    """Make the derived files in `stage`, test them, and return the number of tests and the files' content."""
+    built: dict[Path, bytes] = {}
+    trial = ""
+    for path, content in sources.items():
+        (stage / path.name).write_text(content)
+        if path.name in ("mailertable", "access"):
+            _must(run, [MAKEMAP, "hash", str(stage / path.name)], content, f"make {path}.db")
+            built[path.with_name(f"{path.name}.db")] = (stage / f"{path.name}.db").read_bytes()
+        elif path.suffix == ".mc":
+            m4 = _must(run, ["m4", str(stage / path.name)], "", f"make {path.with_suffix('.cf')}")
+            made = cf.cf(m4, path.name, content)
+            built[path.with_suffix(".cf")] = made.encode()
+            if path.name == "sendmail.mc":
+                trial = made
+    for name in ("mailertable", "access", "local-host-names"):
+        trial = trial.replace(str(ETC_MAIL / name), str(stage / name))
+    (stage / "trial.cf").write_text(trial)
+    tests = trials.address_tests(settings)
+    output = _must(
+        run, [SENDMAIL, "-bt", "-C", str(stage / "trial.cf")], trials.test_script(tests), "test the new files"
+    )
+    failed = trials.failures(tests, output)
+    if failed:
+        raise SendmailError(
+            "The new configuration does not do what the table says, so nothing was changed. Look for lines in "
+            f"{ETC_MAIL}/access, {ETC_MAIL}/relay-domains or the extra m4 lines that work against it:\n"
+            + "\n".join(f"- {f}" for f in failed)
+        )
+    return len(tests), built
+
+
+def _action(settings: text.Settings, new: Mapping[Path, bytes], *, check: bool) -> str:
+    """Return what the daemon needs. Seen from its pid file, so that a play that broke off is made good by the next."""
+    loaded = [ETC_MAIL / "sendmail.cf", ETC_MAIL / "local-host-names"]
+    if check and ETC_MAIL / "sendmail.conf" in new:
+        return "restart"
+    try:
+        pid, command, *_rest = PID_FILE.read_text().splitlines()
+        started = PID_FILE.stat().st_mtime_ns
+    except (FileNotFoundError, ValueError):
+        return "restart"
+    wanted = {f"-q{settings.queue_interval}"} | ({"-bD"} if settings.foreground else set())
+    if not Path("/proc", pid).exists() or not wanted <= set(command.split()):
+        return "restart"
+    if any(path in new for path in loaded):
+        return "reload"
+    return "reload" if any(p.exists() and p.stat().st_mtime_ns > started for p in loaded) else "none"
+
+
+def _entries(path: Path, run: Run) -> Mapping[str, str] | None:
+    """Return what a hash map on disk holds, or None where it can't be read."""
+    if not path.exists():
+        return None
+    status, out, _err = run([MAKEMAP, "-u", "hash", str(path)], "")
+    return text.map_entries(out) if status == 0 else None
+
+
+def _swap(new: Mapping[Path, bytes]) -> None:
+    """Replace all files, derived ones last so that they are the newer ones, or none: on an error the old come back."""
+    staged: list[tuple[Path, Path]] = []
+    old: list[tuple[Path, bytes | None]] = []
+    try:
+        for path in sorted(new, key=lambda p: (p.suffix in (".db", ".cf"), str(p))):
+            real = path.resolve()
+            temporary = real.with_name(f".{real.name}.mailgate")
+            staged.append((temporary, real))
+            temporary.write_bytes(new[path])
+            _like(real, temporary, private=path.name in ("access", "access.db", "mailertable.db"))
+        for temporary, real in staged:
+            old.append((real, real.read_bytes() if real.exists() else None))
+            temporary.replace(real)
+    except OSError as error:
+        for real, data in old:
+            if data is None:
+                real.unlink(missing_ok=True)
+            else:
+                real.write_bytes(data)
+        raise SendmailError(f"The files could not be replaced, the old ones are back: {error}") from error
+    finally:
+        for temporary, _real in staged:
+            temporary.unlink(missing_ok=True)
+
+
+def _like(real: Path, temporary: Path, *, private: bool) -> None:
+    if real.exists():
+        stat = real.stat()
+        os.chown(temporary, stat.st_uid, stat.st_gid)
+        temporary.chmod(stat.st_mode & 0o7777)
+    else:
+        temporary.chmod(0o640 if private else 0o644)
+
+
+def _must(run: Run, command: list[str], stdin: str, purpose: str) -> str:
+    status, out, err = run(command, stdin)
+    if status != 0 or "error" in err.lower():
+        raise SendmailError(
+            f"Could not {purpose}: {' '.join(command)} ended with status {status}; nothing more was done:\n{err or out}"
+        )
+    return out
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _diff(path: Path, before: str | None, after: str) -> dict[str, str]:
+    return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": after}

@@ -1,0 +1,252 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+"""The lines of a zone file that is being edited: their style, and what each passes on to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from .file import (
+    Entry,
+    Field,
+    Name,
+    ZoneError,
+    ZoneFile,
+    record_of,
+    spell,
+    split_record,
+    to_ttl,
+    words_in,
+)
+
+Mx = tuple[int, Name]
+"""A preference and an exchange."""
+
+_TAB = 8
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a line hands on to the next: the owner, the TTL of `$TTL`, and the TTL of the record before."""
+
+    owner: Name | None = None
+    default: int | None = None
+    last: int | None = None
+
+
+@dataclass(slots=True)
+class Line:
+    """A record as it will be written: `lead` is the owner, if it is stated, and the space before the first field."""
+
+    lead: str
+    body: str
+    eol: str
+    owner: Name
+    origin: Name
+    ttl: int | None  # that it must have; None: whatever it inherits
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the line states its owner."""
+        return not self.lead.startswith((" ", "\t"))
+
+
+class Document:
+    """A zone file, and the lines that will stand in place of its entries or behind them."""
+
+    def __init__(self, file: ZoneFile) -> None:
+        self.file = file
+        self.text = file.text
+        self.entries = file.entries
+        self.replaced: dict[int, list[Line]] = {}
+        self.behind: dict[int, list[Line]] = {}
+        self.appended: list[Line] = []
+        self._removed_leads: dict[tuple[Name, Name], str] = {}
+        self.eol = next((entry.eol for entry in self.entries if entry.eol), "\n")
+        self.rendered = self.text
+
+    # -- taking lines out, keeping them, making new ones ---------------------------------------------------------
+
+    def lead(self, at: int) -> str:
+        """Gives the text before the first field of a record's entry."""
+        entry = self.entries[at]
+        return self.text[entry.start : entry.lead_end]
+
+    def keep(self, at: int) -> list[Line]:
+        """Gives the lines in place of an entry, to be changed in place; at first the entry itself."""
+        entry = self.entries[at]
+        line = Line(
+            self.lead(at), self.text[entry.lead_end : entry.end], entry.eol, entry.owner, entry.origin, entry.ttl
+        )
+        return self.replaced.setdefault(at, [line])
+
+    def remove(self, at: int) -> None:
+        """Takes a record out; the spelling of its owner is kept for those that inherited it."""
+        entry = self.entries[at]
+        self.replaced[at] = []
+        if entry.explicit:
+            self._removed_leads[entry.owner, entry.origin] = self.lead(at)
+
+    def body(self, at: int, word_at: int, word_end: int, new: str) -> str:
+        """Gives the body of an entry with one word replaced."""
+        entry = self.entries[at]
+        return self.text[entry.lead_end : word_at] + new + self.text[word_end : entry.end]
+
+    def retargeted(self, at: int, preference: int) -> str:
+        """Gives the body of an MX entry with another preference; spacing and comment stay."""
+        old = record_of(self.text, self.entries[at]).rdata[0]
+        if int(old.text) == preference:
+            return self.body(at, old.start, old.end, old.text)
+        return self.body(at, old.start, old.end, str(preference))
+
+    def hanging(self, at: int) -> str:
+        """Gives the lead for one more line of the same owner beside an entry, as its neighbours have it."""
+        entry = self.entries[at]
+        lead = self.lead(at)
+        if not entry.explicit:
+            return lead
+        repeats = False
+        for near in (at + 1, at - 1):
+            other = self.entries[near] if 0 <= near < len(self.entries) else entry
+            if other is entry or other.kind != "record" or other.owner != entry.owner:
+                continue
+            if not other.explicit:
+                return self.lead(near)
+            repeats = True
+        return lead if repeats else blank(lead)
+
+    def named(self, owner: Name, origin: Name, like: int) -> str:
+        """Gives a lead that states an owner, spaced like another entry's."""
+        return _padded(spell(owner, origin), self.lead(like))
+
+    def mx_body(self, mx: Mx, like: int, owner: Name) -> str:
+        """Writes an MX record's fields in the style of another record; its TTL too when it is an MX of this owner."""
+        entry = self.entries[like]
+        record = record_of(self.text, entry)
+        is_mx = entry.rtype == "MX"
+        words = [record.ttl if is_mx and entry.owner == owner else None, record.rclass]
+        head = sorted((word for word in words if word), key=lambda word: word.start)
+        rdata = [*record.rdata, Field("", entry.end, entry.end)]
+        if any(char in '()"\n;' for char in self.text[entry.lead_end : rdata[0].start]):
+            return " ".join([*(word.text for word in head), "MX", str(mx[0]), spell(mx[1])])
+        nexts = {before.end: after.start for before, after in pairwise(words_in(self.text, entry.lead_end, entry.end))}
+        before = "".join(self.text[word.start : nexts[word.end]] for word in head)
+        gap = self.text[record.rtype.end : rdata[0].start]
+        if is_mx:
+            between = self.text[rdata[0].end : rdata[1].start]
+            between = between if not between.strip(" \t") else " "
+            return f"{before}{record.rtype.text}{gap}{mx[0]}{between}{spell(mx[1])}"
+        if not gap.strip(" "):
+            gap = " " * max(1, len(record.rtype.text) + len(gap) - len("MX"))
+        return f"{before}MX{gap}{mx[0]} {spell(mx[1])}"
+
+    # -- the whole ------------------------------------------------------------------------------------------------
+
+    def render(self, documents: Mapping[int, Document], state: State) -> State:
+        """Joins the file into `rendered`, and those it includes, mending what lines inherit from those before them.
+
+        `documents` are those of the included files, by the `id` of their ZoneFile. Gives the state at the end.
+        Raises ZoneError when a record that is not ours would get another TTL from its new predecessor.
+        """
+        pieces: list[tuple[str, str]] = []
+        for line in self._lines():
+            if isinstance(line, Entry) and line.kind != "record":
+                pieces.append((self.text[line.start : line.end], line.eol))
+                if line.kind == "ttl":
+                    state = replace(state, default=line.ttl)
+                elif line.included:
+                    # The owner comes back after an included file, the TTLs stay.
+                    inner = documents[id(line.included)].render(documents, state)
+                    state = replace(inner, owner=state.owner)
+                continue
+            piece, state = self._record(line, state)
+            pieces.append((piece, line.eol))
+        self.rendered = self._join(pieces)
+        return state
+
+    def _record(self, line: Entry | Line, state: State) -> tuple[str, State]:
+        if isinstance(line, Entry):
+            lead, body = self.text[line.start : line.lead_end], self.text[line.lead_end : line.end]
+            is_soa, own_ttl = line.rtype == "SOA", line.ttl if line.own_ttl else None
+        else:
+            lead, body = line.lead, line.body
+            record = split_record(words_in(body, 0, len(body)))
+            is_soa, own_ttl = record.rtype.text.upper() == "SOA", record.ttl and to_ttl(record.ttl.text)
+        if not line.explicit and line.owner != state.owner:
+            lead = self._with_owner(lead, line.owner, line.origin)
+        default = state.default
+        last = own_ttl if own_ttl is not None else default if default is not None else state.last
+        if last is None and is_soa:
+            last = default = line.ttl
+        if line.ttl not in {last, None}:
+            raise ZoneError(
+                f"{self.file.path}: a record of {spell(line.owner)} takes its TTL from the line before it, so no "
+                "MX line can be changed there. Put a $TTL line at the head of the file, or give that record a TTL"
+            )
+        return lead + body, State(line.owner, default, last)
+
+    def _lines(self) -> Iterator[Entry | Line]:
+        for at, entry in enumerate(self.entries):
+            yield from self.replaced.get(at, (entry,))
+            yield from self.behind.get(at, ())
+        yield from self.appended
+
+    def _with_owner(self, lead: str, owner: Name, origin: Name) -> str:
+        name = self._removed_leads.get((owner, origin), spell(owner, origin)).rstrip(" \t")
+        return _padded(name, lead)
+
+    def _join(self, pieces: list[tuple[str, str]]) -> str:
+        if not pieces:
+            return ""
+        ended = bool(self.entries[-1].eol)
+        whole = [text + (eol or self.eol) for text, eol in pieces[:-1]]
+        text, eol = pieces[-1]
+        whole.append(text + ((eol or self.eol) if ended else ""))
+        return "".join(whole)
+
+
+def with_ttl(body: str, ttl: int, inherited: int | None, default: int | None = None) -> str:
+    """Gives a record's body with a TTL of so many seconds, stated only if it differs from the inherited one.
+
+    A stated TTL is taken out when it becomes that of `$TTL`, `default`; so a TTL set and set back leaves no trace.
+    """
+    words = words_in(body, 0, len(body))
+    record = split_record(words)
+    if record.ttl:
+        start, end = record.ttl.start, record.ttl.end
+        if to_ttl(record.ttl.text) == ttl:
+            return body
+        if default == ttl and body[end : end + 1] in {" ", "\t"}:
+            return body[:start] + body[end + 1 :]
+        return f"{body[:start]}{ttl}{body[end:]}"
+    if inherited == ttl:
+        return body
+    at, gap = words[0].start, body[words[0].end : words[0].end + 1]
+    return f"{body[:at]}{ttl}{gap if gap in {' ', chr(9)} else ' '}{body[at:]}"
+
+
+def blank(lead: str) -> str:
+    """Gives white space as wide as a lead, by tabs where it has them."""
+    to_last_tab, tab, behind = lead.rpartition("\t")
+    if not tab:
+        return " " * len(lead)
+    return "\t" * (_width(to_last_tab + tab) // _TAB) + behind
+
+
+def _padded(name: str, like: str) -> str:
+    """Gives a lead with this name, as wide as another lead where it fits."""
+    to_last_tab, tab, behind = like.rpartition("\t")
+    column = _width(to_last_tab + tab) if tab else len(like)
+    if column <= len(name):
+        return name + (tab or " ")
+    if tab:
+        return name + "\t" * (column // _TAB - len(name) // _TAB) + behind
+    return name + " " * (column - len(name))
+
+
+def _width(text: str) -> int:
+    return len(text.expandtabs(_TAB))

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The draft as files: texts that an admin reads, completes and keeps."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+import yaml
+
+from .discover import TODO, UNDECIDED, Draft, DraftHost, readable
+
+WIDTH = 120
+
+_PLAIN = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+|[0-9]+(\.[0-9]+){3}")  # most values: host names and IPv4 addresses
+
+_CAMPUS = f"""\
+Draft made from DNS. Nothing in it is guessed: what DNS does not tell is marked {TODO}, and no plan is made from this \
+inventory before each {TODO} is settled. From here on the file is yours.
+"""
+_FACULTY = """\
+Draft made from DNS; from here on the file is its faculty's. DNS knows of no hubs and no permits. If the faculty has a \
+hub, add it as below. If outsiders must reach a server's port 25, give that server
+mailgate_permit: {reason: ..., owner: ..., until: 2027-03-31}
+"""
+_UNDECIDED = """\
+Servers whose faculty DNS does not tell. Move each one to its faculty's file, then delete this one.
+"""
+
+
+def files(draft: Draft) -> dict[str, str]:
+    """Return the draft's files: their texts by path, relative to the inventory's directory."""
+    texts = {"campus.yml": _text(_campus(draft))}
+    for group, hosts in sorted(draft.faculties.items()):
+        texts[f"faculties/{group}.yml"] = _text(_faculty(group, hosts))
+    return texts
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _campus(draft: Draft) -> Iterator[str]:
+    settings = draft.settings
+    networks = [str(network) for network in settings.networks] or [f"{TODO}: the campus's networks, as 198.18.0.0/16"]
+    yield from _comment(_CAMPUS)
+    yield "---"
+    yield "all:"
+    yield "  vars:"
+    yield f"    mailgate_campus: {scalar(settings.name)}"
+    yield from _sequence("    mailgate_networks:", networks)
+    yield "    mailgate_method: gateway"
+    yield "    mailgate_delivery: direct"
+    yield "    mailgate_language: en"
+    yield ""
+    yield "gateways:"
+    yield "  hosts:"
+    gateways = draft.gateways or [_wanted("gateway", settings.domain, "a gateway's name and address", 0)]
+    for host in gateways:
+        yield from _host(host)
+    yield ""
+    yield from _comment("DNS does not tell which routers lead outside.")
+    yield "borders:"
+    yield "  hosts:"
+    yield from _host(_wanted("border", settings.domain, "a border router's name and address"))
+    yield f'      mailgate_border: {{outside_interface: "{TODO}: its interface to the outside"}}'
+    if draft.dns:
+        yield ""
+        yield "dns:"
+        yield "  hosts:"
+        for host in draft.dns:
+            yield from _host(host)
+
+
+def _wanted(kind: str, domain: str, what: str, preference: int | None = None) -> DraftHost:
+    return DraftHost(f"{TODO}.{kind}.{domain}", f"{TODO}: {what}", preference=preference)
+
+
+def _faculty(group: str, hosts: Sequence[DraftHost]) -> Iterator[str]:
+    yield from _comment(_UNDECIDED if group == UNDECIDED else _FACULTY)
+    yield "---"
+    yield f"{scalar(group)}:"
+    if group != UNDECIDED:
+        yield "  # vars:"
+        yield "  #   mailgate_hub: HOST"
+    yield "  hosts:"
+    for host in hosts:
+        yield from _host(host)
+
+
+def _host(host: DraftHost) -> Iterator[str]:
+    for remark in host.remarks:
+        yield from _comment(remark, "    ")
+    yield f"    {scalar(host.name)}:"
+    yield f"      ansible_host: {scalar(host.address)}"
+    if host.address6:
+        yield f"      mailgate_address6: {scalar(host.address6)}"
+    if host.preference is not None:
+        yield f"      mailgate_gateway: {{preference: {scalar(host.preference)}}}"
+    if host.domains:
+        yield from _sequence(
+            "      mailgate_domains:", [readable(domain) for domain in sorted(host.domains, key=_below)]
+        )
+    if host.zones is not None:
+        yield "      mailgate_dns:"
+        if host.named_conf:
+            yield f"        named_conf: {scalar(host.named_conf)}"
+        yield from _sequence("        zones:", [readable(zone) for zone in host.zones])
+
+
+def _below(domain: str) -> tuple[int, str]:
+    """The shallow domains first, and `*.x` behind x."""
+    return domain.count("."), domain.removeprefix("*.")
+
+
+def _comment(text: str, indent: str = "") -> Iterator[str]:
+    for paragraph in text.splitlines():
+        for line in textwrap.wrap(paragraph, WIDTH - len(indent) - 2, break_on_hyphens=False):
+            yield f"{indent}# {line}"
+
+
+def _sequence(key: str, items: Sequence[str]) -> Iterator[str]:
+    line = f"{key} [{', '.join(map(scalar, items))}]"
+    if len(line) <= WIDTH or not items:
+        yield line
+        return
+    yield key
+    indent = " " * (len(key) - len(key.lstrip()) + 2)
+    for item in items:
+        yield f"{indent}- {scalar(item)}"
+
+
+def scalar(value: str | int) -> str:
+    """Return a value as YAML reads it back, as a key or in brackets too: plain where that is safe, else quoted."""
+    if isinstance(value, int):
+        return str(value)
+    if _PLAIN.fullmatch(value):
+        return value
+    try:
+        if value.isprintable() and ":" not in value:
+            read = yaml.safe_load(f"[{value}]"), yaml.safe_load(f"{value}: {value}")
+            if read == ([value], {value: value}):
+                return value
+    except yaml.YAMLError:
+        pass
+    return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf")).strip()

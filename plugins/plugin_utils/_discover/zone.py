@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Zones from their files or by transfer, read by dnspython down to the records that concern mail."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .discover import ZoneData
+
+try:
+    import dns.exception
+    import dns.message
+    import dns.name
+    import dns.query
+    import dns.rcode
+    import dns.rdatatype
+    import dns.tsig
+    import dns.xfr
+    import dns.zone
+
+    HAS_DNSPYTHON = True
+except ImportError:
+    HAS_DNSPYTHON = False
+
+ALGORITHMS = ("hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha1", "hmac-md5")
+
+_KEY = re.compile(r'\bkey\s+"?([^\s"{;]+)"?\s*\{(.*?)\}\s*;', re.DOTALL)
+_CLAUSE = re.compile(r'\b(algorithm|secret)\s+"?([^\s";]+)"?\s*;')
+_COMMENT = re.compile(r"/\*.*?\*/|(?://|#)[^\n]*", re.DOTALL)
+
+
+class Unread(Exception):
+    """A zone or key that can't be read; the text says why and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A TSIG key (RFC 8945); ``secret`` is in base64, and not shown."""
+
+    name: str
+    algorithm: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Key({self.name!r}, {self.algorithm!r})"
+
+
+def read_key(text: str) -> Key:
+    """Return the key of a file in BIND's syntax, as `tsig-keygen` writes it. Raises Unread."""
+    found = _KEY.findall(_uncommented(text))
+    if len(found) != 1:
+        raise Unread(f"holds {len(found)} keys; it must be one, as tsig-keygen writes it")
+    name, body = found[0]
+    values = dict(_CLAUSE.findall(body))
+    if values.keys() != {"algorithm", "secret"}:
+        raise Unread(f"key {name} needs an algorithm and a secret, as tsig-keygen writes them")
+    return Key(name, values["algorithm"].lower(), values["secret"])
+
+
+def _uncommented(text: str) -> str:
+    # A secret in quotes may hold //, as base64 does.
+    parts = re.split(r'("[^"\n]*")', text)
+    return "".join(part if part.startswith('"') else _COMMENT.sub(" ", part) for part in parts)
+
+
+def parse(text: str, zone: str, path: str = "the text") -> ZoneData:
+    """Return the data of a zone's file. Names that it includes are opened from the current directory. Raises Unread."""
+    try:
+        with io.StringIO(text) as stream:
+            read = dns.zone.from_file(stream, zone, relativize=False, filename=path)
+    except dns.zone.BadZone as error:
+        raise Unread(f"{path} is no zone file of {zone}: {error.__doc__ or error}") from None
+    except (dns.exception.DNSException, ValueError, KeyError) as error:
+        raise Unread(f"{path} can't be read: {error}") from None
+    except OSError as error:
+        raise Unread(f"{path}: $INCLUDE {error.filename}: {error.strerror}. Put it beside the zone file") from None
+    return extract(read, zone)
+
+
+def read_file(path: Path, zone: str) -> ZoneData:
+    """Return the data of a zone's file; files that it includes are looked for beside it. Raises Unread."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise Unread(f"{path} can't be read: {error.strerror}") from None
+    with contextlib.chdir(path.parent):
+        return parse(text, zone, str(path))
+
+
+def transfer(zone: str, address: str, port: int, key: Key | None, seconds: float) -> ZoneData:
+    """Return the data of a zone transferred (AXFR over TCP, RFC 5936) within so many seconds. Raises Unread."""
+    read = dns.zone.Zone(dns.name.from_text(zone), relativize=False)
+    try:
+        query = _query(read, key)
+        dns.query.inbound_xfr(address, read, query, port=port, timeout=seconds, lifetime=seconds)
+    except dns.xfr.TransferError as error:
+        raise Unread(_refusal(error.rcode, key)) from None
+    except dns.tsig.PeerBadTime:
+        raise Unread("the server's clock and this one differ: set both") from None
+    except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
+        named = f"key {key.name}" if key else "no key"
+        raise Unread(f"with {named}: {error}. Name, algorithm and secret must be the server's") from None
+    except dns.exception.Timeout:
+        raise Unread(f"no answer within {seconds:g} s: is TCP to its port open from here?") from None
+    except EOFError:
+        raise Unread("the server closed the connection in the middle of the transfer") from None
+    except (OSError, dns.exception.DNSException, ValueError) as error:
+        raise Unread(f"{error or type(error).__name__}") from None
+    return extract(read, zone)
+
+
+def _query(zone: dns.zone.Zone, key: Key | None) -> dns.message.Message:
+    if key is None:
+        return dns.xfr.make_query(zone, serial=None)[0]
+    name = dns.name.from_text(key.name)
+    algorithm = dns.tsig.HMAC_MD5 if key.algorithm == "hmac-md5" else dns.name.from_text(key.algorithm)
+    try:
+        ring = {name: dns.tsig.Key(name, base64.b64decode(key.secret, validate=True), algorithm)}
+    except ValueError:
+        raise Unread(f"the secret of key {key.name} is no base64") from None
+    return dns.xfr.make_query(zone, serial=None, keyring=ring, keyname=name, keyalgorithm=algorithm)[0]
+
+
+def _refusal(code: dns.rcode.Rcode, key: Key | None) -> str:
+    said = dns.rcode.to_text(code)
+    if code == dns.rcode.REFUSED:
+        who = f"key {key.name}" if key else "this machine's address, or give a key"
+        return f"the server refuses the transfer ({said}): allow it there (allow-transfer) for {who}"
+    if code == dns.rcode.NOTAUTH:
+        return f"the server does not serve this zone, or not with this key ({said})"
+    return f"the server answers {said}"
+
+
+def extract(read: dns.zone.Zone, zone: str) -> ZoneData:
+    """Return what concerns mail of a zone that dnspython holds with absolute names."""
+    mx: dict[str, list[tuple[int, str]]] = {}
+    addresses: dict[str, list[str]] = {}
+    aliases: dict[str, str] = {}
+    cuts: dict[str, list[str]] = {}
+    for name, records in read.iterate_rdatasets():
+        owner = _text(name)
+        if records.rdtype == dns.rdatatype.MX:
+            mx[owner] = sorted((record.preference, _text(record.exchange)) for record in records)
+        elif records.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+            addresses[owner] = sorted([*addresses.get(owner, []), *(record.address for record in records)])
+        elif records.rdtype == dns.rdatatype.CNAME:
+            aliases[owner] = _text(records[0].target)
+        elif records.rdtype == dns.rdatatype.NS and owner != zone:
+            cuts[owner] = sorted(_text(record.target) for record in records)
+    return ZoneData(zone, mx, addresses, aliases, cuts)
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.canonicalize().to_text(omit_final_dot=True) if name != dns.name.root else ""

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who claims which domain: doubled claims, backups of nothing, names inside other people's wildcards, lost zones."""
+
+from __future__ import annotations
+
+from .findings import Findings, items
+from .model import Campus, Host
+from .names import Patterns, domain_pattern, zone_of
+
+
+def check_claims(campus: Campus, findings: Findings) -> None:
+    """Report what is wrong with the domains of all hosts taken together."""
+    claims = _Claims(campus, findings)
+    claims.check_homes()
+    claims.check_backups()
+    claims.check_wildcards()
+    claims.check_zones()
+    claims.check_kept()
+
+
+class _Claims:
+    def __init__(self, campus: Campus, findings: Findings) -> None:
+        self.campus = campus
+        self.findings = findings
+        self.homes: dict[str, Host] = {}  # by the first claim of each
+
+    def problem(self, host: Host, variable: str, domain: str, said: str, mend: str) -> None:
+        self.findings.problem(
+            self.findings.facts[host.name], variable, said, mend, self.said(host.name, variable, domain)
+        )
+
+    def said(self, host: str, variable: str, domain: str) -> list[object]:
+        """Return the items of the host's list that mean ``domain``, for their place in the file."""
+        found: list[object] = []
+        for item in items(self.findings.facts[host].variables.get(variable)):
+            try:
+                if domain_pattern(item) == domain:
+                    found.append(item)
+            except ValueError:
+                continue  # reported already
+        return found
+
+    def check_homes(self) -> None:
+        variable = "mailgate_domains"
+        for host in self.campus.hosts.values():
+            for domain in host.domains:
+                first = self.homes.setdefault(domain, host)
+                if first is host:
+                    continue
+                there = self.findings.place(
+                    self.findings.facts[first.name], variable, self.said(first.name, variable, domain)
+                )
+                said = f"'{domain}' is also claimed by {first.name}{f', {there}' if str(there) else ''}"
+                mend = "Leave it to one of them, or move it to the second one's mailgate_backup_domains"
+                self.problem(host, variable, domain, said, mend)
+
+    def check_backups(self) -> None:
+        for host in self.campus.hosts.values():
+            for domain in host.backup_domains:
+                if domain not in self.homes:
+                    mend = "Correct or remove it, or list it in its home's mailgate_domains"
+                    said = f"'{domain}' is no server's domain, so there is nothing to back up"
+                    self.problem(host, "mailgate_backup_domains", domain, said, mend)
+
+    def check_wildcards(self) -> None:
+        """Warn of names inside another faculty's wildcard: the longer claim takes their mail away from it."""
+        wildcards = Patterns((domain, domain) for domain in self.homes if domain.startswith("*."))
+        if not wildcards:
+            return
+        inside: dict[str, list[str]] = {}
+        for domain, host in self.homes.items():
+            outer = wildcards.find(domain.removeprefix("*."))
+            if outer and self.homes[outer].faculty != host.faculty:
+                inside.setdefault(outer, []).append(domain)
+        for outer, domains in inside.items():
+            first = domains[0]
+            more = f" and {len(domains) - 1} more" if len(domains) > 1 else ""
+            self.findings.warnings.append(
+                f"{self.homes[outer].name}: mailgate_domains: '{outer}' overlaps '{first}' of "
+                f"{self.homes[first].name}{more}, which another faculty claims; the longer claim wins"
+            )
+
+    def check_zones(self) -> None:
+        if not self.campus.of_kind("dns"):
+            self.findings.warnings.append("no host has mailgate_dns: MX lines are not planned")
+            return
+        for domain, host in self.homes.items():
+            if zone_of(domain, self.campus.zones) is None:
+                said = f"'{domain}' lies in no zone of any DNS server"
+                mend = "Add its zone to a DNS server's mailgate_dns, or correct the domain"
+                self.problem(host, "mailgate_domains", domain, said, mend)
+
+    def check_kept(self) -> None:
+        """Refuse to close the border before a server whose domain's MX lines go on naming it."""
+        if not self.campus.of_kind("borders"):
+            return
+        for domain in sorted(self.campus.kept):
+            if domain not in self.homes:
+                continue
+            home = self.homes[domain]
+            if home.permit:
+                continue
+            by_host = domain in home.kept_domains
+            self.problem(
+                home,
+                "mailgate_keep_mx" if by_host else "mailgate_domains",
+                domain,
+                f"'{domain}' keeps its MX lines{'' if by_host else ' with its zone'}, but the border closes port 25 of "
+                "its server: no mail from outside would arrive",
+                "Give the server a mailgate_permit, or let its MX lines be set",
+            )

@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The campus, as the plan sees it: checked facts, nothing derived."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from .names import zone_of
+
+KINDS = ("gateways", "borders", "dns", "servers")
+METHODS = ("gateway", "split", "fallback")  # how MX lines are made; the first is the default
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Why a host's port 25 stays open to the outside, who asked for it, and its last day."""
+
+    reason: str
+    owner: str
+    until: datetime.date
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host of the inventory. What does not apply to it is empty (``preference``: None).
+
+    ``name`` is the inventory host name; ``exchange`` the same as a full host name in A-labels. ``faculty`` and ``hub``
+    are set for servers only; a hub is its own hub. ``domains`` are those that it is home to, ``backup_domains`` those
+    that it takes while their home is down, ``kept_domains`` those of its own whose MX lines are left alone;
+    ``kept_zones`` are those of a DNS server's ``zones`` in which all MX lines are. ``asked_by_hub`` says that gateways
+    ask the hub about its recipients.
+    """
+
+    name: str
+    exchange: str = ""
+    kinds: tuple[str, ...] = ()
+    address: str = ""
+    address6: str = ""
+    faculty: str = ""
+    hub: str = ""
+    domains: tuple[str, ...] = ()
+    permit: Permit | None = None
+    preference: int | None = None
+    outside_interface: str = ""
+    zones: tuple[str, ...] = ()
+    backup_domains: tuple[str, ...] = ()
+    kept_domains: tuple[str, ...] = ()
+    kept_zones: tuple[str, ...] = ()
+    asked_by_hub: bool = False
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return the IPv4 address, then the IPv6 address, as far as it has them."""
+        return tuple(address for address in (self.address, self.address6) if address)
+
+
+@dataclass(frozen=True)
+class Campus:
+    """All hosts, by inventory name and in its order, and the settings that hold for all of them."""
+
+    name: str
+    networks: tuple[str, ...]
+    method: str
+    delivery: str
+    language: str
+    hosts: dict[str, Host] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> list[Host]:
+        """Return the hosts of one of `KINDS`, in inventory order."""
+        return [host for host in self.hosts.values() if kind in host.kinds]
+
+    @cached_property
+    def gateways(self) -> list[Host]:
+        """The gateways in the order in which senders try them: by preference, then by name."""
+        return sorted(self.of_kind("gateways"), key=lambda host: (host.preference or 0, host.name))
+
+    @cached_property
+    def permitted(self) -> list[Host]:
+        """The hosts with a permit, by name."""
+        return sorted((host for host in self.hosts.values() if host.permit), key=lambda host: host.name)
+
+    def home_of(self) -> dict[str, Host]:
+        """Return each mail domain's home server, sorted by domain."""
+        return self._homes
+
+    @cached_property
+    def _homes(self) -> dict[str, Host]:
+        homes = {domain: host for host in self.hosts.values() for domain in host.domains}
+        return dict(sorted(homes.items(), key=lambda item: item[0]))
+
+    @cached_property
+    def servers_of(self) -> dict[str, tuple[Host, ...]]:
+        """Each mail domain's servers, sorted by domain: its home, then its backups in inventory order."""
+        alone: dict[str, tuple[Host, ...]] = {host.name: (host,) for host in self.hosts.values() if host.domains}
+        servers = {domain: alone[home.name] for domain, home in self._homes.items()}
+        shared: dict[tuple[Host, ...], tuple[Host, ...]] = {}  # equal ones stay one object
+        for host in self.hosts.values():
+            for domain in host.backup_domains:
+                together = (*servers[domain], host)
+                servers[domain] = shared.setdefault(together, together)
+        return servers
+
+    @cached_property
+    def zones(self) -> frozenset[str]:
+        """The zones of all DNS servers."""
+        return frozenset(zone for server in self.of_kind("dns") for zone in server.zones)
+
+    @cached_property
+    def kept(self) -> frozenset[str]:
+        """The domains whose MX lines are left as they are."""
+        kept = {domain for host in self.hosts.values() for domain in host.kept_domains}
+        kept_zones = {zone for server in self.of_kind("dns") for zone in server.kept_zones}
+        if kept_zones:
+            kept.update(domain for domain in self._homes if zone_of(domain, self.zones) in kept_zones)
+        return frozenset(kept)

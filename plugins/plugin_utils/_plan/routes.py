@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables, derived from the campus: delivery, STATIC, MX and border. Nothing else in the collection derives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .._inventory.model import Campus, Host
+from .mx import Mx, MxTables, mx_tables
+from .static import MailTable, Static, further_hops, mail_tables
+
+__all__ = ["Border", "MailTable", "Mx", "PermitEntry", "Route", "Static", "Tables", "derive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of the gateways' delivery table. ``via`` is the host that ``next_hop`` belongs to.
+
+    ``more`` are the addresses to try, in order, while that one does not answer. ``ask`` are the addresses of the
+    domain's own servers, who know its recipients, in order; empty when they are the next hops themselves.
+    """
+
+    domain: str
+    next_hop: str
+    via: str
+    home: str
+    faculty: str
+    more: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+
+    @property
+    def next_hops(self) -> tuple[str, ...]:
+        """Return all addresses to deliver to, in order."""
+        return (self.next_hop, *self.more)
+
+
+@dataclass(frozen=True, slots=True)
+class PermitEntry:
+    """One address that the border leaves open, with the reason to print beside it."""
+
+    host: str
+    address: str
+    reason: str
+    owner: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """The port-25 rule of one router: into ``networks`` only ``gateways`` and ``permits`` are open."""
+
+    outside_interface: str
+    networks: tuple[str, ...]
+    gateways: tuple[str, ...]
+    permits: tuple[PermitEntry, ...]
+
+    @property
+    def open_addresses(self) -> frozenset[str]:
+        """Return every address whose port 25 the outside can reach."""
+        return frozenset((*self.gateways, *(permit.address for permit in self.permits)))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables: by domain, by host, by DNS server and zone, by router.
+
+    ``mx`` is for the zones as they are; ``mx_outside`` for the copies that ``split`` shows to the outside, else empty.
+    """
+
+    routes: Sequence[Route]
+    sendmail: Mapping[str, MailTable] = field(default_factory=dict)
+    mx: MxTables = field(default_factory=dict)
+    border: Mapping[str, Border] = field(default_factory=dict)
+    mx_outside: MxTables = field(default_factory=dict)
+
+
+def derive(campus: Campus) -> Tables:
+    """Return the tables of a checked campus."""
+    mx, mx_outside = mx_tables(campus)
+    return Tables(
+        routes=tuple(gateway_route(campus, domain, servers) for domain, servers in campus.servers_of.items()),
+        sendmail=mail_tables(campus),
+        mx=mx,
+        border={host.name: border_of(campus, host) for host in campus.of_kind("borders")},
+        mx_outside=mx_outside,
+    )
+
+
+def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route:
+    """Return the gateways' route: to the home, or in tiered delivery to its hub if it has one; then to the backups."""
+    home = servers[0]
+    via = campus.hosts[home.hub] if campus.delivery == "tiered" and home.hub else home
+    ask = () if via is home or home.asked_by_hub else tuple(server.address for server in servers)
+    return Route(domain, via.address, via.name, home.name, home.faculty, further_hops(servers, via), ask)
+
+
+def border_of(campus: Campus, router: Host) -> Border:
+    """Return what one router must know; a host with two addresses has two permit entries."""
+    permits = [
+        PermitEntry(host.name, address, host.permit.reason, host.permit.owner, host.permit.until.isoformat())
+        for host in campus.permitted
+        if host.permit
+        for address in host.addresses
+    ]
+    gateways = tuple(address for gateway in campus.gateways for address in gateway.addresses)
+    return Border(router.outside_interface, campus.networks, gateways, tuple(permits))

@@ -1,0 +1,190 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""STATIC tables: what each sendmail delivers itself, passes on, and sends where.
+
+Every server has a line for nearly every domain, so the lines are shared: a host's table is a view that needs memory for
+its own domains only. A campus of many thousand servers and a million domains can be planned so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from .._inventory.model import Campus, Host
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A STATIC line: mail for ``domain`` goes to the address ``next_hop``, which is ``host``'s.
+
+    ``more`` are the addresses to try, in order, while that one does not answer.
+    """
+
+    domain: str
+    next_hop: str
+    host: str
+    more: tuple[str, ...] = ()
+
+    @property
+    def next_hops(self) -> tuple[str, ...]:
+        """Return all addresses to send to, in order."""
+        return (self.next_hop, *self.more)
+
+
+def further_hops(servers: Sequence[Host], first: Host) -> tuple[str, ...]:
+    """Return the addresses of a domain's backups (``servers`` is its home, then these), for mail sent to ``first``."""
+    return tuple(server.address for server in servers[1:] if server is not first) if len(servers) > 1 else ()
+
+
+@dataclass(frozen=True, slots=True)
+class MailTable:
+    """What one sendmail delivers itself, passes on for others, and sends where; each sorted by domain."""
+
+    local: tuple[str, ...]
+    relay: Sequence[str]
+    static: Sequence[Static]
+
+
+class OtherDomains(Sequence[str]):
+    """All domains of the campus but a host's own."""
+
+    def __init__(self, homes: Mapping[str, Host], own: frozenset[str]) -> None:
+        self.homes = homes
+        self.own = own
+
+    def __len__(self) -> int:
+        return len(self.homes) - len(self.own)
+
+    def __iter__(self) -> Iterator[str]:
+        own = self.own
+        return (domain for domain in self.homes if domain not in own)
+
+    def __contains__(self, domain: object) -> bool:
+        return domain in self.homes and domain not in self.own
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return tuple(self)[index]
+
+
+class SharedLines(Sequence[Static]):
+    """A host's STATIC lines: straight home for domains of the servers in ``near``, and as ``rest`` says for the others.
+
+    ``rest`` is one host that gets all of them, or the lines that many hosts share. ``own`` domains have no line.
+    """
+
+    def __init__(
+        self,
+        homes: Mapping[str, Host],
+        straight: Mapping[str, Static],
+        own: frozenset[str],
+        near: frozenset[str],
+        rest: Mapping[str, Static] | Host,
+    ) -> None:
+        self.homes = homes
+        self.straight = straight
+        self.own = own
+        self.near = near
+        self.rest = rest
+
+    def __len__(self) -> int:
+        return len(self.homes) - len(self.own)
+
+    def __iter__(self) -> Iterator[Static]:
+        return (line for line in map(self.line, self.homes) if line is not None)
+
+    @overload
+    def __getitem__(self, index: int) -> Static: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Static]: ...
+
+    def __getitem__(self, index: int | slice) -> Static | Sequence[Static]:
+        return tuple(self)[index]
+
+    def line(self, domain: str) -> Static | None:
+        """Return the line of a domain of the campus; None for the host's own."""
+        if domain in self.own:
+            return None
+        if self.homes[domain].name in self.near:
+            return self.straight[domain]
+        if isinstance(self.rest, Host):
+            return Static(domain, self.rest.address, self.rest.name)
+        return self.rest[domain]
+
+    def next_hop(self, domain: str) -> str:
+        """Return the address that a domain's mail goes to first, or "" for the host's own."""
+        if domain in self.own:
+            return ""
+        if self.homes[domain].name in self.near:
+            return self.straight[domain].next_hop
+        return self.rest.address if isinstance(self.rest, Host) else self.rest[domain].next_hop
+
+
+def mail_tables(campus: Campus) -> dict[str, MailTable]:
+    """Return the table of every server, and of every gateway's queue."""
+    builder = _Builder(campus)
+    return {
+        host.name: builder.queue() if "gateways" in host.kinds else builder.server(host)
+        for host in campus.hosts.values()
+        if "servers" in host.kinds or "gateways" in host.kinds
+    }
+
+
+class _Builder:
+    def __init__(self, campus: Campus) -> None:
+        self.campus = campus
+        self.homes = campus.home_of()
+        self.straight = {
+            domain: Static(domain, servers[0].address, servers[0].name, further_hops(servers, servers[0]))
+            for domain, servers in campus.servers_of.items()
+        }
+        self.by_hub = {
+            domain: self.by_way_of(domain, servers) or self.straight[domain]
+            for domain, servers in campus.servers_of.items()
+        }
+        hubs: dict[str, list[str]] = {}
+        faculties: dict[str, list[str]] = {}
+        for host in campus.of_kind("servers"):
+            hubs.setdefault(host.hub, []).append(host.name)
+            faculties.setdefault(host.faculty, []).append(host.name)
+        self.of_hub = {hub: frozenset(names) for hub, names in hubs.items()}
+        self.of_faculty = {faculty: frozenset(names) for faculty, names in faculties.items()}
+
+    def by_way_of(self, domain: str, servers: Sequence[Host]) -> Static | None:
+        """Return the line to the hub of a domain's home, if that has another host as its hub."""
+        home = servers[0]
+        if not home.hub or home.hub == home.name:
+            return None
+        hub = self.campus.hosts[home.hub]
+        return Static(domain, hub.address, hub.name, further_hops(servers, hub))
+
+    def queue(self) -> MailTable:
+        """Return the table of a gateway's queue: it knows every domain and is home to none."""
+        none: frozenset[str] = frozenset()
+        rest = self.by_hub if self.campus.delivery == "tiered" else self.straight
+        lines = SharedLines(self.homes, self.straight, none, none, rest)
+        return MailTable(local=(), relay=OtherDomains(self.homes, none), static=lines)
+
+    def server(self, host: Host) -> MailTable:
+        """Return an inner server's table.
+
+        A hub sends its own faculty's mail home and the rest to the other hubs. Any other server sends its own faculty's
+        mail home and the rest to its hub, or, without one, as a hub would.
+        """
+        own = frozenset((*host.domains, *host.backup_domains))
+        is_hub = host.hub == host.name
+        near = self.of_hub[host.name] if is_hub else self.of_faculty[host.faculty]
+        rest = self.by_hub if is_hub or not host.hub else self.campus.hosts[host.hub]
+        lines = SharedLines(self.homes, self.straight, own, near, rest)
+        relay = OtherDomains(self.homes, own) if is_hub else ()
+        return MailTable(local=tuple(sorted(own)), relay=relay, static=lines)

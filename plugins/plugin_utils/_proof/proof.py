@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof: every domain is walked through the planned tables in every scenario, for every sender, and counted.
+
+Domains whose lines are equal in all tables go the same way, so one of them is walked and all are counted; and what a
+host that is down can't touch is not walked again. So the work grows with the domains, not with domains x hosts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .._inventory.model import Campus
+from .._plan.routes import Tables
+from .internal import Inside
+from .simulation import (
+    BLOCKED,
+    DELIVERED,
+    EXPOSED,
+    HELD,
+    LOOP,
+    LOST,
+    OUTSIDE,
+    VERDICTS,
+    Alike,
+    Case,
+    Found,
+    Scenario,
+    Walker,
+)
+
+__all__ = [
+    "BLOCKED",
+    "DELIVERED",
+    "EXPOSED",
+    "HELD",
+    "LOOP",
+    "LOST",
+    "OUTSIDE",
+    "SENDERS",
+    "VERDICTS",
+    "Case",
+    "Proof",
+    "Scenario",
+    "Walker",
+    "as_dict",
+    "outcomes",
+    "prove",
+    "prove_campus",
+    "whole_proof",
+]
+
+SENDERS = ("mx", "direct", "relay", "inside")
+MAX_EXAMPLES = 5
+
+Counts = dict[Scenario, dict[str, Counter[str]]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Counts per scenario and sender. A count is a domain; for ``inside`` a pair of sending host and domain.
+
+    ``faults`` are loops and losses: with any of them the plan must be refused. ``exposed`` are the domains that an
+    outsider reaches past the gateways although the border has its rule, ``exposed_domains`` is their number. In both,
+    one case stands for all domains with equal lines. ``ok``: neither.
+    """
+
+    counts: Counts
+    faults: tuple[Case, ...] = ()
+    exposed: tuple[Case, ...] = ()
+    exposed_domains: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether nothing loops, is lost, or is exposed with the border's rule in force."""
+        return not self.faults and not self.exposed
+
+
+def prove_campus(campus: Campus, tables: Tables) -> Proof:
+    """Walk everything in these tables, and count."""
+    walker = Walker(campus, tables)
+    return prove(walker, walker.alike())
+
+
+def prove(walker: Walker, alike: Sequence[Alike]) -> Proof:
+    """Walk everything and count; ``alike`` is what the walker says of the domains."""
+    inside = Inside(walker, alike)
+    scenarios = list(walker.scenarios())
+    counts: Counts = {scenario: {sender: Counter() for sender in SENDERS} for scenario in scenarios}
+    found: list[Case] = []
+    for sender in ("mx", "direct"):
+        found += _count_outside(walker, alike, sender, counts)
+    everything = sum(each.size for each in alike)
+    for scenario in scenarios:
+        counts[scenario]["inside"] = inside.count(scenario)
+        if alike:
+            relay = walker.outside(scenario, "relay", alike[0].domain)
+            counts[scenario]["relay"][relay.verdict] += everything
+            found.append(Case(scenario, "relay", alike[0].domain, relay.verdict, relay.path, everything))
+    faults = [*inside.faults, *(case for case in found if case.verdict in (LOOP, LOST))]
+    exposed = [case for case in found if case.verdict == EXPOSED and case.scenario.kind != "border_open"]
+    sizes = {case.domain: 0 for case in exposed}
+    for case in exposed:
+        sizes[case.domain] = max(sizes[case.domain], case.alike)
+    return Proof(counts, tuple(faults), tuple(exposed), min(sum(sizes.values()), everything))
+
+
+def outcomes(
+    alike: Sequence[Alike], scenarios: Iterable[Scenario], look: Callable[[Scenario, str], Found]
+) -> Iterator[tuple[Scenario, Alike, Found | None, Found]]:
+    """Yield what ``look`` finds for each domain with all up (the first scenario), then where another may change it.
+
+    Each is (scenario, domain, what was found when all was up or None for that scenario itself, what is found).
+    """
+    all_up, *others = scenarios
+    usual: list[Found] = []
+    touching: dict[str, list[int]] = {}
+    for number, each in enumerate(alike):
+        found = look(all_up, each.domain)
+        usual.append(found)
+        for host in set(found.touched):
+            touching.setdefault(host, []).append(number)
+        yield all_up, each, None, found
+    for scenario in others:
+        changed = range(len(alike)) if scenario.kind == "border_open" else touching.get(scenario.host, ())
+        for number in changed:
+            yield scenario, alike[number], usual[number], look(scenario, alike[number].domain)
+
+
+def _count_outside(walker: Walker, alike: Sequence[Alike], sender: str, counts: Counts) -> list[Case]:
+    """Count one kind of sender in all scenarios; return the cases that are not as they should be."""
+    cases: list[Case] = []
+    base: Counter[str] = Counter()
+
+    def look(scenario: Scenario, domain: str) -> Found:
+        return walker.outside(scenario, sender, domain)
+
+    for scenario, each, usual, found in outcomes(alike, counts, look):
+        if usual is None:
+            base[found.verdict] += each.size
+        else:
+            counts[scenario][sender][usual.verdict] -= each.size
+            counts[scenario][sender][found.verdict] += each.size
+        if found.verdict in (EXPOSED, LOOP, LOST):
+            cases.append(Case(scenario, sender, each.domain, found.verdict, found.path, each.size))
+    for count in counts.values():
+        count[sender].update(base)
+    return cases
+
+
+def as_dict(proof: Proof) -> dict[str, object]:
+    """Return the proof as plain data: the verdict, the counts, and the first few faults with their paths."""
+    return {
+        "ok": proof.ok,
+        "scenarios": [
+            {
+                "scenario": scenario.kind,
+                "host": scenario.host,
+                "senders": {
+                    sender: {verdict: counts[verdict] for verdict in VERDICTS} for sender, counts in senders.items()
+                },
+            }
+            for scenario, senders in proof.counts.items()
+        ],
+        "exposed": [_case(case) for case in proof.exposed[:MAX_EXAMPLES]],
+    }
+
+
+def _case(case: Case) -> dict[str, object]:
+    return {
+        "scenario": case.scenario.kind,
+        "host": case.scenario.host,
+        "sender": case.sender,
+        "domain": case.domain,
+        "verdict": case.verdict,
+        "path": list(case.path),
+    }
+
+
+def whole_proof(walker: Walker) -> Iterator[str]:
+    """Yield, in pieces, one JSON document with every domain in every scenario for every kind of sender.
+
+    It is an object with ``campus``, ``method``, ``delivery`` and ``cases``, one case a line. The case of ``inside`` is
+    the worst of all starting hosts; its ``starts`` counts them by verdict. Only one domain is in memory at a time.
+    """
+    campus = walker.campus
+    head = {"campus": campus.name, "method": campus.method, "delivery": campus.delivery}
+    yield json.dumps(head, ensure_ascii=False)[:-1] + ', "cases": ['
+    separator = "\n"
+    scenarios = list(walker.scenarios())
+    for domain in walker.homes:
+        walks = [walker.walk(domain, start) for start in walker.nodes]
+        for scenario in scenarios:
+            for sender in ("mx", "direct", "relay"):
+                found = walker.outside(scenario, sender, domain)
+                case = Case(scenario, sender, domain, found.verdict, found.path)
+                yield separator + json.dumps(_case(case))
+                separator = ",\n"
+            starts: dict[str, int] = {}
+            paths: dict[str, tuple[str, ...]] = {}
+            for walk in walks:
+                verdict, path = walk.end, walk.hosts
+                if verdict == DELIVERED and scenario.host in path:
+                    waits = path[0] == scenario.host
+                    path, verdict = (path[:1], HELD) if waits else walker.walk(domain, path[0], scenario.host)
+                starts[verdict] = starts.get(verdict, 0) + 1
+                paths.setdefault(verdict, path)
+            worst = min(starts, key=(LOST, LOOP, HELD, DELIVERED).index)
+            inside = _case(Case(scenario, "inside", domain, worst, paths[worst]))
+            yield separator + json.dumps(inside | {"starts": starts})
+    yield "\n]}\n"

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`mailgate quarantine list|show|release|delete`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+
+from mailgate.client.submit import hand_over
+from mailgate.config import Config
+from mailgate.config_file import load_config
+from mailgate.content.quarantine import Entry, Quarantine
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the commands."""
+    commands = parser.add_subparsers(required=True, metavar="ACTION")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    listing = command("list", _list, "All that is kept, oldest first.")
+    listing.add_argument("--format", choices=("table", "json"), default="table")
+    show = command("show", _show, "Print a message as it came; it may be infected.")
+    release = command(
+        "release", _release, "Deliver messages to their recipients without another look, then delete them."
+    )
+    release.add_argument("--keep", action="store_true", help="do not delete them")
+    release.add_argument("--to", metavar="ADDRESS", action="append", help="deliver to this address instead")
+    delete = command("delete", _delete, "Delete messages.")
+    show.add_argument("number")
+    for sub in (release, delete):
+        sub.add_argument("number", nargs="+")
+
+
+def _open(options: argparse.Namespace) -> tuple[Config, Quarantine]:
+    config = load_config(options.config)
+    return config, Quarantine(config.state_dir, config.quarantine)
+
+
+def _list(options: argparse.Namespace) -> int:
+    _config, quarantine = _open(options)
+    entries = list(quarantine.entries())
+    if options.format == "json":
+        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+    else:
+        for entry in entries:
+            print(_line(entry))
+    return 0
+
+
+def _line(entry: Entry) -> str:
+    when = datetime.fromtimestamp(entry.time).astimezone().isoformat(" ", "minutes")
+    people = f"<{entry.sender}> to {', '.join(entry.recipients)}"
+    return f"{entry.id}  {when}  {entry.size:>9}  {entry.reason}  {people}"
+
+
+def _show(options: argparse.Namespace) -> int:
+    _entry, content = _open(options)[1].read(options.number)
+    sys.stdout.buffer.write(content)
+    return 0
+
+
+def _release(options: argparse.Namespace) -> int:
+    config, quarantine = _open(options)
+    for number in options.number:
+        entry, content = quarantine.read(number)
+        recipients = options.to or entry.recipients
+        queue = (config.queue.host, config.queue.port)
+        hand_over(content, sender=entry.sender, recipients=recipients, queue=queue, hostname=config.hostname)
+        if not options.keep:
+            quarantine.delete(number)
+        print(f"{number}: handed to the queue for {', '.join(recipients)}")
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    _config, quarantine = _open(options)
+    for number in options.number:
+        quarantine.delete(number)
+        print(f"{number}: deleted")
+    return 0

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `mailgate status` looks at: each thing the service needs, asked right now."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+import subprocess
+import time
+from dataclasses import dataclass
+
+import pyclamd
+
+from mailgate.config import Config, Endpoint, Scan, clamd_address
+from mailgate.delivery.verify_cache import VerificationCache, count
+from mailgate.routes import Routes
+from mailgate.scan.scanner import signature_age
+from mailgate.state import open_read_only
+
+SECONDS = 5
+_TOTAL = re.compile(r"Total requests: (\d+)")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: its name, whether it works, and what was seen."""
+
+    name: str
+    ok: bool
+    seen: str
+
+
+def look(config: Config, routes: Routes) -> list[Check]:
+    """All checks; never raises."""
+    return [
+        *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
+        _banner(f"queue {config.queue}", config.queue),
+        _waiting(),
+        *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
+        Check("routes", True, f"{len(routes)} from {config.routes_file}"),
+        _cache(config),
+    ]
+
+
+def _reachable(endpoint: Endpoint) -> Endpoint:
+    """Where to connect to for a listening address that stands for all of the host's."""
+    return Endpoint({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint.host, endpoint.host), endpoint.port)  # noqa: S104
+
+
+def _banner(name: str, endpoint: Endpoint) -> Check:
+    try:
+        with socket.create_connection((endpoint.host, endpoint.port), SECONDS) as connection:
+            connection.settimeout(SECONDS)
+            banner = connection.recv(512).decode("ascii", "replace").strip()
+            connection.sendall(b"QUIT\r\n")
+    except OSError as error:
+        return Check(name, False, str(error))
+    return Check(name, banner.startswith("220"), banner)
+
+
+def _waiting() -> Check:
+    """How many messages are in the queue: sendmail's own word, which it gives to root."""
+    try:
+        done = subprocess.run(["mailq"], capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("mail in the queue", True, f"not known: {error}")
+    return Check("mail in the queue", True, waiting_in(done.stdout))
+
+
+def waiting_in(listing: str) -> str:
+    """What `mailq` of sendmail says, in one line."""
+    found = _TOTAL.search(listing)
+    if not found:
+        return "not known; ask as root"
+    number = int(found[1])
+    oldest = "" if not number else " (mailq lists them)"
+    return f"{number} message{'' if number == 1 else 's'}{oldest}"
+
+
+def _clamd(text: str, scan: Scan) -> Check:
+    name = f"clamd {text}"
+    address = clamd_address(text)
+    try:
+        if isinstance(address, str):
+            clamd = pyclamd.ClamdUnixSocket(filename=address, timeout=SECONDS)
+        else:
+            clamd = pyclamd.ClamdNetworkSocket(host=address[0], port=address[1], timeout=SECONDS)
+        if not clamd.ping():
+            return Check(name, False, "no answer to PING")
+        version = str(clamd.version())
+    except (pyclamd.ConnectionError, OSError, ValueError) as error:
+        return Check(name, False, str(error))
+    age = signature_age(version, time.time())
+    old = scan.max_signature_days and age is not None and age > scan.max_signature_days * 86400
+    return Check(name, not old, f"{version} (signatures too old)" if old else version)
+
+
+def _cache(config: Config) -> Check:
+    try:
+        database = open_read_only(config.state_dir / VerificationCache.FILE)
+        known, unknown, catch_all = count(database)
+        database.close()
+    except sqlite3.Error as error:
+        return Check("recipient cache", False, f"{config.state_dir}: {error}")
+    seen = f"{known} known, {unknown} unknown, {catch_all} domains that take any recipient"
+    return Check("recipient cache", True, seen)
