@@ -15,8 +15,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..plugin_utils._discover import zone as dns_zone
 from ..plugin_utils._discover.discover import Draft, Server, Settings, ZoneData, discover
-from ..plugin_utils._discover.discover import zone as dns_zone
 from ..plugin_utils._discover.draft import files
 from ..plugin_utils._discover.write import current, write_all
 from ..plugin_utils._inventory.names import host_name, ipv4, network

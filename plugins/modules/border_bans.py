@@ -83,9 +83,9 @@ bans:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._iptables import bans as ban_sets
+from ..module_utils._iptables import model
 from ..module_utils._iptables.bans_router import Bans
-from ..module_utils._iptables.model import bans as ban_sets
-from ..module_utils._iptables.model import model
 from ..module_utils._iptables.router import ApplyError
 
 OPTIONS = {

@@ -208,7 +208,7 @@ permits:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._iptables.model import model
+from ..module_utils._iptables import model
 from ..module_utils._iptables.router import ApplyError, Router
 
 PERMIT = {

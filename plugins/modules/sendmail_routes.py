@@ -166,8 +166,8 @@ tests:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._sendmail.tables import host
-from ..module_utils._sendmail.tables import tables as text
+from ..module_utils._sendmail import host
+from ..module_utils._sendmail import tables as text
 
 
 def main() -> None:
