@@ -171,7 +171,8 @@ def suite_sources(sources: Sequence[str], suite: str) -> str:
     return "\n".join(kept)
 
 
-def _machine_sources() -> str:
+def machine_sources() -> str:
+    """Return the machine's apt sources of its own suite, as deb822 text; raise LabError without any."""
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     found = suite_sources([f.read_text() for f in files if f.suffix in (".list", ".sources") and f.is_file()], SUITE)
     if not found:
@@ -193,7 +194,7 @@ def _build_repository(target: Path, cache: Path) -> None:
     pool = cache / "pool"
     for directory in (pool / "partial", scratch / "lists" / "partial"):
         directory.mkdir(parents=True, exist_ok=True)
-    (scratch / "debian.sources").write_text(_machine_sources())
+    (scratch / "debian.sources").write_text(machine_sources())
     (scratch / "status").touch()
     (scratch / "empty").mkdir()
     options = {
