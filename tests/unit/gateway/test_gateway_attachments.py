@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from infected_mail import HEAD, TEXT, b64, multi, part, tnef, zipped
 
 from mailgate.archives import archive
-from mailgate.config import Attachments
+from mailgate.config import ACTIONS, Attachments
 from mailgate.content.attachments import violations
 from mailgate.content.notices import Notice
-from mailgate.content.policy import ACTIONS, ContentPolicy, by_policy, strictest
+from mailgate.content.policy import ContentPolicy, by_policy, strictest
 from mailgate.content.screen import Rules, screen
 from mailgate.scan.clamd import CLEAN
 from mailgate.smtp.address import Mailbox

@@ -12,7 +12,7 @@ import struct
 import pytest
 from gateway_doubles import Client
 
-from mailgate.config import Content, Limits, Timeouts
+from mailgate.config import Limits, MessageFormat, Timeouts
 
 SHORT = {"timeouts": Timeouts(command=1, data_idle=1, connect=2, next_hop_command=2, next_hop_data=4, scan=2, queue=2)}
 
@@ -140,7 +140,7 @@ async def test_no_other_end_of_data_works(campus, end):
 
 
 async def test_bare_newlines_are_made_whole_by_policy(make_campus):
-    campus = await make_campus(content=Content(bare_newlines="normalize"))
+    campus = await make_campus(content=MessageFormat(bare_newlines="normalize"))
     client = await campus.connect()
     await client.start("alice@a.univ.example")
     assert (await client.send(b"Subject: x\n\na\rb\r\r\n.\n\r\n")).startswith("250")
@@ -151,7 +151,7 @@ async def test_bare_newlines_are_made_whole_by_policy(make_campus):
 
 async def test_form_limits(make_campus):
     campus = await make_campus(
-        content=Content(max_line_bytes=1000, max_hops=3),
+        content=MessageFormat(max_line_bytes=1000, max_hops=3),
         limits=Limits(max_message_bytes=5000, max_bytes_in_flight=9000),
     )
     client = await campus.connect()

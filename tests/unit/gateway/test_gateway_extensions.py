@@ -10,10 +10,10 @@ import ssl
 
 import pytest
 
+from mailgate import tls
 from mailgate.config import ConfigError, Limits, Tls
 from mailgate.config_file import parse_config
 from mailgate.smtp.address import AddressError, parse_recipient, parse_sender
-from mailgate.tls import for_senders
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
 FULL = "250-mailhost\r\n250-8BITMIME\r\n250-PIPELINING\r\n250-SMTPUTF8\r\n250-DSN\r\n250 SIZE 99999999"
@@ -134,16 +134,16 @@ async def test_answers_injected_behind_the_next_hops_starttls_are_not_believed(m
 
 def test_certificate_that_is_none_is_named(tmp_path, certificate):
     text = f'hostname = "gw.example"\nroutes_file = "{tmp_path}/routes"\n[tls]\n'
-    with pytest.raises(ConfigError, match="certificate and key go together"):
+    with pytest.raises(ConfigError, match="certificate and key must be set together"):
         parse_config(text + 'certificate = "/x"\n')
-    with pytest.raises(ConfigError, match="is no certificate with its key"):
-        for_senders(parse_config(text + f'certificate = "{tmp_path}/x"\nkey = "{tmp_path}/y"\n'))
+    with pytest.raises(ConfigError, match="are not a matching certificate and key"):
+        tls.server_context(parse_config(text + f'certificate = "{tmp_path}/x"\nkey = "{tmp_path}/y"\n'))
     good = parse_config(
         text + f'certificate = "{certificate[0]}"\nkey = "{certificate[1]}"\nrequired_for = ["*.a.example"]'
     )
-    assert for_senders(good)
+    assert tls.server_context(good)
     assert good.tls.required("x.a.example") and not good.tls.required("a.example")
-    with pytest.raises(ConfigError, match=r"tls.required_for: '-' is not a domain"):
+    with pytest.raises(ConfigError, match=r"tls.required_for: '-' is not a valid domain"):
         parse_config(text + 'required_for = ["-"]')
 
 

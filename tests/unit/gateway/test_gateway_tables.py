@@ -173,7 +173,7 @@ def test_queue_that_is_the_service_itself_is_refused():
 
 
 def test_settings_that_are_not_toml_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="not TOML"):
+    with pytest.raises(ConfigError, match="not valid TOML"):
         parse_config("hostname = ")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "none.toml")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `mailgate`."""
+"""The command line `mailgate`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ STYLES = ("table", "csv", "json")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns 0, 1 for something that does not work, 2 for settings or usage that is wrong."""
+    """Run a command.
+
+    Returns:
+        Exit status: 0 for success, 1 for a failure, 2 for invalid settings, routes or arguments.
+    """
     options = _parser().parse_args(arguments)
     given = options.config
     options.config = given or DEFAULT_CONFIG
@@ -44,37 +48,45 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mailgate", description="The campus's mail gateway.")
+    parser = argparse.ArgumentParser(prog="mailgate", description="SMTP gateway in front of a campus's mail servers.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--config", type=Path, help=f"settings file ({DEFAULT_CONFIG})")
+        sub.add_argument("--config", type=Path, help=f"settings file (default: {DEFAULT_CONFIG})")
         sub.set_defaults(run=run)
         return sub
 
     command("serve", _serve, "Run the service in the foreground.")
-    check = command("check", _check, "Check settings and routes; all problems are named, and the exit status is 2.")
-    check.add_argument("--routes", type=Path, help="check this delivery table; without --config, only this")
+    check = command("check", _check, "Check settings and routes; report every problem and exit with status 2.")
+    check.add_argument("--routes", type=Path, help="delivery table to check; without --config, check only this file")
     routes = command("routes", _routes, "Print the delivery table.")
     routes.add_argument("--format", choices=STYLES, default="table")
-    history = command("report", _report, "Mails processed, relay attempts refused and viruses found in a period.")
-    history.add_argument("--since", type=_moment, help="first moment, as 2026-07-01 or 2026-07-01T08:00 (30 days ago)")
-    history.add_argument("--until", type=_moment, help="moment after the last, in the same form (now)")
+    history = command(
+        "report", _report, "Report messages processed, relay attempts refused and viruses found in a period."
+    )
+    history.add_argument(
+        "--since",
+        type=_moment,
+        help="start, for example 2026-07-01 or 2026-07-01T08:00 (default: 30 days before the end)",
+    )
+    history.add_argument("--until", type=_moment, help="end, exclusive, in the same format (default: now)")
     history.add_argument("--format", choices=STYLES, default="table")
-    history.add_argument("--language", choices=LANGUAGES, help="in place of the settings' language")
-    quarantine.add(command("quarantine", None, "List, show, release or delete messages that were kept."))
-    command("status", _status, "Look at the service and all it needs; the exit status is 1 if something does not work.")
+    history.add_argument("--language", choices=LANGUAGES, help="language of the report (default: the language setting)")
+    quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
+    command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
     return parser
 
 
 def _moment(text: str) -> datetime:
-    """A date or date and time, local unless it says otherwise."""
+    """Parse a date, or date and time; local time unless it has a UTC offset."""
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-07-01 or 2026-07-01T08:00") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a valid date; expected for example 2026-07-01 or 2026-07-01T08:00"
+        ) from None
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -85,13 +97,17 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     if options.routes and options.only_routes:
-        # At a first installation the table is there before the settings.
+        # During the first installation, the table exists before the settings.
         own = load_config(options.config).own_addresses if options.config.exists() else ()
-        print(f"{options.routes}: good, {len(load_routes(options.routes, own_addresses=own))} routes")
+        print(f"{options.routes}: valid, {len(load_routes(options.routes, own_addresses=own))} routes")
         return 0
-    config, routes = load(options.config, options.routes)
-    print(f"{options.config}: good, {len(routes)} routes for {config.hostname}")
+    config, routes = load(options.config, options.routes, warn=_warn)
+    print(f"{options.config}: valid, {len(routes)} routes for {config.hostname}")
     return 0
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _routes(options: argparse.Namespace) -> int:
@@ -110,7 +126,7 @@ def _report(options: argparse.Namespace) -> int:
     numbers = {}
     if path.exists():
         database = open_read_only(path)
-        # A minute that has begun counts as a whole, so that what happened just now is in it.
+        # Counters are per minute; the current minute counts as a whole, so that the latest events are included.
         numbers = totals(database, since.timestamp(), until.timestamp())
         database.close()
     language = options.language or config.language

@@ -1,6 +1,12 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings and their defaults; `settings_file` reads and checks them, `example.toml` documents them."""
+"""All settings, each declared once: name, default, bounds and meaning.
+
+`config_file` reads the settings file by these declarations. `tests/sanity/settings` generates example.toml, options of
+the role's argument spec and the settings reference from them. In a help text, backquotes mark literals.
+"""
+
+# ruff: noqa: RUF009 (`setting` and `section` return dataclass fields)
 
 from __future__ import annotations
 
@@ -9,14 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailgate.setting import declarations, describe, section, setting
+
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-# A sender waits ten minutes for the answer to its final dot (RFC 5321 section 4.5.3.2.6); be far below it.
+# A client waits ten minutes for the reply to its final dot (RFC 5321 section 4.5.3.2.6). Stay well below it.
 MAX_ANSWER_SECONDS = 240
 LANGUAGES = ("en", "ja")
 
 
 class ConfigError(ValueError):
-    """Settings that are refused; `problems` names each key."""
+    """Invalid settings; `problems` lists every problem with its key."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -25,14 +33,14 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Address and TCP port."""
+    """IP address and TCP port."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """From ADDRESS:PORT or [ADDRESS]:PORT; raises ValueError."""
+        """Parse ADDRESS:PORT or [ADDRESS]:PORT; raise ValueError if it is neither."""
         host, _colon, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = str(ipaddress.IPv6Address(host[1:-1]))
@@ -48,167 +56,368 @@ class Endpoint:
 
 
 def clamd_address(text: str) -> str | tuple[str, int]:
-    """Where a clamd listens: the path of its socket, or IP address and port; raises ValueError."""
+    """Return the socket path, or the IP address and port, of a clamd; raise ValueError if it is neither."""
     if text.startswith("/"):
         return text
     endpoint = Endpoint.parse(text)
     return endpoint.host, endpoint.port
 
 
+_ON_VIRUS = ("strip", "refuse", "quarantine", "discard")
+_ON_ATTACHMENT = ("allow", "strip", "refuse", "quarantine")
+
+
 @dataclass(frozen=True)
 class Scan:
-    """How messages are scanned and what becomes of those that do not pass."""
+    """Section `[scan]`."""
 
-    socket: str = "/run/clamav/clamd.ctl"
-    other_sockets: tuple[str, ...] = ()
-    order: str = "given"
-    infected: str = "strip"
-    encrypted: str = "strip"
-    over_limits: str = "defer"
-    concurrency: int = 8
-    file_size: int = 32_768
-    max_parts: int = 100
-    remembered: int = 10_000
-    remembered_minutes: int = 60
-    signature_dir: str = "/var/lib/clamav"
-    max_signature_days: int = 7
-    old_signatures: str = "deliver"
+    socket: str = setting("/run/clamav/clamd.ctl", "Socket of clamd; an absolute path or `ADDRESS:PORT`.", form="clamd")
+    other_sockets: tuple[str, ...] = setting(
+        (), "More clamds, by path or `ADDRESS:PORT`, used when the first gives no verdict.", form="clamd"
+    )
+    order: str = setting(
+        "given",
+        "Which clamd is asked first; `given` for the configured order, `load` for the one with fewest running scans.",
+        choices=("given", "load"),
+    )
+    infected: str = setting(
+        "strip",
+        "Action on an infected message; `strip` (remove the infected attachment and deliver the rest), `refuse` (554),"
+        " `quarantine` (keep the message, then strip) or `discard`. If nothing can be removed, `strip` and `quarantine`"
+        " refuse.",
+        choices=_ON_VIRUS,
+        per_domain=True,
+    )
+    encrypted: str = setting(
+        "strip",
+        "Action on an encrypted archive or document, which cannot be scanned; as for `infected`, or `deliver`.",
+        choices=("deliver", *_ON_VIRUS),
+        per_domain=True,
+    )
+    over_limits: str = setting(
+        "defer",
+        "Action on a message that exceeds clamd's limits and is not scanned whole; `defer` (451) or `refuse` (554).",
+        choices=("defer", "refuse"),
+        per_domain=True,
+    )
+    concurrency: int = setting(
+        8, "Simultaneous scans by each clamd. Keep it below clamd's `MaxThreads` (`clamav_max_threads`)."
+    )
+    file_size: int = setting(
+        32_768,
+        "Largest message that clamd gets as an open file (`FILDES`), which costs it less than a stream. Use `0` for a"
+        " clamd that does not accept open files. Over TCP, messages are always streamed.",
+        minimum=0,
+        unit="bytes",
+    )
+    max_parts: int = setting(
+        100, "Parts of an infected message that are scanned one by one; a message with more parts is refused."
+    )
+    remembered: int = setting(
+        10_000, "Verdicts cached by content until the signatures change; `0` disables the cache.", minimum=0
+    )
+    remembered_minutes: int = setting(60, "Maximum lifetime of a cached verdict.", unit="minutes")
+    signature_dir: str = setting(
+        "/var/lib/clamav",
+        "Signature directory of clamd, watched because clamd's `VERSION` does not show every change. Leave it empty if"
+        " clamd is on another host.",
+        form="path",
+    )
+    max_signature_days: int = setting(
+        7,
+        "Age of the ClamAV project's signatures from which they are reported as too old; `0` for never.",
+        minimum=0,
+        unit="days",
+    )
+    old_signatures: str = setting(
+        "deliver",
+        "Action on mail while the signatures are too old; `deliver` (if clamd finds nothing) or `defer` (451).",
+        choices=("deliver", "defer"),
+    )
 
 
 @dataclass(frozen=True)
-class Content:
-    """What form of message is taken."""
+class MessageFormat:
+    """Section `[content]`."""
 
-    bare_newlines: str = "refuse"
-    max_line_bytes: int = 2048
-    max_hops: int = 25
+    bare_newlines: str = setting(
+        "refuse",
+        "Action on a bare CR or LF; `refuse` (554) or `normalize` (LF to CRLF, CR to a space). NUL is always refused.",
+        choices=("refuse", "normalize"),
+    )
+    max_line_bytes: int = setting(
+        2048,
+        "Maximum line length including CRLF, at least 1000; `0` for no limit. A message with a longer line is refused"
+        " (554).",
+        minimum=0,
+        unit="bytes",
+    )
+    max_hops: int = setting(25, "Maximum number of Received headers; a message with more is looping and refused (554).")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what clients can make the service hold."""
+    """Section `[limits]`."""
 
-    max_connections: int = 100
-    max_connections_per_client: int = 20
-    max_outbound_connections: int = 100
-    max_connections_per_next_hop: int = 20
-    max_call_aheads_per_next_hop: int = 10
-    max_message_bytes: int = 26_214_400
-    max_recipients: int = 100
-    max_bytes_in_flight: int = 268_435_456
-    max_errors: int = 20
+    max_connections: int = setting(100, "Simultaneous client connections.")
+    max_connections_per_client: int = setting(20, "Simultaneous connections from one client address.")
+    max_outbound_connections: int = setting(100, "Simultaneous connections to next hops.")
+    max_connections_per_next_hop: int = setting(
+        20, "Simultaneous connections to one next hop. A slow server does not delay mail for other servers."
+    )
+    max_verifications_per_next_hop: int = setting(
+        10, "Simultaneous recipient verification probes to one server.", formerly="max_call_aheads_per_next_hop"
+    )
+    max_message_bytes: int = setting(
+        26_214_400, "Maximum message size. Keep it at or below clamd's `StreamMaxLength`.", unit="bytes"
+    )
+    max_recipients: int = setting(100, "Maximum number of recipients of one message.")
+    max_bytes_in_flight: int = setting(
+        268_435_456,
+        "Total size of the messages that all sessions hold in memory; at least `max_message_bytes`. Above it, messages"
+        " are deferred (452).",
+        unit="bytes",
+    )
+    max_errors: int = setting(20, "Bad commands and relay attempts before the session is closed (421).")
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Deadlines in seconds."""
+    """Section `[timeouts]`."""
 
-    command: int = 300
-    data_idle: int = 180
-    data_total: int = 1800
-    connect: int = 10
-    next_hop_command: int = 60
-    next_hop_data: int = 110
-    session_idle: int = 10
-    session_age: int = 300
-    scan: int = 60
-    queue: int = 50
-    drain: int = 30
+    command: int = setting(300, "Waiting for a command from a client.", unit="seconds")
+    data_idle: int = setting(180, "Waiting for the next bytes of a message.", unit="seconds")
+    data_total: int = setting(1800, "Receiving one whole message.", unit="seconds")
+    connect: int = setting(10, "Connecting to a next hop and receiving its greeting.", unit="seconds")
+    next_hop_command: int = setting(60, "Waiting for a next hop's reply to a command.", unit="seconds")
+    next_hop_data: int = setting(110, "Waiting for a next hop's reply to the end of a message.", unit="seconds")
+    session_idle: int = setting(
+        10,
+        "How long an idle connection to a next hop is kept for the next message; `0` closes it at once.",
+        minimum=0,
+        unit="seconds",
+    )
+    session_age: int = setting(300, "Maximum lifetime of a connection to a next hop.", unit="seconds")
+    scan: int = setting(
+        60,
+        f"All scans of one message. `scan`, `next_hop_data` and `queue` together must stay below {MAX_ANSWER_SECONDS}.",
+        unit="seconds",
+    )
+    queue: int = setting(50, "Delivering one message to the queue.", unit="seconds")
+    drain: int = setting(30, "Finishing the running transactions when the service stops.", minimum=0, unit="seconds")
 
 
 @dataclass(frozen=True)
 class Cache:
-    """How long answers about recipients are kept, how many, and how long a message that may come again."""
+    """Section `[cache]`."""
 
-    known_days: int = 30
-    unknown_hours: int = 2
-    max_recipients: int = 1_000_000
-    resend_hours: int = 24
+    known_days: int = setting(30, "Lifetime of the result for a recipient that exists.", unit="days")
+    unknown_hours: int = setting(2, "Lifetime of the result for a recipient that does not exist.", unit="hours")
+    max_recipients: int = setting(1_000_000, "Maximum number of cached results.")
+    resend_hours: int = setting(
+        24,
+        "How long a message whose client did not receive the reply is recognized when it is sent again, and not"
+        " delivered twice (RFC 1047); `0` disables this.",
+        minimum=0,
+        unit="hours",
+    )
 
 
 @dataclass(frozen=True)
 class Attachments:
-    """The policy on attachments apart from viruses."""
+    """Section `[attachments]`."""
 
-    extension: str = "allow"
-    double_extension: str = "allow"
-    real_type: str = "allow"
-    macro: str = "allow"
-    encrypted_archive: str = "allow"
-    extensions: tuple[str, ...] = (
-        "ade", "adp", "appx", "bat", "chm", "cmd", "com", "cpl", "dll", "exe", "hta", "inf", "ins", "iso", "isp", "jar",
-        "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msix", "msp", "mst", "nsh", "pif", "ps1", "scr", "sct", "shb",
-        "sys", "url", "vb", "vbe", "vbs", "vhd", "vxd", "wsc", "wsf", "wsh", "xll",
+    extension: str = setting(
+        "allow", "Files whose name ends in one of `extensions`.", choices=_ON_ATTACHMENT, per_domain=True
+    )
+    extensions: tuple[str, ...] = setting(
+        (
+            "ade", "adp", "appx", "bat", "chm", "cmd", "com", "cpl", "dll", "exe", "hta", "inf", "ins", "iso", "isp",
+            "jar", "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msix", "msp", "mst", "nsh", "pif", "ps1", "scr",
+            "sct", "shb", "sys", "url", "vb", "vbe", "vbs", "vhd", "vxd", "wsc", "wsf", "wsh", "xll",
+        ),
+        "File name extensions for `extension` and `double_extension`.",
+        form="extension",
     )  # fmt: skip
-    real_types: tuple[str, ...] = (
-        "application/java-archive", "application/vnd.ms-htmlhelp", "application/x-dosexec", "application/x-executable",
-        "application/x-iso9660-image", "application/x-mach-binary", "application/x-ms-shortcut", "application/x-msi",
-        "text/x-shellscript",
+    double_extension: str = setting(
+        "allow",
+        "Such files with another extension before it (`bill.pdf.exe`), or with a name that is displayed in reverse.",
+        choices=_ON_ATTACHMENT,
+        per_domain=True,
+    )
+    real_type: str = setting(
+        "allow",
+        "Files whose content is of one of `real_types`, regardless of their name.",
+        choices=_ON_ATTACHMENT,
+        per_domain=True,
+    )
+    real_types: tuple[str, ...] = setting(
+        (
+            "application/java-archive", "application/vnd.ms-htmlhelp", "application/x-dosexec",
+            "application/x-executable", "application/x-iso9660-image", "application/x-mach-binary",
+            "application/x-ms-shortcut", "application/x-msi", "text/x-shellscript",
+        ),
+        "MIME types, detected by the first bytes of a file, for `real_type`; `*` matches any characters.",
+        form="mime_type",
     )  # fmt: skip
+    macro: str = setting("allow", "Office documents with macros.", choices=_ON_ATTACHMENT, per_domain=True)
+    encrypted_archive: str = setting(
+        "allow",
+        "Archives (zip, tar, gzip, bzip2, xz, rar, 7z, cab, iso, lha, winmail.dat) and Office documents that are"
+        " encrypted or cannot be opened.",
+        choices=_ON_ATTACHMENT,
+        per_domain=True,
+    )
 
 
 @dataclass(frozen=True)
 class QuarantineLimits:
-    """Bounds on what is kept, all messages together."""
+    """Section `[quarantine]`."""
 
-    max_bytes: int = 1_073_741_824
-    max_days: int = 30
+    max_bytes: int = setting(
+        1_073_741_824, "Total size of the kept messages; the oldest are deleted first.", unit="bytes"
+    )
+    max_days: int = setting(30, "How long a message is kept.", unit="days")
 
 
 @dataclass(frozen=True)
 class Notices:
-    """Who is told of mail that is not delivered, and a text for removed parts in place of the built-in one."""
+    """Section `[notices]`."""
 
-    text: str = ""
-    to: str = "nobody"
+    text: str = setting(
+        "",
+        "Text in place of a removed attachment. It may contain `{file}`, `{reason}`, `{host}` and `{id}` (the number in"
+        " the quarantine). If empty, a built-in text in English and Japanese.",
+        form="any_text",
+    )
+    to: str = setting(
+        "nobody",
+        "Who is notified of a message that was refused or discarded because of its content; `nobody`, `recipients`,"
+        " `postmaster` or `both`. The sender gets no notice, only the SMTP reply.",
+        choices=("nobody", "recipients", "postmaster", "both"),
+    )
 
 
 @dataclass(frozen=True)
 class Tls:
-    """Certificate for senders (none: STARTTLS is not offered), and encryption towards next hops."""
+    """Section `[tls]`."""
 
-    certificate: str = ""
-    key: str = ""
-    outbound: str = "opportunistic"
-    required_for: tuple[str, ...] = ()
+    certificate: str = setting(
+        "",
+        "File with the certificate for clients, followed by its intermediate certificates; readable by the user"
+        " mailgate. If empty, STARTTLS is not offered.",
+        form="path",
+    )
+    key: str = setting("", "File with the private key of `certificate`.", form="path")
+    outbound: str = setting(
+        "opportunistic",
+        "Encryption to next hops; `opportunistic` (when the server offers STARTTLS, with any certificate) or `off`.",
+        choices=("opportunistic", "off"),
+    )
+    required_for: tuple[str, ...] = setting(
+        (), "Domains, or `*.suffix`, whose mail is deferred rather than sent without encryption.", form="domain"
+    )
 
     def required(self, domain: str) -> bool:
-        """Whether mail for `domain` (lower case) must not be sent on in the clear."""
+        """Return whether mail for `domain` (lower case) must be encrypted to its next hop."""
         return any(domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in self.required_for)
+
+
+# Actions by kind of content that a domain may choose for itself.
+ACTIONS: Mapping[str, tuple[str, ...]] = {
+    item.name: declared.choices
+    for kind in (Scan, Attachments)
+    for item, declared in declarations(kind)
+    if declared.per_domain
+}
+ATTACHMENT_KINDS = tuple(item.name for item, declared in declarations(Attachments) if declared.per_domain)
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings."""
+    """The settings file: its settings outside of sections, and its sections."""
 
-    hostname: str
-    routes_file: Path
-    listen: tuple[Endpoint, ...] = (Endpoint("0.0.0.0", 25), Endpoint("::", 25))  # noqa: S104
-    state_dir: Path = Path("/var/lib/mailgate")
-    own_addresses: tuple[str, ...] = ()
-    relay_networks: tuple[IPNetwork, ...] = ()
-    queue: Endpoint = Endpoint("127.0.0.1", 10025)
-    workers: int = 0
-    proxy_protocol_from: tuple[IPNetwork, ...] = ()
-    language: str = "en"
-    postmaster: str = ""
-    scan: Scan = field(default_factory=Scan)
-    content: Content = field(default_factory=Content)
-    limits: Limits = field(default_factory=Limits)
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    cache: Cache = field(default_factory=Cache)
-    attachments: Attachments = field(default_factory=Attachments)
-    quarantine: QuarantineLimits = field(default_factory=QuarantineLimits)
-    notices: Notices = field(default_factory=Notices)
-    domains: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    tls: Tls = field(default_factory=Tls)
+    hostname: str = field(
+        metadata=describe(
+            "Host name in the greeting, in EHLO and in Received headers.", form="hostname", example="gw1.univ.example"
+        )
+    )
+    routes_file: Path = field(
+        metadata=describe(
+            "Delivery table. One line per domain (`*.suffix` for every name below suffix), in columns separated by"
+            " tabs. The second column lists the next hops, separated by commas; an optional third column lists the"
+            " servers that verify recipients in place of the next hops.",
+            form="absolute_path",
+            example="/etc/mailgate/routes",
+        )
+    )
+    listen: tuple[Endpoint, ...] = setting(
+        (Endpoint("0.0.0.0", 25), Endpoint("::", 25)),  # noqa: S104
+        "Addresses and ports to listen on, IPv6 in brackets. `[::]` is IPv6 only, so give both.",
+        form="endpoint",
+    )
+    state_dir: Path = setting(
+        Path("/var/lib/mailgate"),
+        "Directory for the state of the service (counters, verification cache, duplicate-delivery log, quarantine),"
+        " writable by it.",
+        form="absolute_path",
+    )
+    own_addresses: tuple[str, ...] = setting(
+        (),
+        "All addresses of all gateways. A next hop or verification server among them would be a loop and is refused.",
+        form="ip_address",
+        example=("198.18.0.10", "2001:db8::10"),
+    )
+    relay_networks: tuple[IPNetwork, ...] = setting(
+        (), "Networks whose hosts may relay to any domain, through the queue.", form="network"
+    )
+    queue: Endpoint = setting(Endpoint("127.0.0.1", 10025), "The queue, a sendmail on loopback.", form="endpoint")
+    workers: int = setting(
+        0,
+        "Worker processes, which share the listening sockets and all limits; `0` for one per processor, at most 8.",
+        minimum=0,
+        maximum=64,
+    )
+    proxy_protocol_from: tuple[IPNetwork, ...] = setting(
+        (),
+        "Networks of load balancers, which must begin every connection with a PROXY header (version 1 or 2).",
+        form="network",
+    )
+    language: str = setting("en", "Language of reports and of the first half of notices.", choices=LANGUAGES)
+    postmaster: str = setting(
+        "", "Address that gets mail for a bare `postmaster`. If empty, the queue's own postmaster.", form="mailbox"
+    )
+    scan: Scan = section(Scan, "Virus scan, and actions on messages that do not pass it.")
+    content: MessageFormat = section(MessageFormat, "Format of accepted messages.")
+    limits: Limits = section(Limits, "Limits on connections, commands and messages, shared by all workers.")
+    timeouts: Timeouts = section(Timeouts, "Timeouts of sessions, scans and deliveries.")
+    cache: Cache = section(Cache, "Cached results of recipient verification, and recognition of repeated messages.")
+    tls: Tls = section(Tls, "STARTTLS, from clients and to next hops.")
+    attachments: Attachments = section(
+        Attachments,
+        "Attachment policy apart from viruses, inside archives and winmail.dat too. Actions are `allow`, `strip`,"
+        " `refuse` and `quarantine` (keep the message, then strip).",
+    )
+    quarantine: QuarantineLimits = section(
+        QuarantineLimits, "Limits of the quarantine, all messages together; see `mailgate quarantine --help`."
+    )
+    notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
+    domains: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict,
+        metadata=describe(
+            "Actions that single domains, or `*.suffix`, choose for themselves, in a table for each. Each recipient of"
+            " a message gets what the recipient's own domain chose; a message that one of them refuses is refused for"
+            " all.",
+            form="domain_table",
+        ),
+    )
 
     def may_relay(self, client: str) -> bool:
-        """Whether `client`, an IP address, is in one of `relay_networks`."""
+        """Return whether `client`, an IP address, is in one of `relay_networks`."""
         return _among(client, self.relay_networks)
 
     def is_proxy(self, client: str) -> bool:
-        """Whether `client`, an IP address, begins every connection with a PROXY header."""
+        """Return whether `client`, an IP address, must begin every connection with a PROXY header."""
         return _among(client, self.proxy_protocol_from)
 
 

@@ -1,19 +1,19 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings file: TOML in, one frozen `Config` out, every problem reported at once."""
+"""Reader of the settings file (TOML): returns one frozen `Config` or reports every problem at once."""
 
 from __future__ import annotations
 
 import ipaddress
 import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, Field, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from mailgate import tls
 from mailgate.config import (
-    LANGUAGES,
+    ACTIONS,
     MAX_ANSWER_SECONDS,
     Config,
     ConfigError,
@@ -22,160 +22,200 @@ from mailgate.config import (
     clamd_address,
 )
 from mailgate.content.notices import check_template
-from mailgate.content.policy import ACTIONS, ATTACHMENT_KINDS
 from mailgate.routes import Routes, load_routes
+from mailgate.setting import Setting, declarations
 from mailgate.smtp.address import AddressError, is_domain, parse_mailbox
 
-_T = TypeVar("_T")
+# Receives one line for each deprecated name in the file.
+Warn = Callable[[str], object]
 
 
-def load_config(path: Path) -> Config:
-    """Read the settings file; raises ConfigError, also for a file that cannot be read."""
+def load_config(path: Path, *, warn: Warn | None = None) -> Config:
+    """Read the settings file.
+
+    Args:
+        path: The file.
+        warn: Called with a line for each deprecated setting.
+
+    Raises:
+        ConfigError: The file cannot be read or has invalid settings.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    return parse_config(text, str(path))
+    return parse_config(text, str(path), warn=warn)
 
 
-def parse_config(text: str, source: str = "mailgate.toml") -> Config:
-    """Read the settings; raises ConfigError with every problem."""
+def parse_config(text: str, source: str = "mailgate.toml", *, warn: Warn | None = None) -> Config:
+    """Parse the text of a settings file as `load_config` does; `source` names it in messages."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{source}: not TOML: {error}"]) from error
+        raise ConfigError([f"{source}: not valid TOML: {error}"]) from error
     reader = _Reader(source)
     values = reader.table(table, Config)
-    # Defaults stand in for what is wrong, so that the rest is checked too.
+    # Defaults replace invalid values, so that the remaining checks run too.
     config = Config(**{"hostname": "", "routes_file": Path(), **values})
-    _check_together(reader, config)
+    _check_combinations(reader, config)
     if reader.problems:
         raise ConfigError(reader.problems)
+    if warn:
+        for line in reader.deprecated:
+            warn(line)
     return config
 
 
-def load(config_path: Path, routes_path: Path | None = None) -> tuple[Config, Routes]:
-    """Settings and routes, `routes_path` in place of the settings' own file; raises ConfigError or RoutesError."""
-    config = load_config(config_path)
+def load(config_path: Path, routes_path: Path | None = None, *, warn: Warn | None = None) -> tuple[Config, Routes]:
+    """Load settings and routes, and check that the certificate can be used.
+
+    Args:
+        config_path: The settings file.
+        routes_path: Delivery table to load in place of the one that the settings name.
+        warn: Called with a line for each deprecated setting.
+
+    Raises:
+        ConfigError: The settings or the certificate are invalid.
+        RoutesError: The delivery table is invalid.
+    """
+    config = load_config(config_path, warn=warn)
     routes = load_routes(routes_path or config.routes_file, own_addresses=config.own_addresses)
-    tls.for_senders(config)
+    tls.server_context(config)
     return config, routes
 
 
 class _Reader:
-    """Takes typed values out of the parsed file, noting problems instead of stopping at the first."""
+    """Converts the parsed file to typed values by the declarations; collects problems instead of raising."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.problems: list[str] = []
+        self.deprecated: list[str] = []
 
-    def wrong(self, key: str, text: str) -> None:
+    def add_problem(self, key: str, text: str) -> None:
         self.problems.append(f"{self.source}: {key}: {text}")
 
     def table(self, given: object, kind: type, name: str = "") -> dict[str, Any]:
-        """What the table `name` (the file itself without one) gives for the fields of the dataclass `kind`."""
+        """Return the valid values of a table by field of the dataclass `kind`; `name` is empty for the file itself."""
         if not isinstance(given, dict):
-            self.wrong(name, "must be a table")
+            self.add_problem(name, "must be a table")
             return {}
-        known = {item.name: item for item in fields(kind)}
         prefix = f"{name}." if name else ""
+        declared = list(declarations(kind))
+        names = [item.name for item, _declared in declared]
+        formerly = [setting.formerly for _item, setting in declared]
         for key in given:
-            if key not in known:
-                self.wrong(prefix + key, f"unknown; known are {', '.join(known)}")
+            if key not in names and key not in formerly:
+                self.add_problem(prefix + key, f"unknown setting; valid settings are {', '.join(names)}")
         values = {}
-        for key, item in known.items():
+        for item, setting in declared:
+            key = self._name_in(given, item.name, setting.formerly, prefix)
             if key in given:
-                value = self.value(prefix + key, given[key], item)
+                value = self.value(prefix + key, given[key], item, setting)
                 if value is not None:
-                    values[key] = value
+                    values[item.name] = value
             elif item.default is MISSING and item.default_factory is MISSING:
-                self.wrong(prefix + key, "is missing")
+                self.add_problem(prefix + key, "required setting is missing")
         return values
 
-    def value(self, key: str, given: object, item: Field[Any]) -> object:
-        """One setting, read by the type of its default and by what is noted below of its name; None if wrong."""
-        if key == "domains":
-            return self.domains(given)
+    def _name_in(self, given: dict[str, object], name: str, formerly: str, prefix: str) -> str:
+        """Return the name that the file uses for a setting; report a deprecated one."""
+        if formerly not in given:
+            return name
+        if name in given:
+            self.add_problem(prefix + formerly, f"deprecated name of {prefix}{name}, which is also set; remove one")
+            return name
+        self.deprecated.append(f"{self.source}: {prefix}{formerly}: deprecated name; use {prefix}{name}")
+        return formerly
+
+    def value(self, key: str, given: object, item: Field[Any], setting: Setting) -> object:
+        """Return the value of one setting or section, or None after reporting a problem."""
+        if setting.form == "domain_table":
+            return self.domains(key, given)
         if is_dataclass(section := item.default_factory):
             return section(**self.table(given, section, key))
         if isinstance(item.default, int):
-            return self.number(key, given)
-        form = _FORMS.get(key, _TEXT)
+            return self.number(key, given, setting)
+        form = _one_of(setting.choices) if setting.choices else FORMS[setting.form]
         return self.items(key, given, form) if isinstance(item.default, tuple) else self.word(key, given, form)
 
-    def number(self, key: str, given: object) -> int | None:
-        least = 0 if key in _MAY_BE_ZERO else 1
-        most = _MOST.get(key)
-        if isinstance(given, int) and not isinstance(given, bool) and least <= given <= (most or given):
+    def number(self, key: str, given: object, setting: Setting) -> int | None:
+        minimum, maximum = setting.minimum, setting.maximum
+        if isinstance(given, int) and not isinstance(given, bool) and minimum <= given <= (maximum or given):
             return given
-        self.wrong(key, f"{given!r} is not a whole number from {least}{f' to {most}' if most else ''}")
+        bounds = f"from {minimum} to {maximum}" if maximum else f"of at least {minimum}"
+        self.add_problem(key, f"{given!r} is not valid; must be an integer {bounds}")
         return None
 
-    def word(self, key: str, given: object, form: _Form) -> object:
-        if isinstance(given, str):
-            try:
-                return form.parse(given)
-            except (ValueError, AddressError):
-                pass
-        self.wrong(key, "must be a string" if form in (_TEXT, _MAY_BE_EMPTY) else f"{given!r} is not {form.what}")
-        return None
+    def word(self, key: str, given: object, form: Form) -> object:
+        if not isinstance(given, str):
+            self.add_problem(key, f"{given!r} is not valid; must be a string")
+            return None
+        try:
+            return form.parse(given)
+        except (ValueError, AddressError):
+            self.add_problem(key, f"{given!r} is not {form.expected}")
+            return None
 
-    def items(self, key: str, given: object, form: _Form) -> tuple[object, ...]:
+    def items(self, key: str, given: object, form: Form) -> tuple[object, ...]:
         if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
-            self.wrong(key, f"must be a list of strings, each {form.what}")
+            self.add_problem(key, "must be a list of strings")
             return ()
         return tuple(found for item in given if (found := self.word(key, item, form)) is not None)
 
-    def domains(self, given: object) -> dict[str, dict[str, str]]:
-        """The content policies of single domains."""
+    def domains(self, name: str, given: object) -> dict[str, dict[str, str]]:
+        """Return the actions that single domains have chosen."""
         if not isinstance(given, dict):
-            self.wrong("domains", "must be a table")
+            self.add_problem(name, "must be a table")
             return {}
         found = {}
-        for name, words in given.items():
-            key = f'domains."{name}"'
-            domain = self.word(key, name, _DOMAIN)
-            if not isinstance(words, dict):
-                self.wrong(key, "must be a table")
+        for text, actions in given.items():
+            key = f'{name}."{text}"'
+            domain = self.word(key, text, FORMS["domain"])
+            if not isinstance(actions, dict):
+                self.add_problem(key, "must be a table")
                 continue
-            for kind, word in words.items():
+            for kind, action in actions.items():
                 if kind not in ACTIONS:
-                    self.wrong(f"{key}.{kind}", f"unknown; known are {', '.join(ACTIONS)}")
+                    self.add_problem(f"{key}.{kind}", f"unknown setting; valid settings are {', '.join(ACTIONS)}")
                 else:
-                    self.word(f"{key}.{kind}", word, _one_of(ACTIONS[kind]))
+                    self.word(f"{key}.{kind}", action, _one_of(ACTIONS[kind]))
             if isinstance(domain, str):
-                found[domain] = words
+                found[domain] = actions
         return found
 
 
-def _check_together(reader: _Reader, config: Config) -> None:
-    timeouts, limits, tls = config.timeouts, config.limits, config.tls
+def _check_combinations(reader: _Reader, config: Config) -> None:
+    """Report settings that contradict each other, and bounds that a declaration cannot express."""
+    timeouts, limits, encryption = config.timeouts, config.limits, config.tls
     answer = timeouts.scan + timeouts.next_hop_data + timeouts.queue
     if answer >= MAX_ANSWER_SECONDS:
-        reader.wrong(
+        reader.add_problem(
             "timeouts",
-            f"scan + next_hop_data + queue is {answer} s; it must stay below {MAX_ANSWER_SECONDS} s,"
-            " or senders give up waiting and send again",
+            f"scan + next_hop_data + queue is {answer} s; must be below {MAX_ANSWER_SECONDS} s,"
+            " or clients time out and send the message again",
         )
     if limits.max_bytes_in_flight < limits.max_message_bytes:
-        reader.wrong("limits.max_bytes_in_flight", "must be at least max_message_bytes, or no large message passes")
+        reader.add_problem(
+            "limits.max_bytes_in_flight", f"must be at least limits.max_message_bytes ({limits.max_message_bytes})"
+        )
     try:
         check_template(config.notices.text)
     except ValueError as error:
-        reader.wrong("notices.text", str(error))
+        reader.add_problem("notices.text", str(error))
     if 0 < config.content.max_line_bytes < 1000:
-        reader.wrong("content.max_line_bytes", "must be 0 or at least 1000 (RFC 5321 section 4.5.3.1.6)")
+        reader.add_problem("content.max_line_bytes", "must be 0 or at least 1000 (RFC 5321 section 4.5.3.1.6)")
     if config.listen == () and not reader.problems:
-        reader.wrong("listen", "needs at least one address")
-    if bool(tls.certificate) != bool(tls.key):
-        reader.wrong("tls", "certificate and key go together: give both or neither")
-    if tls.required_for and tls.outbound == "off":
-        reader.wrong("tls.required_for", "needs outbound = opportunistic")
-    if any(_same(config.queue, endpoint) for endpoint in config.listen):
-        reader.wrong("queue", f"{config.queue} is where the service itself listens: mail would loop")
+        reader.add_problem("listen", "must contain at least one address")
+    if bool(encryption.certificate) != bool(encryption.key):
+        reader.add_problem("tls", "certificate and key must be set together")
+    if encryption.required_for and encryption.outbound == "off":
+        reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
+    if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
+        reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
 
 
-def _same(queue: Endpoint, listen: Endpoint) -> bool:
+def _is_same(queue: Endpoint, listen: Endpoint) -> bool:
     if queue.port != listen.port:
         return False
     return listen.host == queue.host or ipaddress.ip_address(listen.host).is_unspecified
@@ -187,11 +227,11 @@ def _hostname(text: str) -> str:
     return text.lower()
 
 
-def _pattern(text: str) -> str:
+def _domain(text: str) -> str:
     return ("*." if text.startswith("*.") else "") + _hostname(text.removeprefix("*."))
 
 
-def _absolute(text: str) -> Path:
+def _absolute_path(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute():
         raise ValueError(text)
@@ -204,16 +244,16 @@ def _clamd(text: str) -> str:
 
 
 def _extension(text: str) -> str:
-    return _filled(text.lower().lstrip("."))
+    return _text(text.lower().lstrip("."))
 
 
-def _filled(text: str) -> str:
+def _text(text: str) -> str:
     if not text:
         raise ValueError(text)
     return text
 
 
-def _address(text: str) -> str:
+def _ip_address(text: str) -> str:
     return str(ipaddress.ip_address(text))
 
 
@@ -225,68 +265,34 @@ def _mailbox(text: str) -> str:
     return str(parse_mailbox(text)) if text else ""
 
 
-class _Form(NamedTuple):
-    """How a word, or each word of a list, is read, and what it should have been."""
+class Form(NamedTuple):
+    """Syntax of a string: its parser, which raises ValueError or AddressError, and what it accepts."""
 
     parse: Callable[[str], object]
-    what: str
+    expected: str
 
 
-def _one_of(words: Iterable[str]) -> _Form:
-    known = tuple(words)
-
+def _one_of(choices: tuple[str, ...]) -> Form:
     def parse(text: str) -> str:
-        if text not in known:
+        if text not in choices:
             raise ValueError(text)
         return text
 
-    return _Form(parse, f"one of {', '.join(known)}")
+    return Form(parse, f"one of {', '.join(choices)}")
 
 
-_TEXT = _Form(_filled, "a string")
-_MAY_BE_EMPTY = _Form(str, "a string")
-_DOMAIN = _Form(_pattern, "a domain or *.domain")
-_ENDPOINT = _Form(Endpoint.parse, "ADDRESS:PORT or [ADDRESS]:PORT")
-_CLAMD = _Form(_clamd, f"an absolute path or {_ENDPOINT.what}")
-_NETWORK = _Form(_network, "a network as ADDRESS/BITS")
-_FORMS = {
-    "hostname": _Form(_hostname, "a host name"),
-    "routes_file": _Form(_absolute, "an absolute path"),
-    "state_dir": _Form(_absolute, "an absolute path"),
-    "listen": _ENDPOINT,
-    "own_addresses": _Form(_address, "an IP address"),
-    "relay_networks": _NETWORK,
-    "queue": _ENDPOINT,
-    "proxy_protocol_from": _NETWORK,
-    "language": _one_of(LANGUAGES),
-    "postmaster": _Form(_mailbox, "local@domain"),
-    "scan.socket": _CLAMD,
-    "scan.other_sockets": _CLAMD,
-    "scan.order": _one_of(("given", "load")),
-    "scan.infected": _one_of(ACTIONS["infected"]),
-    "scan.encrypted": _one_of(ACTIONS["encrypted"]),
-    "scan.over_limits": _one_of(ACTIONS["over_limits"]),
-    "scan.signature_dir": _MAY_BE_EMPTY,
-    "scan.old_signatures": _one_of(("deliver", "defer")),
-    "content.bare_newlines": _one_of(("refuse", "normalize")),
-    **{f"attachments.{kind}": _one_of(ACTIONS[kind]) for kind in ATTACHMENT_KINDS},
-    "attachments.extensions": _Form(_extension, "a file name's ending, as exe"),
-    "attachments.real_types": _Form(_filled, "a MIME type, as application/x-dosexec, or a pattern with *"),
-    "notices.to": _one_of(("nobody", "recipients", "postmaster", "both")),
-    "notices.text": _MAY_BE_EMPTY,
-    "tls.certificate": _MAY_BE_EMPTY,
-    "tls.key": _MAY_BE_EMPTY,
-    "tls.outbound": _one_of(("opportunistic", "off")),
-    "tls.required_for": _DOMAIN,
+FORMS = {
+    "text": Form(_text, "a non-empty string"),
+    "any_text": Form(str, "a string"),
+    "path": Form(str, "a path"),
+    "absolute_path": Form(_absolute_path, "a valid absolute path"),
+    "hostname": Form(_hostname, "a valid host name"),
+    "domain": Form(_domain, "a valid domain or *.domain"),
+    "endpoint": Form(Endpoint.parse, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
+    "clamd": Form(_clamd, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),
+    "ip_address": Form(_ip_address, "a valid IP address"),
+    "network": Form(_network, "a valid network ADDRESS/BITS (without host bits)"),
+    "mailbox": Form(_mailbox, "a valid address local@domain"),
+    "extension": Form(_extension, "a valid file name extension such as exe"),
+    "mime_type": Form(_text, "a valid MIME type such as application/x-dosexec, or a pattern with *"),
 }
-_MAY_BE_ZERO = {
-    "workers",
-    "scan.file_size",
-    "scan.remembered",
-    "scan.max_signature_days",
-    "content.max_line_bytes",
-    "timeouts.drain",
-    "timeouts.session_idle",
-    "cache.resend_hours",
-}
-_MOST = {"workers": 64}

@@ -109,7 +109,7 @@ class Gateway:
 
     def use(self, config: Config, routes: Routes) -> None:
         """Take new settings and routes; transactions that have begun keep those they began with."""
-        encrypt = tls.for_senders(config)
+        encrypt = tls.server_context(config)
         self.config = config
         self.routes = routes
         self.encrypt = encrypt
@@ -123,7 +123,7 @@ class Gateway:
         if self._delivery:
             self._delivery.close()
         self._delivery = Delivery(
-            config, self.recipients, self.events, encrypt=tls.for_next_hops(config), share=self.worker_counters.share
+            config, self.recipients, self.events, encrypt=tls.client_context(config), share=self.worker_counters.share
         )
 
     def _my_share(self, scan: Scan) -> Scan:

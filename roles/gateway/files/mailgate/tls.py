@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Encryption settings: our certificate for senders, and none asked of next hops, which are known by address alone."""
+"""TLS contexts: our certificate for clients; no certificate checks for next hops, which are known by address only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import ssl
 from mailgate.config import Config, ConfigError
 
 
-def for_senders(config: Config) -> ssl.SSLContext | None:
-    """Context with our certificate, None without one; raises ConfigError for files that are no good."""
+def server_context(config: Config) -> ssl.SSLContext | None:
+    """Return the context for clients, or None without a certificate; raise ConfigError if it cannot be loaded."""
     if not config.tls.certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -20,13 +20,13 @@ def for_senders(config: Config) -> ssl.SSLContext | None:
         context.load_cert_chain(config.tls.certificate, config.tls.key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
-            [f"tls: {config.tls.certificate} with {config.tls.key} is no certificate with its key: {error}"]
+            [f"tls: {config.tls.certificate} and {config.tls.key} are not a matching certificate and key: {error}"]
         ) from error
     return context
 
 
-def for_next_hops(config: Config) -> ssl.SSLContext | None:
-    """Context that takes any certificate, as better than none (RFC 7435); None when encryption is off."""
+def client_context(config: Config) -> ssl.SSLContext | None:
+    """Return the context for next hops, which accepts any certificate (RFC 7435), or None if encryption is off."""
     if config.tls.outbound == "off":
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -7,25 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from mailgate.config import Config
+from mailgate.config import ATTACHMENT_KINDS, Config
 from mailgate.scan.clamd import Finding
 from mailgate.smtp.address import Mailbox
-
-_FOUND = ("strip", "refuse", "quarantine", "discard")
-_ATTACHED = ("allow", "strip", "refuse", "quarantine")
-
-# By kind of content, what may become of it. `quarantine` keeps the message and delivers the rest of it.
-ACTIONS: Mapping[str, tuple[str, ...]] = {
-    "infected": _FOUND,
-    "encrypted": ("deliver", *_FOUND),
-    "over_limits": ("defer", "refuse"),
-    "extension": _ATTACHED,
-    "double_extension": _ATTACHED,
-    "real_type": _ATTACHED,
-    "macro": _ATTACHED,
-    "encrypted_archive": _ATTACHED,
-}
-ATTACHMENT_KINDS = ("extension", "double_extension", "real_type", "macro", "encrypted_archive")
 
 # From what lets all pass to what lets nothing pass.
 _STRICTNESS = ("allow", "deliver", "discard", "strip", "quarantine", "defer", "refuse")

@@ -46,7 +46,7 @@ class RecipientVerifier:
     def __init__(
         self, config: Config, pool: Pool, recipients: VerificationCache, events: Events, *, share: float
     ) -> None:
-        self._most = max(1, round(config.limits.max_call_aheads_per_next_hop * share))
+        self._most = max(1, round(config.limits.max_verifications_per_next_hop * share))
         self._pool = pool
         self._recipients = recipients
         self._events = events
