@@ -43,9 +43,9 @@ def test_each_line_is_read_as_if_alone_and_each_second_one_is_named(lines):
         with pytest.raises(RoutesError) as caught:
             parse_routes(text)
         assert [int(problem.split(":")[1]) for problem in caught.value.problems] == doubled
-        assert all("has a second line" in problem for problem in caught.value.problems)
+        assert all("is already defined" in problem for problem in caught.value.problems)
     else:
-        assert {route.pattern: (route.next_hops, route.ask) for route in parse_routes(text)} == expected
+        assert {route.pattern: (route.next_hops, route.verify_at) for route in parse_routes(text)} == expected
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ async def test_ready_within_a_second_with_168_routes(pyz, tmp_path):
     [
         (("127.0.0.1:", "127.0.0.1:99"), 2, "listen"),
         (("state_dir = ", "state_dirr = "), 2, "state_dirr"),
-        (('state_dir = "', 'state_dir = "/nonexistent'), 1, "state cannot be kept there"),
+        (('state_dir = "', 'state_dir = "/nonexistent'), 1, "cannot write state files"),
         (("127.0.0.1:", "198.18.255.255:"), 1, "listen: 198.18.255.255"),
     ],
 )

@@ -70,10 +70,10 @@ def test_servers_to_ask_are_told_where_they_are_behind_the_next_hops():
         "d.example\t198.18.1.25\t\n"
     )
     home = (NextHop("198.18.1.30"), NextHop("198.18.1.31", 2525))
-    assert [route.ask for route in routes] == [home, (), (), ()]
-    assert [len(route.asked) for route in routes] == [2, 1, 1, 1]
+    assert [route.verify_at for route in routes] == [home, (), (), ()]
+    assert [len(route.verification_servers) for route in routes] == [2, 1, 1, 1]
     assert routes.render("table").splitlines()[:2] == [
-        "a.example  198.18.1.25  asks 198.18.1.30, [198.18.1.31]:2525",
+        "a.example  198.18.1.25  verified by 198.18.1.30, [198.18.1.31]:2525",
         "b.example  198.18.1.25",
     ]
     assert "a.example,198.18.1.25,198.18.1.30 [198.18.1.31]:2525\n" in routes.render("csv")
@@ -104,13 +104,11 @@ def test_all_problems_of_a_table_are_named():
         1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 13, 14, 14, 15, 16
     ]  # fmt: skip
     assert sum("loop" in problem for problem in caught.value.problems) == 5
-    assert "routes:13: server to ask 198.18.0.10 of j.example is a gateway's own address: it would ask itself" in str(
-        caught.value
-    )
+    assert "routes:13: verification server 198.18.0.10 of j.example is a gateway's own address" in str(caught.value)
 
 
 def test_empty_table_is_refused():
-    with pytest.raises(RoutesError, match="no route at all"):
+    with pytest.raises(RoutesError, match="contains no routes"):
         parse_routes("# nothing\n")
 
 

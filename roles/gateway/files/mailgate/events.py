@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from mailgate.state import open_state
+from mailgate.state import COUNTERS, open_state
 
 log = logging.getLogger("mailgate")
 
@@ -57,7 +57,7 @@ class Counters:
     message and each refusal would cost a good part of all that is done for it.
     """
 
-    FILE = "events.sqlite"
+    FILE = COUNTERS
 
     def __init__(
         self,

@@ -56,18 +56,18 @@ class Budget:
     @property
     def used(self) -> int:
         """Octets that are taken."""
-        return self._worker_counters.octets
+        return self._worker_counters.message_bytes
 
     def take(self, octets: int) -> bool:
         """Take octets, if there are that many left."""
         if self.used + octets > self.total:
             return False
-        self._worker_counters.hold(octets)
+        self._worker_counters.add_message_bytes(octets)
         return True
 
     def give(self, octets: int) -> None:
         """Give octets back."""
-        self._worker_counters.hold(-octets)
+        self._worker_counters.add_message_bytes(-octets)
 
 
 class Drainable(Protocol):
@@ -139,11 +139,11 @@ class Gateway:
     def join(self, client: str) -> None:
         """Count a connection of `client`, an IP address."""
         self.clients[client] += 1
-        self.worker_counters.join(client)
+        self.worker_counters.add_connection(client)
 
     def leave(self, client: str) -> None:
         """Count it no more."""
-        self.worker_counters.leave(client)
+        self.worker_counters.remove_connection(client)
         self.clients[client] -= 1
         if not self.clients[client]:
             del self.clients[client]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The delivery table: which next hops take a domain's mail, and who knows its recipients.
+"""Delivery table: the next hops of each domain, and the servers that verify its recipients.
 
-Addresses only: a name would be looked up by MX, which leads back to the gateway.
+Servers are addresses only: a name would be resolved by its MX records, which lead back to the gateway.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mailgate.smtp.address import MAX_DOMAIN, is_domain
 
 SMTP_PORT = 25
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_USUAL = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")  # a pattern that `_pattern` would leave as it is
+_USUAL = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")  # already in the form that `_pattern` returns
 
 
 class RoutesError(ValueError):
-    """A table that is refused; `problems` names each bad line."""
+    """Invalid delivery table; `problems` lists every problem with its line."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -34,7 +34,7 @@ class RoutesError(ValueError):
 
 @dataclass(frozen=True, order=True)
 class NextHop:
-    """Address and port that mail is delivered to."""
+    """IP address and port of a server."""
 
     address: str
     port: int = SMTP_PORT
@@ -49,21 +49,21 @@ class NextHop:
 class Route:
     """A domain, or `*.suffix` for every name below it, and its next hops in order of preference.
 
-    `ask` are the servers that know its recipients, where those are behind the next hops (a hub); else it is empty.
+    `verify_at` lists the servers that verify its recipients, if they are behind the next hops (a hub); else it is empty.
     """
 
     pattern: str
     next_hops: tuple[NextHop, ...]
-    ask: tuple[NextHop, ...] = ()
+    verify_at: tuple[NextHop, ...] = ()
 
     @property
-    def asked(self) -> tuple[NextHop, ...]:
-        """Who is asked about recipients."""
-        return self.ask or self.next_hops
+    def verification_servers(self) -> tuple[NextHop, ...]:
+        """Servers that verify recipients."""
+        return self.verify_at or self.next_hops
 
 
 class Routes:
-    """The table, looked up by domain: an exact entry first, then the longest matching `*.suffix`."""
+    """Delivery table, searched by domain: an exact entry first, then the longest matching `*.suffix`."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._by_pattern = {route.pattern: route for route in routes}
@@ -75,7 +75,7 @@ class Routes:
         return iter(sorted(self._by_pattern.values(), key=lambda route: route.pattern))
 
     def find(self, domain: str) -> Route | None:
-        """Route of `domain` (ASCII, any case; no final dot), or None: the domain is not ours."""
+        """Return the route of `domain` (ASCII, any case, no final dot), or None if it is not in the table."""
         name = domain.lower()
         exact = self._by_pattern.get(name)
         if exact or name.startswith("["):
@@ -89,38 +89,46 @@ class Routes:
         return None
 
     def render(self, style: str) -> str:
-        """The table as `table`, `csv` or `json`, sorted by domain."""
-        rows = [(route.pattern, list(map(str, route.next_hops)), list(map(str, route.asked))) for route in self]
+        """Return the table as `table`, `csv` or `json`, sorted by domain."""
+        rows = [
+            (route.pattern, list(map(str, route.next_hops)), list(map(str, route.verification_servers)))
+            for route in self
+        ]
         if style == "json":
-            told = [{"domain": domain, "next_hops": hops, "ask": asked} for domain, hops, asked in rows]
-            return json.dumps(told, indent=2) + "\n"
+            objects = [{"domain": domain, "next_hops": hops, "ask": servers} for domain, hops, servers in rows]
+            return json.dumps(objects, indent=2) + "\n"
         if style == "csv":
             out = io.StringIO()
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(["domain", "next_hops", "ask"])
-            writer.writerows((domain, " ".join(hops), " ".join(asked)) for domain, hops, asked in rows)
+            writer.writerows((domain, " ".join(hops), " ".join(servers)) for domain, hops, servers in rows)
             return out.getvalue()
-        width = max((len(domain) for domain, _hops, _asked in rows), default=0)
+        width = max((len(domain) for domain, _hops, _servers in rows), default=0)
         lines = []
-        for domain, hops, asked in rows:
-            asks = "" if asked == hops else f"  asks {', '.join(asked)}"
-            lines.append(f"{domain:<{width}}  {', '.join(hops)}{asks}\n")
+        for domain, hops, servers in rows:
+            verified = "" if servers == hops else f"  verified by {', '.join(servers)}"
+            lines.append(f"{domain:<{width}}  {', '.join(hops)}{verified}\n")
         return "".join(lines)
 
 
 def parse_routes(text: str, *, own_addresses: Iterable[str] = (), source: str = "routes") -> Routes:
-    """Parse `DOMAIN<TAB>NEXTHOP[,NEXTHOP][<TAB>ASK[,ASK]]` lines; empty lines and those that begin with # are skipped.
+    """Parse lines `DOMAIN<TAB>NEXTHOP[,NEXTHOP][<TAB>SERVER[,SERVER]]`; skip empty lines and those that begin with #.
 
-    A server is an IPv4 or IPv6 address, with another port as `[ADDRESS]:PORT`. One that is among
-    `own_addresses`, or port 25 on loopback, would make a loop. Raises RoutesError with every problem.
+    Args:
+        text: The table. A server is an IP address, or `[ADDRESS]:PORT` for another port than 25.
+        own_addresses: Addresses of the gateways. A server among them, or on port 25 of loopback, would be a loop.
+        source: Name of the table in messages.
+
+    Raises:
+        RoutesError: The table is invalid; it lists every problem.
     """
-    # Nothing made here is garbage, and to look for some in a long table takes a third of the time.
-    collects = gc.isenabled()
+    # Parsing creates no garbage, and collecting it would take a third of the time for a long table.
+    enabled = gc.isenabled()
     gc.disable()
     try:
         return _parse(text, own_addresses, source)
     finally:
-        if collects:
+        if enabled:
             gc.enable()
 
 
@@ -132,58 +140,61 @@ def _parse(text: str, own_addresses: Iterable[str], source: str) -> Routes:
     usual = _USUAL.fullmatch
     for number, line in enumerate(text.splitlines(), start=1):
         domain, _tab, targets = line.partition("\t")
-        # Most of a large table needs no more than this.
+        # Fast path for most lines of a large table.
         if targets in checked and domain not in routes and usual(domain) and len(domain) <= MAX_DOMAIN:
-            hops, ask = checked[targets]
-            routes[domain] = Route(domain, hops, ask)
+            hops, verify_at = checked[targets]
+            routes[domain] = Route(domain, hops, verify_at)
             continue
         if not line.strip() or line.startswith("#"):
             continue
         where = f"{source}:{number}"
-        route, said = _parse_line(line, own)
+        route, found = _parse_line(line, own)
         if route and route.pattern in routes:
-            said = [f"{route.pattern} has a second line; give all its next hops in one"]
+            found = [f"{route.pattern} is already defined; put all its next hops in one line"]
         elif route:
             routes[route.pattern] = route
-            if not said:
-                checked[targets] = route.next_hops, route.ask
-        problems += [f"{where}: {each}" for each in said]
+            if not found:
+                checked[targets] = route.next_hops, route.verify_at
+        problems += [f"{where}: {each}" for each in found]
     if not routes and not problems:
-        problems.append(f"{source}: no route at all; every recipient would be refused")
+        problems.append(f"{source}: contains no routes; every recipient would be refused")
     if problems:
         raise RoutesError(problems)
     return Routes(routes.values())
 
 
 def _parse_line(line: str, own: Collection[str]) -> tuple[Route | None, list[str]]:
-    """The route of a line, as far as it has one, and what is wrong with the line."""
+    """Return the route of a line, or None if it has none, and the problems of the line."""
     domain, *columns = line.rstrip().split("\t")
     if not 1 <= len(columns) <= 2 or not columns[0].strip():
-        return None, [f"write DOMAIN<TAB>NEXTHOP[,NEXTHOP][<TAB>ASK[,ASK]], not {line!r}"]
+        return None, [f"{line!r} is not valid; expected DOMAIN<TAB>NEXTHOP[,NEXTHOP][<TAB>SERVER[,SERVER]]"]
     pattern = _pattern(domain.strip())
     if pattern is None:
-        return None, [f"{domain.strip()!r} is neither a domain, *.domain nor an address in brackets"]
+        return None, [f"{domain.strip()!r} is not a valid domain, *.domain or address in brackets"]
     problems = []
     found: list[tuple[NextHop, ...]] = []
-    for targets, name, wrong in zip(
-        columns, ("next hop", "server to ask"), ("mail would loop", "it would ask itself"), strict=False
+    for targets, name, effect in zip(
+        columns,
+        ("next hop", "verification server"),
+        ("mail would loop", "it would verify with itself"),
+        strict=False,
     ):
         hops = []
         for target in targets.split(","):
             hop = _next_hop(target.strip())
             if hop is None:
-                problems.append(f"{name} {target.strip()!r} must be an IP address or [ADDRESS]:PORT")
-            elif hop.address in own or _is_here(hop):
-                problems.append(f"{name} {hop} of {pattern} is a gateway's own address: {wrong}")
+                problems.append(f"{name} {target.strip()!r} is not a valid IP address or [ADDRESS]:PORT")
+            elif hop.address in own or _is_local(hop):
+                problems.append(f"{name} {hop} of {pattern} is a gateway's own address: {effect}")
             else:
                 hops.append(hop)
         found.append(tuple(hops))
-    next_hops, ask = (*found, ())[:2]
-    return Route(pattern, next_hops, () if ask == next_hops else ask), problems
+    next_hops, verify_at = (*found, ())[:2]
+    return Route(pattern, next_hops, () if verify_at == next_hops else verify_at), problems
 
 
 def load_routes(path: Path, *, own_addresses: Iterable[str] = ()) -> Routes:
-    """Read and parse the table; raises RoutesError, also for a file that cannot be read."""
+    """Read and parse the table; raise RoutesError if it cannot be read or is invalid."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -192,7 +203,7 @@ def load_routes(path: Path, *, own_addresses: Iterable[str] = ()) -> Routes:
 
 
 def _pattern(text: str) -> str | None:
-    """The domain in lower-case A-labels, or None if it is none."""
+    """Return the domain in lower-case A-labels, or None if it is not valid."""
     star, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     if not star and name.startswith("[") and name.endswith("]"):
         try:
@@ -222,12 +233,12 @@ def _next_hop(text: str) -> NextHop | None:
 
 
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """Canonical text; an IPv4 address written as IPv6 is still that IPv4 address."""
+    """Return the canonical text of an address; IPv4-mapped IPv6 addresses become IPv4."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(address)
 
 
-def _is_here(hop: NextHop) -> bool:
+def _is_local(hop: NextHop) -> bool:
     address = ipaddress.ip_address(hop.address)
     return address.is_unspecified or address.is_multicast or (address.is_loopback and hop.port == SMTP_PORT)

@@ -1,17 +1,32 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The databases of the service's state."""
+"""What is in the state directory, and how it is opened.
+
+| name | content | format | owner |
+|---|---|---|---|
+| `events.sqlite` | event counters per minute | SQLite | `events.Counters` |
+| `recipients.sqlite` | results of recipient verification | SQLite | `delivery.verify_cache.VerificationCache` |
+| `delivered` | duplicate-delivery log | memory-mapped table | `delivery.duplicates.DuplicateLog` |
+| `quarantine/` | kept messages | one file per message | `content.quarantine.Quarantine` |
+"""
 
 from __future__ import annotations
 
+import mmap
+import os
 import sqlite3
 from pathlib import Path
 
+COUNTERS = "events.sqlite"
+VERIFICATION_CACHE = "recipients.sqlite"
+DUPLICATE_LOG = "delivered"
+QUARANTINE = "quarantine"
+
 
 def open_state(path: Path, schema: str) -> sqlite3.Connection:
-    """Open a database of the service's state, made when missing; raises sqlite3.Error."""
+    """Open a state database and create it if it is missing; raise sqlite3.Error on failure."""
     database = sqlite3.connect(path, timeout=2, isolation_level=None)
-    # WAL: readers (the report) never hold up the service; what is written survives the process, not a power cut.
+    # WAL: readers (the report) never block the service. Commits survive a killed process, but not a power failure.
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
     database.execute(schema)
@@ -19,5 +34,21 @@ def open_state(path: Path, schema: str) -> sqlite3.Connection:
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a state database that exists, to look at it; raises sqlite3.Error."""
+    """Open an existing state database for reading; raise sqlite3.Error on failure."""
     return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)
+
+
+def map_table(path: Path, size: int) -> mmap.mmap:
+    """Map a file of `size` bytes that all processes share, created if missing; raise OSError on failure."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        # Allocate all of it now, so that a full disk does no harm later.
+        os.posix_fallocate(handle, 0, size)
+        return mmap.mmap(handle, size)
+    finally:
+        os.close(handle)
+
+
+def create_directory(path: Path) -> None:
+    """Create a state directory that only the service can read, if it is missing; raise OSError on failure."""
+    path.mkdir(mode=0o700, exist_ok=True)

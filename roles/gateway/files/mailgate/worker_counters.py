@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the workers of one service tell each other: a few numbers in memory that all of them map.
+"""Counters that the workers of one service share, in memory that all of them map.
 
-Each worker writes in its own row only and reads the sums, so that limits hold for the service as a whole and nobody
-waits for a lock. The row of a worker that died is cleared.
+Each worker writes its own row only and reads the sums of all rows, so that limits hold for the whole service without
+locks. The supervisor clears the row of a worker that exits.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import mmap
 import time
 import zlib
 
-# Clients are counted by a hash of their address; two that share a bucket share a limit, which is rare and harmless.
+# Clients are counted by a hash of their address. Two that share a bucket share a limit, which is rare and harmless.
 BUCKETS = 4096
-_GENERATION, _ALIVE, _CONNECTIONS, _OCTETS, _HEAD = range(5)
+_GENERATION, _HEARTBEAT, _CONNECTIONS, _BYTES, _HEAD = range(5)
 _ROW = _HEAD * 8 + BUCKETS * 4
 
 
 class SharedCounters:
-    """The rows of `workers`, to be made before they are forked."""
+    """The rows of all workers; create it before the workers are forked."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
@@ -30,21 +30,21 @@ class SharedCounters:
         self.buckets = [row[_HEAD * 8 :].cast("I") for row in rows]
 
     def clear(self, number: int) -> None:
-        """Forget all that a dead worker held."""
+        """Reset the row of a worker that has exited."""
         start = number * _ROW
         self._map[start : start + _ROW] = bytes(_ROW)
 
     def generation(self, number: int) -> int:
-        """Which settings the worker runs with, as it was told when it took them."""
+        """Return the generation of settings that a worker last reported."""
         return self.heads[number][_GENERATION]
 
-    def silent_seconds(self, number: int) -> float:
-        """Since when the worker gave no sign of life."""
-        return time.monotonic() - self.heads[number][_ALIVE] / 1000
+    def seconds_since_heartbeat(self, number: int) -> float:
+        """Return the seconds since the last heartbeat of a worker."""
+        return time.monotonic() - self.heads[number][_HEARTBEAT] / 1000
 
 
 class WorkerCounters:
-    """One worker's row, and the sums of all."""
+    """The row of one worker, and the sums of all rows."""
 
     def __init__(self, shared: SharedCounters | None = None, number: int = 0) -> None:
         self._shared = shared or SharedCounters()
@@ -53,13 +53,13 @@ class WorkerCounters:
         self.number = number
         self.share = 1 / self._shared.workers
 
-    def join(self, address: str) -> None:
+    def add_connection(self, address: str) -> None:
         """Count a connection of a client."""
         self._head[_CONNECTIONS] += 1
         self._buckets[_bucket(address)] += 1
 
-    def leave(self, address: str) -> None:
-        """Count it no more."""
+    def remove_connection(self, address: str) -> None:
+        """Stop counting a connection of a client."""
         self._head[_CONNECTIONS] -= 1
         self._buckets[_bucket(address)] -= 1
 
@@ -69,31 +69,31 @@ class WorkerCounters:
         return sum(head[_CONNECTIONS] for head in self._shared.heads)
 
     def connections_of(self, address: str) -> int:
-        """Connections of a client with all workers."""
+        """Return the number of connections of a client to all workers."""
         bucket = _bucket(address)
         return sum(buckets[bucket] for buckets in self._shared.buckets)
 
     @property
-    def octets(self) -> int:
-        """Octets of messages that all workers hold."""
-        return sum(head[_OCTETS] for head in self._shared.heads)
+    def message_bytes(self) -> int:
+        """Size of the messages that all workers hold in memory."""
+        return sum(head[_BYTES] for head in self._shared.heads)
 
-    def hold(self, octets: int) -> None:
-        """Hold more octets, or fewer when negative."""
-        self._head[_OCTETS] += octets
+    def add_message_bytes(self, size: int) -> None:
+        """Count `size` more bytes of messages in memory, or fewer if it is negative."""
+        self._head[_BYTES] += size
 
-    def alive(self) -> None:
-        """Give a sign of life."""
-        self._head[_ALIVE] = time.monotonic_ns() // 1_000_000
-
-    def took(self, generation: int) -> None:
-        """Tell which settings this worker runs with."""
-        self._head[_GENERATION] = generation
+    def heartbeat(self) -> None:
+        """Report that this worker is alive."""
+        self._head[_HEARTBEAT] = time.monotonic_ns() // 1_000_000
 
     @property
     def generation(self) -> int:
-        """Which settings this worker runs with."""
+        """Generation of settings that this worker last reported."""
         return self._head[_GENERATION]
+
+    @generation.setter
+    def generation(self, generation: int) -> None:
+        self._head[_GENERATION] = generation
 
 
 def _bucket(address: str) -> int:

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mailgate.config import QuarantineLimits
+from mailgate.state import QUARANTINE, create_directory
 
-DIRECTORY = "quarantine"
+DIRECTORY = QUARANTINE
 _ID = re.compile(r"[0-9a-f]{6,40}")
 _PART = ".part"
 
@@ -52,7 +53,7 @@ class Quarantine:
         path = self._path(entry.id)
         part = path.with_suffix(_PART)
         try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            create_directory(self._directory)
             self.prune(entry.size + len(head))
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import mmap
-import os
 import struct
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mailgate.smtp.address import Mailbox
+from mailgate.state import DUPLICATE_LOG, map_table
 
 log = logging.getLogger("mailgate")
 
@@ -31,7 +31,7 @@ _ENTRY = struct.Struct("<16sQ8x")
 class DuplicateLog:
     """Entries by message and recipient in `state_dir/delivered`; a disk that fails makes an empty book."""
 
-    FILE = "delivered"
+    FILE = DUPLICATE_LOG
 
     def __init__(self, state_dir: Path, seconds: int, clock: Callable[[], float] = time.time) -> None:
         self.seconds = seconds
@@ -39,13 +39,7 @@ class DuplicateLog:
         self._map: mmap.mmap | None = None
         size = SLOTS * _ENTRY.size
         try:
-            handle = os.open(state_dir / self.FILE, os.O_RDWR | os.O_CREAT, 0o640)
-            try:
-                # Whole now, so that a disk that fills up later does no harm.
-                os.posix_fallocate(handle, 0, size)
-                self._map = mmap.mmap(handle, size)
-            finally:
-                os.close(handle)
+            self._map = map_table(state_dir / self.FILE, size)
         except OSError:
             log.exception("messages that come again cannot be told")
 

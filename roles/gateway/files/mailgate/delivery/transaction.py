@@ -121,8 +121,10 @@ class Transaction:
     async def _add(self, recipient: Mailbox, route: Route, notify: str, *, encrypt: bool, known: bool) -> Reply:
         answers = self._delivery.recipients
         verifier = self._delivery.verifier
-        if route.ask and not (known and answers.is_fresh(recipient)):
-            known, refusal = await verifier.ask_home(self.envelope, recipient, route.ask, encrypt=encrypt, known=known)
+        if route.verify_at and not (known and answers.is_fresh(recipient)):
+            known, refusal = await verifier.ask_home(
+                self.envelope, recipient, route.verify_at, encrypt=encrypt, known=known
+            )
             if refusal:
                 return refusal
         group = self._groups.setdefault((route.next_hops, encrypt), _Destination(route.next_hops, encrypt))
@@ -142,7 +144,7 @@ class Transaction:
             group.recipients.append(recipient)
             self.recipients.append(recipient)
             if answers.catches_all(recipient) is None:
-                verifier.try_catch_all(recipient.domain, route.asked)
+                verifier.try_catch_all(recipient.domain, route.verification_servers)
             return ACCEPTED
         return reply
 
@@ -156,7 +158,7 @@ class Transaction:
 
     def _store(self, recipient: Mailbox, route: Route, reply: Reply) -> None:
         """Remember a next hop's answer, unless others know better."""
-        if not route.ask:
+        if not route.verify_at:
             self._delivery.recipients.store(recipient, reply)
 
     async def add_to_queue(self, recipient: Mailbox, notify: str = "") -> Reply:

@@ -173,7 +173,7 @@ class RecipientVerifier:
             route = find(mailbox.domain)
             if route is None:
                 continue
-            reply = await self.ask(mailbox, route.asked)
+            reply = await self.ask(mailbox, route.verification_servers)
             if reply:
                 self._recipients.store(mailbox, reply)
                 asked += 1

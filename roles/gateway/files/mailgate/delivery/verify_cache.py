@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.reply import Reply
-from mailgate.state import open_state
+from mailgate.state import VERIFICATION_CACHE, open_state
 
 log = logging.getLogger("mailgate")
 
@@ -50,7 +50,7 @@ class VerificationCache:
     A domain whose server takes any recipient (catch-all) is kept under `@domain`, in place of its recipients.
     """
 
-    FILE = "recipients.sqlite"
+    FILE = VERIFICATION_CACHE
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service as a whole: listening sockets, the workers that share them, and their supervisor.
+"""Supervisor of the service: owns the listening sockets and the workers that share them.
 
-A worker that dies is replaced at once; one that gives no sign of life is killed. Sockets belong to the supervisor, so
-that no connection is refused meanwhile.
+It replaces workers that exit and kills workers without a heartbeat. Because it holds the sockets open, connections wait
+in the backlog meanwhile and are not refused.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ from mailgate.config import ConfigError, Endpoint
 from mailgate.config_file import load
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import Counters, Events
-from mailgate.process import systemd
+from mailgate.process import systemd, worker
 from mailgate.routes import RoutesError
 from mailgate.worker_counters import SharedCounters, WorkerCounters
 
 log = logging.getLogger("mailgate")
 
 BACKLOG = 256
-MOST_WORKERS_BY_ITSELF = 8
-# A worker that has not come round to its chores for so long hangs.
-SILENT_SECONDS = 30
+# Upper bound for `workers = 0`.
+MAX_DEFAULT_WORKERS = 8
+# A worker without a heartbeat for this long hangs.
+HEARTBEAT_SECONDS = 30
 READY_SECONDS = 20
-AGAIN_SECONDS = 1
+# Pause before a worker that failed this soon after its start is started again.
+BACKOFF_SECONDS = 1
 _SIGNALS = frozenset({signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 
 
 class StartError(Exception):
-    """The service cannot start; the message says what, where, and how to mend it."""
+    """The service cannot start; the message says what is wrong and where."""
 
 
 def listening_socket(endpoint: Endpoint) -> socket.socket:
-    """A socket that listens; raises StartError."""
+    """Return a listening socket; raise StartError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -60,27 +62,27 @@ def listening_socket(endpoint: Endpoint) -> socket.socket:
 
 @dataclass
 class _WorkerSlot:
-    """A worker's number, its process (0: none), when that was started, and when another may be."""
+    """One worker: its number and process ID (0: not running), its start, and the earliest time of the next start."""
 
     number: int
     process: int = 0
     started: float = 0.0
-    again_at: float = 0.0
+    restart_at: float = 0.0
 
 
 class Service:
-    """Supervises: HUP loads settings and routes again, TERM and INT end it."""
+    """The service: HUP reloads settings and routes, TERM and INT stop it."""
 
     def __init__(self, config_path: Path) -> None:
         self._config_path = config_path
-        self._config, self._routes = load(config_path)
+        self._config, self._routes = load(config_path, warn=log.warning)
         try:
-            # Here rather than in each worker, so that a wrong place is told at once.
+            # Here and not in each worker, so that an unusable directory is reported at the start.
             Counters(self._config.state_dir).close()
             VerificationCache(self._config.state_dir, known_seconds=1 << 40, unknown_seconds=1 << 40).close()
         except sqlite3.Error as error:
-            raise StartError(f"{self._config.state_dir}: state cannot be kept there: {error}") from error
-        self._workers = self._config.workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS_BY_ITSELF)
+            raise StartError(f"{self._config.state_dir}: cannot write state files: {error}") from error
+        self._workers = self._config.workers or min(len(os.sched_getaffinity(0)), MAX_DEFAULT_WORKERS)
         self._events = Events(None)
         self._generation = 1
         self._sockets: list[socket.socket] = []
@@ -88,31 +90,31 @@ class Service:
         self._slots = [_WorkerSlot(number) for number in range(self._workers)]
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until a stop is signalled."""
         self._sockets = [listening_socket(endpoint) for endpoint in self._config.listen]
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        # Its other end is held by this process alone: when that is gone, the workers see it.
-        self._alive, alive_here = os.pipe()
-        # What is there before the fork is not to be copied by the garbage collector's marks.
+        # Only this process holds the write end, so workers get end-of-file when it exits.
+        self._alive, write_end = os.pipe()
+        # Keep the garbage collector from writing to memory that the workers share.
         gc.collect()
         gc.freeze()
-        for place in self._slots:
-            self._start(place, alive_here)
+        for slot in self._slots:
+            self._start(slot, write_end)
         if not self._wait_for_workers(READY_SECONDS, all_alive=True):
             self._kill()
-            raise StartError("a worker ended at its start; its last words are above")
+            raise StartError("a worker exited during startup; see its log output above")
         systemd.notify(f"READY=1\nSTATUS={self._status()}")
         self._events.emit(
             "started", routes=len(self._routes), workers=self._workers, listen=[str(e) for e in self._config.listen]
         )
         pause = min(systemd.watchdog_seconds() or 1.0, 1.0)
         while True:
-            told = signal.sigtimedwait(_SIGNALS, pause)
-            if told and told.si_signo in (signal.SIGTERM, signal.SIGINT):
+            received = signal.sigtimedwait(_SIGNALS, pause)
+            if received and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 break
-            if told and told.si_signo == signal.SIGHUP:
+            if received and received.si_signo == signal.SIGHUP:
                 self._reload()
-            self._look_after(alive_here)
+            self._check_workers(write_end)
             systemd.notify("WATCHDOG=1")
         self._stop()
 
@@ -121,20 +123,17 @@ class Service:
 
     # Workers
 
-    def _start(self, place: _WorkerSlot, alive_here: int) -> None:
-        # Not at the top: workers need what this module has.
-        from mailgate.process import worker  # noqa: PLC0415
-
-        self._shared.clear(place.number)
-        worker_counters = WorkerCounters(self._shared, place.number)
-        worker_counters.alive()
-        place.started = time.monotonic()
-        place.process = os.fork()
-        if place.process:
+    def _start(self, slot: _WorkerSlot, write_end: int) -> None:
+        self._shared.clear(slot.number)
+        worker_counters = WorkerCounters(self._shared, slot.number)
+        worker_counters.heartbeat()
+        slot.started = time.monotonic()
+        slot.process = os.fork()
+        if slot.process:
             return
         status = 1
         try:
-            os.close(alive_here)
+            os.close(write_end)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             worker.main(
                 self._config_path,
@@ -149,61 +148,65 @@ class Service:
         except BaseException:
             log.exception("worker")
         finally:
-            # Not the supervisor's own way out.
+            # Skip the exit handlers of the supervisor.
             os._exit(status)
 
-    def _look_after(self, alive_here: int) -> None:
-        """Replace workers that died, and end those that hang."""
+    def _check_workers(self, write_end: int) -> None:
+        """Replace workers that exited and kill those that hang."""
         self._reap()
         now = time.monotonic()
-        for place in self._slots:
-            if not place.process and now >= place.again_at:
-                self._start(place, alive_here)
-            elif place.process and self._shared.silent_seconds(place.number) > SILENT_SECONDS:
-                self._events.emit("worker_hangs", worker=place.process)
-                os.kill(place.process, signal.SIGKILL)
-                # Not again before it is buried.
-                WorkerCounters(self._shared, place.number).alive()
+        for slot in self._slots:
+            if not slot.process and now >= slot.restart_at:
+                self._start(slot, write_end)
+            elif slot.process and self._shared.seconds_since_heartbeat(slot.number) > HEARTBEAT_SECONDS:
+                self._events.emit("worker_hangs", worker=slot.process)
+                os.kill(slot.process, signal.SIGKILL)
+                # Do not report it again before it is reaped.
+                WorkerCounters(self._shared, slot.number).heartbeat()
 
     def _reap(self) -> None:
-        """Take note of workers that have ended."""
-        for place in self._slots:
-            if not place.process:
+        """Reap exited workers."""
+        for slot in self._slots:
+            if not slot.process:
                 continue
-            process, status = os.waitpid(place.process, os.WNOHANG)
+            process, status = os.waitpid(slot.process, os.WNOHANG)
             if process:
                 self._events.emit("worker_ended", worker=process, status=os.waitstatus_to_exitcode(status))
                 now = time.monotonic()
-                place.process = 0
-                # One that cannot even start is not tried without end at full speed.
-                place.again_at = now + (AGAIN_SECONDS if now - place.started < AGAIN_SECONDS else 0)
-                self._shared.clear(place.number)
+                slot.process = 0
+                # Back off before restarting a worker that fails at startup.
+                slot.restart_at = now + (BACKOFF_SECONDS if now - slot.started < BACKOFF_SECONDS else 0)
+                self._shared.clear(slot.number)
 
     def _wait_for_workers(self, seconds: float, *, all_alive: bool = False) -> bool:
-        """Wait until every worker has come to this generation; False if one has died and `all_alive`, or it is late."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        """Wait until all running workers use this generation of settings.
+
+        Returns:
+            False after `seconds`, or as soon as a worker has exited if `all_alive`.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             self._reap()
-            living = [place for place in self._slots if place.process]
-            if all_alive and len(living) < len(self._slots):
+            running = [slot for slot in self._slots if slot.process]
+            if all_alive and len(running) < len(self._slots):
                 return False
-            if all(self._shared.generation(place.number) >= self._generation for place in living):
+            if all(self._shared.generation(slot.number) >= self._generation for slot in running):
                 return True
             time.sleep(0.005)
         return False
 
-    def _tell(self, number: int) -> None:
-        for place in self._slots:
-            if place.process:
-                os.kill(place.process, number)
+    def _signal(self, number: int) -> None:
+        for slot in self._slots:
+            if slot.process:
+                os.kill(slot.process, number)
 
     # Reload and stop
 
     def _reload(self) -> None:
-        """Load settings and routes again; with any problem in them the old ones stay."""
+        """Reload settings and routes; keep the old ones if there is a problem."""
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            config, routes = load(self._config_path)
+            config, routes = load(self._config_path, warn=log.warning)
         except (ConfigError, RoutesError) as error:
             self._events.emit("reload_refused", problems=error.problems)
             systemd.notify("READY=1\nSTATUS=settings refused, running with the previous ones")
@@ -213,22 +216,22 @@ class Service:
             self._events.emit("restart_needed", reason="listen, state_dir or workers changed")
         self._config, self._routes = config, routes
         self._generation += 1
-        self._tell(signal.SIGHUP)
+        self._signal(signal.SIGHUP)
         self._wait_for_workers(READY_SECONDS)
         self._events.emit("reloaded", routes=len(routes))
         systemd.notify(f"READY=1\nSTATUS={self._status()}")
 
     def _stop(self) -> None:
-        """Let the workers finish what they have begun."""
+        """Stop the workers after they have finished their running transactions."""
         for sock in self._sockets:
             sock.close()
         self._generation += 1
-        self._tell(signal.SIGTERM)
-        # Then none of them listens any more.
+        self._signal(signal.SIGTERM)
+        # The workers confirm that they have closed their sockets.
         self._wait_for_workers(2)
         systemd.notify("STOPPING=1")
-        until = time.monotonic() + self._config.timeouts.drain + 5
-        while any(place.process for place in self._slots) and time.monotonic() < until:
+        deadline = time.monotonic() + self._config.timeouts.drain + 5
+        while any(slot.process for slot in self._slots) and time.monotonic() < deadline:
             self._reap()
             systemd.notify("WATCHDOG=1")
             time.sleep(0.02)
@@ -236,8 +239,8 @@ class Service:
         self._events.emit("stopped")
 
     def _kill(self) -> None:
-        self._tell(signal.SIGKILL)
-        for place in self._slots:
-            if place.process:
-                os.waitpid(place.process, 0)
-                place.process = 0
+        self._signal(signal.SIGKILL)
+        for slot in self._slots:
+            if slot.process:
+                os.waitpid(slot.process, 0)
+                slot.process = 0

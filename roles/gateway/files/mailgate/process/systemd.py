@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Word to systemd about the service's state (sd_notify(3)); does nothing when not started by it."""
+"""Service notifications to systemd (sd_notify(3)); no effect if systemd did not start the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send assignments such as `READY=1`, separated by newlines; a supervisor that does not listen is no error."""
+    """Send assignments such as `READY=1`, separated by newlines; ignore errors."""
     target = os.environ.get("NOTIFY_SOCKET")
     if not target:
         return
@@ -22,7 +22,7 @@ def notify(state: str) -> None:
 
 
 def watchdog_seconds() -> float | None:
-    """How often to send `WATCHDOG=1`: twice as often as it is waited for; None when it is not."""
+    """Return the interval for `WATCHDOG=1`, half the watchdog timeout, or None if the watchdog is off."""
     micros = os.environ.get("WATCHDOG_USEC", "")
     owner = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     if not micros.isdigit() or owner != str(os.getpid()):

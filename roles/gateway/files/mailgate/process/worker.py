@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One process that serves: takes connections from the shared sockets, loads settings again, finishes what has begun."""
+"""Worker process: accept connections on the shared sockets, reload settings, drain at a stop."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from mailgate.worker_counters import WorkerCounters
 log = logging.getLogger("mailgate")
 
 HOUSEKEEPING_SECONDS = 3600
-# How long what was counted waits for more, to be written together; so much is missing after an end without warning.
+# Counters are written to disk together after this delay; a killed worker loses at most this much.
 COUNT_SECONDS = 0.05
-# How long to take no connection when there are no file handles left.
+# Pause before accepting again after running out of file descriptors.
 EXHAUSTED_SECONDS = 0.5
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Worker:
-    """Takes signals: HUP loads settings and routes again, TERM and the end of the supervisor end it gracefully."""
+    """One worker: HUP reloads settings and routes, TERM or the end of the supervisor stops it gracefully."""
 
     def __init__(
         self,
@@ -55,21 +55,26 @@ class Worker:
         self.gateway = Gateway(config, routes, counters, Events(counters), worker_counters)
 
     async def run(self, generation: int, supervisor: int) -> None:
-        """Serve until told to stop. `supervisor` is a pipe that ends when the supervisor does."""
+        """Serve until a stop is signalled.
+
+        Args:
+            generation: Generation of the settings that the worker starts with.
+            supervisor: Read end of a pipe that the supervisor holds open.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._loop.add_reader(supervisor, self._orphaned, supervisor)
         self._listen()
-        chores = [self._loop.create_task(self._live())]
+        tasks = [self._loop.create_task(self._send_heartbeats())]
         if self._worker_counters.number == 0:
-            chores.append(self._loop.create_task(self._housekeeping()))
-        self._worker_counters.alive()
-        self._worker_counters.took(generation)
+            tasks.append(self._loop.create_task(self._housekeeping()))
+        self._worker_counters.heartbeat()
+        self._worker_counters.generation = generation
         await self._stop.wait()
         await self._drain()
-        for chore in chores:
-            chore.cancel()
+        for task in tasks:
+            task.cancel()
 
     def _orphaned(self, supervisor: int) -> None:
         self._loop.remove_reader(supervisor)
@@ -82,14 +87,14 @@ class Worker:
             self._loop.add_reader(sock, self._accept, sock)
 
     def _accept(self, sock: socket.socket) -> bool:
-        """Take one connection, as other workers may be free for the next; whether there was one."""
+        """Accept one connection only, since other workers may be idle; return whether there was one."""
         try:
             connection, _peer = sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:
             if error.errno not in _EXHAUSTED:
-                log.exception("cannot take a connection")
+                log.exception("cannot accept a connection")
             self._loop.remove_reader(sock)
             self._loop.call_later(EXHAUSTED_SECONDS, self._accept_again, sock)
             return False
@@ -116,36 +121,36 @@ class Worker:
             config, routes = load(self._config_path)
             self.gateway.use(config, routes)
         except (ConfigError, RoutesError) as error:
-            # Changed since the supervisor looked.
+            # The files have changed since the supervisor checked them.
             self.gateway.events.emit("reload_refused", problems=error.problems)
-        self._worker_counters.took(self._worker_counters.generation + 1)
+        self._worker_counters.generation += 1
 
     async def _drain(self) -> None:
-        """Take no more connections and finish what has begun, for `timeouts.drain` seconds at most."""
+        """Stop accepting connections and finish running transactions, for at most `timeouts.drain` seconds."""
         gateway = self.gateway
-        until = time.monotonic() + gateway.config.timeouts.drain
+        deadline = time.monotonic() + gateway.config.timeouts.drain
         gateway.draining = True
         for sock in self._sockets:
             self._loop.remove_reader(sock)
-            # Those who are connected already are told to come again.
+            # Connections that the kernel has accepted already get a 421 reply.
             while self._accept(sock):
                 pass
             sock.close()
-        self._worker_counters.took(self._worker_counters.generation + 1)
-        while gateway.sessions and time.monotonic() < until:
+        self._worker_counters.generation += 1
+        while gateway.sessions and time.monotonic() < deadline:
             for session in list(gateway.sessions):
                 session.drain()
             await asyncio.sleep(0.05)
-        given_up = await gateway.finish(max(0.0, until - time.monotonic()))
+        cancelled = await gateway.finish(max(0.0, deadline - time.monotonic()))
         await gateway.delivery.pool.closed(1.0)
-        gateway.events.emit("worker_stopped", worker=os.getpid(), sessions=len(gateway.sessions), given_up=given_up)
+        gateway.events.emit("worker_stopped", worker=os.getpid(), sessions=len(gateway.sessions), given_up=cancelled)
         gateway.close()
 
-    # Chores
+    # Background tasks
 
-    async def _live(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
-            self._worker_counters.alive()
+            self._worker_counters.heartbeat()
             await asyncio.sleep(1)
 
     async def _housekeeping(self) -> None:
@@ -155,7 +160,7 @@ class Worker:
                 self.gateway.recipients.prune()
                 await self.gateway.delivery.verifier.refresh(self.gateway.routes.find)
             except sqlite3.Error:
-                log.exception("cannot look after the recipient cache")
+                log.exception("cannot maintain the recipient verification cache")
 
 
 def main(
@@ -168,7 +173,7 @@ def main(
     generation: int,
     supervisor: int,
 ) -> None:
-    """Serve in this process until told to stop."""
+    """Run a worker in this process until a stop is signalled."""
 
     async def serve() -> None:
         await Worker(config_path, config, routes, worker_counters, sockets).run(generation, supervisor)
