@@ -17,6 +17,7 @@ from mailgate import config_file
 from mailgate.cli import main
 from mailgate.config import Config, ConfigError
 from mailgate.config_file import FORMS, parse_config
+from mailgate.process.supervisor import Service
 from mailgate.setting import declarations
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,6 +94,18 @@ def test_check_reports_deprecated_names(tmp_path, capsys):
     path.write_text(f'hostname = "g.example"\nroutes_file = "{tmp_path}/routes"\n[limits]\n{OLD} = 3\n')
     assert main(["check", "--config", str(path)]) == 0
     assert capsys.readouterr().err == f"{path}: limits.{OLD}: deprecated name; use limits.{NEW}\n"
+
+
+def test_start_reports_deprecated_names(tmp_path, caplog):
+    (tmp_path / "routes").write_text("a.example\t198.18.1.1\n")
+    path = tmp_path / "mailgate.toml"
+    path.write_text(
+        f'hostname = "g.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n[limits]\n{OLD} = 3\n'
+    )
+    Service(path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: limits.{OLD}: deprecated name; use limits.{NEW}"
+    ]
 
 
 @pytest.mark.parametrize(

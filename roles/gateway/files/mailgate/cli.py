@@ -18,7 +18,6 @@ from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
 from mailgate.events import Counters, totals
-from mailgate.process.supervisor import Service, StartError
 from mailgate.routes import RoutesError, load_routes
 from mailgate.state import open_read_only
 
@@ -42,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
-    except (StartError, QuarantineError, QueueError, sqlite3.Error) as error:
+    except (QuarantineError, QueueError, sqlite3.Error) as error:
         print(f"mailgate: {error}", file=sys.stderr)
         return 1
 
@@ -90,8 +89,15 @@ def _moment(text: str) -> datetime:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    # Imported here because no other command needs the server, and its import takes a quarter of a command's start.
+    from mailgate.process.supervisor import Service, StartError  # noqa: PLC0415
+
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    Service(options.config).run()
+    try:
+        Service(options.config).run()
+    except StartError as error:
+        print(f"mailgate: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -49,7 +49,7 @@ class NextHop:
 class Route:
     """A domain, or `*.suffix` for every name below it, and its next hops in order of preference.
 
-    `verify_at` lists the servers that verify its recipients, if they are behind the next hops (a hub); else it is empty.
+    `verify_at` lists the servers that verify its recipients if they are behind the next hops (a hub); else it is empty.
     """
 
     pattern: str
