@@ -15,7 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from mailgate import config_file
 from mailgate.cli import main
-from mailgate.config import Config, ConfigError
+from mailgate.config import Config, ConfigError, Limits
 from mailgate.config_file import FORMS, parse_config
 from mailgate.process.supervisor import Service
 from mailgate.setting import declarations
@@ -30,6 +30,7 @@ SETTINGS = [
     for kind in (Config, *(kind for kind in SECTIONS if dataclasses.is_dataclass(kind)))
     for item, setting in declarations(kind)
 ]
+LIMITS = [item.name for item in dataclasses.fields(Limits)]
 # Variables of the role with another name than the setting.
 VARIABLES = {"scan.socket": "gateway_clamd_socket", "limits.max_message_bytes": "gateway_max_message_bytes"}
 
@@ -129,6 +130,7 @@ def test_role_accepts_either_name(limits, errors):
          "relay_networks: '198.18.1.1/16' is not a valid network ADDRESS/BITS (without host bits)"),
         ('[domains."a.example"]\nmacro = "x"',
          "domains.\"a.example\".macro: 'x' is not one of allow, strip, refuse, quarantine"),
+        ('[limits]\n"" = 1', f"limits.: unknown setting; valid settings are {', '.join(LIMITS)}"),
         ("[domains]\na = 1", 'domains."a": must be a table'),
     ],
 )  # fmt: skip

@@ -103,7 +103,7 @@ class _Reader:
         prefix = f"{name}." if name else ""
         declared = list(declarations(kind))
         names = [item.name for item, _declared in declared]
-        formerly = [setting.formerly for _item, setting in declared]
+        formerly = [setting.formerly for _item, setting in declared if setting.formerly]
         for key in given:
             if key not in names and key not in formerly:
                 self.add_problem(prefix + key, f"unknown setting; valid settings are {', '.join(names)}")
@@ -120,7 +120,7 @@ class _Reader:
 
     def _name_in(self, given: dict[str, object], name: str, formerly: str, prefix: str) -> str:
         """Return the name that the file uses for a setting; report a deprecated one."""
-        if formerly not in given:
+        if not formerly or formerly not in given:
             return name
         if name in given:
             self.add_problem(prefix + formerly, f"deprecated name of {prefix}{name}, which is also set; remove one")
