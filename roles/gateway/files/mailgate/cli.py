@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("serve", _serve, "Run the service in the foreground.")
-    check = command("check", _check, "Check settings and routes; report every problem, and exit with status 2 if there is one.")
+    check = command(
+        "check", _check, "Check settings and routes; report every problem, and exit with status 2 if there is one."
+    )
     check.add_argument("--routes", type=Path, help="delivery table to check; without --config, check only this file")
     routes = command("routes", _routes, "Print the delivery table.")
     routes.add_argument("--format", choices=STYLES, default="table")
