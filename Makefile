@@ -5,6 +5,7 @@
 #   make test     lint, unit tests, Molecule
 #   make bench    measure, BENCHES="plan mail" for some
 #   make plan     print the plan of INVENTORY; needs neither root nor hosts
+#   make catalogs extract texts to translate, update and compile the catalogs
 
 INVENTORY ?= inventories/demo
 PYTHON    ?= python3
@@ -23,7 +24,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-shell test lint unit molecule bench plan setup setup-machine setup-tests clean
+.PHONY: help demo demo-down demo-shell test lint unit molecule bench plan catalogs setup setup-machine setup-tests clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +41,22 @@ demo-shell: setup
 
 plan: setup
 	@ansible-playbook -i $(INVENTORY) playbooks/plan.yml
+
+# The catalogs of translated texts, as DOMAIN:DIRECTORY. Compiled ones are committed: the roles and the archive hold them.
+CATALOGS := mailgate:roles/gateway/files/mailgate mailgate_report:plugins/plugin_utils/_report
+catalogs: setup
+	@set -e; for catalog in $(CATALOGS); do \
+	  domain=$${catalog%%:*}; directory=$${catalog#*:}; locale=$$directory/locale; \
+	  test -d $$locale || continue; \
+	  pybabel -q extract -F babel.cfg --no-location --sort-output --omit-header -c Translators: \
+	    -o $$locale/$$domain.pot $$directory; \
+	  for po in $$locale/*/LC_MESSAGES/$$domain.po; do \
+	    language=$$(basename $$(dirname $$(dirname $$po))); \
+	    pybabel -q update --ignore-pot-creation-date --no-fuzzy-matching --ignore-obsolete \
+	      -i $$locale/$$domain.pot -o $$po -l $$language; \
+	    pybabel -q compile -i $$po -o $${po%.po}.mo; \
+	  done; \
+	done
 
 test: setup-tests setup lint
 	pytest tests/unit tests/integration

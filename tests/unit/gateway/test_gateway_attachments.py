@@ -93,6 +93,7 @@ def kinds(name: str, octets: bytes, *more: str) -> set[str]:
         ("a.jar", zipped(b"x", "META-INF/MANIFEST.MF"), {"extension", "real_type"}),
         ("bomb.gz", gzip.compress(bytes(archive.MAX_UNPACKED + 1), 1), {"encrypted_archive"}),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_what_a_file_is(name, octets, expected):
     assert kinds(name, octets) == expected
