@@ -148,7 +148,7 @@ async def test_infected_message_is_refused_by_policy(make_campus, tmp_path):
     campus = await make_campus(scan=Scan(socket=str(tmp_path / "clamd.ctl"), infected="refuse", file_size=0))
     client = await campus.connect()
     await client.start("alice@a.univ.example")
-    assert await client.send(MIXED) == "554 5.7.0 Message infected: Eicar-Signature"
+    assert await client.send(MIXED) == "554 5.7.0 Message contains malware: Eicar-Signature"
     assert campus.a.received == campus.queue.received == []
     assert "DATA" not in campus.a.commands
 

@@ -232,7 +232,7 @@ async def test_actions_on_attachments(size):
     assert stripped.content.endswith(after)
     assert (stripped.removed, stripped.keep, stripped.action) == (("setup.exe",), False, "deliver")
     refused = await judge(raw, real_type="refuse", extension="strip")
-    assert str(refused.refusal) == "554 5.7.0 Attachment not accepted here: setup.exe: application/x-dosexec"
+    assert str(refused.refusal) == "554 5.7.0 Attachment not allowed: setup.exe: application/x-dosexec"
     kept = await judge(raw, extension="quarantine")
     assert (kept.removed, kept.keep) == (("setup.exe",), True)
     assert (await judge(raw, macro="refuse", encrypted_archive="refuse")).content == raw

@@ -148,7 +148,7 @@ async def test_with_a_second_clamd_mail_flows_on(make_campus: MakeCampus, clamds
         assert sorted(answer[:3] for answer, _seconds in first) == ["250"] * 5 + ["554"]
         # Found out: from now on it holds nobody up, also when it is tried again.
         for server in scanner._servers:
-            server.shunned_until = 0.0
+            server.down_until = 0.0
         started = time.monotonic()
         later = [asyncio.create_task(deliver(campus, letter(infected=False))) for _ in range(6)]
         done, _rest = await asyncio.wait(later, timeout=0.7)
@@ -158,7 +158,7 @@ async def test_with_a_second_clamd_mail_flows_on(make_campus: MakeCampus, clamds
     finally:
         clamds[0].signal(signal.SIGCONT)
     for server in scanner._servers:
-        server.shunned_until = 0.0
+        server.down_until = 0.0
     assert (await deliver(campus, HELLO))[0].startswith("250")
     assert not scanner._servers[0].failed, "and is used again when it answers"
     assert len(campus.a.received) == 12

@@ -215,7 +215,7 @@ def test_quarantine_is_bounded_by_size_and_age(tmp_path):
 def test_numbers_name_nothing_outside_the_quarantine(tmp_path, number):
     quarantine = Quarantine(tmp_path, QuarantineLimits())
     for act in (quarantine.read, quarantine.delete):
-        with pytest.raises(QuarantineError, match="no number"):
+        with pytest.raises(QuarantineError, match="not a valid message number"):
             act(number)
 
 
@@ -225,7 +225,7 @@ def test_an_entry_that_is_gone_or_damaged_is_said_so(tmp_path):
         quarantine.read("aaaaaa")
     (tmp_path / DIRECTORY).mkdir()
     (tmp_path / DIRECTORY / "aaaaaa").write_bytes(b"rubbish\nmail")
-    with pytest.raises(QuarantineError, match="not a file of the quarantine"):
+    with pytest.raises(QuarantineError, match="invalid quarantine file"):
         quarantine.read("aaaaaa")
 
 

@@ -109,7 +109,7 @@ async def test_what_cannot_be_opened_counts_as_encrypted(monkeypatch, tmp_path):
         assert judged.removed == ("a.bin",)
         assert judged.found.finding is Finding.ENCRYPTED
         assert (await judge(raw, encrypted="deliver")).content is raw
-        assert str((await judge(raw, encrypted="refuse")).refusal).startswith("554 5.7.0 Message holds encrypted")
+        assert str((await judge(raw, encrypted="refuse")).refusal).startswith("554 5.7.0 Encrypted content not allowed")
     nested = rar5(VIRUS, b"a.gz")
     for _ in range(8):
         nested = rar5(nested, b"a.rar")

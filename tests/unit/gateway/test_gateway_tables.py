@@ -13,7 +13,7 @@ import pytest
 
 import mailgate
 from mailgate.cli import main
-from mailgate.commands.status import waiting_in
+from mailgate.commands.status import queue_length
 from mailgate.config import Config, ConfigError, Endpoint
 from mailgate.config_file import load_config, parse_config
 from mailgate.delivery.verify_cache import VerificationCache, says_unknown
@@ -371,8 +371,8 @@ def test_status_names_what_does_not_work(installed, capsys):
     [
         ("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n", "0 messages"),
         ("\t\t/var/spool/mqueue (1 request)\n-----Q-ID-----\n\t\tTotal requests: 1\n", "1 message (mailq lists them)"),
-        ("You are not permitted to see the queue\n", "not known; ask as root"),
+        ("You are not permitted to see the queue\n", "unknown; run as root"),
     ],
 )
 def test_queue_as_mailq_tells_it(listing, said):
-    assert waiting_in(listing) == said
+    assert queue_length(listing) == said

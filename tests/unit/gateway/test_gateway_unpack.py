@@ -142,7 +142,7 @@ def test_program_that_hangs_is_ended(program, monkeypatch):
     monkeypatch.setattr(archive, "MAX_SECONDS", 0.3)
     started = time.monotonic()
     [violation] = violations(("a.cab",), cab(EXE, b"a.txt"), LISTS)
-    assert "cannot be looked into (it takes too" in violation.what
+    assert violation.what.startswith(("cannot be unpacked (takes too long", "cannot be unpacked (exceeds the limits"))
     assert time.monotonic() - started < 2
 
 
@@ -173,7 +173,7 @@ def test_without_the_program_they_cannot_be_looked_into(monkeypatch, tmp_path):
     [violation] = violations(("a.rar",), rar5(EXE, b"a.exe"), LISTS)
     assert (violation.kind, violation.what) == (
         "encrypted_archive",
-        "cannot be looked into (bsdtar is not installed on the gateway)",
+        "cannot be unpacked (bsdtar is not installed on the gateway)",
     )
 
 
@@ -211,7 +211,7 @@ async def test_event_loop_waits_for_no_program(size, monkeypatch):
 
 
 async def test_event_loop_unpacks_no_bombs():
-    bomb = gzip.compress(bytes(archive.AT_ONCE * 4), 9)
+    bomb = gzip.compress(bytes(archive.INLINE_SIZE * 4), 9)
     with pytest.raises(archive.MustWaitError):
         list(violations(("a.gz",), bomb, LISTS, wait=False))
     assert kinds(bomb, "a.gz") == set()

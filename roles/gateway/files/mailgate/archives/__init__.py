@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives and their formats: what they hold, and its contents."""
+"""Archive formats: real types of files, and the files inside archives."""

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real types of files by their first octets, and the files inside archives, within bounds.
+"""Real types of files by their first bytes, and the files inside archives, within limits.
 
-Python's own modules open zip, tar, gzip, bzip2 and xz, a program outside the service opens the rest (`unpack`).
+Python's own modules open zip, tar, gzip, bzip2 and xz; a program in its own process opens the rest (`bsdtar`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MAX_DEPTH = 5
 MAX_FILES = 2000
 MAX_UNPACKED = 64 * 1024 * 1024
 MAX_SECONDS = 20.0
-# Unpacked so much, a message is no longer small.
-AT_ONCE = 1024 * 1024
+# Maximum size to unpack in the event loop.
+INLINE_SIZE = 1024 * 1024
 
 ZIP = "application/zip"
 OLE = "application/x-ole-storage"
@@ -35,8 +35,8 @@ _MSI = b"\x84\x10\x0c\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00F"
 
 _LHA = (b"lh0", b"lh1", b"lh2", b"lh3", b"lh4", b"lh5", b"lh6", b"lh7", b"lhd", b"lzs", b"lz4", b"lz5")
 
-# A table of our own rather than libmagic: no C parser meets hostile octets in the process that sees all mail, and the
-# names are the same on every host. The names are libmagic's (`file --mime-type`), but for OLE and what is told from it.
+# A table in place of libmagic: no C parser reads hostile data in the process that handles all mail, and the names are
+# the same on every host. The names are libmagic's (`file --mime-type`), except for OLE and the types derived from it.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"MZ", "application/x-dosexec"),
     (0, b"\x7fELF", "application/x-executable"),
@@ -69,87 +69,93 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "image/gif"),
     (0, b"\xff\xd8\xff", "image/jpeg"),
 )
-UNKNOWN = "application/octet-stream"
+UNKNOWN = "application/octet-stream"  # language: quoted
 
 
 class MustWaitError(Exception):
-    """There is more work than may hold up others."""
+    """Unpacking would take longer than the event loop may be blocked."""
 
 
 @dataclass
 class Bounds:
-    """What may still be unpacked for one file of a message, and until when (of `time.monotonic`).
+    """What may still be unpacked for one file of a message.
 
-    `wait` says whether it may take its time; else there is MustWaitError when it would.
+    Attributes:
+        files: Number of files.
+        size: Bytes in all.
+        deadline: When unpacking must be done, as time.monotonic().
+        wait: Whether it may take long; if not, MustWaitError is raised when it would.
     """
 
     files: int = MAX_FILES
-    octets: int = MAX_UNPACKED
-    until: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
+    size: int = MAX_UNPACKED
+    deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
     wait: bool = True
 
     @classmethod
-    def at_once(cls) -> Bounds:
-        """What may be unpacked while others wait."""
-        return cls(octets=AT_ONCE, wait=False)
+    def inline(cls) -> Bounds:
+        """Return the bounds for unpacking in the event loop."""
+        return cls(size=INLINE_SIZE, wait=False)
 
-    def take(self, octets: int) -> None:
-        """Count one file; raises UnpackError when that is too much."""
+    def take(self, size: int) -> None:
+        """Count one file; raise UnpackError or MustWaitError when that is too much."""
         self.files -= 1
-        self.octets -= octets
-        if self.octets < 0 and not self.wait:
+        self.size -= size
+        if self.size < 0 and not self.wait:
             raise MustWaitError
-        if self.files < 0 or self.octets < 0:
-            raise UnpackError("more than can be looked into")
+        if self.files < 0 or self.size < 0:
+            raise UnpackError("exceeds the limits for unpacking")
 
 
-def real_type(octets: bytes) -> str:
-    """MIME type by content, UNKNOWN when the table has none."""
-    found = next((kind for at, signature, kind in _SIGNATURES if octets.startswith(signature, at)), UNKNOWN)
-    if found == ZIP and b"META-INF/MANIFEST.MF" in octets and b"word/" not in octets:
+def real_type(content: bytes) -> str:
+    """Return the MIME type by content, UNKNOWN if it is not in the table."""
+    found = next((kind for offset, signature, kind in _SIGNATURES if content.startswith(signature, offset)), UNKNOWN)
+    if found == ZIP and b"META-INF/MANIFEST.MF" in content and b"word/" not in content:
         return "application/java-archive"
-    if found == OLE and _MSI in octets[:4096]:
+    if found == OLE and _MSI in content[:4096]:
         return "application/x-msi"
     return found
 
 
-def has_macros(octets: bytes, kind: str) -> bool:
-    """Whether an Office document, old (OLE) or new (zip), carries macros."""
+def has_macros(content: bytes, kind: str) -> bool:
+    """Return whether an Office document, old (OLE) or new (zip), has macros."""
     if kind == OLE:
-        return any(name.encode("utf-16-le") in octets for name in ("_VBA_PROJECT", "_xlm"))
-    return kind == ZIP and any(name in octets for name in (b"vbaProject.bin", b"xl/macrosheets/"))
+        return any(name.encode("utf-16-le") in content for name in ("_VBA_PROJECT", "_xlm"))
+    return kind == ZIP and any(name in content for name in (b"vbaProject.bin", b"xl/macrosheets/"))
 
 
-def is_encrypted_document(octets: bytes, kind: str) -> bool:
-    """Whether it is an Office document behind a password ([MS-OFFCRYPTO] section 2.3)."""
-    return kind == OLE and "EncryptedPackage".encode("utf-16-le") in octets
+def is_encrypted_document(content: bytes, kind: str) -> bool:
+    """Return whether it is an Office document with a password ([MS-OFFCRYPTO] section 2.3)."""
+    return kind == OLE and "EncryptedPackage".encode("utf-16-le") in content
 
 
-def files_inside(octets: bytes, kind: str, bounds: Bounds) -> Generator[tuple[str, bytes], None, None]:
-    """Names and contents of the files in an archive; none if it is no archive.
+def files_inside(content: bytes, kind: str, bounds: Bounds) -> Generator[tuple[str, bytes], None, None]:
+    """Yield names and contents of the files in an archive; none if it is not an archive.
 
-    Raises UnpackError, after the files before it, and MustWaitError if `bounds` say so.
+    Raises:
+        UnpackError: The archive cannot be unpacked, or not to its end; the files before that are yielded.
+        MustWaitError: Unpacking takes long, and `bounds` do not allow that.
     """
     try:
         if kind in (ZIP, "application/java-archive"):
-            yield from _zip(octets, bounds)
+            yield from _zip(content, bounds)
         elif kind == "application/x-tar":
-            yield from _tar(octets, bounds)
+            yield from _tar(content, bounds)
         elif kind in _OPEN:
-            with _OPEN[kind](io.BytesIO(octets)) as stream:
+            with _OPEN[kind](io.BytesIO(content)) as stream:
                 yield "", _read(stream, bounds)
         elif kind == TNEF:
-            for name, content in tnef.files_inside(octets):
-                bounds.take(len(content))
-                yield name, content
+            for name, file in tnef.files_inside(content):
+                bounds.take(len(file))
+                yield name, file
         elif kind in bsdtar.KINDS:
             if not bounds.wait:
                 raise MustWaitError
-            yield from bsdtar.files_inside(octets, kind, bounds)
+            yield from bsdtar.files_inside(content, kind, bounds)
     except (UnpackError, MustWaitError):
         raise
     except Exception as error:
-        # The standard library answers damaged archives with whatever went wrong where, IndexError among others.
+        # The standard library raises many kinds of exceptions for damaged archives, IndexError among others.
         raise UnpackError(str(error) or type(error).__name__) from error
 
 
@@ -160,12 +166,12 @@ _OPEN: dict[str, Callable[[io.BytesIO], IO[bytes]]] = {
 }
 
 
-def _zip(octets: bytes, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(io.BytesIO(octets)) as archive:
+def _zip(content: bytes, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         for entry in entries:
             if entry.flag_bits & 1:
-                # Its name can be judged though its content cannot.
+                # Its name can be checked though its content cannot.
                 yield entry.filename, b""
                 continue
             with archive.open(entry) as stream:
@@ -174,8 +180,8 @@ def _zip(octets: bytes, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
             raise UnpackError("encrypted")
 
 
-def _tar(octets: bytes, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(fileobj=io.BytesIO(octets), mode="r:") as archive:
+def _tar(content: bytes, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         for entry in archive:
             stream = archive.extractfile(entry) if entry.isfile() else None
             if stream:
@@ -183,6 +189,6 @@ def _tar(octets: bytes, bounds: Bounds) -> Iterator[tuple[str, bytes]]:
 
 
 def _read(stream: IO[bytes], bounds: Bounds) -> bytes:
-    content = stream.read(bounds.octets + 1)
+    content = stream.read(bounds.size + 1)
     bounds.take(len(content))
     return content

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files inside archives that Python has no parser for, by bsdtar (Debian: libarchive-tools) in a process of its own.
+"""Files inside archives that Python has no parser for, by bsdtar (Debian: libarchive-tools) in its own process.
 
-bsdtar is written in C and reads hostile octets, so it never runs inside the service: it has the archive as its standard
-input, writes a plain tar to a pipe, and may use little time and memory, write no file and start no program. Whatever it
-does ends with that process.
+bsdtar is written in C and reads hostile data, so it never runs inside the service: it has the archive as its standard
+input, writes a plain tar to a pipe, and may use little time and memory, write no file and start no program. An exploit
+ends with that process.
 """
 
 from __future__ import annotations
@@ -31,33 +31,34 @@ KINDS = frozenset({
 _CPU_SECONDS = 10
 _ADDRESS_SPACE = 256 * 1024 * 1024
 _LIMITS = (f"--cpu={_CPU_SECONDS}", f"--as={_ADDRESS_SPACE}", "--fsize=0", "--nproc=0", "--core=0")
-# Names come as they are written in the archive, whatever their charset: neither does GNU's tar format recode them.
+# Names come as they are in the archive, in any charset: GNU's tar format does not recode them either.
 _CONVERT = ("-c", "--format=gnutar", "-f", "-", "@-")
 _LIST = ("-t", "-f", "-")
 _MAX_NAME = 4096
 _PADDING = 10240
-# What an ISO image has before its first sector belongs to nobody; other formats might be seen in it.
+# The system area of an ISO image (before its first sector) is unused; bsdtar might recognize another format in it.
 _ISO_AREA = 0x8000
 
 
 class UnpackError(ValueError):
-    """An archive that cannot be looked into: encrypted, broken, or more than the bounds allow."""
+    """An archive that cannot be unpacked: encrypted, damaged, or larger than the bounds allow."""
 
 
 class Bound(Protocol):
-    """What may still be unpacked: octets, and until which time of `time.monotonic`."""
+    """What may still be unpacked: `size` in bytes, until `deadline`, as time.monotonic()."""
 
-    octets: int
-    until: float
+    size: int
+    deadline: float
 
-    def take(self, octets: int) -> None:
-        """Count one file; raises UnpackError when that is too much."""
+    def take(self, size: int) -> None:
+        """Count one file; raise UnpackError when that is too much."""
 
 
 def files_inside(archive: bytes, kind: str, bound: Bound) -> Generator[tuple[str, bytes], None, None]:
-    """Names and contents of the files in an archive of one of KINDS; contents are empty where only names can be had.
+    """Yield names and contents of the files in an archive of one of KINDS; contents are empty if only names are known.
 
-    Raises UnpackError, after the files before it.
+    Raises:
+        UnpackError: The archive cannot be unpacked, or not to its end; the files before that are yielded.
     """
     source = os.memfd_create("archive")
     try:
@@ -70,7 +71,7 @@ def files_inside(archive: bytes, kind: str, bound: Bound) -> Generator[tuple[str
             for name, content in _tar(out, bound):
                 seen.add(name)
                 yield name, content
-            # The end of a tar is padded; whoever has more to say than that is not waited for.
+            # The end of a tar is padded; do not wait for more output than that.
             out.read(_PADDING)
             out.close()
             failed = process.wait()
@@ -81,7 +82,7 @@ def files_inside(archive: bytes, kind: str, bound: Bound) -> Generator[tuple[str
                 if name not in seen:
                     bound.take(0)
                     yield name, b""
-        raise UnpackError("it takes too much" if failed < 0 else "encrypted or damaged")
+        raise UnpackError("exceeds the limits for unpacking" if failed < 0 else "encrypted or damaged")
     finally:
         os.close(source)
 
@@ -90,13 +91,13 @@ def files_inside(archive: bytes, kind: str, bound: Bound) -> Generator[tuple[str
 def _bsdtar(
     arguments: tuple[str, ...], source: int, bound: Bound
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """The running program and its output, which ends when the time is over."""
+    """Run the program until the deadline; return its process and output."""
     program, limiter = shutil.which("bsdtar"), shutil.which("prlimit")
     if not program or not limiter:
         raise UnpackError(f"{'prlimit' if program else 'bsdtar'} is not installed on the gateway")
-    seconds = bound.until - time.monotonic()
+    seconds = bound.deadline - time.monotonic()
     if seconds <= 0:
-        raise UnpackError("it takes too long")
+        raise UnpackError("takes too long")
     os.lseek(source, 0, os.SEEK_SET)
     with subprocess.Popen(
         [limiter, *_LIMITS, program, *arguments],
@@ -123,11 +124,11 @@ def _tar(out: IO[bytes], bound: Bound) -> Iterator[tuple[str, bytes]]:
                 if entry.isdir():
                     continue
                 stream = archive.extractfile(entry) if entry.isfile() else None
-                content = stream.read(bound.octets + 1) if stream else b""
+                content = stream.read(bound.size + 1) if stream else b""
                 bound.take(len(content))
                 yield entry.name, content
     except tarfile.TarError:
-        # Cut short: how the program ended tells why.
+        # Cut short; the exit status of the program tells why.
         return
 
 

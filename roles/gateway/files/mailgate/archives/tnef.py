@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files inside winmail.dat ([MS-OXTNEF]), for the policy on attachments.
 
-They are looked at, never taken out one by one: a winmail.dat with something in it that must not pass is removed whole.
-Each attachment is written down twice, as attributes with checksums and as MAPI properties, and the text refers to it by
-its place; a stream with one cut out is one that no program has written and nobody knows what readers make of it.
+They are checked, never removed one by one: a winmail.dat with something in it that must not pass is removed as a whole.
+Each attachment is recorded twice, as attributes with checksums and as MAPI properties, and the text refers to it by
+its position; no program writes a stream with one cut out, and how mail clients parse it is unknown.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ _ATTACH_DATA, _NAMES = 0x3701, (0x3707, 0x3704, 0x3001)
 _STRING8, _UNICODE, _OBJECT, _BINARY = 0x001E, 0x001F, 0x000D, 0x0102
 _SIZES = {0x02: 4, 0x03: 4, 0x04: 4, 0x0A: 4, 0x0B: 4, 0x05: 8, 0x06: 8, 0x07: 8, 0x14: 8, 0x40: 8, 0x48: 16}
 _MANY, _NAMED = 0x1000, 0x8000
-# Before the stream of an object stands its interface's identifier.
+# Size of the interface identifier before the stream of an object.
 _IDENTIFIER = 16
 
 
 def files_inside(stream: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the attachments; further names of the same one come without content.
+    """Yield names and contents of the attachments; further names of the same attachment come without content.
 
-    Raises UnpackError, after those before it, when the stream is damaged.
+    Raises:
+        UnpackError: The stream is damaged; the attachments before that are yielded.
     """
     names: list[str] = []
     contents: list[bytes] = []
@@ -39,7 +40,7 @@ def files_inside(stream: bytes) -> Iterator[tuple[str, bytes]]:
             if level != _ATTACHMENT:
                 continue
             if attribute == _BEGIN:
-                yield from _together(names, contents)
+                yield from _pair(names, contents)
                 names, contents = [], []
             elif attribute == _TITLE:
                 names.append(_text(data))
@@ -53,59 +54,59 @@ def files_inside(stream: bytes) -> Iterator[tuple[str, bytes]]:
                     elif tag == _ATTACH_DATA:
                         contents.append(value[_IDENTIFIER:] if kind == _OBJECT else value)
     except (struct.error, KeyError):
-        yield from _together(names, contents)
+        yield from _pair(names, contents)
         raise UnpackError("damaged") from None
-    yield from _together(names, contents)
+    yield from _pair(names, contents)
 
 
-def _together(names: list[str], contents: list[bytes]) -> Iterator[tuple[str, bytes]]:
+def _pair(names: list[str], contents: list[bytes]) -> Iterator[tuple[str, bytes]]:
     plain = list(dict.fromkeys(filter(None, (name.rstrip("\0") for name in names)))) or [""] * bool(contents)
-    for number in range(max(len(plain), len(contents))):
-        yield plain[min(number, len(plain) - 1)], contents[number] if number < len(contents) else b""
+    for index in range(max(len(plain), len(contents))):
+        yield plain[min(index, len(plain) - 1)], contents[index] if index < len(contents) else b""
 
 
 def _attributes(stream: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Level, number and data of each attribute (section 2.1.3); of one that is cut short, what there is.
+    """Yield level, number and data of each attribute (section 2.1.3); of a truncated one, the data there is.
 
-    Real streams may have some octets behind their end.
+    Real streams may have some bytes after their end.
     """
-    at = len(SIGNATURE) + 2
-    while at + _HEAD.size <= len(stream) and stream[at] in (_MESSAGE, _ATTACHMENT):
-        level, attribute, length = _HEAD.unpack_from(stream, at)
-        at += _HEAD.size
-        yield level, attribute, stream[at : at + length]
-        at += length + 2
-        if at > len(stream):
+    offset = len(SIGNATURE) + 2
+    while offset + _HEAD.size <= len(stream) and stream[offset] in (_MESSAGE, _ATTACHMENT):
+        level, attribute, length = _HEAD.unpack_from(stream, offset)
+        offset += _HEAD.size
+        yield level, attribute, stream[offset : offset + length]
+        offset += length + 2
+        if offset > len(stream):
             raise struct.error
 
 
 def _properties(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Identifier, type and value of each MAPI property (section 2.1.3.4), of those with several values each of them."""
+    """Yield identifier, type and value of each MAPI property (section 2.1.3.4), once for each value."""
     (count,) = struct.unpack_from("<I", data)
-    at = 4
+    offset = 4
     for _number in range(count):
-        kind, tag = struct.unpack_from("<HH", data, at)
-        at += 4
+        kind, tag = struct.unpack_from("<HH", data, offset)
+        offset += 4
         if tag >= _NAMED:
-            (by_name,) = struct.unpack_from("<I", data, at + 16)
-            at += 20
-            (length,) = struct.unpack_from("<I", data, at)
-            at += 4 + (_padded(length) if by_name else 0)
+            (by_name,) = struct.unpack_from("<I", data, offset + 16)
+            offset += 20
+            (length,) = struct.unpack_from("<I", data, offset)
+            offset += 4 + (_padded(length) if by_name else 0)
         many, kind = kind & _MANY, kind & ~_MANY
         variable = kind in (_STRING8, _UNICODE, _OBJECT, _BINARY)
         values = 1
         if many or variable:
-            (values,) = struct.unpack_from("<I", data, at)
-            at += 4
+            (values,) = struct.unpack_from("<I", data, offset)
+            offset += 4
         for _value in range(values):
             if variable:
-                (length,) = struct.unpack_from("<I", data, at)
-                at += 4
+                (length,) = struct.unpack_from("<I", data, offset)
+                offset += 4
             else:
                 length = _SIZES[kind]
-            yield tag, kind, data[at : at + length]
-            at += _padded(length)
-            if at > len(data):
+            yield tag, kind, data[offset : offset + length]
+            offset += _padded(length)
+            if offset > len(data):
                 raise struct.error
 
 

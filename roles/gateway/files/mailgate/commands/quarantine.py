@@ -18,7 +18,7 @@ from mailgate.content.quarantine import Entry, Quarantine
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the commands."""
+    """Add the subcommands to the parser."""
     commands = parser.add_subparsers(required=True, metavar="ACTION")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -26,11 +26,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         sub.set_defaults(run=run)
         return sub
 
-    listing = command("list", _list, "All that is kept, oldest first.")
+    listing = command("list", _list, "List all messages, oldest first.")
     listing.add_argument("--format", choices=("table", "json"), default="table")
-    show = command("show", _show, "Print a message as it came; it may be infected.")
+    show = command("show", _show, "Print an original message; it may be infected.")
     release = command(
-        "release", _release, "Deliver messages to their recipients without another look, then delete them."
+        "release", _release, "Deliver messages to their recipients without another scan, then delete them."
     )
     release.add_argument("--keep", action="store_true", help="do not delete them")
     release.add_argument("--to", metavar="ADDRESS", action="append", help="deliver to this address instead")
@@ -58,8 +58,8 @@ def _list(options: argparse.Namespace) -> int:
 
 def _line(entry: Entry) -> str:
     when = datetime.fromtimestamp(entry.time).astimezone().isoformat(" ", "minutes")
-    people = f"<{entry.sender}> to {', '.join(entry.recipients)}"
-    return f"{entry.id}  {when}  {entry.size:>9}  {entry.reason}  {people}"
+    addresses = f"<{entry.sender}> to {', '.join(entry.recipients)}"
+    return f"{entry.id}  {when}  {entry.size:>9}  {entry.reason}  {addresses}"
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -77,7 +77,7 @@ def _release(options: argparse.Namespace) -> int:
         hand_over(content, sender=entry.sender, recipients=recipients, queue=queue, hostname=config.hostname)
         if not options.keep:
             quarantine.delete(number)
-        print(f"{number}: handed to the queue for {', '.join(recipients)}")
+        print(f"{number}: submitted to the queue for {', '.join(recipients)}")
     return 0
 
 

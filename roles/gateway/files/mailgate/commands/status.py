@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `mailgate status` looks at: each thing the service needs, asked right now."""
+"""Checks of `mailgate status`: the service itself, and everything it needs, now."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _TOTAL = re.compile(r"Total requests: (\d+)")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: its name, whether it works, and what was seen."""
+    """Result of one check: its name, whether it passed, and the details."""
 
     name: str
     ok: bool
-    seen: str
+    detail: str
 
 
-def look(config: Config, routes: Routes) -> list[Check]:
-    """All checks; never raises."""
+def run_checks(config: Config, routes: Routes) -> list[Check]:
+    """Run all checks; never raise."""
     return [
         *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
         _banner(f"queue {config.queue}", config.queue),
-        _waiting(),
+        _queue_length(),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         Check("routes", True, f"{len(routes)} from {config.routes_file}"),
         _cache(config),
@@ -45,7 +45,7 @@ def look(config: Config, routes: Routes) -> list[Check]:
 
 
 def _reachable(endpoint: Endpoint) -> Endpoint:
-    """Where to connect to for a listening address that stands for all of the host's."""
+    """Return where to connect for a listening address, which may stand for all addresses of the host."""
     return Endpoint({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint.host, endpoint.host), endpoint.port)  # noqa: S104
 
 
@@ -60,23 +60,23 @@ def _banner(name: str, endpoint: Endpoint) -> Check:
     return Check(name, banner.startswith("220"), banner)
 
 
-def _waiting() -> Check:
-    """How many messages are in the queue: sendmail's own word, which it gives to root."""
+def _queue_length() -> Check:
+    """Count the messages in the queue by mailq, which only root may run."""
     try:
-        done = subprocess.run(["mailq"], capture_output=True, text=True, timeout=SECONDS, check=False)
+        result = subprocess.run(["mailq"], capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Check("mail in the queue", True, f"not known: {error}")
-    return Check("mail in the queue", True, waiting_in(done.stdout))
+        return Check("mail in the queue", True, f"unknown: {error}")
+    return Check("mail in the queue", True, queue_length(result.stdout))
 
 
-def waiting_in(listing: str) -> str:
-    """What `mailq` of sendmail says, in one line."""
+def queue_length(listing: str) -> str:
+    """Return the result of sendmail's `mailq` in one line."""
     found = _TOTAL.search(listing)
     if not found:
-        return "not known; ask as root"
+        return "unknown; run as root"
     number = int(found[1])
-    oldest = "" if not number else " (mailq lists them)"
-    return f"{number} message{'' if number == 1 else 's'}{oldest}"
+    hint = " (mailq lists them)" if number else ""
+    return f"{number} message{'' if number == 1 else 's'}{hint}"
 
 
 def _clamd(text: str, scan: Scan) -> Check:
@@ -104,5 +104,5 @@ def _cache(config: Config) -> Check:
         database.close()
     except sqlite3.Error as error:
         return Check("recipient cache", False, f"{config.state_dir}: {error}")
-    seen = f"{known} known, {unknown} unknown, {catch_all} domains that take any recipient"
-    return Check("recipient cache", True, seen)
+    detail = f"{known} known, {unknown} unknown, {catch_all} domains that accept any recipient"
+    return Check("recipient cache", True, detail)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an attachment is, apart from viruses: by its names, by its real type, and by what is inside it."""
+"""Checks of attachments other than the virus scan: by file name, by real type, and by the files inside."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fnmatch import fnmatchcase
 from mailgate.archives import archive
 from mailgate.archives.bsdtar import UnpackError
 from mailgate.config import Attachments
-from mailgate.content.policy import ContentPolicy, strictest_word
+from mailgate.content.policy import ContentPolicy, strictest_action
 
 _DOUBLE = re.compile(r"\.[a-z][a-z0-9]{1,4}\s*\.\s*([a-z0-9]{1,5})$")
-# Characters that turn the direction of writing show `gpj.exe` as `exe.jpg`.
-_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# Bidirectional control characters: they show `gpj.exe` as `exe.jpg`.
+_BIDI_CONTROL = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A kind of content (of ATTACHMENT_KINDS), the file it is about, and what about it."""
+    """A kind of content (of config.ATTACHMENT_KINDS), the file that has it, and what was found."""
 
     kind: str
     file: str
@@ -32,55 +32,64 @@ class Violation:
         return f"{self.file or 'file without a name'}: {self.what}"
 
 
-def violations(names: Iterable[str], octets: bytes, lists: Attachments, *, wait: bool = True) -> Iterator[Violation]:
-    """All there is to say about a file that goes by `names`; the files inside it are named by `outer/inner`.
+def violations(names: Iterable[str], content: bytes, lists: Attachments, *, wait: bool = True) -> Iterator[Violation]:
+    """Yield all violations of a file and of the files inside it, which are named `outer/inner`.
 
-    Without `wait`, archive.MustWaitError if that takes more than a moment.
+    Args:
+        names: All names of the file.
+        content: The file.
+        lists: The extensions and types to report.
+        wait: Whether it may take long.
+
+    Raises:
+        archive.MustWaitError: Without `wait`, if it takes longer than a moment.
     """
-    bounds = archive.Bounds() if wait else archive.Bounds.at_once()
-    yield from _look([readable(name) for name in names if name], octets, lists, bounds, 0)
+    bounds = archive.Bounds() if wait else archive.Bounds.inline()
+    yield from _check_file([readable(name) for name in names if name], content, lists, bounds, 0)
 
 
-def worst(found: Iterable[Violation], policy: ContentPolicy) -> tuple[str, Violation | None]:
-    """The strictest action that the policy has for what was found, and on whose account."""
+def strictest_violation(found: Iterable[Violation], policy: ContentPolicy) -> tuple[str, Violation | None]:
+    """Return the strictest action of the policy for the violations, and the first of them that calls for it."""
     reasons: dict[str, Violation] = {}
     for violation in found:
         reasons.setdefault(str(getattr(policy, violation.kind)), violation)
-    action = strictest_word([*reasons, "allow"])
+    action = strictest_action([*reasons, "allow"])
     return action, reasons.get(action)
 
 
 def readable(name: str) -> str:
-    """A file name that may be written as RFC 2047 encoded words."""
+    """Return a file name with its RFC 2047 encoded words decoded."""
     try:
         return str(make_header(decode_header(name)))
     except (ValueError, LookupError):
         return name
 
 
-def _look(
-    names: list[str], octets: bytes, lists: Attachments, bounds: archive.Bounds, depth: int
+def _check_file(
+    names: list[str], content: bytes, lists: Attachments, bounds: archive.Bounds, depth: int
 ) -> Iterator[Violation]:
     for name in dict.fromkeys(names):
-        yield from _by_name(name, lists)
+        yield from _check_name(name, lists)
     shown = names[0] if names else ""
-    kind = archive.real_type(octets)
+    kind = archive.real_type(content)
     if any(fnmatchcase(kind, pattern) for pattern in lists.real_types):
         yield Violation("real_type", shown, kind)
-    if archive.has_macros(octets, kind):
+    if archive.has_macros(content, kind):
         yield Violation("macro", shown, "document with macros")
-    if archive.is_encrypted_document(octets, kind):
+    if archive.is_encrypted_document(content, kind):
         yield Violation("encrypted_archive", shown, "encrypted document")
     try:
-        for inner, content in archive.files_inside(octets, kind, bounds):
+        for inner, file in archive.files_inside(content, kind, bounds):
             if depth >= archive.MAX_DEPTH:
                 raise UnpackError("archives nested too deep")
-            yield from _look([f"{shown}/{inner}" if inner else _unpacked(shown)], content, lists, bounds, depth + 1)
+            yield from _check_file(
+                [f"{shown}/{inner}" if inner else _unpacked_name(shown)], file, lists, bounds, depth + 1
+            )
     except UnpackError as error:
-        yield Violation("encrypted_archive", shown, f"cannot be looked into ({error})")
+        yield Violation("encrypted_archive", shown, f"cannot be unpacked ({error})")
 
 
-def _by_name(name: str, lists: Attachments) -> Iterator[Violation]:
+def _check_name(name: str, lists: Attachments) -> Iterator[Violation]:
     # Windows drops dots and spaces at the end.
     plain = re.sub(r"[\0-\x1f]", "", name).rstrip(". ").lower()
     extension = plain.rpartition(".")[2] if "." in plain else ""
@@ -88,10 +97,10 @@ def _by_name(name: str, lists: Attachments) -> Iterator[Violation]:
     if listed:
         yield Violation("extension", name, f".{extension}")
     double = _DOUBLE.search(plain)
-    if (double and listed) or _TURNING.search(name):
-        yield Violation("double_extension", name, "name that hides what it is")
+    if (double and listed) or _BIDI_CONTROL.search(name):
+        yield Violation("double_extension", name, "misleading file name")
 
 
-def _unpacked(name: str) -> str:
-    """The name that a compressed file has when it is unpacked."""
+def _unpacked_name(name: str) -> str:
+    """Return the name that a compressed file has when it is unpacked."""
     return re.sub(r"\.(gz|bz2|xz)$", "", re.sub(r"\.(tgz|tbz2?|txz)$", ".tar", name, flags=re.I), flags=re.I)

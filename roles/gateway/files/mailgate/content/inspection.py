@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A message's content judged by its recipients' policy, and all that follows: events, quarantine, notices."""
+"""Content inspection: decisions by the policies of the recipients' domains; events, quarantine and notices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRUNE_EVERY = 3600
 
 @dataclass(frozen=True)
 class Envelope:
-    """Whose message it is: its number here, the client's address, the sender, the recipients."""
+    """The message's number on this gateway, the client's address, the sender and the recipients."""
 
     number: str
     client: str
@@ -42,7 +42,7 @@ class Envelope:
 
 
 class Inspection:
-    """The work for one set of settings."""
+    """Content inspection for one set of settings."""
 
     def __init__(self, config: Config, scanner: Scanner, events: Events) -> None:
         self._config = config
@@ -55,93 +55,100 @@ class Inspection:
         self._background: set[asyncio.Task[None]] = set()
 
     async def inspect(self, content: bytes, envelope: Envelope, deadline: float) -> list[MessageVariant] | Reply:
-        """What to deliver, or the answer to the sender if nothing is to be; raises ScanError.
+        """Return the variants to deliver, or the reply to the client if there is nothing to deliver.
 
-        What passes unchanged by all policies of the recipients' domains is one share. Otherwise the recipients under
-        each policy have a judgement of their own; those that are to get nothing are in no share.
+        A message that passes unchanged by the policies of all recipients' domains is one variant. Otherwise there is a
+        decision for the recipients under each policy; those that are to get nothing are in no variant.
+
+        Args:
+            content: The message.
+            envelope: Its envelope.
+            deadline: Time of the event loop at which the scans must be done.
+
+        Raises:
+            ScanError: There is no decision, or the quarantine cannot keep the message.
         """
-
-        async def judge(policy: ContentPolicy, number: str) -> ContentDecision:
-            rules = Rules(policy, self._config.attachments, self._notice, self._config.scan.max_parts, number)
-            return await screen(content, lambda pieces: self._scanner.scan(pieces, deadline), rules)
-
         self._spawn_pruning()
         policies = by_policy(self._policy, self._config.domains, envelope.recipients)
-        judged = await judge(strictest(policies), envelope.number)
-        if judged.found.finding is Finding.CLEAN and judged.violation is None:
-            return [MessageVariant([judged.content])]
-        if len(policies) == 1 or judged.content is content:
-            return await self._carry_out(content, [(envelope, judged)])
-        parts, unsure = [], None
-        for at, (policy, recipients) in enumerate(policies.items()):
-            # Each has a number of its own, for the quarantine, which begins with the message's.
-            number = f"{envelope.number}{at:x}" if at else envelope.number
+        decision = await self._decide(content, strictest(policies), envelope.number, deadline)
+        if decision.found.finding is Finding.CLEAN and decision.violation is None:
+            return [MessageVariant([decision.content])]
+        if len(policies) == 1 or decision.content is content:
+            return await self._apply(content, [(envelope, decision)])
+        decisions, failed = [], None
+        for position, (policy, recipients) in enumerate(policies.items()):
+            # Each has its own number in the quarantine, which begins with the message's.
+            number = f"{envelope.number}{position:x}" if position else envelope.number
             try:
-                judged = await judge(policy, number)
+                decision = await self._decide(content, policy, number, deadline)
             except ScanError as error:
-                unsure = error
+                failed = error
             else:
-                parts.append((replace(envelope, number=number, recipients=tuple(recipients)), judged))
-        for part, judged in parts:
-            if judged.refusal:
-                # There is one answer for all, and nobody has been served.
-                text = f"{judged.refusal.text} (not accepted at {part.recipients[0].domain}, so sent to nobody)"
-                refused = replace(judged, refusal=Reply.of(judged.refusal.code, text))
-                return await self._carry_out(content, [(envelope, refused)])
-        if unsure:
-            raise unsure
-        return await self._carry_out(content, parts)
+                decisions.append((replace(envelope, number=number, recipients=tuple(recipients)), decision))
+        for part, decision in decisions:
+            if decision.refusal:
+                # There is one reply for all recipients, and nothing has been delivered.
+                return await self._apply(content, [(envelope, _refuse_for_all(decision, part))])
+        if failed:
+            raise failed
+        return await self._apply(content, decisions)
 
-    async def _carry_out(
-        self, content: bytes, parts: Sequence[tuple[Envelope, ContentDecision]]
+    async def _decide(self, content: bytes, policy: ContentPolicy, number: str, deadline: float) -> ContentDecision:
+        rules = Rules(policy, self._config.attachments, self._notice, self._config.scan.max_parts, number)
+        return await screen(content, lambda pieces: self._scanner.scan(pieces, deadline), rules)
+
+    async def _apply(
+        self, content: bytes, decisions: Sequence[tuple[Envelope, ContentDecision]]
     ) -> list[MessageVariant] | Reply:
-        for part, judged in parts:
-            if judged.keep:
-                await self._keep(content, part, judged)
+        """Keep messages, emit events and send notices as decided; return what to deliver or the reply."""
+        for part, decision in decisions:
+            if decision.keep:
+                await self._keep(content, part, decision)
         variants = []
         refusal = None
-        for part, judged in parts:
-            if judged.found.finding is not Finding.CLEAN or judged.violation:
-                self._tell(part, judged)
-            if judged.action == "deliver":
-                own = frozenset(part.recipients) if len(parts) > 1 else None
-                variants.append(MessageVariant([judged.header, judged.content], own))
+        for part, decision in decisions:
+            if decision.found.finding is not Finding.CLEAN or decision.violation:
+                self._emit_finding(part, decision)
+            if decision.action == "deliver":
+                own = frozenset(part.recipients) if len(decisions) > 1 else None
+                variants.append(MessageVariant([decision.header, decision.content], own))
             else:
-                self._send_notices(content, part, judged)
-                refusal = judged.refusal
+                self._send_notices(content, part, decision)
+                refusal = decision.refusal
         return variants or refusal or Reply.of(250, "2.0.0 Message accepted")
 
-    def _tell(self, envelope: Envelope, judged: ContentDecision) -> None:
-        if judged.found.finding is Finding.INFECTED:
+    def _emit_finding(self, envelope: Envelope, decision: ContentDecision) -> None:
+        found = decision.found
+        if found.finding is Finding.INFECTED:
             self._events.count(VIRUS_FOUND)
         self._events.emit(
             "finding",
             id=envelope.number,
-            finding=judged.found.finding.value if judged.found.finding is not Finding.CLEAN else "attachment",
-            name=judged.found.name or str(judged.violation),
-            action="quarantine" if judged.keep else judged.action,
-            removed=list(judged.removed) or None,
-            reason=judged.reason or None,
+            finding=found.finding.value if found.finding is not Finding.CLEAN else "attachment",
+            name=found.name or str(decision.violation),
+            action="quarantine" if decision.keep else decision.action,
+            removed=list(decision.removed) or None,
+            reason=decision.reason or None,
             recipients=envelope.addresses,
         )
 
-    async def _keep(self, content: bytes, envelope: Envelope, judged: ContentDecision) -> None:
+    async def _keep(self, content: bytes, envelope: Envelope, decision: ContentDecision) -> None:
         entry = Entry(
             id=envelope.number,
             time=self._scanner.wall_clock(),
             client=envelope.client,
             sender=envelope.sender,
             recipients=tuple(envelope.addresses),
-            reason=judged.found.name or str(judged.violation),
+            reason=decision.found.name or str(decision.violation),
             size=len(content),
         )
         try:
             await asyncio.to_thread(self._quarantine.put, entry, (content,))
         except QuarantineError as error:
             self._events.emit("not_kept", id=envelope.number, reason=error)
-            raise ScanError(f"the quarantine cannot keep it: {error}") from error
+            raise ScanError(f"the quarantine cannot keep the message: {error}") from error
 
-    def _send_notices(self, content: bytes, envelope: Envelope, judged: ContentDecision) -> None:
+    def _send_notices(self, content: bytes, envelope: Envelope, decision: ContentDecision) -> None:
         to = self._config.notices.to
         addresses = envelope.addresses if to in ("recipients", "both") else []
         if to in ("postmaster", "both"):
@@ -150,7 +157,7 @@ class Inspection:
         header = BytesHeaderParser().parsebytes(content[: end + 2 if end >= 0 else None])
         about = {"sender": envelope.sender, "subject": str(header.get("subject", ""))}
         for address in addresses:
-            mail = self._notice.mail(judged.removal, address, envelope.number, about)
+            mail = self._notice.mail(decision.removal, address, envelope.number, about)
             self._spawn(self._send(mail, address))
 
     async def _send(self, mail: bytes, address: str) -> None:
@@ -183,3 +190,11 @@ class Inspection:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _refuse_for_all(decision: ContentDecision, part: Envelope) -> ContentDecision:
+    """Return a refusal by one domain's policy with a reply for the whole transaction."""
+    assert decision.refusal
+    domain = part.recipients[0].domain
+    text = f"{decision.refusal.text} (refused by {domain}; not delivered to any recipient)"
+    return replace(decision, refusal=Reply.of(decision.refusal.code, text))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the parts of a message lie in its octets, so that one can be replaced and all others stay as they are."""
+"""Positions of the parts of a message, so that one can be replaced while all others stay byte for byte the same."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MAX_DEPTH = 30
-# Hyphens that are tried one by one, and octets of a header that is worth remembering.
-_MANY = 100
-_USUAL_HEADER = 400
+# Hyphens that are tried one by one, and maximum size in bytes of a header to cache.
+_MAX_ATTEMPTS = 100
+_CACHED_SIZE = 400
 
 IDENTITY = ("", "7bit", "8bit", "binary")
 UUENCODED = ("x-uuencode", "uuencode", "x-uue")
@@ -33,7 +33,7 @@ _CONTENT = re.compile(
 _CHARSET = re.compile(rb"charset\*?\s*=\s*\"?([\w.:+-]+)", re.IGNORECASE)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 _COMMENT = re.compile(r"\([^()]*\)")
-# Fields of the form that every reader takes alike: nothing ends in the middle, and no parameter is in pieces.
+# Fields of the form that all mail clients parse alike: no early end, and no parameter in pieces.
 _PARAMETERS = rb'(?:[ \t]*;[ \t]*(?:\r\n[ \t]+)?[a-z0-9*._-]+=(?:"[^"\\\r\n]*"|[^\s;"()\\]+))*[ \t]*'
 _PLAIN = re.compile(
     rb"content-(?:type:[ \t]*[a-z0-9.+-]+/[a-z0-9.+-]+" + _PARAMETERS + rb"|disposition:[ \t]*[a-z]+" + _PARAMETERS +
@@ -51,14 +51,19 @@ _UU = re.compile(
 
 
 class AmbiguousError(ValueError):
-    """A structure that readers may take apart in different ways; the message says where."""
+    """A structure that mail clients may parse in different ways; the message says where."""
 
 
 class Part(NamedTuple):
-    """A part's octets: header from `start`, body from `body`, up to `end` (the CRLF of the delimiter excluded).
+    """A part of a message, by its position.
 
-    `names` are all that it is given; `in_text` marks a block of uuencode, which has no header. `plain`: its header, and
-    the lines between its parts, are of the form that all readers take alike.
+    Attributes:
+        start: Offset of the header.
+        body: Offset of the body.
+        end: Offset of the end, without the CRLF of the delimiter.
+        names: All its file names.
+        in_text: Whether it is a uuencoded block, which has no header.
+        plain: Whether its header, and the lines between its parts, are of the form that all mail clients parse alike.
     """
 
     start: int
@@ -74,18 +79,18 @@ class Part(NamedTuple):
 
     @property
     def filename(self) -> str:
-        """The name that readers show, or an empty one."""
+        """The file name that mail clients show, or an empty string."""
         return self.names[0] if self.names else ""
 
     def leaves(self) -> Iterator[Part]:
-        """Parts without parts, in order."""
+        """Yield the parts that have no parts, in order."""
         if not self.children:
             yield self
         for child in self.children:
             yield from child.leaves()
 
     def decoded(self, raw: bytes) -> bytes:
-        """The body without its transfer encoding, as far as it can be undone."""
+        """Return the body without its transfer encoding, as far as it can be decoded."""
         body = raw[self.body : self.end]
         if self.encoding == "base64":
             try:
@@ -101,26 +106,26 @@ class Part(NamedTuple):
 
 
 def walk(raw: bytes) -> Part:
-    """The tree of `raw`, a message with CRLF line ends; raises AmbiguousError."""
+    """Return the tree of parts of `raw`, a message with CRLF line ends; raise AmbiguousError."""
     return _part(raw, 0, len(raw), 0)
 
 
 def replace(raw: bytes, replacements: Mapping[Part, bytes]) -> bytes:
-    """`raw` with each of the given parts (which must not overlap) replaced by header and body of another."""
+    """Return `raw` with each of the given parts, which must not overlap, replaced by another header and body."""
     pieces = []
-    at = 0
+    offset = 0
     for part in sorted(replacements, key=lambda part: part.start):
-        pieces += [raw[at : part.start], replacements[part]]
-        at = part.end
-    return b"".join([*pieces, raw[at:]])
+        pieces += [raw[offset : part.start], replacements[part]]
+        offset = part.end
+    return b"".join([*pieces, raw[offset:]])
 
 
 def uu_blocks(raw: bytes, start: int, end: int, charset: str = "us-ascii") -> list[Part]:
-    """Blocks of uuencode (or its base64 form) in a text, without the line end behind them."""
+    """Return the blocks of uuencode (or its base64 form) in a text, without the line end after them."""
     return [
         Part(
             *(block.start(), block.start("body"), block.end()),
-            type="application/octet-stream",
+            type="application/octet-stream",  # language: quoted
             encoding="base64" if block["base64"] else "x-uuencode",
             names=(block["name"].decode("utf-8", "replace"),),
             charset=charset,
@@ -131,12 +136,12 @@ def uu_blocks(raw: bytes, start: int, end: int, charset: str = "us-ascii") -> li
 
 
 def base64_decodings(body: bytes) -> list[bytes]:
-    """What readers make of base64: up to its padding, then on beyond it, and with the padding left out."""
+    """Decode base64 in each way that mail clients do: up to its padding, beyond it, and with the padding left out."""
     found = []
     with contextlib.suppress(binascii.Error):
         found.append(binascii.a2b_base64(body))
     runs = [re.sub(rb"[^A-Za-z0-9+/]", b"", run) for run in re.split(rb"=+", body)]
-    # The last group may be cut short: three characters hold two octets, two hold one, one holds none.
+    # The last group may be cut short: three characters hold two bytes, two hold one, one holds none.
     whole = [run + b"=" * (-len(run) % 4) if len(run) % 4 != 1 else run[:-1] for run in runs if run]
     for lenient in (b"".join(map(binascii.a2b_base64, whole)), binascii.a2b_base64(_quartets(b"".join(runs)))):
         if lenient not in found:
@@ -145,18 +150,18 @@ def base64_decodings(body: bytes) -> list[bytes]:
 
 
 def unquote(body: bytes) -> bytes:
-    """Quoted-printable undone; spaces at the end of a line are no part of it (RFC 2045 section 6.7)."""
+    """Decode quoted-printable; spaces at the end of a line are not part of it (RFC 2045 section 6.7)."""
     return binascii.a2b_qp(re.sub(rb"[ \t]+(?=\r\n)", b"", body))
 
 
 def broken_signatures(raw: bytes, root: Part, changed: Iterable[Part]) -> list[str]:
-    """Names of the signatures in the message that no longer hold when the given parts change."""
+    """Return the names of the signatures that become invalid when the given parts change."""
     parts = list(changed)
     kinds = []
     if re.search(rb"^dkim-signature[ \t]*:", raw[root.start : root.body], re.IGNORECASE | re.MULTILINE):
         kinds.append("dkim")
     for part in _all(root):
-        if not any(part.start <= one.start and one.end <= part.end for one in parts):
+        if not any(part.start <= inner.start and inner.end <= part.end for inner in parts):
             continue
         if part.type == "multipart/signed":
             kinds.append("pgp" if b"pgp-signature" in raw[part.start : part.body].lower() else "smime")
@@ -176,7 +181,7 @@ def _quartets(alphabet: bytes) -> bytes:
 
 
 def uudecode(body: bytes) -> bytes:
-    """Lines of uuencode undone, without those that are none."""
+    """Decode uuencoded lines; skip other lines."""
     out = []
     for line in body.split(b"\r\n"):
         if not line or line.startswith((b"begin ", b"end")):
@@ -195,10 +200,10 @@ def uudecode(body: bytes) -> bytes:
 
 def _part(raw: bytes, start: int, end: int, depth: int) -> Part:
     if depth > MAX_DEPTH:
-        raise AmbiguousError(f"more than {MAX_DEPTH} parts inside one another")
+        raise AmbiguousError(f"parts nested deeper than {MAX_DEPTH}")
     body = _body_start(raw, start, end)
-    octets = raw[start:body]
-    header = _known_header(octets) if depth and len(octets) <= _USUAL_HEADER else _header(octets)
+    head = raw[start:body]
+    header = _cached_header(head) if depth and len(head) <= _CACHED_SIZE else _header(head)
     children: tuple[Part, ...] = ()
     plain = header.plain
     if header.type.startswith("multipart/"):
@@ -212,7 +217,7 @@ def _part(raw: bytes, start: int, end: int, depth: int) -> Part:
 
 
 class _Header(NamedTuple):
-    """What a part's header says of it."""
+    """The fields of a part's header that matter here."""
 
     type: str
     encoding: str
@@ -222,45 +227,45 @@ class _Header(NamedTuple):
     plain: bool = True
 
 
-def _header(octets: bytes) -> _Header:
-    found = list(_CONTENT.finditer(octets))
+def _header(head: bytes) -> _Header:
+    found = list(_CONTENT.finditer(head))
     if not all(_PLAIN.fullmatch(field.group()) for field in found):
-        return _read(octets, found)._replace(plain=False)
-    header = _read_plain(octets, found) or _read(octets, found)
+        return _read(head, found)._replace(plain=False)
+    header = _read_plain(head, found) or _read(head, found)
     if header.boundary is not None:
-        plain = len(_BOUNDARY.findall(octets)) == 1
+        plain = len(_BOUNDARY.findall(head)) == 1
     else:
         plain = header.encoding in IDENTITY or any(field[1].lower() == b"content-type" for field in found)
     return header if plain else header._replace(plain=False)
 
 
-def _read_plain(octets: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:
-    """What `_read` makes of fields of plain form, without a parser for all others; None where that takes one."""
+def _read_plain(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:
+    """Return what `_read` returns, for fields of plain form, without a full parser; None if it takes one."""
     fields = {field[1].lower(): field[2] for field in found}
-    if len(fields) < len(found) or b"name" in octets.lower() or not _HEADER.fullmatch(octets):
+    if len(fields) < len(found) or b"name" in head.lower() or not _HEADER.fullmatch(head):
         return None
     kind = fields.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower().decode("ascii")
     encoding = fields.get(b"content-transfer-encoding", b"7bit").strip().lower().decode("ascii")
     boundary = None
     if kind.startswith("multipart/"):
-        boundaries = _BOUNDARY.findall(octets)
+        boundaries = _BOUNDARY.findall(head)
         if len(boundaries) != 1:
             return None
         boundary = (boundaries[0][0] or boundaries[0][1]).decode("ascii", "surrogateescape")
-    return _Header(kind, encoding, boundary, (), _charset(octets))
+    return _Header(kind, encoding, boundary, (), _charset(head))
 
 
-def _read(octets: bytes, found: Iterable[re.Match[bytes]]) -> _Header:
-    fields = _fields(octets, found)
+def _read(head: bytes, found: Iterable[re.Match[bytes]]) -> _Header:
+    fields = _fields(head, found)
     kind = fields.get_content_type()
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
     boundary = _boundary(fields) if kind.startswith("multipart/") else None
-    names = _names(fields) if b"name" in octets.lower() else ()
-    return _Header(kind, encoding, boundary, names, _charset(octets))
+    names = _names(fields) if b"name" in head.lower() else ()
+    return _Header(kind, encoding, boundary, names, _charset(head))
 
 
-# That of a text without a name is the same in most mail.
-_known_header = lru_cache(maxsize=256)(_header)
+# The header of a text part without a name is the same in most messages.
+_cached_header = lru_cache(maxsize=256)(_header)
 
 
 def _boundary(header: Message) -> str | None:
@@ -271,7 +276,7 @@ def _boundary(header: Message) -> str | None:
 
 
 def _names(header: Message) -> tuple[str, ...]:
-    """File names by Content-Disposition and Content-Type (RFC 2231 undone), without doubles."""
+    """Return the file names of Content-Disposition and Content-Type (RFC 2231 decoded), without duplicates."""
     found = []
     for field, parameter in (("content-disposition", "filename"), ("content-type", "name")):
         try:
@@ -282,23 +287,23 @@ def _names(header: Message) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
-def _charset(octets: bytes) -> str:
-    found = _CHARSET.search(octets)
+def _charset(head: bytes) -> str:
+    found = _CHARSET.search(head)
     return found.group(1).decode("ascii").lower() if found else "us-ascii"
 
 
 def _body_start(raw: bytes, start: int, end: int) -> int:
     if raw[start : start + 2] == b"\r\n" and start + 2 <= end:
         return start + 2
-    at = raw.find(b"\r\n\r\n", start, end)
-    return at + 4 if at >= 0 else end
+    offset = raw.find(b"\r\n\r\n", start, end)
+    return offset + 4 if offset >= 0 else end
 
 
-def _fields(octets: bytes, found: Iterable[re.Match[bytes]]) -> Message:
-    """The fields of `octets` that say what the part is; all others are only looked at for their form."""
-    if not _HEADER.fullmatch(octets):
-        wrong = next((line for line in octets.split(b"\r\n") if not _LINE.match(line)), octets)
-        raise AmbiguousError(f"header line {wrong[:40]!r} is no field")
+def _fields(head: bytes, found: Iterable[re.Match[bytes]]) -> Message:
+    """Return the content-* fields of a header; raise AmbiguousError if any of its fields is malformed."""
+    if not _HEADER.fullmatch(head):
+        invalid = next((line for line in head.split(b"\r\n") if not _LINE.match(line)), head)
+        raise AmbiguousError(f"invalid header line {invalid[:40]!r}")
     header = Message(policy=compat32)
     for field in found:
         name, value = (text.decode("ascii", "surrogateescape") for text in field.groups())
@@ -309,7 +314,7 @@ def _fields(octets: bytes, found: Iterable[re.Match[bytes]]) -> Message:
 
 
 def _children(raw: bytes, body: int, end: int, boundary: str | None, depth: int) -> tuple[tuple[Part, ...], bool]:
-    """The parts, and whether no line is nearly a delimiter or a delimiter with something behind it."""
+    """Return the parts, and whether each line that begins like a delimiter is exactly one."""
     if not boundary or not boundary.isascii() or body >= end:
         raise AmbiguousError("multipart without boundary or body")
     found, clear = _delimiters(raw, boundary.encode("ascii"), body, end)
@@ -323,25 +328,25 @@ def _children(raw: bytes, body: int, end: int, boundary: str | None, depth: int)
 
 
 def _delimiters(raw: bytes, boundary: bytes, body: int, end: int) -> tuple[list[re.Match[bytes]], bool]:
-    """What follows the boundary, of each delimiter line; and whether that is never more than hyphens."""
+    """Return what follows the boundary in each delimiter line, and whether that is never more than hyphens."""
     line = b"\r\n--" + boundary
     found = []
     clear = True
     # Every body follows a CRLF, so a delimiter on its first line is found as well.
-    at = _find_line(raw, line, max(0, body - 2), end)
-    while at >= 0:
-        rest = _AFTER_BOUNDARY.match(raw, at + len(line), end)
+    offset = _find_line(raw, line, max(0, body - 2), end)
+    while offset >= 0:
+        rest = _AFTER_BOUNDARY.match(raw, offset + len(line), end)
         if rest:
             found.append(rest)
         clear = clear and rest is not None and rest.group() in (b"", b"--")
-        at = _find_line(raw, line, at + 2, end)
+        offset = _find_line(raw, line, offset + 2, end)
     return found, clear
 
 
 def _find_line(raw: bytes, line: bytes, start: int, end: int) -> int:
-    """As raw.find(line, start, end), of a line that begins with CRLF and a hyphen."""
-    # Base64 has no hyphens, and a single octet is found many times as fast as a line.
-    for _attempt in range(_MANY):
+    """Return raw.find(line, start, end), for a line that begins with CRLF and a hyphen."""
+    # Base64 has no hyphens, and searching for a single byte is many times faster than for a line.
+    for _attempt in range(_MAX_ATTEMPTS):
         hyphen = raw.find(b"-", start + 2, end)
         if hyphen < 0 or raw.startswith(line, hyphen - 2, end):
             return max(hyphen - 2, -1)

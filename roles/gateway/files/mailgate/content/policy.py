@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of content that is not plainly clean: a word for each kind, for the campus and for single domains."""
+"""Content policies: the action for each kind of content that is not clean, for the campus and for single domains."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mailgate.config import ATTACHMENT_KINDS, Config
 from mailgate.scan.clamd import Finding
 from mailgate.smtp.address import Mailbox
 
-# From what lets all pass to what lets nothing pass.
+# From the action that passes everything to the one that passes nothing.
 _STRICTNESS = ("allow", "deliver", "discard", "strip", "quarantine", "defer", "refuse")
 
 
 @dataclass(frozen=True)
 class ContentPolicy:
-    """One word of ACTIONS for each kind of content."""
+    """One of the actions of config.ACTIONS for each kind of content."""
 
     infected: str = "strip"
     encrypted: str = "strip"
@@ -28,18 +28,18 @@ class ContentPolicy:
     macro: str = "allow"
     encrypted_archive: str = "allow"
 
-    def on(self, finding: Finding) -> str:
-        """What becomes of a message of which a scan found this."""
+    def action_for(self, finding: Finding) -> str:
+        """Return the action for a message with this finding of a scan."""
         return "deliver" if finding is Finding.CLEAN else str(getattr(self, finding.value))
 
     @property
-    def minds_attachments(self) -> bool:
-        """Whether attachments are looked at apart from viruses."""
+    def checks_attachments(self) -> bool:
+        """Whether attachments are checked for more than viruses."""
         return any(getattr(self, kind) != "allow" for kind in ATTACHMENT_KINDS)
 
 
 def campus_policy(config: Config) -> ContentPolicy:
-    """What becomes of content that is not plainly clean, where domains have not said otherwise."""
+    """Return the policy for domains without a policy of their own."""
     return ContentPolicy(
         infected=config.scan.infected,
         encrypted=config.scan.encrypted,
@@ -51,37 +51,43 @@ def campus_policy(config: Config) -> ContentPolicy:
 def by_policy(
     campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], recipients: Sequence[Mailbox]
 ) -> dict[ContentPolicy, list[Mailbox]]:
-    """The recipients of a message by the policy of their domains.
+    """Group the recipients of a message by the policy of their domains.
 
-    `own` holds what single domains (or `*.suffix`, the longest that fits) have said for themselves.
+    Args:
+        campus: Policy of domains that are not in `own`.
+        own: Actions that differ from the campus's, by domain or `*.suffix`; the longest match counts.
+        recipients: Recipients of the message.
     """
     if not own:
         return {campus: list(recipients)}
     groups: dict[ContentPolicy, list[Mailbox]] = {}
     for mailbox in recipients:
-        groups.setdefault(_own(campus, own, mailbox.domain), []).append(mailbox)
+        groups.setdefault(_domain_policy(campus, own, mailbox.domain), []).append(mailbox)
     return groups
 
 
 def strictest(policies: Iterable[ContentPolicy]) -> ContentPolicy:
-    """Word by word, the one that lets the least pass: what it lets pass unchanged, each of them does."""
+    """Return the policy with the strictest action for each kind: what it passes unchanged, all of them pass."""
     given = list(policies)
     if len(given) == 1:
         return given[0]
     return ContentPolicy(
-        **{item.name: strictest_word(getattr(policy, item.name) for policy in given) for item in fields(ContentPolicy)}
+        **{
+            item.name: strictest_action(getattr(policy, item.name) for policy in given)
+            for item in fields(ContentPolicy)
+        }
     )
 
 
-def strictest_word(words: Iterable[str]) -> str:
-    """Of several actions, the one that lets the least pass."""
-    return max(words, key=_STRICTNESS.index)
+def strictest_action(actions: Iterable[str]) -> str:
+    """Return the action that passes the least."""
+    return max(actions, key=_STRICTNESS.index)
 
 
-def _own(campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], domain: str) -> ContentPolicy:
+def _domain_policy(campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], domain: str) -> ContentPolicy:
     name = domain
-    words = own.get(name)
-    while words is None and "." in name:
+    actions = own.get(name)
+    while actions is None and "." in name:
         name = name.partition(".")[2]
-        words = own.get(f"*.{name}")
-    return replace(campus, **words) if words else campus
+        actions = own.get(f"*.{name}")
+    return replace(campus, **actions) if actions else campus

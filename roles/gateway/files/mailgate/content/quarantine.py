@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages that were stopped and are kept for a while: a file each, a line of JSON and then the message as it came."""
+"""Quarantine of stopped messages, each in a file: a line of JSON, then the original message."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _PART = ".part"
 
 
 class QuarantineError(Exception):
-    """Something cannot be kept, found or released; the message says why."""
+    """A message cannot be stored, found or read; the message says why."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What was stopped, when (seconds since 1970), from whom, to whom and why."""
+    """Description of a stopped message; `time` is in seconds since 1970, `size` in bytes."""
 
     id: str
     time: float
@@ -38,18 +38,22 @@ class Entry:
 
 
 class Quarantine:
-    """The directory `quarantine` in the service's state, safe to use from several processes."""
+    """The directory `quarantine` in the state directory; several processes may use it at the same time."""
 
-    def __init__(self, state_dir: Path, bounds: QuarantineLimits, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, state_dir: Path, limits: QuarantineLimits, clock: Callable[[], float] = time.time) -> None:
         self._directory = state_dir / DIRECTORY
-        self._bounds = bounds
+        self._limits = limits
         self._clock = clock
 
     def put(self, entry: Entry, pieces: Iterable[bytes]) -> None:
-        """Keep a message, on disk when this returns; the oldest make room. Raises QuarantineError."""
+        """Store a message; it is on disk when this returns. Remove the oldest messages if there is no room.
+
+        Raises:
+            QuarantineError: The message is too large, or cannot be written.
+        """
         head = json.dumps(asdict(entry)).encode("ascii") + b"\n"
-        if entry.size + len(head) > self._bounds.max_bytes:
-            raise QuarantineError(f"a message of {entry.size} octets is larger than quarantine.max_bytes")
+        if entry.size + len(head) > self._limits.max_bytes:
+            raise QuarantineError(f"message of {entry.size} bytes is larger than quarantine.max_bytes")
         path = self._path(entry.id)
         part = path.with_suffix(_PART)
         try:
@@ -68,7 +72,7 @@ class Quarantine:
             raise QuarantineError(f"{self._directory}: {error}") from error
 
     def entries(self) -> Iterator[Entry]:
-        """All that is kept, oldest first; raises QuarantineError if the directory cannot be read."""
+        """Yield all entries, oldest first; raise QuarantineError if the directory cannot be read."""
         for _time, path, _size in self._files():
             try:
                 with path.open("rb") as file:
@@ -77,7 +81,7 @@ class Quarantine:
                 continue
 
     def read(self, number: str) -> tuple[Entry, bytes]:
-        """An entry and its message; raises QuarantineError."""
+        """Return an entry and its message; raise QuarantineError."""
         try:
             head, _newline, content = self._path(number).read_bytes().partition(b"\n")
         except FileNotFoundError:
@@ -87,7 +91,7 @@ class Quarantine:
         return _entry(head), content
 
     def delete(self, number: str) -> None:
-        """Remove a message; raises QuarantineError."""
+        """Remove a message; raise QuarantineError."""
         try:
             self._path(number).unlink()
         except FileNotFoundError:
@@ -96,13 +100,13 @@ class Quarantine:
             raise QuarantineError(str(error)) from error
 
     def prune(self, room: int = 0) -> int:
-        """Remove what is too old, and the oldest until `room` octets fit; returns how many."""
+        """Remove messages that are too old, and the oldest until `room` bytes fit; return how many were removed."""
         files = self._files()
         total = sum(size for _time, _path, size in files)
-        oldest = self._clock() - self._bounds.max_days * 86400
+        oldest = self._clock() - self._limits.max_days * 86400
         removed = 0
         for made, path, size in files:
-            if made >= oldest and total + room <= self._bounds.max_bytes:
+            if made >= oldest and total + room <= self._limits.max_bytes:
                 break
             path.unlink(missing_ok=True)
             total -= size
@@ -111,7 +115,7 @@ class Quarantine:
 
     def _path(self, number: str) -> Path:
         if not _ID.fullmatch(number):
-            raise QuarantineError(f"{number!r} is no number of a message")
+            raise QuarantineError(f"{number!r} is not a valid message number")
         return self._directory / number
 
     def _files(self) -> list[tuple[float, Path, int]]:
@@ -145,4 +149,4 @@ def _entry(head: bytes) -> Entry:
         fields = json.loads(head)
         return Entry(**{**fields, "recipients": tuple(fields["recipients"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise QuarantineError(f"not a file of the quarantine: {error}") from error
+        raise QuarantineError(f"invalid quarantine file: {error}") from error

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verdicts by content, so that the same octets are scanned once as long as the signatures stay the same."""
+"""Cache of verdicts by content: the same content is scanned once as long as the signatures stay the same."""
 
 from __future__ import annotations
 
@@ -14,65 +14,74 @@ from mailgate.scan.clamd import Verdict
 
 _EDGE = 2048
 
-Mark = tuple[int, int, int]
+# Size, and checksums of both ends.
+CacheKey = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Known:
-    """A verdict, the SHA-256 of the octets it is about, who gave it with which signatures, and until when it holds."""
+class CachedVerdict:
+    """A verdict on content.
+
+    Attributes:
+        digest: SHA-256 of the content.
+        verdict: The verdict.
+        scanner: The clamd that gave it.
+        signatures: The label of its version and signatures.
+        expires: Time of the event loop after which it is not used.
+    """
 
     digest: bytes
     verdict: Verdict
     scanner: str
     signatures: str
-    until: float
+    expires: float
 
 
 class ScanCache:
-    """At most `limit` verdicts, the least lately used leaving first.
+    """At most `limit` verdicts; the least recently used is removed first.
 
-    They are found by a mark that costs next to nothing, and believed only by their digest, so that what has never been
-    seen before (nearly all mail) need not be hashed before it is scanned.
+    A verdict is found by a cheap key and confirmed by its digest, so that new content (nearly all mail) need not be
+    hashed before it is scanned.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._known: OrderedDict[Mark, Known] = OrderedDict()
+        self._verdicts: OrderedDict[CacheKey, CachedVerdict] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._verdicts)
 
-    def find(self, mark: Mark, now: float) -> Known | None:
-        """What may be known of octets with this mark; compare the digest."""
-        known = self._known.get(mark)
-        if known and known.until <= now:
-            del self._known[mark]
+    def find(self, key: CacheKey, now: float) -> CachedVerdict | None:
+        """Return the verdict on content with this key; it holds only if the digest is the same."""
+        cached = self._verdicts.get(key)
+        if cached and cached.expires <= now:
+            del self._verdicts[key]
             return None
-        if known:
-            self._known.move_to_end(mark)
-        return known
+        if cached:
+            self._verdicts.move_to_end(key)
+        return cached
 
-    def store(self, mark: Mark, known: Known) -> None:
-        """Remember a verdict."""
+    def store(self, key: CacheKey, verdict: CachedVerdict) -> None:
+        """Store a verdict."""
         if self.limit:
-            self._known[mark] = known
-            self._known.move_to_end(mark)
-        while len(self._known) > self.limit:
-            self._known.popitem(last=False)
+            self._verdicts[key] = verdict
+            self._verdicts.move_to_end(key)
+        while len(self._verdicts) > self.limit:
+            self._verdicts.popitem(last=False)
 
-    def forget(self, mark: Mark) -> None:
-        """Remember a verdict no more."""
-        self._known.pop(mark, None)
+    def remove(self, key: CacheKey) -> None:
+        """Remove a verdict, if there is one."""
+        self._verdicts.pop(key, None)
 
 
-def mark_of(pieces: Sequence[bytes]) -> Mark:
-    """Length, and checksums of both ends."""
+def cache_key(pieces: Sequence[bytes]) -> CacheKey:
+    """Return the key of the concatenation."""
     first = next((piece for piece in reversed(pieces) if piece), b"")
     return sum(map(len, pieces)), zlib.crc32(first[:_EDGE]), zlib.crc32(first[-_EDGE:])
 
 
-def digest_of(pieces: Sequence[bytes]) -> bytes:
-    """SHA-256 of the concatenation."""
+def sha256(pieces: Sequence[bytes]) -> bytes:
+    """Return the SHA-256 of the concatenation."""
     sha = hashlib.sha256()
     for piece in pieces:
         sha.update(piece)

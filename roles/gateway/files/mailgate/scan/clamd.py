@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One clamd, asked over its unix or TCP socket (clamd(8)): clean only on the literal `stream: OK`.
+"""Client of one clamd on its unix or TCP socket (clamd(8)): clean only on the literal `stream: OK`.
 
-Octets are sent by INSTREAM, or in a file of memory by FILDES, which spares clamd a temporary file: for a small message
-that is a fifth of all that it does.
+Data is sent by INSTREAM, or as a memory file by FILDES, which saves clamd a temporary file: for a small message that is
+a fifth of its work.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 MAX_REPLY = 4096
-# Up to here octets are joined, so that all goes out in few pieces.
+# Pieces up to this size are joined, so that fewer are sent.
 SMALL = 128 * 1024
-# clamd takes octets for mail, and takes them apart, only if it knows their first header field. This one it knows.
+# clamd recognizes data as mail, and parses it, only by some first header fields. This is one of them.
 AS_MAIL = b"Received: from mailgate\r\n"
 OK = b"stream: OK\0"
 TOO_BIG = b"INSTREAM size limit exceeded. ERROR\0"
 
 _END = b"\0\0\0\0"
-# Answers to FILDES name the file by clamd's handle of it; the rest is as for a stream.
+# Answers to FILDES begin with clamd's descriptor of the file; the rest is as for a stream.
 _FILE = re.compile(rb"fd\[\d+\]:")
 _FOUND = re.compile(rb"stream: ([^\0]+) FOUND\0")
 _VERSION = re.compile(rb"ClamAV [^\0]+\0")
@@ -38,7 +38,7 @@ Address = str | tuple[str, int]
 
 
 class Finding(Enum):
-    """What kind of thing a scan found."""
+    """Result of a scan."""
 
     CLEAN = "clean"
     INFECTED = "infected"
@@ -48,7 +48,7 @@ class Finding(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A scan's outcome and the name that clamd gave to what it found."""
+    """Result of a scan, and the name that clamd gives to what it found."""
 
     finding: Finding
     name: str = ""
@@ -61,13 +61,16 @@ ScanCall = Callable[[Sequence[bytes]], Awaitable[Verdict]]
 
 
 class ScanError(Exception):
-    """There is no verdict: scanner down, too slow, or not understood. The message must not pass."""
+    """There is no verdict: scanner down, too slow, or its answer not understood. The message must not pass."""
 
 
 class Clamd:
-    """clamd at `address`, a path or (IP address, port), asked by at most `concurrency` scans at a time.
+    """One clamd.
 
-    Octets up to `file_size` are handed over as a file, if it is on this host.
+    Args:
+        address: Path of its unix socket, or IP address and port.
+        concurrency: Maximum number of simultaneous scans.
+        file_size: Maximum size in bytes of data sent as a file, to a clamd on this host.
     """
 
     def __init__(self, address: Address, concurrency: int, *, file_size: int = 0) -> None:
@@ -79,7 +82,7 @@ class Clamd:
         return self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
 
     async def scan(self, pieces: Sequence[bytes], deadline: float) -> Verdict:
-        """Scan the concatenation of `pieces` until the loop's time `deadline`; raises ScanError."""
+        """Scan the concatenation of `pieces` until `deadline`, a time of the event loop; raise ScanError."""
         try:
             async with asyncio.timeout_at(deadline), self._slots:
                 small = self.file_size and sum(map(len, pieces)) <= self.file_size
@@ -87,10 +90,10 @@ class Clamd:
         except TimeoutError:
             raise ScanError("no answer in time") from None
         except OSError as error:
-            raise ScanError(f"clamd cannot be asked: {error}") from error
+            raise ScanError(f"clamd connection failed: {error}") from error
 
     async def version(self, deadline: float) -> str:
-        """clamd's own word on itself and its signatures, as `ClamAV 1.4.6/27456/DATE`; raises ScanError."""
+        """Return the versions of clamd and its signatures, as `ClamAV 1.4.6/27456/DATE`; raise ScanError."""
         try:
             async with asyncio.timeout_at(deadline):
                 with self._socket() as connection:
@@ -98,7 +101,7 @@ class Clamd:
                     await asyncio.get_running_loop().sock_sendall(connection, b"zVERSION\0")
                     answer = await _answer(connection)
         except (TimeoutError, OSError) as error:
-            raise ScanError(f"clamd cannot be asked: {error or 'no answer in time'}") from error
+            raise ScanError(f"clamd connection failed: {error or 'no answer in time'}") from error
         if not _VERSION.fullmatch(answer):
             raise ScanError(f"clamd answered {answer[:200]!r} to VERSION")
         return answer[:-1].decode("ascii", "replace")
@@ -109,17 +112,17 @@ class Clamd:
             await self._connect(connection)
             try:
                 request = _request(pieces)
-                for octets in request[:-1]:
-                    await loop.sock_sendall(connection, octets)
-                if len(request) > 1 and _speaks(connection):
-                    raise ConnectionError("it did not wait for the end")
+                for data in request[:-1]:
+                    await loop.sock_sendall(connection, data)
+                if len(request) > 1 and _has_answered(connection):
+                    raise ConnectionError("answer before the end of the data")
                 await loop.sock_sendall(connection, request[-1])
             except ConnectionError as error:
-                # clamd answers and hangs up in the middle when the stream is over its size limit.
-                answer = await _last_words(connection)
+                # clamd answers and closes the connection early when the stream exceeds its size limit.
+                answer = await _early_answer(connection)
                 if answer == TOO_BIG:
                     return answer
-                raise ScanError(f"clamd broke off: {error}: {answer[:200]!r}") from None
+                raise ScanError(f"clamd closed the connection: {error}: {answer[:200]!r}") from None
             return await _answer(connection)
 
     async def _fildes(self, pieces: Sequence[bytes]) -> bytes:
@@ -128,14 +131,14 @@ class Clamd:
             handle = os.memfd_create("message", os.MFD_CLOEXEC)
             try:
                 if os.writev(handle, pieces) != sum(map(len, pieces)):
-                    raise ScanError("no memory for a file")
+                    raise ScanError("no memory for the message file")
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", handle))
                 connection.sendmsg([b"zFILDES\0\0"], [rights])
             finally:
                 os.close(handle)
             answer = await _answer(connection)
             if not _FILE.match(answer):
-                raise ScanError(f"clamd answered {answer[:200]!r} about a file")
+                raise ScanError(f"clamd answered {answer[:200]!r} to FILDES")
             return _FILE.sub(b"stream:", answer, count=1)
 
     def _socket(self) -> socket.socket:
@@ -153,7 +156,7 @@ class Clamd:
 
 
 def _request(pieces: Sequence[bytes]) -> list[bytes]:
-    """What to send, a chunk a piece (an empty one would be the end); the last item holds the end."""
+    """Return what to send, each piece as a chunk (an empty one would be the end); the last item has the end."""
     request: list[bytes] = []
     small = [b"zINSTREAM\0"]
     for piece in filter(None, pieces):
@@ -166,8 +169,8 @@ def _request(pieces: Sequence[bytes]) -> list[bytes]:
     return [*request, b"".join((*small, _END))]
 
 
-def _speaks(connection: socket.socket) -> bool:
-    """Whether there is an answer, or the end of the connection, while nothing is due."""
+def _has_answered(connection: socket.socket) -> bool:
+    """Return whether there is an answer, or the end of the connection, before the request is complete."""
     try:
         connection.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
@@ -176,7 +179,7 @@ def _speaks(connection: socket.socket) -> bool:
 
 
 async def _answer(connection: socket.socket) -> bytes:
-    """Everything clamd says until it closes; it must be one answer, and nothing may follow."""
+    """Return everything that clamd sends until it closes; it must be one answer, with nothing after it."""
     loop = asyncio.get_running_loop()
     answer = b""
     while len(answer) <= MAX_REPLY:
@@ -187,15 +190,15 @@ async def _answer(connection: socket.socket) -> bytes:
     return answer
 
 
-async def _last_words(connection: socket.socket) -> bytes:
-    """What clamd said before it hung up; with octets unread, a connection ends in an error."""
+async def _early_answer(connection: socket.socket) -> bytes:
+    """Return what clamd sent before it closed; its close is an error here, as it left data unread."""
     with contextlib.suppress(ConnectionError):
         return await asyncio.get_running_loop().sock_recv(connection, MAX_REPLY)
     return b""
 
 
 def parse_answer(answer: bytes) -> Verdict:
-    """What one INSTREAM answer means; raises ScanError for all that is no verdict."""
+    """Return the verdict in an answer to INSTREAM; raise ScanError for any other answer."""
     if answer == OK:
         return CLEAN
     if answer == TOO_BIG:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All the clamds there are, as one scanner: who is asked, what is remembered, how old the signatures may be."""
+"""All clamds as one scanner: choice of the server, cache of verdicts, maximum age of the signatures."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mailgate.config import Scan, clamd_address
-from mailgate.scan.cache import Known, Mark, ScanCache, digest_of, mark_of
+from mailgate.scan.cache import CachedVerdict, CacheKey, ScanCache, cache_key, sha256
 from mailgate.scan.clamd import Address, Clamd, Finding, ScanError, Verdict
 
-# One that failed is asked last for a while.
-SHUN_SECONDS = 10
+# How long a server that failed is tried last.
+DOWN_SECONDS = 10
 VERSION_SECONDS = 5
 VERSION_EVERY = 60
 ALARM_EVERY = 3600
-# clamd looks for new signatures every ten minutes (SelfCheck); until it must have them, nothing is remembered.
+# clamd looks for new signatures every ten minutes (SelfCheck); until it must have them, nothing is cached.
 SETTLE_SECONDS = 900
-# Octets up to which hashing costs next to nothing; and above which it is left to a thread.
-HASH_AT_ONCE = 8 * 1024
-HASH_HERE = 256 * 1024
+# Size in bytes up to which hashing takes almost no time; and above which a thread does it.
+HASH_IMMEDIATELY = 8 * 1024
+HASH_INLINE = 256 * 1024
 
 
 @dataclass
 class _Server:
     clamd: Clamd
     load: int = 0
-    shunned_until: float = 0.0
+    down_until: float = 0.0
     failed: bool = False
     version: str = ""
     asked_at: float = float("-inf")
@@ -40,7 +40,7 @@ class _Server:
 
 
 class Scanner:
-    """Scans by the settings; `emit` takes events (name and fields)."""
+    """Scanner by the settings; `emit` is called with events (name and fields)."""
 
     def __init__(self, settings: Scan, emit: Callable[..., None], wall_clock: Callable[[], float] = time.time) -> None:
         self._emit = emit
@@ -51,7 +51,7 @@ class Scanner:
         self.use(settings)
 
     def use(self, settings: Scan) -> None:
-        """Take new settings; scans that run still count against the same clamd's limit."""
+        """Apply new settings; running scans still count against the limit of the same clamd."""
         kept = {server.clamd.address: server for server in self._servers if settings.concurrency == self._concurrency}
         addresses: list[Address] = [clamd_address(text) for text in (settings.socket, *settings.other_sockets)]
         self._servers = [
@@ -63,27 +63,35 @@ class Scanner:
         self._settings = settings
 
     async def scan(self, pieces: Sequence[bytes], deadline: float) -> Verdict:
-        """The verdict on the concatenation of `pieces`, until the loop's time `deadline`; raises ScanError."""
-        mark = mark_of(pieces)
-        remembered = await self._recall(mark, pieces, deadline)
-        if remembered:
-            return remembered
+        """Return the verdict on the concatenation of `pieces`.
+
+        Args:
+            pieces: The content; AS_MAIL comes first in what clamd is to parse as mail.
+            deadline: Time of the event loop at which the verdict is due.
+
+        Raises:
+            ScanError: No clamd has given a verdict in time.
+        """
+        key = cache_key(pieces)
+        cached = await self._from_cache(key, pieces, deadline)
+        if cached:
+            return cached
         loop = asyncio.get_running_loop()
         reasons = []
         servers = self._in_order(loop.time())
         for left, server in zip(range(len(servers), 0, -1), servers, strict=True):
             now = loop.time()
-            until = now + (deadline - now) / left
+            server_deadline = now + (deadline - now) / left
             server.load += 1
             try:
                 if server.failed and left > 1:
-                    await self._try_again(server, min(until, now + VERSION_SECONDS))
-                verdict = await self._ask(server, mark, pieces, until)
+                    await self._probe(server, min(server_deadline, now + VERSION_SECONDS))
+                verdict = await self._ask(server, key, pieces, server_deadline)
                 server.failed = False
                 return verdict
             except ScanError as error:
                 server.failed = True
-                server.shunned_until = loop.time() + SHUN_SECONDS
+                server.down_until = loop.time() + DOWN_SECONDS
                 reasons.append(f"{server.clamd}: {error}")
                 if left > 1:
                     self._emit("scanner_failed", scanner=str(server.clamd), reason=error)
@@ -93,59 +101,61 @@ class Scanner:
 
     def _in_order(self, now: float) -> list[_Server]:
         by_load = self._settings.order == "load"
-        return sorted(self._servers, key=lambda s: (s.shunned_until > now, s.load if by_load else 0))
+        return sorted(self._servers, key=lambda s: (s.down_until > now, s.load if by_load else 0))
 
     @staticmethod
-    async def _try_again(server: _Server, deadline: float) -> None:
-        """Have one that failed answer a small question first; until it does, the others' messages go elsewhere."""
-        server.shunned_until = deadline + SHUN_SECONDS
+    async def _probe(server: _Server, deadline: float) -> None:
+        """Ask a server that failed for its version first; until it answers, other messages go elsewhere."""
+        server.down_until = deadline + DOWN_SECONDS
         await server.clamd.version(deadline)
-        server.shunned_until = 0.0
+        server.down_until = 0.0
 
-    async def _ask(self, server: _Server, mark: Mark, pieces: Sequence[bytes], deadline: float) -> Verdict:
-        await self._look_at_signatures(server, deadline)
-        # What is noted beside the verdict was true before the scan: should signatures change meanwhile, it is void.
+    async def _ask(self, server: _Server, key: CacheKey, pieces: Sequence[bytes], deadline: float) -> Verdict:
+        await self._check_signatures(server, deadline)
+        # The label in the cache is from before the scan: if signatures change during the scan, the entry is void.
         version = server.version
-        label, remember = "", False
+        label, store = "", False
         if self._settings.remembered and version:
             changed, label = self._label(version)
-            remember = self.wall_clock() - changed > SETTLE_SECONDS
-        # A large message is hashed while clamd looks at it, a small one after the answer is on its way.
-        digest = asyncio.ensure_future(self._digest(pieces)) if remember and mark[0] > HASH_HERE else None
+            store = self.wall_clock() - changed > SETTLE_SECONDS
+        # A large message is hashed while clamd scans it, a small one after the answer is sent.
+        digest = asyncio.ensure_future(self._digest(pieces)) if store and key[0] > HASH_INLINE else None
         try:
             verdict = await server.clamd.scan(pieces, deadline)
-            if remember and verdict.finding is not Finding.OVER_LIMITS:
+            if store and verdict.finding is not Finding.OVER_LIMITS:
                 loop = asyncio.get_running_loop()
-                until = loop.time() + 60 * self._settings.remembered_minutes
-                known = partial(Known, verdict=verdict, scanner=str(server.clamd), signatures=label, until=until)
-                if digest or mark[0] <= HASH_AT_ONCE:
-                    self.cache.store(mark, known(await digest if digest else digest_of(pieces)))
+                expires = loop.time() + 60 * self._settings.remembered_minutes
+                entry = partial(
+                    CachedVerdict, verdict=verdict, scanner=str(server.clamd), signatures=label, expires=expires
+                )
+                if digest or key[0] <= HASH_IMMEDIATELY:
+                    self.cache.store(key, entry(await digest if digest else sha256(pieces)))
                 else:
-                    loop.call_soon(lambda: self.cache.store(mark, known(digest_of(pieces))))
+                    loop.call_soon(lambda: self.cache.store(key, entry(sha256(pieces))))
         finally:
             if digest:
                 digest.cancel()
         return verdict
 
-    async def _recall(self, mark: Mark, pieces: Sequence[bytes], deadline: float) -> Verdict | None:
+    async def _from_cache(self, key: CacheKey, pieces: Sequence[bytes], deadline: float) -> Verdict | None:
         loop = asyncio.get_running_loop()
-        known = self.cache.find(mark, loop.time())
-        server = next((s for s in self._servers if known and str(s.clamd) == known.scanner), None)
-        if not known or not server or await self._digest(pieces) != known.digest:
+        cached = self.cache.find(key, loop.time())
+        server = next((s for s in self._servers if cached and str(s.clamd) == cached.scanner), None)
+        if not cached or not server or await self._digest(pieces) != cached.digest:
             return None
         try:
             version = await server.clamd.version(min(deadline, loop.time() + VERSION_SECONDS))
         except ScanError:
             return None
-        if self._label(version)[1] != known.signatures:
-            self.cache.forget(mark)
+        if self._label(version)[1] != cached.signatures:
+            self.cache.remove(key)
             server.asked_at = float("-inf")
             return None
         self._check_age(server)
-        return known.verdict
+        return cached.verdict
 
     def _label(self, version: str) -> tuple[float, str]:
-        """When the signatures on disk changed last (seconds since 1970), and a name for both them and `version`."""
+        """Return when the signatures on disk changed (seconds since 1970), and a label of both them and `version`."""
         directory = self._settings.signature_dir
         try:
             changed = os.stat(directory).st_mtime_ns if directory else 0  # noqa: PTH116 (a third of Path's time)
@@ -154,11 +164,11 @@ class Scanner:
         return changed / 1e9, f"{version} {changed}"
 
     async def _digest(self, pieces: Sequence[bytes]) -> bytes:
-        if sum(map(len, pieces)) <= HASH_HERE:
-            return digest_of(pieces)
-        return await asyncio.to_thread(digest_of, pieces)
+        if sum(map(len, pieces)) <= HASH_INLINE:
+            return sha256(pieces)
+        return await asyncio.to_thread(sha256, pieces)
 
-    async def _look_at_signatures(self, server: _Server, deadline: float) -> None:
+    async def _check_signatures(self, server: _Server, deadline: float) -> None:
         if asyncio.get_running_loop().time() - server.asked_at >= VERSION_EVERY:
             async with server.asking:
                 await self._ask_version(server, deadline)
@@ -172,11 +182,11 @@ class Scanner:
             server.version = await server.clamd.version(min(deadline, now + VERSION_SECONDS))
             server.asked_at = now
         except ScanError:
-            # The scan itself tells whether this clamd is of use.
+            # The scan itself shows whether this clamd works.
             server.version = ""
 
     def _check_age(self, server: _Server) -> None:
-        """Raise the alarm about old signatures, and ScanError where the policy says so."""
+        """Emit the event about old signatures, and raise ScanError if the settings defer mail then."""
         days = self._settings.max_signature_days
         if not days:
             return
@@ -184,7 +194,7 @@ class Scanner:
         if age is not None and age <= days * 86400:
             return
         if not server.version:
-            reason = "age of its signatures not known"
+            reason = "age of the signatures unknown"
         elif age is None:
             reason = "no signatures of the ClamAV project"
         else:
@@ -198,7 +208,7 @@ class Scanner:
 
 
 def signature_age(version: str, now: float) -> float | None:
-    """Seconds since the signatures that `version` (an answer to VERSION) names were made, None if it names none."""
+    """Return the age in seconds of the signatures in `version` (an answer to VERSION), None if it has none."""
     parts = version.split("/")
     if len(parts) != 3:
         return None
