@@ -117,7 +117,7 @@ async def test_refused_for_one_is_refused_for_all_and_nobody_is_served(make_camp
         make_campus, tmp_path, domains={"a.univ.example": {"infected": "refuse"}}, notices=Notices(to="recipients")
     )
     assert await send(campus, HEAD + multi(TEXT, INFECTED), *to) == (
-        "554 5.7.0 Message contains malware: Eicar-Signature (refused by a.univ.example; not delivered to any recipient)"
+        "554 5.7.0 Message contains malware: Eicar-Signature (policy of a.univ.example; refused for all recipients)"
     )
     assert campus.a.received == campus.b.received == []
     assert not (tmp_path / DIRECTORY).exists(), "the sender knows that nobody has it"

@@ -196,5 +196,5 @@ def _refuse_for_all(decision: ContentDecision, part: Envelope) -> ContentDecisio
     """Return a refusal by one domain's policy with a reply for the whole transaction."""
     assert decision.refusal
     domain = part.recipients[0].domain
-    text = f"{decision.refusal.text} (refused by {domain}; not delivered to any recipient)"
+    text = f"{decision.refusal.text} (policy of {domain}; refused for all recipients)"
     return replace(decision, refusal=Reply.of(decision.refusal.code, text))
