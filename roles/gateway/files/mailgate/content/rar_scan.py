@@ -85,7 +85,7 @@ def _begins(raw: bytes, leaf: mime.Part) -> bool:
 
 
 def _is_archive(head: bytes) -> bool:
-    # A disc image begins with zeros.
+    # A disc image begins with zeros only.
     return (
         head.startswith(_ARCHIVE_SIGNATURES)
         or head[2:4] == b"-l"

@@ -34,9 +34,9 @@ class _Server:
     down_until: float = 0.0
     failed: bool = False
     version: str = ""
-    asked_at: float = float("-inf")
+    version_at: float = float("-inf")
     alarmed_at: float = float("-inf")
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    version_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Scanner:
@@ -149,7 +149,7 @@ class Scanner:
             return None
         if self._label(version)[1] != cached.signatures:
             self.cache.remove(key)
-            server.asked_at = float("-inf")
+            server.version_at = float("-inf")
             return None
         self._check_age(server)
         return cached.verdict
@@ -169,18 +169,18 @@ class Scanner:
         return await asyncio.to_thread(sha256, pieces)
 
     async def _check_signatures(self, server: _Server, deadline: float) -> None:
-        if asyncio.get_running_loop().time() - server.asked_at >= VERSION_EVERY:
-            async with server.asking:
+        if asyncio.get_running_loop().time() - server.version_at >= VERSION_EVERY:
+            async with server.version_lock:
                 await self._ask_version(server, deadline)
         self._check_age(server)
 
     async def _ask_version(self, server: _Server, deadline: float) -> None:
         now = asyncio.get_running_loop().time()
-        if now - server.asked_at < VERSION_EVERY:
+        if now - server.version_at < VERSION_EVERY:
             return
         try:
             server.version = await server.clamd.version(min(deadline, now + VERSION_SECONDS))
-            server.asked_at = now
+            server.version_at = now
         except ScanError:
             # The scan itself shows whether this clamd works.
             server.version = ""
