@@ -339,7 +339,7 @@ async def test_our_own_bug_is_a_temporary_failure_without_details(campus, monkey
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("mailgate.gateway.message.check_form", broken)
+    monkeypatch.setattr("mailgate.gateway.check_format", broken)
     assert await client.send(MESSAGE) == "451 4.3.0 Internal error; try again later"
     assert "secret detail" in caplog.text
     assert campus.a.received == []
@@ -407,5 +407,5 @@ async def test_held_sessions_are_let_go_when_the_client_leaves(campus):
             break
         await asyncio.sleep(0.02)
     assert campus.a.open == campus.b.open == campus.queue.open == 0
-    assert campus.gateway.clients.total() == 0
+    assert campus.gateway.worker_counters.connections == 0
     assert campus.a.received == []

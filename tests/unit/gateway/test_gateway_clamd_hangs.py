@@ -91,10 +91,10 @@ async def settled(campus: Campus) -> None:
     """All sessions and transactions have ended."""
     gateway = campus.gateway
     for _ in range(200):
-        if not gateway.sessions and not gateway._work and not gateway.delivery.pool.open:
+        if not gateway.sessions and not gateway.tasks and not gateway.delivery.pool.open:
             break
         await asyncio.sleep(0.02)
-    assert not gateway.sessions and not gateway._work
+    assert not gateway.sessions and not gateway.tasks
     assert gateway.worker_counters.connections == gateway.budget.used == gateway.delivery.pool.open == 0
     await asyncio.sleep(0.05)
 

@@ -282,7 +282,7 @@ async def test_reset_connection_leaves_nothing_behind(campus):
         await client.start("alice@a.univ.example")
         reset(client)
     await asyncio.sleep(0.2)
-    assert campus.gateway.clients.total() == 0
+    assert campus.gateway.worker_counters.connections == 0
     assert not campus.gateway.sessions
     assert campus.a.open == 0
 

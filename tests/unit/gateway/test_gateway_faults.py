@@ -26,7 +26,7 @@ DIALOGUE = (
 async def still(campus: Campus) -> None:
     """Everything has come back to where it was."""
     for _ in range(150):
-        if not campus.gateway.sessions and not campus.gateway._work and campus.a.open == 0:
+        if not campus.gateway.sessions and not campus.gateway.tasks and campus.a.open == 0:
             break
         await asyncio.sleep(0.02)
     assert not campus.gateway.sessions
@@ -87,7 +87,7 @@ async def test_sender_of_one_octet_at_a_time_holds_up_nobody_and_is_ended(make_c
     while not ended.done():
         client.writer.write(b"x")
         await asyncio.sleep(0.03)
-    assert ended.result().startswith(b"421 4.4.2 Message not received")
+    assert ended.result().startswith(b"421 4.4.2 Timeout exceeded")
     await still(campus)
 
 
@@ -201,7 +201,7 @@ async def test_full_disk_loses_nothing(campus, caplog):
         def close(self) -> None:
             pass
 
-    campus.gateway.recipients._database = campus.gateway.counters._database = Full()  # type: ignore[assignment]
+    campus.gateway.verification_cache._database = campus.gateway.counters._database = Full()  # type: ignore[assignment]
 
     def no_space(_: str) -> int:
         raise OSError(28, "No space left on device")

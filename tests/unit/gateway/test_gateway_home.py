@@ -40,14 +40,14 @@ async def ask(campus: Campus, recipient: str = ALICE, parameters: str = "") -> s
 async def probed(campus: Campus) -> None:
     """Wait for the question whether the server takes anybody."""
     for _ in range(100):
-        if campus.gateway.recipients.catches_all(Mailbox("x", "leaf.univ.example")) is not None:
+        if campus.gateway.verification_cache.catches_all(Mailbox("x", "leaf.univ.example")) is not None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("nobody was asked about a recipient that cannot exist")
 
 
 def later(campus: Campus, seconds: float) -> None:
-    campus.gateway.recipients._clock = lambda: time.time() + seconds
+    campus.gateway.verification_cache._clock = lambda: time.time() + seconds
 
 
 async def test_unknown_user_of_a_leaf_is_refused_though_its_hub_takes_anybody(campus):
@@ -98,7 +98,7 @@ async def test_home_server_down_and_recipient_known_goes_by_the_hub(campus, bann
     assert (await client.send(MESSAGE)).startswith("250")
     assert len(campus.b.received) == 1
     assert campus.queue.received == []
-    assert '"event": "home_server_down"' in campus.gateway.events._out.text
+    assert '"event": "verification_server_down"' in campus.gateway.events._out.text
 
 
 @pytest.mark.parametrize("banner", ["421 4.3.2 load too high", "450 not now", None])
@@ -134,9 +134,11 @@ async def test_home_server_that_does_not_speak_with_gateways_leaves_it_to_the_hu
     campus.b.rcpt = only_alice
     assert (await ask(campus)).startswith("250")
     assert await ask(campus, GHOST) == UNKNOWN
-    assert '"event": "home_server_refuses"' in campus.gateway.events._out.text
+    assert '"event": "verification_server_refused"' in campus.gateway.events._out.text
     for name in ("alice", "ghost"):
-        assert campus.gateway.recipients.find(Mailbox(name, "leaf.univ.example")) is None, "a hub's word is not kept"
+        assert campus.gateway.verification_cache.find(Mailbox(name, "leaf.univ.example")) is None, (
+            "a hub's word is not kept"
+        )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ async def test_hubs_own_refusal_is_passed_on_and_not_remembered(campus):
     campus.b.rcpt = lambda _: "550 5.1.1 never heard of"
     for _ in range(2):
         assert await ask(campus) == "550 5.1.1 never heard of"
-    assert campus.gateway.recipients.find(Mailbox("alice", "leaf.univ.example")).known
+    assert campus.gateway.verification_cache.find(Mailbox("alice", "leaf.univ.example")).known
 
 
 async def test_home_server_is_asked_whether_it_takes_anybody_and_who_is_still_known(make_campus, tmp_path):
@@ -176,19 +178,19 @@ async def test_home_server_is_asked_whether_it_takes_anybody_and_who_is_still_kn
     campus.a.rcpt = only_alice
     assert (await ask(campus)).startswith("250")
     await probed(campus)
-    assert campus.gateway.recipients.catches_all(Mailbox("x", "leaf.univ.example")) is False
+    assert campus.gateway.verification_cache.catches_all(Mailbox("x", "leaf.univ.example")) is False
     assert sum(line.startswith("RCPT TO:<mailgate-") for line in campus.a.commands) == 1
     now = time.time()
     cache = VerificationCache(tmp_path, known_seconds=30 * 86400, unknown_seconds=7200, clock=lambda: now - 29 * 86400)
     cache.store(Mailbox("gone", "leaf.univ.example"), Reply.of(250, "2.1.5 ok"))
     cache.close()
     assert await campus.gateway.delivery.verifier.refresh(campus.gateway.routes.find) == 1
-    assert not campus.gateway.recipients.find(Mailbox("gone", "leaf.univ.example")).known
+    assert not campus.gateway.verification_cache.find(Mailbox("gone", "leaf.univ.example")).known
     assert not any("mailgate-" in line or "gone@" in line for line in campus.b.commands)
 
 
 async def test_server_that_refuses_somebody_does_not_take_anybody(campus):
-    cache = campus.gateway.recipients
+    cache = campus.gateway.verification_cache
     cache.store_catch_all("leaf.univ.example", Reply.of(250, "ok"))
     assert cache.find(Mailbox("ghost", "leaf.univ.example")).known
     later(campus, 3700)

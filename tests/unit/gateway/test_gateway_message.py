@@ -25,6 +25,7 @@ from mailgate.content.policy import ContentPolicy
 from mailgate.content.screen import Rules, screen
 from mailgate.scan.clamd import Finding, ScanError, Verdict, parse_answer
 from mailgate.smtp import data
+from mailgate.smtp.address import Mailbox
 
 LINES = st.lists(
     st.sampled_from([b"", b".", b"..", b".x", b"x", b"x.", b"\xff\xe9", b"\0", b"a\rb", b"c\nd", b"\n.\n"])
@@ -64,9 +65,9 @@ def test_what_is_too_big_is_read_to_its_end_but_not_kept():
 @given(st.binary(max_size=200))
 def test_normalized_has_only_whole_line_ends(octets):
     once = message.normalize(octets)
-    assert not message.bare_newlines(once)
+    assert not message.has_bare_newlines(once)
     assert message.normalize(once) == once
-    if not message.bare_newlines(octets):
+    if not message.has_bare_newlines(octets):
         assert once == octets
 
 
@@ -98,9 +99,9 @@ def test_long_lines_are_found(lengths, limit):
 
 
 def test_trace_field_follows_the_grammar():
-    field = message.received_header(
-        helo="pc7", client="2001:db8::7", hostname="gw1.univ.example", protocol="ESMTP", message_id="abc", now=0
-    )
+    client = message.Client("2001:db8::7", "pc7", "ESMTP")
+    received = message.Message("abc", client, Mailbox("", ""), (), b"")
+    field = message.received_header(received, hostname="gw1.univ.example", now=0)
     assert re.fullmatch(
         rb"Received: from pc7 \(\[IPv6:2001:db8::7\]\)\r\n\tby gw1.univ.example with ESMTP id abc;"
         rb"\r\n\t\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\n",

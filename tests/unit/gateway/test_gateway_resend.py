@@ -118,22 +118,22 @@ def test_ledger_is_bounded_shared_and_forgets_by_time(tmp_path):
     one, other = (DuplicateLog(tmp_path, 60, clock=lambda: now) for _ in range(2))
     sender, recipient = Mailbox("a", "x.example"), Mailbox("b", "y.example")
     key = one.keys(b"digest", sender, [recipient])[recipient]
-    one.add(key)
-    assert other.has(key), "another process sees it"
+    one.mark(key)
+    assert other.contains(key), "another process sees it"
     now += 61
-    assert not other.has(key)
+    assert not other.contains(key)
     now = 1000.0
     crowd = [key[:4] + bytes([number]) * 12 for number in range(WAYS + 1)]
     for number, entry in enumerate(crowd):
         now = 2000.0 + number
-        one.add(entry)
-    assert not one.has(crowd[0]) and all(one.has(entry) for entry in crowd[1:]), "the oldest makes room"
-    other.remove(crowd[1])
-    assert not one.has(crowd[1])
+        one.mark(entry)
+    assert not one.contains(crowd[0]) and all(one.contains(entry) for entry in crowd[1:]), "the oldest makes room"
+    other.clear(crowd[1])
+    assert not one.contains(crowd[1])
     assert (tmp_path / DuplicateLog.FILE).stat().st_size == SLOTS * 32
     one.close()
-    assert not one.has(key)
-    one.add(key)
+    assert not one.contains(key)
+    one.mark(key)
 
 
 def test_ledger_without_room_on_the_disk_holds_nothing_up(tmp_path, monkeypatch, caplog):
@@ -143,6 +143,6 @@ def test_ledger_without_room_on_the_disk_holds_nothing_up(tmp_path, monkeypatch,
     monkeypatch.setattr("os.posix_fallocate", full)
     duplicates = DuplicateLog(tmp_path, 60)
     key = bytes(16)
-    duplicates.add(key)
-    assert not duplicates.has(key)
-    assert "cannot be told" in caplog.text
+    duplicates.mark(key)
+    assert not duplicates.contains(key)
+    assert "duplicate detection disabled" in caplog.text

@@ -35,7 +35,7 @@ async def until(condition, seconds: float = 3.0) -> None:
 
 async def probed(campus: Campus, domain: str = "a.univ.example") -> None:
     """Wait for the question whether the server takes anybody."""
-    await until(lambda: campus.gateway.recipients.catches_all(Mailbox("x", domain)) is not None)
+    await until(lambda: campus.gateway.verification_cache.catches_all(Mailbox("x", domain)) is not None)
 
 
 def only_people(recipient: str) -> str:
@@ -149,10 +149,10 @@ async def test_server_that_takes_anybody_is_recognised(make_campus):
     client = await campus.connect()
     await send(client)
     await probed(campus)
-    assert campus.gateway.recipients.catches_all(Mailbox("x", "a.univ.example"))
-    rows = campus.gateway.recipients.sizes()[0]
+    assert campus.gateway.verification_cache.catches_all(Mailbox("x", "a.univ.example"))
+    rows = campus.gateway.verification_cache.sizes()[0]
     await client.start(*(f"random{n}@a.univ.example" for n in range(5)))
-    assert campus.gateway.recipients.sizes()[0] == rows, "its recipients need no rows of their own"
+    assert campus.gateway.verification_cache.sizes()[0] == rows, "its recipients need no rows of their own"
     await client.say("RSET")
     campus.gateway.delivery.pool.close()
     await until(lambda: campus.a.open == 0)
@@ -166,7 +166,7 @@ async def test_server_that_knows_its_people_is_not_taken_for_a_catch_all(make_ca
     client = await campus.connect()
     await send(client)
     await probed(campus)
-    assert campus.gateway.recipients.catches_all(Mailbox("x", "a.univ.example")) is False
+    assert campus.gateway.verification_cache.catches_all(Mailbox("x", "a.univ.example")) is False
     probes = [line for line in campus.a.commands if line.startswith("RCPT TO:<mailgate-")]
     assert len(probes) == 1
 
@@ -181,10 +181,10 @@ async def test_known_recipients_are_asked_about_before_their_time_is_over(make_c
     campus.a.rcpt = only_people
     asked = await campus.gateway.delivery.verifier.refresh(campus.gateway.routes.find)
     assert asked == 2
-    find = campus.gateway.recipients.find
+    find = campus.gateway.verification_cache.find
     assert find(Mailbox("alice", "a.univ.example")).known
     assert not find(Mailbox("gone", "a.univ.example")).known
-    assert campus.gateway.recipients.aging(10) == []
+    assert campus.gateway.verification_cache.expiring(10) == []
 
 
 def test_answers_are_bounded_in_number(tmp_path):
@@ -220,5 +220,5 @@ async def test_waker_looks_at_a_server_once(campus):
     flush_trigger.watch(hops, {"a.example"})
     flush_trigger.watch(hops, {"b.example"})
     assert flush_trigger._domains == {hops: {"a.example", "b.example"}}
-    assert len(flush_trigger._tasks) == 1
+    assert len(flush_trigger._background) == 1
     flush_trigger.stop()

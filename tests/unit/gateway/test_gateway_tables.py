@@ -16,7 +16,7 @@ from mailgate.cli import main
 from mailgate.commands.status import queue_length
 from mailgate.config import Config, ConfigError, Endpoint
 from mailgate.config_file import load_config, parse_config
-from mailgate.delivery.verify_cache import VerificationCache, says_unknown
+from mailgate.delivery.verify_cache import VerificationCache, is_unknown_recipient
 from mailgate.events import Counters, Events, totals
 from mailgate.routes import NextHop, RoutesError, parse_routes
 from mailgate.smtp.address import Mailbox
@@ -244,7 +244,7 @@ def test_a_recipient_that_is_gone_is_learned_at_once(tmp_path):
     ],
 )
 def test_only_what_is_about_the_recipient_is_remembered(reply, unknown):
-    assert says_unknown(Reply.of(*reply)) == unknown
+    assert is_unknown_recipient(Reply.of(*reply)) == unknown
 
 
 def test_a_failing_disk_makes_recipients_unseen_not_mail_lost(tmp_path, caplog):
@@ -254,7 +254,7 @@ def test_a_failing_disk_makes_recipients_unseen_not_mail_lost(tmp_path, caplog):
     cache._memory.clear()
     assert cache.find(ALICE) is None
     cache.store(ALICE, OK)
-    assert "recipient cache" in caplog.text
+    assert "verification cache" in caplog.text
 
 
 def test_counters_are_written_and_summed_by_period(tmp_path):

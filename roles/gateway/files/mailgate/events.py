@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happened: a JSON line on standard output (the journal) at once, and counters on disk soon after."""
+"""Events: a JSON line each on standard output (the journal), and counters on disk shortly after."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mailgate.state import COUNTERS, open_state
 
 log = logging.getLogger("mailgate")
 
-# Columns of the report; other events are on the log only.
+# Columns of the report; other events are only logged.
 PROCESSED = "processed"
 RELAY_REFUSED = "relay_refused"
 VIRUS_FOUND = "virus_found"
-# Not in the report: messages whose answer a next hop did not give or a sender did not get (RFC 1047), and those that
-# came again and were not delivered twice.
+# Not in the report: messages whose reply was lost from a next hop or to a client (RFC 1047), and duplicates that were
+# not delivered again.
 ANSWERS_LOST = "answers_lost"
 CLIENT_ANSWERS_LOST = "client_answers_lost"
 RESENT = "resent"
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS counts (
 
 
 def totals(database: sqlite3.Connection, since: float, until: float) -> dict[str, int]:
-    """Sums per event from `since` to `until` (seconds since 1970), by minutes that overlap that time."""
+    """Return the sum of each event from `since` to `until` (seconds since 1970), by minutes that overlap that time."""
     rows = database.execute(
         "SELECT event, SUM(number) FROM counts WHERE minute >= ? AND minute < ? GROUP BY event",
         (int(since // 60), math.ceil(until / 60)),
@@ -53,8 +53,8 @@ def totals(database: sqlite3.Connection, since: float, until: float) -> dict[str
 class Counters:
     """Number of events per minute, in `state_dir/events.sqlite`; safe to use from several processes.
 
-    They are written when `write` is called, which `later` is asked to do soon after the first: a transaction for each
-    message and each refusal would cost a good part of all that is done for it.
+    Events are written by `write`, which `later` schedules after the first one: a database transaction for each message
+    and each refusal would be a large part of its cost.
     """
 
     FILE = COUNTERS
@@ -74,14 +74,14 @@ class Counters:
         self._database.execute("DELETE FROM counts WHERE minute < ?", (int(clock()) // 60 - KEEP_DAYS * 1440,))
 
     def add(self, event: str, number: int = 1) -> None:
-        """Count."""
+        """Count an event."""
         if self._later and not self._due:
             self._due = True
             self._later(self.write)
         self._new[int(self._clock()) // 60, event] += number
 
     def write(self) -> None:
-        """Put what was counted on disk, or keep it for the next time if that cannot be; never raises."""
+        """Write the counted events to disk, or keep them for the next call if that fails; never raises."""
         self._due = False
         if not self._new:
             return
@@ -98,7 +98,7 @@ class Counters:
             self._new.clear()
 
     def close(self) -> None:
-        """Write, and close the database."""
+        """Write the counted events and close the database."""
         self.write()
         self._database.close()
 
@@ -107,14 +107,14 @@ _encode = json.JSONEncoder(default=str).encode
 
 
 class Events:
-    """Writes events and counts those that the report shows."""
+    """Log events and count those of the report."""
 
     def __init__(self, counters: Counters | None, out: TextIO | None = None) -> None:
         self._counters = counters
         self._out = out or sys.stdout
 
     def emit(self, event: str, **fields: object) -> None:
-        """Put one event on the log; never raises, since mail goes on when a log or a disk is full."""
+        """Log one event; never raises, since a full log or disk must not stop mail."""
         line = _encode({"event": event, **{k: v for k, v in fields.items() if v is not None}})
         try:
             self._out.write(line + "\n")

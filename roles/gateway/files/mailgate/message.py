@@ -1,39 +1,72 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A message's octets: out of the DATA stream, checked for form, and given its trace header."""
+"""A received message: its data, the checks of its format, and its trace header."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import time
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 
+from mailgate.smtp.address import Mailbox
 from mailgate.smtp.reply import Reply
 
-# What takes a header apart holds it several times over, so a whole message must not be one.
-MAX_HEADER = 1024 * 1024
+# Parsing a header needs several times its size in memory, so its size is limited.
+MAX_HEADER_BYTES = 1024 * 1024
 LARGE, EDGE = 256 * 1024, 64 * 1024
-# In the first header section: not behind an empty line.
+# Only in the first header section: not after an empty line.
 _MESSAGE_ID = re.compile(rb"\A(?:(?!\r\n)[^\n]*\n)*?message-id[ \t]*:[ \t]*<[^>\r\n]+>", re.IGNORECASE)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
 
 
-def bare_newlines(content: bytes) -> bool:
-    """Whether a CR or LF stands alone."""
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The SMTP client: IP address, HELO or EHLO name, and protocol of the trace header (RFC 3848)."""
+
+    address: str
+    helo: str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as received from a client, for those recipients that have not received it yet."""
+
+    id: str
+    client: Client
+    sender: Mailbox
+    recipients: tuple[Mailbox, ...]
+    content: bytes
+
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses of the recipients."""
+        return [str(mailbox) for mailbox in self.recipients]
+
+
+def new_id() -> str:
+    """Return a unique message id: the time in milliseconds and 24 random bits, in hexadecimal."""
+    return f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
+
+
+def has_bare_newlines(content: bytes) -> bool:
+    """Return whether the message contains a bare CR or LF."""
     return _BARE_CR.search(content) is not None or _BARE_LF.search(content) is not None
 
 
 def normalize(content: bytes) -> bytes:
-    """Make a bare CR a space and a bare LF a line end."""
+    """Replace each bare CR by a space and each bare LF by CRLF."""
     return _BARE_LF.sub(b"\r\n", _BARE_CR.sub(b" ", content))
 
 
 def has_long_line(content: bytes, limit: int) -> bool:
-    """Whether a line, its CRLF included, is longer than `limit` octets."""
+    """Return whether a line, including its CRLF, exceeds `limit` bytes."""
     start = 0
     while start + limit < len(content):
         end = content.rfind(b"\n", start, start + limit)
@@ -43,23 +76,23 @@ def has_long_line(content: bytes, limit: int) -> bool:
     return False
 
 
-def hops(content: bytes) -> int:
-    """Number of Received fields in the header section."""
+def count_hops(content: bytes) -> int:
+    """Return the number of Received fields in the header section."""
     end = content.find(b"\r\n\r\n")
     return len(_RECEIVED.findall(content, 0, end if end >= 0 else len(content)))
 
 
 def header_section(content: bytes) -> memoryview:
-    """All before the first empty line."""
+    """Return the part before the first empty line."""
     end = content.find(b"\r\n\r\n")
     return memoryview(content)[: len(content) if end < 0 else end]
 
 
 def fingerprint(content: bytes) -> bytes:
-    """Digest by which a message is known again: of all of it, or of its edges and size where that is enough.
+    """Return a digest that identifies the message, of all of it or of its edges and size.
 
-    A Message-ID names one version of one message (RFC 5322 section 3.6.4), so that with one in the header section the
-    middle of a large message need not be read.
+    A Message-ID identifies one version of one message (RFC 5322 section 3.6.4). If the header section has one, the
+    middle of a large message is not read.
     """
     if len(content) > LARGE and _MESSAGE_ID.search(content, 0, EDGE):
         edges = hashlib.sha256(content[:EDGE])
@@ -69,41 +102,40 @@ def fingerprint(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 
-def check_form(content: bytes, *, refuse_bare: bool, max_line: int, max_hops: int) -> Reply | None:
-    """Refusal of a message for its form, or None."""
+def check_format(content: bytes, *, reject_bare_newlines: bool, max_line: int, max_hops: int) -> Reply | None:
+    """Return the reply that refuses a malformed message, or None."""
     if b"\0" in content:
-        return Reply.of(554, "5.6.0 Message contains NUL")
-    if refuse_bare and bare_newlines(content):
-        return Reply.of(554, "5.6.0 Message contains CR or LF alone")
+        return Reply.of(554, "5.6.0 NUL not allowed")
+    if reject_bare_newlines and has_bare_newlines(content):
+        return Reply.of(554, "5.6.0 Bare CR or LF not allowed")
     if max_line and has_long_line(content, max_line):
-        return Reply.of(554, f"5.6.0 Line longer than {max_line} octets")
-    if len(header_section(content)) > MAX_HEADER:
-        return Reply.of(554, f"5.6.0 Header section longer than {MAX_HEADER} octets")
-    if hops(content) > max_hops:
-        return Reply.of(554, "5.4.6 Too many hops: this message is looping")
+        return Reply.of(554, f"5.6.0 Line exceeds {max_line} bytes")
+    if len(header_section(content)) > MAX_HEADER_BYTES:
+        return Reply.of(554, f"5.6.0 Header section exceeds {MAX_HEADER_BYTES} bytes")
+    if count_hops(content) > max_hops:
+        return Reply.of(554, "5.4.6 Too many hops: possible mail loop")
     return None
 
 
 @lru_cache(maxsize=4)
 def _date(second: int) -> str:
-    """Date of a field, made once a second."""
+    """Return the date as in a header field; computed once per second."""
     return formatdate(second, localtime=True)
 
 
-def received_header(
-    *,
-    helo: str,
-    client: str,
-    hostname: str,
-    protocol: str,
-    message_id: str,
-    recipient: str = "",
-    now: float | None = None,
-) -> bytes:
-    """Trace field (section 4.4); `recipient` only when it is the only one, so that nobody learns of the others."""
-    literal = f"IPv6:{client}" if ":" in client else client
+def received_header(message: Message, *, hostname: str, recipient: str = "", now: float | None = None) -> bytes:
+    """Return the trace field (RFC 5321 section 4.4).
+
+    Args:
+        message: The message; its id and client are used.
+        hostname: Name of this host.
+        recipient: The only recipient; empty if there are several, which must not learn of each other.
+        now: Seconds since 1970, the current time by default.
+    """
+    client = message.client
+    literal = f"IPv6:{client.address}" if ":" in client.address else client.address
     only_for = f"\r\n\tfor <{recipient}>" if recipient else ""
     return (
-        f"Received: from {helo} ([{literal}])\r\n\tby {hostname} with {protocol} id {message_id}{only_for};"
-        f"\r\n\t{_date(int(time.time() if now is None else now))}\r\n"
+        f"Received: from {client.helo} ([{literal}])\r\n\tby {hostname} with {client.protocol} id {message.id}"
+        f"{only_for};\r\n\t{_date(int(time.time() if now is None else now))}\r\n"
     ).encode()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client's end of an SMTP connection: octets out, replies in, each with a deadline."""
+"""Client side of an SMTP connection: writes data and reads replies, each with a timeout."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from mailgate.smtp.connection import BaseConnection
 from mailgate.smtp.reply import Reply
 
 MAX_LINES = 100
-MAX_REPLY = 64 * 1024
+MAX_REPLY_BYTES = 64 * 1024
+# A longer line is truncated.
+MAX_LINE_CHARACTERS = 500
 
 _LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?")
 
 
 class ClientConnectionError(Exception):
-    """The connection is of no more use: closed, silent for too long (`late`), or not speaking SMTP."""
+    """The connection is unusable: closed, timed out (`timed_out`), or the server does not speak SMTP."""
 
-    def __init__(self, text: str, *, late: bool = False) -> None:
+    def __init__(self, text: str, *, timed_out: bool = False) -> None:
         super().__init__(text)
-        self.late = late
+        self.timed_out = timed_out
 
 
 class ClientConnection(BaseConnection):
@@ -30,92 +32,92 @@ class ClientConnection(BaseConnection):
     def __init__(self) -> None:
         super().__init__()
         self._buffer = bytearray()
-        self._closed = ""
+        self._close_reason = ""
 
-    # Of asyncio.Protocol
+    # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Keep what has come, and wake who waits for it."""
+        """Buffer input and wake the waiting task."""
         self._buffer += data
-        if len(self._buffer) > MAX_REPLY:
-            self._closed = "endless answer"
+        if len(self._buffer) > MAX_REPLY_BYTES:
+            self._close_reason = "reply too long"
             self.abort()
-        self._wake(self._waiter)
+        self._wake(self._read_waiter)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wake everybody."""
-        self._closed = self._closed or str(exc or "connection closed by the server")
+        """Record the reason and wake the waiting task."""
+        self._close_reason = self._close_reason or str(exc or "connection closed by the server")
         super().connection_lost(exc)
 
-    # For the session
+    # Used by the session
 
     @property
     def quiet(self) -> bool:
-        """Whether the connection is open and the server has said nothing that nobody asked for."""
-        return not self._closed and not self._buffer
+        """Whether the connection is open and no input is waiting to be read."""
+        return not self._close_reason and not self._buffer
 
     def write(self, data: bytes | memoryview) -> None:
-        """Send; raises ClientConnectionError."""
-        if self._closed or self.transport is None:
-            raise ClientConnectionError(self._closed or "not connected")
+        """Send data; raise ClientConnectionError."""
+        if self._close_reason or self.transport is None:
+            raise ClientConnectionError(self._close_reason or "not connected")
         self.transport.write(data)
 
-    async def drained(self) -> None:
-        """Wait until the server has taken enough to go on; raises ClientConnectionError."""
-        await self._space()
-        if self._closed:
-            raise ClientConnectionError(self._closed)
+    async def drain(self) -> None:
+        """Wait until the transport accepts more data; raise ClientConnectionError."""
+        await self._wait_for_drain()
+        if self._close_reason:
+            raise ClientConnectionError(self._close_reason)
 
-    async def reply(self, seconds: float) -> Reply:
-        """The next reply, all of it within `seconds`; raises ClientConnectionError."""
-        self._watch(seconds)
-        while (reply := self._parse()) is None:
-            if self._closed:
-                raise ClientConnectionError(self._closed)
+    async def read_reply(self, seconds: float) -> Reply:
+        """Return the next reply; raise ClientConnectionError if it is not complete within `seconds`."""
+        self._set_timeout(seconds)
+        while (reply := self._parse_reply()) is None:
+            if self._close_reason:
+                raise ClientConnectionError(self._close_reason)
             try:
-                await self._input()
+                await self._wait_for_input()
             except TimeoutError:
-                raise ClientConnectionError(f"no answer within {seconds:.0f} s", late=True) from None
+                raise ClientConnectionError(f"timed out: no reply within {seconds:.0f} s", timed_out=True) from None
         return reply
 
-    def _parse(self) -> Reply | None:
-        """Take one whole reply out of the buffer, if it is there."""
+    def _parse_reply(self) -> Reply | None:
+        """Remove one complete reply from the buffer and return it, or return None."""
         lines: list[str] = []
         start = 0
         while (end := self._buffer.find(b"\n", start)) >= 0:
             text = self._buffer[start:end].decode("ascii", "replace").rstrip("\r")
             match = _LINE.fullmatch(text)
             if not match:
-                raise ClientConnectionError(f"answered {text[:100]!r}")
-            code, more, rest = match.groups()
-            rest = rest or ""
-            if not (rest.isprintable() and rest.isascii()):
-                rest = "".join(c if c.isprintable() and c.isascii() else "?" for c in rest)
-            lines.append(rest[:500])
+                raise ClientConnectionError(f"invalid reply {text[:100]!r}")
+            code, separator, line = match.groups()
+            line = line or ""
+            if not (line.isprintable() and line.isascii()):
+                line = "".join(c if c.isprintable() and c.isascii() else "?" for c in line)
+            lines.append(line[:MAX_LINE_CHARACTERS])
             start = end + 1
-            if more != "-":
+            if separator != "-":
                 del self._buffer[:start]
                 return Reply(int(code), tuple(lines))
             if len(lines) >= MAX_LINES:
-                raise ClientConnectionError("endless answer")
+                raise ClientConnectionError("reply too long")
         return None
 
     async def start_tls(self, context: ssl.SSLContext, seconds: float) -> None:
-        """Start TLS; raise ClientConnectionError, also when plain text follows the reply to STARTTLS."""
+        """Start TLS; raise ClientConnectionError, also if plain text follows the reply to STARTTLS."""
         if not self.quiet or self.transport is None:
-            raise ClientConnectionError(self._closed or "spoke in the clear after its answer to STARTTLS")
+            raise ClientConnectionError(self._close_reason or "plain text received before the TLS handshake")
         try:
             transport = await self.loop.start_tls(
                 self.transport, self, context, server_hostname="", ssl_handshake_timeout=seconds
             )
         except (OSError, ssl.SSLError, ConnectionError) as error:
-            raise ClientConnectionError(f"no encryption: {error}") from error
+            raise ClientConnectionError(f"TLS handshake failed: {error}") from error
         if transport is None:
-            raise ClientConnectionError("no encryption: connection closed")
+            raise ClientConnectionError("TLS handshake failed: connection closed")
         self.transport = transport
 
     def abort(self) -> None:
-        """Close at once."""
-        self._closed = self._closed or "closed"
+        """Close immediately."""
+        self._close_reason = self._close_reason or "closed"
         if self.transport:
             self.transport.abort()

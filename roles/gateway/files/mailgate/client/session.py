@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One SMTP session to a next hop, as a client: the transaction is opened at RCPT and gets its message later."""
+"""Client session with a next hop: a transaction is opened at RCPT and receives its message later."""
 
 from __future__ import annotations
 
@@ -15,42 +15,55 @@ from mailgate.smtp.data import stuff
 from mailgate.smtp.envelope import Envelope
 from mailgate.smtp.reply import Reply
 
-CHUNK = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 QUIT_SECONDS = 5
 
-NO_EIGHT_BIT = Reply.of(550, "5.6.3 The recipient's server does not take 8-bit messages")
-NO_UTF8 = Reply.of(550, "5.6.7 The recipient's server does not take addresses or headers in UTF-8")
+NO_EIGHT_BIT = Reply.of(550, "5.6.3 8BITMIME required but not offered by destination server")
+NO_UTF8 = Reply.of(550, "5.6.7 SMTPUTF8 required but not offered by destination server")
 
 
 class NextHopError(Exception):
-    """The session is over: no connection, no or no proper answer in time, or 421.
+    """The session ended: connection failed, no valid reply within the timeout, or reply 421.
 
-    `doubtful` is set when the whole message had been sent, so that it may have been accepted (RFC 1047); `late` when
-    the server was waited for in vain; `refusal` is what it said in place of a greeting.
+    Attributes:
+        doubtful: The whole message had been sent, so the next hop may have accepted it (RFC 1047).
+        timed_out: A timeout expired.
+        refusal: The reply that refused the session at the greeting or at HELO.
     """
 
-    def __init__(self, text: str, *, doubtful: bool = False, late: bool = False, refusal: Reply | None = None) -> None:
+    def __init__(
+        self, text: str, *, doubtful: bool = False, timed_out: bool = False, refusal: Reply | None = None
+    ) -> None:
         super().__init__(text)
         self.doubtful = doubtful
-        self.late = late
+        self.timed_out = timed_out
         self.refusal = refusal
 
 
-class ClientSession:
-    """An open session; every method raises NextHopError when it ends before its time.
+class StartTlsError(NextHopError):
+    """The server offers STARTTLS but the handshake failed."""
 
-    What the server calls itself in its banner and in its answer to EHLO is of no violation. `used` is the number of
-    transactions begun, `dirty` whether the last one is still open.
+
+class ClientSession:
+    """An open session; every method raises NextHopError if the session ends.
+
+    The host name that the server gives in its greeting and its reply to EHLO is not checked.
+
+    Attributes:
+        transactions: Number of transactions begun.
+        dirty: The last transaction is still open.
     """
 
-    def __init__(self, wire: ClientConnection, hop: NextHop, *, command_seconds: float) -> None:
-        self._wire = wire
-        self._seconds = command_seconds
+    def __init__(self, connection: ClientConnection, hop: NextHop, *, command_seconds: float) -> None:
+        self._connection = connection
+        self._command_seconds = command_seconds
+        # Commands whose reply has not been read.
+        self._outstanding = 0
         self.hop = hop
         self.name = f"[{hop.address}]:{hop.port}"
         self.extensions: dict[str, str] = {}
         self.encrypted = False
-        self.used = 0
+        self.transactions = 0
         self.dirty = False
         self.opened = asyncio.get_running_loop().time()
 
@@ -64,62 +77,62 @@ class ClientSession:
         command_seconds: float,
         encrypt: ssl.SSLContext | None = None,
     ) -> ClientSession:
-        """Connect, wait for the banner and say EHLO, or HELO to a server that knows no EHLO.
+        """Connect, wait for the greeting and send EHLO, or HELO if the server rejects EHLO.
 
-        With `encrypt`, STARTTLS where it is offered; whether that is enough is the caller's to judge.
+        With `encrypt`, start TLS if the server offers it; the caller checks `encrypted`.
         """
-        wire = ClientConnection()
-        session = cls(wire, hop, command_seconds=command_seconds)
+        connection = ClientConnection()
+        session = cls(connection, hop, command_seconds=command_seconds)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(connect_seconds):
-                await loop.create_connection(lambda: wire, hop.address, hop.port)
+                await loop.create_connection(lambda: connection, hop.address, hop.port)
         except TimeoutError:
-            raise NextHopError(f"{session.name}: no connection within {connect_seconds} s", late=True) from None
+            raise NextHopError(f"{session.name}: connect timed out after {connect_seconds} s", timed_out=True) from None
         except OSError as error:
             raise NextHopError(f"{session.name}: {error.strerror or error}") from error
         try:
-            banner = await session._reply(command_seconds)
-            if not banner.ok:
-                raise NextHopError(f"{session.name}: banner {banner}", refusal=banner)
+            greeting = await session._read_reply(command_seconds)
+            if not greeting.ok:
+                raise NextHopError(f"{session.name}: greeting {greeting}", refusal=greeting)
             await session._hello(helo)
             if encrypt and "STARTTLS" in session.extensions:
                 await session._start_tls(encrypt)
                 await session._hello(helo)
         except BaseException:
-            wire.abort()
+            connection.abort()
             raise
         return session
 
     async def _hello(self, helo: str) -> None:
         self.extensions = {}
-        hello = await self.command(f"EHLO {helo}")
-        if hello.ok:
-            for line in hello.lines[1:]:
+        reply = await self.command(f"EHLO {helo}")
+        if reply.ok:
+            for line in reply.lines[1:]:
                 keyword, _space, value = line.partition(" ")
                 self.extensions[keyword.upper()] = value
         else:
-            hello = await self.command(f"HELO {helo}")
-        if not hello.ok:
-            raise NextHopError(f"{self.name}: HELO {hello}", refusal=hello)
+            reply = await self.command(f"HELO {helo}")
+        if not reply.ok:
+            raise NextHopError(f"{self.name}: HELO {reply}", refusal=reply)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         reply = await self.command("STARTTLS")
         if reply.code != 220:
-            raise EncryptionError(f"{self.name}: STARTTLS {reply}")
+            raise StartTlsError(f"{self.name}: STARTTLS {reply}")
         try:
-            await self._wire.start_tls(context, self._seconds)
+            await self._connection.start_tls(context, self._command_seconds)
         except ClientConnectionError as error:
-            raise EncryptionError(f"{self.name}: {error}") from error
+            raise StartTlsError(f"{self.name}: {error}") from error
         self.encrypted = True
 
     @property
     def quiet(self) -> bool:
-        """Whether the session is open and the server waits for a command."""
-        return self._wire.quiet
+        """Whether the session is open and the server is waiting for a command."""
+        return not self._outstanding and self._connection.quiet
 
-    def unfit(self, envelope: Envelope) -> Reply | None:
-        """Why the server cannot take such a transaction, known before it is asked."""
+    def unsupported(self, envelope: Envelope) -> Reply | None:
+        """Return the refusal for an envelope that needs an extension the server does not offer, or None."""
         if envelope.eight_bit and "8BITMIME" not in self.extensions:
             return NO_EIGHT_BIT
         if "SMTPUTF8" not in self.extensions and not envelope.sender.ascii:
@@ -127,30 +140,30 @@ class ClientSession:
         return None
 
     async def begin(self, envelope: Envelope, recipients: Sequence[Mailbox]) -> list[Reply]:
-        """Begin a transaction; the replies to MAIL and, if that was accepted, to each recipient."""
-        refusal = self.unfit(envelope)
+        """Begin a transaction; return the reply to MAIL and, if that was accepted, to each RCPT."""
+        refusal = self.unsupported(envelope)
         if refusal:
             return [refusal]
         commands = ["RSET"] if self.dirty else []
-        commands.append(self._mail(envelope))
-        named = [(mailbox, self._rcpt(envelope, mailbox)) for mailbox in recipients]
-        lines = [line for _mailbox, line in named if line]
-        self.used += 1
+        commands.append(self._mail_command(envelope))
+        rcpt_commands = [self._rcpt_command(envelope, mailbox) for mailbox in recipients]
+        sent = [command for command in rcpt_commands if command]
+        self.transactions += 1
         self.dirty = True
         if "PIPELINING" in self.extensions:
-            replies = await self._commands([*commands, *lines])
+            replies = await self._commands([*commands, *sent])
             replies = replies[len(commands) - 1 :]
         else:
             for command in commands:
                 replies = [await self.command(command)]
             if replies[0].ok:
-                replies += [await self.command(line) for line in lines]
+                replies += [await self.command(command) for command in sent]
         if not replies[0].ok:
             return replies[:1]
-        answers = iter(replies[1:])
-        return [replies[0], *(next(answers) if line else NO_UTF8 for _mailbox, line in named)]
+        remaining = iter(replies[1:])
+        return [replies[0], *(next(remaining) if command else NO_UTF8 for command in rcpt_commands)]
 
-    def _mail(self, envelope: Envelope) -> str:
+    def _mail_command(self, envelope: Envelope) -> str:
         command = f"MAIL FROM:<{envelope.sender}>"
         if envelope.size and "SIZE" in self.extensions:
             command += f" SIZE={envelope.size}"
@@ -162,57 +175,62 @@ class ClientSession:
             command += f" {envelope.dsn}"
         return command
 
-    def _rcpt(self, envelope: Envelope, recipient: Mailbox) -> str:
-        """The command, or "" for an address that the server cannot be told."""
+    def _rcpt_command(self, envelope: Envelope, recipient: Mailbox) -> str:
+        """Return the RCPT command, or "" if the server does not support the address."""
         if not recipient.ascii and "SMTPUTF8" not in self.extensions:
             return ""
         notify = envelope.notify.get(recipient) if "DSN" in self.extensions else None
         return f"RCPT TO:<{recipient}> {notify}" if notify else f"RCPT TO:<{recipient}>"
 
     async def rcpt(self, envelope: Envelope, recipient: Mailbox) -> Reply:
-        """Name one more recipient."""
-        line = self._rcpt(envelope, recipient)
-        return await self.command(line) if line else NO_UTF8
+        """Add one recipient to the open transaction."""
+        command = self._rcpt_command(envelope, recipient)
+        return await self.command(command) if command else NO_UTF8
 
     async def data(self, pieces: Iterable[bytes], seconds: float) -> Reply:
-        """Send the message; each piece begins at the start of a line, the last one ends with CRLF.
+        """Send the message within `seconds`; return the reply to it, or to DATA if that was refused.
 
-        The reply is to the message, or to DATA if that was refused. All of it has `seconds`.
+        Each piece begins at the start of a line, the last one ends with CRLF.
         """
         sent = False
         try:
             async with asyncio.timeout(seconds):
-                (go,) = await self._commands(["DATA"])
-                if go.code != 354:
-                    if go.ok:
-                        raise NextHopError(f"{self.name}: answered {go} to DATA")
-                    return go
+                (reply,) = await self._commands(["DATA"])
+                if reply.code != 354:
+                    if reply.ok:
+                        raise NextHopError(f"{self.name}: unexpected reply to DATA: {reply}")
+                    return reply
                 stuffed = [stuff(piece) for piece in pieces]
-                if sum(map(len, stuffed)) <= CHUNK:
+                self._outstanding += 1
+                if sum(map(len, stuffed)) <= CHUNK_BYTES:
                     sent = True
-                    self._wire.write(b"".join((*stuffed, b".\r\n")))
+                    self._connection.write(b"".join((*stuffed, b".\r\n")))
                 else:
-                    for piece in stuffed:
-                        view = memoryview(piece)
-                        for start in range(0, len(view), CHUNK):
-                            self._wire.write(view[start : start + CHUNK])
-                            await self._wire.drained()
+                    await self._write_chunks(stuffed)
                     sent = True
-                    self._wire.write(b".\r\n")
-                reply = await self._reply(seconds)
+                    self._connection.write(b".\r\n")
+                reply = await self._read_reply(seconds)
+                self._outstanding -= 1
         except TimeoutError:
             raise NextHopError(
-                f"{self.name}: message not answered within {seconds:.0f} s", doubtful=sent, late=True
+                f"{self.name}: timed out: no reply to the message within {seconds:.0f} s", doubtful=sent, timed_out=True
             ) from None
         except ClientConnectionError as error:
             raise NextHopError(f"{self.name}: {error}", doubtful=sent) from error
         except NextHopError as error:
-            raise NextHopError(str(error), doubtful=sent, late=error.late) from error
+            raise NextHopError(str(error), doubtful=sent, timed_out=error.timed_out) from error
         self.dirty = False
         return reply
 
+    async def _write_chunks(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), CHUNK_BYTES):
+                self._connection.write(view[start : start + CHUNK_BYTES])
+                await self._connection.drain()
+
     async def quit(self) -> None:
-        """Say goodbye and close, in a few seconds at most; never raises."""
+        """Send QUIT and close, within a few seconds; never raises."""
         try:
             async with asyncio.timeout(QUIT_SECONDS):
                 await self.command("QUIT")
@@ -222,29 +240,30 @@ class ClientSession:
             self.abort()
 
     def abort(self) -> None:
-        """Close at once."""
-        self._wire.abort()
+        """Close immediately."""
+        self._connection.abort()
 
     async def command(self, line: str) -> Reply:
-        """Say one line; the reply to it."""
+        """Send one command; return its reply."""
         return (await self._commands([line]))[0]
 
     async def _commands(self, lines: Sequence[str]) -> list[Reply]:
         try:
-            self._wire.write("".join(f"{line}\r\n" for line in lines).encode())
+            self._connection.write("".join(f"{line}\r\n" for line in lines).encode())
         except ClientConnectionError as error:
             raise NextHopError(f"{self.name}: {error}") from error
-        return [await self._reply(self._seconds) for _line in lines]
+        self._outstanding += len(lines)
+        replies = []
+        for _line in lines:
+            replies.append(await self._read_reply(self._command_seconds))
+            self._outstanding -= 1
+        return replies
 
-    async def _reply(self, seconds: float) -> Reply:
+    async def _read_reply(self, seconds: float) -> Reply:
         try:
-            reply = await self._wire.reply(seconds)
+            reply = await self._connection.read_reply(seconds)
         except ClientConnectionError as error:
-            raise NextHopError(f"{self.name}: {error}", late=error.late) from error
+            raise NextHopError(f"{self.name}: {error}", timed_out=error.timed_out) from error
         if reply.code == 421:
             raise NextHopError(f"{self.name}: {reply}")
         return reply
-
-
-class EncryptionError(NextHopError):
-    """The server offers STARTTLS and does not manage it."""

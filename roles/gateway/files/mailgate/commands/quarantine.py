@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
-from mailgate.client.submit import hand_over
+from mailgate.client.submit import submit
 from mailgate.config import Config
 from mailgate.config_file import load_config
 from mailgate.content.quarantine import Entry, Quarantine
@@ -74,7 +74,7 @@ def _release(options: argparse.Namespace) -> int:
         entry, content = quarantine.read(number)
         recipients = options.to or entry.recipients
         queue = (config.queue.host, config.queue.port)
-        hand_over(content, sender=entry.sender, recipients=recipients, queue=queue, hostname=config.hostname)
+        submit(content, sender=entry.sender, recipients=recipients, queue=queue, hostname=config.hostname)
         if not options.keep:
             quarantine.delete(number)
         print(f"{number}: submitted to the queue for {', '.join(recipients)}")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions about recipients: to home servers behind a hub, and beside the mail which servers take anybody and who is
-still known.
+"""Recipient verification: probes of verification servers, catch-all detection, background refresh of cached results.
 
-They are few at a time for each server. Those beside the mail hold nobody up: what they find is for the next time.
+A probe is a transaction that ends after RCPT. Each server receives a few probes at a time. Background probes never
+delay mail: their results are for later transactions.
 """
 
 from __future__ import annotations
@@ -12,132 +12,83 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
+from mailgate.background import BackgroundTasks
 from mailgate.client.pool import Pool
 from mailgate.client.session import NextHopError
 from mailgate.config import Config
-from mailgate.delivery.verify_cache import VerificationCache, says_of_mail
+from mailgate.delivery.verify_cache import VerificationCache, is_about_message
 from mailgate.events import Events
 from mailgate.routes import NextHop, Route
 from mailgate.smtp.address import AddressError, Mailbox, parse_mailbox
 from mailgate.smtp.envelope import Envelope
 from mailgate.smtp.reply import Reply
 
-TRY_LATER = Reply.of(450, "4.4.1 The recipient's server cannot be reached and the recipient is not known here yet")
+UNVERIFIED = Reply.of(450, "4.4.1 Recipient cannot be verified: destination server unreachable")
 
-NOBODY = Envelope(Mailbox("", ""))
+NULL_SENDER = Envelope(Mailbox("", ""))
 MAX_REFRESHED = 500
-SECONDS_BETWEEN = 0.2
+REFRESH_INTERVAL_SECONDS = 0.2
 
 
 @dataclass
-class _Slot:
-    """Questions that one route's servers may still be asked now, and how many wait to ask."""
+class _ProbeLimit:
+    """Free probes of one group of servers, and the number of callers that wait for one."""
 
     free: asyncio.Semaphore
     waiting: int = 0
 
 
 class RecipientVerifier:
-    """Asks servers, within the limit of questions for each."""
+    """Probe servers, with a limit of simultaneous probes for each."""
 
-    def __init__(
-        self, config: Config, pool: Pool, recipients: VerificationCache, events: Events, *, share: float
-    ) -> None:
-        self._most = max(1, round(config.limits.max_verifications_per_next_hop * share))
+    def __init__(self, config: Config, pool: Pool, cache: VerificationCache, events: Events, *, share: float) -> None:
+        self._max_probes = max(1, round(config.limits.max_verifications_per_next_hop * share))
         self._pool = pool
-        self._recipients = recipients
+        self._cache = cache
         self._events = events
-        self._seconds = config.timeouts.connect
-        self._slots: dict[tuple[NextHop, ...], _Slot] = {}
-        self._trying: set[str] = set()
+        self._wait_seconds = config.timeouts.connect
+        self._limits: dict[tuple[NextHop, ...], _ProbeLimit] = {}
+        self._detecting: set[str] = set()
+        self._background = BackgroundTasks()
+
+    def stop(self) -> None:
+        """Cancel background probes."""
+        self._background.cancel()
 
     @contextlib.asynccontextmanager
-    async def slot(self, hops: tuple[NextHop, ...]) -> AsyncIterator[None]:
-        """Held while the servers `hops` are asked about a recipient.
+    async def probe_slot(self, servers: tuple[NextHop, ...]) -> AsyncIterator[None]:
+        """Limit the recipients that are verified with `servers` at a time.
 
-        Raises NextHopError behind too many others, or when none is free in time: who has mail for other servers
-        needs the connections that would wait here.
+        Raises:
+            NextHopError: Too many callers wait already, or none finished in time. Mail for other servers needs the
+                connections that would wait here.
         """
-        slot = self._slots.setdefault(hops, _Slot(asyncio.Semaphore(self._most)))
-        if slot.free.locked():
-            await self._wait(slot, hops)
+        limit = self._limits.setdefault(servers, _ProbeLimit(asyncio.Semaphore(self._max_probes)))
+        if limit.free.locked():
+            await self._wait(limit, servers)
         else:
-            await slot.free.acquire()
+            await limit.free.acquire()
         try:
             yield
         finally:
-            slot.free.release()
+            limit.free.release()
 
-    async def _wait(self, slot: _Slot, hops: tuple[NextHop, ...]) -> None:
-        if slot.waiting >= self._pool.most_waiting:
-            raise NextHopError(f"{hops[0]}: too many questions at a time")
-        slot.waiting += 1
+    async def _wait(self, limit: _ProbeLimit, servers: Sequence[NextHop]) -> None:
+        if limit.waiting >= self._pool.max_waiting:
+            raise NextHopError(f"{servers[0]}: verification limit reached and wait queue full")
+        limit.waiting += 1
         try:
-            async with asyncio.timeout(self._seconds):
-                await slot.free.acquire()
+            async with asyncio.timeout(self._wait_seconds):
+                await limit.free.acquire()
         except TimeoutError:
-            raise NextHopError(f"{hops[0]}: busy with other questions") from None
+            raise NextHopError(f"{servers[0]}: verification limit reached") from None
         finally:
-            slot.waiting -= 1
+            limit.waiting -= 1
 
-    def try_catch_all(self, domain: str, hops: tuple[NextHop, ...]) -> None:
-        """Find out in the background whether the server takes a recipient that cannot exist."""
-        if domain not in self._trying:
-            self._trying.add(domain)
-            self._pool.spawn(self._try(domain, hops))
-
-    async def _try(self, domain: str, hops: tuple[NextHop, ...]) -> None:
-        try:
-            reply = await self.ask(Mailbox(f"mailgate-{secrets.token_hex(12)}", domain), hops)
-            if reply:
-                self._recipients.store_catch_all(domain, reply)
-                if reply.ok:
-                    self._events.emit("catch_all", domain=domain, next_hops=hops)
-        finally:
-            self._trying.discard(domain)
-
-    async def ask(self, mailbox: Mailbox, hops: tuple[NextHop, ...]) -> Reply | None:
-        """A server's answer about a recipient, when nobody waits for it; None if there is none."""
-        try:
-            # Mail goes first.
-            replies, _extensions = await self.question(NOBODY, mailbox, hops, wait=False)
-        except NextHopError:
-            return None
-        return replies[1] if len(replies) > 1 else None
-
-    async def ask_home(
-        self, envelope: Envelope, recipient: Mailbox, servers: tuple[NextHop, ...], *, encrypt: bool, known: bool
-    ) -> tuple[bool, Reply | None]:
-        """Ask the servers behind a hub; whether the recipient is known now, and the refusal that the sender is told.
-
-        `known`: from before, so that it suffices that nobody says otherwise. A server that does not speak with a
-        gateway leaves the answer to the hub.
-        """
-        question = Envelope(envelope.sender, size=envelope.size, utf8=envelope.utf8)
-        try:
-            replies, _extensions = await self.question(question, recipient, servers, encrypt=encrypt)
-        except NextHopError as error:
-            if error.refusal is None or error.refusal.temporary:
-                self._events.emit("home_server_down", ask=servers, recipient=recipient, reason=error)
-                return known, None if known else TRY_LATER
-            reply, at_rcpt = error.refusal, False
-        else:
-            reply, at_rcpt = replies[-1], len(replies) > 1
-        if at_rcpt:
-            self._recipients.store(recipient, reply)
-        if reply.ok:
-            return True, None
-        if reply.temporary:
-            return known, None if known else reply
-        if says_of_mail(reply, at_rcpt=at_rcpt):
-            return False, reply
-        self._events.emit("home_server_refuses", ask=servers, recipient=recipient, reply=reply)
-        return known, None
-
-    async def question(
+    async def probe(
         self,
         envelope: Envelope,
         recipient: Mailbox,
@@ -146,11 +97,12 @@ class RecipientVerifier:
         encrypt: bool = False,
         wait: bool = True,
     ) -> tuple[list[Reply], Collection[str]]:
-        """The replies to MAIL and RCPT in a transaction that gets no message, and the server's extensions.
+        """Send MAIL and RCPT in a transaction without a message; raise NextHopError.
 
-        There is no reply to RCPT when MAIL is refused. Raises NextHopError.
+        Returns:
+            The replies to MAIL and, if that was accepted, to RCPT; and the server's extensions.
         """
-        async with self.slot(servers):
+        async with self.probe_slot(servers):
             session, replies = await self._pool.begin(envelope, [recipient], servers, encrypt=encrypt, wait=wait)
             if session is None:
                 return replies, ()
@@ -158,24 +110,87 @@ class RecipientVerifier:
             self._pool.release(session)
         return replies, extensions
 
-    async def refresh(self, find: Callable[[str], Route | None]) -> int:
-        """Ask again about known recipients whose time is nearly over; returns how many were asked about."""
+    async def verify(
+        self, envelope: Envelope, recipient: Mailbox, servers: tuple[NextHop, ...], *, encrypt: bool, known: bool
+    ) -> tuple[bool, Reply | None]:
+        """Verify a recipient with the verification servers behind a hub.
+
+        A server that refuses to talk to the gateway leaves the decision to the hub.
+
+        Args:
+            envelope: Sender and size of the message.
+            recipient: The recipient.
+            servers: The verification servers, in order of preference.
+            encrypt: Require TLS.
+            known: The cache has the recipient as known, which suffices if the servers are unavailable.
+
+        Returns:
+            Whether the recipient is known now, and the reply that refuses it.
+        """
+        probed = replace(envelope, eight_bit=False, dsn="", notify={})
         try:
-            aging = self._recipients.aging(MAX_REFRESHED)
+            replies, _extensions = await self.probe(probed, recipient, servers, encrypt=encrypt)
+        except NextHopError as error:
+            if error.refusal is None or error.refusal.temporary:
+                self._events.emit("verification_server_down", ask=servers, recipient=recipient, reason=error)
+                return known, None if known else UNVERIFIED
+            reply, at_rcpt = error.refusal, False
+        else:
+            reply, at_rcpt = replies[-1], len(replies) > 1
+        if at_rcpt:
+            self._cache.store(recipient, reply)
+        if reply.ok:
+            return True, None
+        if reply.temporary:
+            return known, None if known else reply
+        if is_about_message(reply, at_rcpt=at_rcpt):
+            return False, reply
+        self._events.emit("verification_server_refused", ask=servers, recipient=recipient, reply=reply)
+        return known, None
+
+    # In the background
+
+    def detect_catch_all(self, domain: str, servers: tuple[NextHop, ...]) -> None:
+        """Start to find out whether the domain's server accepts any recipient."""
+        if domain not in self._detecting:
+            self._detecting.add(domain)
+            task = self._background.spawn(self._detect_catch_all(domain, servers))
+            task.add_done_callback(lambda _task: self._detecting.discard(domain))
+
+    async def _detect_catch_all(self, domain: str, servers: tuple[NextHop, ...]) -> None:
+        reply = await self._background_probe(Mailbox(f"mailgate-{secrets.token_hex(12)}", domain), servers)
+        if reply:
+            self._cache.store_catch_all(domain, reply)
+            if reply.ok:
+                self._events.emit("catch_all", domain=domain, next_hops=servers)
+
+    async def refresh(self, find_route: Callable[[str], Route | None]) -> int:
+        """Probe known recipients whose cache entries expire soon; return how many were refreshed."""
+        try:
+            expiring = self._cache.expiring(MAX_REFRESHED)
         except sqlite3.Error:
             return 0
-        asked = 0
-        for key in aging:
+        refreshed = 0
+        for key in expiring:
             try:
                 mailbox = parse_mailbox(key, utf8=True)
             except AddressError:
                 continue
-            route = find(mailbox.domain)
+            route = find_route(mailbox.domain)
             if route is None:
                 continue
-            reply = await self.ask(mailbox, route.verification_servers)
+            reply = await self._background_probe(mailbox, route.verification_servers)
             if reply:
-                self._recipients.store(mailbox, reply)
-                asked += 1
-            await asyncio.sleep(SECONDS_BETWEEN)
-        return asked
+                self._cache.store(mailbox, reply)
+                refreshed += 1
+            await asyncio.sleep(REFRESH_INTERVAL_SECONDS)
+        return refreshed
+
+    async def _background_probe(self, mailbox: Mailbox, servers: tuple[NextHop, ...]) -> Reply | None:
+        """Return a server's reply to RCPT, or None if there is none."""
+        try:
+            # Mail has priority.
+            replies, _extensions = await self.probe(NULL_SENDER, mailbox, servers, wait=False)
+        except NextHopError:
+            return None
+        return replies[1] if len(replies) > 1 else None

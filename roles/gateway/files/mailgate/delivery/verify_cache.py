@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What home servers said about recipients (call-ahead), kept on disk so that it outlives a restart and an outage."""
+"""Verification cache: results of recipient verification, kept on disk across restarts and outages."""
 
 from __future__ import annotations
 
@@ -17,37 +17,47 @@ from mailgate.state import VERIFICATION_CACHE, open_state
 
 log = logging.getLogger("mailgate")
 
-# Rewriting the same answer more often than this would only wear the disk.
+# How long a known recipient is fresh: its entry is not written again.
 REFRESH_SECONDS = 3600
-# Answers are also held in memory, for a while, since other processes store too.
+# Entries are also held in memory, for a short time because other processes write as well.
 MEMORY_SECONDS = 60
 MAX_IN_MEMORY = 20_000
-# A known recipient is asked again when this part of its time has gone by.
-AGED = 0.9
+# A known recipient is refreshed after this part of its lifetime.
+REFRESH_AFTER = 0.9
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recipients (
     mailbox TEXT PRIMARY KEY,
     known INTEGER NOT NULL,
     code INTEGER NOT NULL,
-    text TEXT NOT NULL, -- the server's lines
+    text TEXT NOT NULL, -- lines of the server's reply
     at INTEGER NOT NULL -- seconds since 1970
 ) WITHOUT ROWID
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A remembered answer: the recipient is known, or the home server's refusal."""
+    """A cached result: whether the recipient is known, and the server's reply."""
 
     known: bool
     reply: Reply
 
 
-class VerificationCache:
-    """Answers by mailbox in `state_dir/recipients.sqlite`; a disk that fails makes every recipient unseen.
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A result, when it was stored, and when it was last read from the database."""
 
-    A domain whose server takes any recipient (catch-all) is kept under `@domain`, in place of its recipients.
+    known: bool
+    reply: Reply
+    stored: int
+    read: float
+
+
+class VerificationCache:
+    """Entries by mailbox in `state_dir/recipients.sqlite`; on I/O errors every recipient is unseen.
+
+    A catch-all domain is stored as `@domain`, in place of its recipients.
     """
 
     FILE = VERIFICATION_CACHE
@@ -65,76 +75,75 @@ class VerificationCache:
         self.unknown_seconds = unknown_seconds
         self.max_rows = max_rows
         self._clock = clock
-        self._memory: dict[str, tuple[bool, Reply, int, float]] = {}
+        self._memory: dict[str, _Row] = {}
         self._database = open_state(state_dir / self.FILE, _SCHEMA)
         self.prune()
 
     def find(self, mailbox: Mailbox) -> CacheEntry | None:
-        """The answer that still holds, or None: never seen, or too long ago. A catch-all domain knows everybody."""
+        """Return the valid entry, or None. All recipients of a catch-all domain are known."""
         return self._find(mailbox.key) or (self._find(f"@{mailbox.domain}") if self.catches_all(mailbox) else None)
 
     def catches_all(self, mailbox: Mailbox) -> bool | None:
-        """Whether the mailbox's server takes any recipient; None when it has not been tried of late."""
-        answer = self._find(f"@{mailbox.domain}")
-        return answer.known if answer else None
+        """Return whether the mailbox's server accepts any recipient, or None if no entry is valid."""
+        entry = self._find(f"@{mailbox.domain}")
+        return entry.known if entry else None
 
     def is_fresh(self, mailbox: Mailbox) -> bool:
-        """Whether the mailbox was known a short while ago."""
+        """Return whether the mailbox was verified within REFRESH_SECONDS."""
         row = self._row(mailbox.key) or self._row(f"@{mailbox.domain}")
-        return row is not None and row[0] and self._clock() - row[2] < REFRESH_SECONDS
+        return row is not None and row.known and self._clock() - row.stored < REFRESH_SECONDS
 
     def _find(self, key: str) -> CacheEntry | None:
         row = self._row(key)
         if row is None:
             return None
-        known, reply, at, _seen = row
-        if self._clock() - at >= (self.known_seconds if known else self.unknown_seconds):
+        if self._clock() - row.stored >= (self.known_seconds if row.known else self.unknown_seconds):
             return None
-        return CacheEntry(known, reply)
+        return CacheEntry(row.known, row.reply)
 
-    def _row(self, key: str) -> tuple[bool, Reply, int, float] | None:
-        """Known, reply, when it was given, and when it was last read from the disk."""
+    def _row(self, key: str) -> _Row | None:
+        """Return the entry, from memory or from the database."""
         now = self._clock()
         held = self._memory.get(key)
-        if held and now - held[3] < MEMORY_SECONDS:
+        if held and now - held.read < MEMORY_SECONDS:
             return held
         try:
             row = self._database.execute(
                 "SELECT known, code, text, at FROM recipients WHERE mailbox = ?", (key,)
             ).fetchone()
         except sqlite3.Error:
-            log.exception("cannot read the recipient cache")
+            log.exception("cannot read the verification cache")
             return None
         if row is None:
             return None
         return self._hold(key, bool(row[0]), Reply(row[1], tuple(row[2].split("\n"))), row[3])
 
-    def _hold(self, key: str, known: bool, reply: Reply, at: int) -> tuple[bool, Reply, int, float]:
+    def _hold(self, key: str, known: bool, reply: Reply, stored: int) -> _Row:
         if len(self._memory) >= MAX_IN_MEMORY:
             self._memory.clear()
-        held = self._memory[key] = (known, reply, at, self._clock())
+        held = self._memory[key] = _Row(known, reply, stored, self._clock())
         return held
 
     def store(self, mailbox: Mailbox, reply: Reply) -> None:
-        """Remember a home server's answer to RCPT, if it says anything about the recipient."""
+        """Store a reply to RCPT if it tells whether the recipient exists."""
         if reply.ok:
             if not self.catches_all(mailbox):
                 self._store(mailbox.key, True, reply)
-        elif says_unknown(reply):
+        elif is_unknown_recipient(reply):
             self._store(mailbox.key, False, reply)
             if self.catches_all(mailbox):
-                # Not any more, or it was not the same server that said so.
+                # No longer a catch-all, or another server of the domain is one.
                 self._store(f"@{mailbox.domain}", False, reply)
 
     def store_catch_all(self, domain: str, reply: Reply) -> None:
-        """Remember what the server said about a random recipient of `domain`, if that says anything."""
-        if reply.ok or says_unknown(reply):
+        """Store the reply to a random recipient of `domain` if it tells whether the domain is a catch-all."""
+        if reply.ok or is_unknown_recipient(reply):
             self._store(f"@{domain}", reply.ok, reply)
 
     def _store(self, key: str, known: bool, reply: Reply) -> None:
         now = int(self._clock())
         row = self._row(key)
-        if row and known and row[0] and row[2] >= now - REFRESH_SECONDS:
+        if row and known and row.known and row.stored >= now - REFRESH_SECONDS:
             return
         self._hold(key, known, reply, now)
         try:
@@ -144,11 +153,11 @@ class VerificationCache:
                 (key, known, reply.code, "\n".join(reply.lines), now),
             )
         except sqlite3.Error:
-            log.exception("cannot write the recipient cache")
+            log.exception("cannot write the verification cache")
 
-    def aging(self, limit: int) -> list[str]:
-        """Known mailboxes whose time is nearly over, the oldest first, at most `limit`."""
-        before = int(self._clock() - self.known_seconds * AGED)
+    def expiring(self, limit: int) -> list[str]:
+        """Return known mailboxes whose entries expire soon, the oldest first, at most `limit`."""
+        before = int(self._clock() - self.known_seconds * REFRESH_AFTER)
         rows = self._database.execute(
             "SELECT mailbox FROM recipients WHERE known = 1 AND at < ? AND mailbox NOT LIKE '@%' ORDER BY at LIMIT ?",
             (before, limit),
@@ -156,7 +165,7 @@ class VerificationCache:
         return [str(row[0]) for row in rows]
 
     def prune(self) -> None:
-        """Drop answers that no longer hold, and the oldest when there are too many."""
+        """Delete expired entries, and the oldest if there are too many."""
         now = int(self._clock())
         self._database.execute(
             "DELETE FROM recipients WHERE at <= CASE known WHEN 1 THEN ? ELSE ? END",
@@ -169,7 +178,7 @@ class VerificationCache:
         )
 
     def sizes(self) -> tuple[int, int, int]:
-        """As `count`."""
+        """Return the numbers of entries, as `count`."""
         return count(self._database)
 
     def close(self) -> None:
@@ -178,16 +187,17 @@ class VerificationCache:
 
 
 def count(database: sqlite3.Connection) -> tuple[int, int, int]:
-    """Number of known and of unknown recipients kept, and of catch-all domains."""
+    """Return the number of known recipients, of unknown recipients, and of catch-all domains."""
     rows = database.execute("SELECT known, mailbox LIKE '@%', COUNT(*) FROM recipients GROUP BY 1, 2")
     numbers = {(bool(known), bool(domain)): int(number) for known, domain, number in rows}
     return numbers.get((True, False), 0), numbers.get((False, False), 0), numbers.get((True, True), 0)
 
 
-def says_unknown(reply: Reply) -> bool:
-    """Whether a refusal at RCPT is about the recipient, not about the sender, the message or the server's state.
+def is_unknown_recipient(reply: Reply) -> bool:
+    """Return whether a refusal at RCPT means that the recipient does not exist.
 
-    With an enhanced code only X.1.x (address status, RFC 3463) counts; without one, 550, 551 and 553.
+    Refusals because of the sender, the message or the server's state do not count. An enhanced status code must be
+    X.1.x (address status, RFC 3463); without one, 550, 551 and 553 count.
     """
     if reply.code not in (550, 551, 553):
         return False
@@ -195,11 +205,11 @@ def says_unknown(reply: Reply) -> bool:
     return status[:2] == ("5", "1") if status else True
 
 
-def says_of_mail(reply: Reply, *, at_rcpt: bool) -> bool:
-    """Whether a permanent refusal would meet the mail whoever brings it, and is not about who asks.
+def is_about_message(reply: Reply, *, at_rcpt: bool) -> bool:
+    """Return whether a permanent refusal is about the message, and not about the client that delivers it.
 
-    With an enhanced code those about an address, a mailbox, the size or the form are (X.1, X.2, X.3.4 and X.6 of
-    RFC 3463); without one, 550 to 553 at RCPT.
+    Enhanced status codes about an address, a mailbox, the size or the format count (X.1, X.2, X.3.4 and X.6, RFC 3463);
+    without one, 550 to 553 at RCPT count.
     """
     status = _status(reply)
     if status:
@@ -208,6 +218,6 @@ def says_of_mail(reply: Reply, *, at_rcpt: bool) -> bool:
 
 
 def _status(reply: Reply) -> tuple[str, ...]:
-    """The three numbers of the enhanced status code; none if there is none."""
+    """Return the three numbers of the enhanced status code, or an empty tuple."""
     numbers = tuple(reply.text.partition(" ")[0].split("."))
     return numbers if len(numbers) == 3 and all(number.isdigit() for number in numbers) else ()

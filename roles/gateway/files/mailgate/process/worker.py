@@ -142,7 +142,7 @@ class Worker:
                 session.drain()
             await asyncio.sleep(0.05)
         cancelled = await gateway.finish(max(0.0, deadline - time.monotonic()))
-        await gateway.delivery.pool.closed(1.0)
+        await gateway.close_connections(1.0)
         gateway.events.emit("worker_stopped", worker=os.getpid(), sessions=len(gateway.sessions), given_up=cancelled)
         gateway.close()
 
@@ -157,7 +157,7 @@ class Worker:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             try:
-                self.gateway.recipients.prune()
+                self.gateway.verification_cache.prune()
                 await self.gateway.delivery.verifier.refresh(self.gateway.routes.find)
             except sqlite3.Error:
                 log.exception("cannot maintain the recipient verification cache")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sender's connection as octets: lines and pieces in, replies out, one timer for all waiting.
+"""Buffered client connection: line and bulk reads, writes, one shared timeout timer.
 
-It stands before aiosmtpd's SMTP class (see conversation.py) in place of the streams and the timer that are there: each
-wait on a stream needs a task's timeout of its own, and the timer would close a connection during a hand-over.
+It replaces the streams and the timer of aiosmtpd's SMTP class (see protocol.py): each wait on a stream needs a timeout
+of its own, and aiosmtpd's timer would close a connection during a delivery.
 """
 
 from __future__ import annotations
@@ -15,55 +15,55 @@ from typing import Any
 
 from mailgate.smtp.connection import BaseConnection
 
-# Input that is held while nobody reads it; beyond it the client has to wait.
-MAX_HELD = 512 * 1024
+# Maximum unread input; beyond it reading from the client is paused.
+MAX_BUFFERED = 512 * 1024
 
 
-# Takes a piece of input; returns what of it is no longer its own, once it has all it wants, and None before.
-Taker = Callable[[bytes], bytes | None]
+# Consumes a chunk of input. Returns None, or once it is complete the rest of the chunk.
+Consumer = Callable[[bytes], bytes | None]
 
 
 class LineTooLongError(Exception):
-    """There are too many octets without a line end; they are still unread."""
+    """A line exceeds the limit; it is still unread."""
 
 
 class Connection(BaseConnection):
     """One connection; one task reads from it.
 
-    As a mixin it answers all that the event loop calls and passes nothing on to the protocol that is behind it.
+    As a mixin it handles all callbacks of the event loop and passes none to the protocol class behind it.
     """
 
     def __init__(self) -> None:
         BaseConnection.__init__(self)
-        self._held = bytearray()
-        # Who takes input as it comes, and when that must be over.
-        self._taker: Taker | None = None
+        self._buffer = bytearray()
+        # Streaming consumer and its deadline.
+        self._consumer: Consumer | None = None
         self._idle_seconds = 0.0
-        self._until = 0.0
+        self._consumer_deadline = 0.0
         self._eof = False
         self._reading_paused = False
 
-    # Of asyncio.Protocol
+    # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Give input to who takes it as it comes, or keep it until it is asked for."""
-        if self._taker:
-            self._pass_on(data)
+        """Pass input to the consumer, or buffer it."""
+        if self._consumer:
+            self._consume(data)
             return
-        self._held += data
-        if len(self._held) > MAX_HELD and self.transport and not self._reading_paused:
+        self._buffer += data
+        if len(self._buffer) > MAX_BUFFERED and self.transport and not self._reading_paused:
             self.transport.pause_reading()
             self._reading_paused = True
-        self._wake(self._waiter)
+        self._wake(self._read_waiter)
 
     def eof_received(self) -> bool | None:
-        """A client may say all it has to say, close its side, and wait for the answers."""
+        """Keep the connection open: the client may close its side and wait for the replies."""
         self._eof = True
-        self._wake(self._waiter)
+        self._wake(self._read_waiter)
         return not self.encrypted
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more comes or goes."""
+        """Wake the waiting task."""
         self._eof = True
         BaseConnection.connection_lost(self, exc)
 
@@ -71,119 +71,124 @@ class Connection(BaseConnection):
 
     @property
     def unread(self) -> bool:
-        """Whether there is input that nobody has asked for yet."""
-        return bool(self._held)
+        """Whether there is unread input."""
+        return bool(self._buffer)
 
     async def line(self, limit: int, seconds: float) -> bytes:
-        """The next line, with its LF.
+        """Return the next line with its LF.
 
-        Raises LineTooLongError for more than `limit` octets without one, EOFError, and TimeoutError after `seconds`.
+        Raises:
+            LineTooLongError: There is no LF within `limit` bytes.
+            EOFError: The client has closed the connection.
+            TimeoutError: The line is not complete after `seconds`.
         """
-        self._watch(seconds)
+        self._set_timeout(seconds)
         start = 0
         while True:
-            end = self._held.find(b"\n", start)
+            end = self._buffer.find(b"\n", start)
             if end >= 0:
                 return self._take(end + 1)
-            start = len(self._held)
+            start = len(self._buffer)
             if start > limit:
                 raise LineTooLongError
             await self._more()
 
-    async def pour(self, taker: Taker, *, idle: float, total: float) -> None:
-        """Give input to `taker` as it comes, without a turn of the event loop for each piece, until it returns a rest.
+    async def stream(self, consumer: Consumer, *, idle: float, total: float) -> None:
+        """Pass input to `consumer` as it arrives, without waking the reader task for every chunk, until it is complete.
 
-        Raises EOFError, and TimeoutError after `idle` seconds without input or `total` seconds in all.
+        Raises:
+            EOFError: The client has closed the connection.
+            TimeoutError: There was no input for `idle` seconds, or the whole took more than `total` seconds.
         """
-        self._idle_seconds, self._until = idle, self.loop.time() + total
-        self._watch(min(idle, total))
-        self._taker = taker
+        self._idle_seconds, self._consumer_deadline = idle, self.loop.time() + total
+        self._set_timeout(min(idle, total))
+        self._consumer = consumer
         try:
-            if self._held:
-                self._pass_on(self._take(len(self._held)))
-            while self._taker is not None:
+            if self._buffer:
+                self._consume(self._take(len(self._buffer)))
+            while self._consumer is not None:
                 await self._more()
         finally:
-            self._taker = None
+            self._consumer = None
 
-    def _pass_on(self, data: bytes) -> None:
-        rest = self._taker(data) if self._taker else data
+    def _consume(self, data: bytes) -> None:
+        rest = self._consumer(data) if self._consumer else data
         if rest is None:
-            self._deadline = min(self._until, self.loop.time() + self._idle_seconds)
+            self._deadline = min(self._consumer_deadline, self.loop.time() + self._idle_seconds)
             return
-        self._taker = None
-        self._held += rest
-        self._wake(self._waiter)
+        self._consumer = None
+        self._buffer += rest
+        self._wake(self._read_waiter)
 
-    def drop_unread(self) -> int:
-        """Throw away what has not been asked for; how many octets that were."""
-        return len(self._take(len(self._held)))
+    def discard_unread(self) -> int:
+        """Discard unread input; return its size in bytes."""
+        return len(self._take(len(self._buffer)))
 
     def _take(self, size: int) -> bytes:
-        taken = bytes(self._held[:size])
-        del self._held[:size]
-        if self._reading_paused and len(self._held) < MAX_HELD // 2 and self.transport:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        if self._reading_paused and len(self._buffer) < MAX_BUFFERED // 2 and self.transport:
             self._reading_paused = False
             self.transport.resume_reading()
         return taken
 
     async def _more(self) -> None:
-        """Wait for input."""
+        """Wait for input; raise EOFError or TimeoutError."""
         if self._eof:
             raise EOFError("connection closed by the client")
-        await self._input()
+        await self._wait_for_input()
 
-    # Of a stream reader, for the PROXY header
+    # asyncio.StreamReader, as used to read the PROXY header
 
-    async def read(self, n: int = MAX_HELD) -> bytes:
-        """At most `n` octets, at least one; raises EOFError."""
-        while not self._held:
+    async def read(self, n: int = MAX_BUFFERED) -> bytes:
+        """Return at least one and at most `n` bytes; raise EOFError."""
+        while not self._buffer:
             await self._more()
-        return self._take(min(n, len(self._held)))
+        return self._take(min(n, len(self._buffer)))
 
     async def readexactly(self, size: int) -> bytes:
-        """`size` octets; raises EOFError."""
-        while len(self._held) < size:
+        """Return `size` bytes; raise EOFError."""
+        while len(self._buffer) < size:
             await self._more()
         return self._take(size)
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:
-        """Octets up to and with the separator; raises EOFError."""
-        while (end := self._held.find(separator)) < 0:
-            if len(self._held) > MAX_HELD:
-                raise EOFError("no end of line")
+        """Return the bytes up to and including the separator; raise EOFError."""
+        while (end := self._buffer.find(separator)) < 0:
+            if len(self._buffer) > MAX_BUFFERED:
+                raise EOFError("line too long")
             await self._more()
         return self._take(end + len(separator))
 
     # Writing
 
     def write(self, data: bytes) -> None:
-        """Send."""
+        """Send data; raise ConnectionError."""
         if self.transport is None:
             raise ConnectionResetError("connection closed by the client")
         self.transport.write(data)
 
-    async def drained(self, seconds: float) -> None:
-        """Wait until the client has taken enough to go on; raises TimeoutError or ConnectionError."""
+    async def drain_writes(self, seconds: float) -> None:
+        """Wait until the transport accepts more data; raise TimeoutError or ConnectionError."""
         async with asyncio.timeout(seconds):
-            await self._space()
+            await self._wait_for_drain()
         if self.transport is None:
             raise ConnectionResetError("connection closed by the client")
 
-    # Encryption
+    # TLS
 
     @property
     def encrypted(self) -> bool:
-        """Whether the connection is encrypted."""
+        """Whether TLS is active."""
         return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
 
     async def start_tls(self, context: ssl.SSLContext, go_ahead: bytes, seconds: float) -> None:
-        """Say `go_ahead` and encrypt; raises OSError. What the client sent before in the clear is thrown away."""
+        """Send `go_ahead` and start TLS; raise OSError. Plain text that the client sent before is discarded."""
         transport: Any = self.transport
         if transport is None:
             raise ConnectionResetError("connection closed by the client")
         transport.pause_reading()
-        self.drop_unread()
+        self.discard_unread()
         transport.write(go_ahead)
         encrypted = await self.loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=seconds)
         if encrypted is None:

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sender's conversation: aiosmtpd's SMTP class over a channel of ours, with its traps mended.
+"""Server-side SMTP protocol: aiosmtpd's SMTP class with our own transport and its unsafe behaviour replaced.
 
-Kept of aiosmtpd: the settings, the state (session, envelope, and when each begins anew), the table of commands, and the
-PROXY header. Replaced: the transport (channel.py) and the loop that reads commands. No exception's text is sent, an end
-of input does not cancel work that was acknowledged, only CRLF ends a command, each stage has its own deadline,
-connections
-and errors are limited, and no command of aiosmtpd's is there that we have not written anew.
+Used from aiosmtpd: the settings, the state (session, envelope, and when each is reset), the table of commands, and the
+PROXY header. Replaced: the transport (connection.py) and the loop that reads commands. The text of an exception is not
+sent, the end of input does not cancel acknowledged work, only CRLF ends a command, each stage has its own timeout,
+connections and errors are limited, and no command of aiosmtpd is offered unless a subclass implements it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 from aiosmtpd.smtp import Session as SMTPSession
 
 from mailgate.events import CLIENT_ANSWERS_LOST
-from mailgate.gateway import INTERNAL, Gateway
+from mailgate.gateway import INTERNAL_ERROR, Gateway
 from mailgate.server.connection import Connection, LineTooLongError
 from mailgate.smtp.address import AddressError
 from mailgate.smtp.reply import Reply
@@ -32,16 +31,18 @@ from mailgate.smtp.reply import Reply
 log = logging.getLogger("mailgate")
 
 MAX_LINE_OVERRUN = 1_000_000
-MAX_IDLE_TALK = 100
+MAX_IDLE_COMMANDS = 100
 PROXY_SECONDS = 10
 TLS_SECONDS = 30
 IDENT = "ESMTP mailgate"
 
-_SHUTTING_DOWN = Reply.of(421, "4.3.2 Service is being restarted; try again")
+_SHUTTING_DOWN = Reply.of(421, "4.3.2 Service shutting down; try again later")
+_TIMEOUT = Reply.of(421, "4.4.2 Timeout exceeded")
+_PROXY_REQUIRED = Reply.of(421, "4.7.0 PROXY header required")
 
 
 class ClosingError(Exception):
-    """The conversation ends with this reply."""
+    """The connection is closed after this reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
@@ -49,7 +50,7 @@ class ClosingError(Exception):
 
 
 class _NoHooks:
-    """aiosmtpd looks through its handler for handle_* and auth_* methods; this has none, and says so at once."""
+    """Handler without hooks: aiosmtpd searches its handler for handle_* and auth_* methods."""
 
     def __dir__(self) -> Iterable[str]:
         return ()
@@ -59,11 +60,11 @@ _NO_HOOKS = _NoHooks()
 
 
 class Protocol(Connection, SMTP):
-    """One connection of a sender. Its commands are the smtp_* methods of subclasses; aiosmtpd's own are not offered."""
+    """One client connection. Subclasses implement commands as smtp_* methods; those of aiosmtpd are not offered."""
 
     command_size_limit = 1024
 
-    # Of SMTP, said more exactly: what is never None once there is a connection.
+    # Attributes of SMTP with narrower types: they are not None while there is a connection.
     transport: asyncio.Transport | None
     session: SMTPSession
     envelope: Envelope
@@ -81,10 +82,10 @@ class Protocol(Connection, SMTP):
         cls._offered = tuple(dict.fromkeys((*cls._offered, *own)))
 
     def __dir__(self) -> Iterable[str]:
-        """What aiosmtpd finds when it looks for commands and ways to authenticate, which it does for each connection.
+        """Return the names in which aiosmtpd searches for commands and AUTH mechanisms, for each connection.
 
-        All else is left out: commands that we have not written must not be found, and with all names to look through,
-        twice, this object would take six times as long to make.
+        All other names are omitted: commands of aiosmtpd must not be found, and the search through all names, twice,
+        would make the construction of this object six times as slow.
         """
         return self._offered
 
@@ -102,77 +103,78 @@ class Protocol(Connection, SMTP):
         self._gateway = gateway
         self._admitted = False
         self._errors = 0
-        self._counted = ""
+        self._idle_commands = 0
+        # The address under which the connection is counted.
+        self._client_address = ""
+        # Waiting for a command.
         self._idle = False
-        self._talk = 0
-        # Keys in the duplicate log of what the last 250 acknowledged; whether the client had sent nothing more by then.
-        self._promised: list[bytes] = []
-        self._asked_anew = False
+        # Keys in the duplicate log of the last positive reply to a message, until the client confirms it by its next
+        # command; that must not have been sent before the reply.
+        self._acknowledged: tuple[bytes, ...] = ()
+        self._confirms = False
 
     # Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuse a connection over a limit before anything is done for it."""
+        """Refuse a connection that exceeds a limit, before any other work."""
         super().connection_made(transport)
         self.session = self._create_session()
         address = _plain_address(self.session.peer[0]) if self.session.peer else ""
-        refusal = self._over_limit(address)
+        refusal = self._check_limits(address)
         if refusal and self.transport:
             self._gateway.events.emit("connection_refused", client=address, reply=refusal)
             self.transport.write(refusal.wire())
             self.transport.close()
             return
         self._admitted = True
-        self._counted = address
-        self._gateway.join(address)
+        self._client_address = address
+        self._gateway.worker_counters.add_connection(address)
         self._gateway.sessions.add(self)
         self._set_rset_state()
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; what its client was acknowledged goes on by itself."""
+        """Remove the connection; the delivery of a message continues."""
         super().connection_lost(exc)
         if self._handler_coroutine:
             self._gateway.sessions.discard(self)
-            self._gateway.leave(self._counted)
+            self._gateway.worker_counters.remove_connection(self._client_address)
             self._handler_coroutine.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Take input, unless the connection was refused."""
+        """Accept input, unless the connection was refused."""
         if self._admitted:
             super().data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Go on answering, unless the connection was refused."""
+        """Keep the connection open for replies, unless it was refused."""
         return self._admitted and super().eof_received()
 
     def drain(self) -> None:
-        """Say goodbye to a client that is waiting between two transactions; others finish theirs first."""
+        """Close the connection if the client is idle between two transactions; others finish theirs first."""
         if self._idle and not self.in_transaction and self.transport is not None:
             self.transport.write(_SHUTTING_DOWN.wire())
             self.transport.close()
 
-    def _over_limit(self, address: str) -> Reply | None:
+    def _check_limits(self, address: str) -> Reply | None:
         limits = self._gateway.config.limits
         if self._gateway.draining:
             return _SHUTTING_DOWN
         if self._gateway.worker_counters.connections >= limits.max_connections:
             return Reply.of(421, "4.3.2 Too many connections; try again later")
-        # A load balancer's own address stands for all the clients behind it.
+        # The address of a load balancer stands for all clients behind it.
         if self._gateway.config.is_proxy(address):
             return None
-        return self._over_client_limit(address)
+        return self._check_client_limit(address)
 
-    def _over_client_limit(self, address: str) -> Reply | None:
-        if (
-            self._gateway.worker_counters.connections_of(address)
-            >= self._gateway.config.limits.max_connections_per_client
-        ):
+    def _check_client_limit(self, address: str) -> Reply | None:
+        limit = self._gateway.config.limits.max_connections_per_client
+        if self._gateway.worker_counters.connections_of(address) >= limit:
             return Reply.of(421, "4.7.0 Too many connections from your address; try again later")
         return None
 
     def _create_session(self) -> SMTPSession:
-        """A session in which nothing has been said yet."""
+        """Return a new session state, with the connection's address and TLS parameters."""
         session = super()._create_session()
         if self.transport:
             session.peer = self.transport.get_extra_info("peername")
@@ -184,93 +186,93 @@ class Protocol(Connection, SMTP):
 
     async def _handle_client(self) -> None:
         try:
-            if self._gateway.config.is_proxy(self._counted):
-                await self._take_proxy_header()
-            await self._say(Reply.of(220, f"{self.hostname} {self.__ident__}"))
+            if self._gateway.config.is_proxy(self._client_address):
+                await self._read_proxy_header()
+            await self._reply(Reply.of(220, f"{self.hostname} {self.__ident__}"))
             while self.transport is not None:
-                await self._command()
+                await self._handle_command()
         except ClosingError as closing:
-            await self._last_words(closing.reply)
+            await self._final_reply(closing.reply)
         except (ConnectionError, EOFError):
             pass
         except Exception:
-            log.exception("session of %s", self._counted)
-            await self._last_words(Reply.of(421, "4.3.0 Internal error; try again later"))
+            log.exception("session of %s", self._client_address)
+            await self._final_reply(Reply.of(421, "4.3.0 Internal error; try again later"))
         finally:
-            if self._promised:
+            if self._acknowledged:
                 self._gateway.events.count(CLIENT_ANSWERS_LOST)
             self._set_rset_state()
             if self.transport is not None:
                 self.transport.close()
 
-    def _acknowledge(self, acknowledged: list[bytes]) -> None:
-        """The next answer promises that a message arrives; what the client says after it shows that it got it."""
-        self._promised = acknowledged
-        self._asked_anew = not self.unread
+    def _expect_confirmation(self, acknowledged: tuple[bytes, ...]) -> None:
+        """Note that the next reply acknowledges a message, and whether the next command confirms its receipt."""
+        self._acknowledged = acknowledged
+        self._confirms = not self.unread
 
-    async def _take_proxy_header(self) -> None:
-        """Learn from a load balancer who the client is (PROXY protocol, version 1 or 2)."""
+    async def _read_proxy_header(self) -> None:
+        """Take the client's address from the header of a load balancer (PROXY protocol, version 1 or 2)."""
         try:
             async with asyncio.timeout(PROXY_SECONDS):
-                self._watch(PROXY_SECONDS)
+                self._set_timeout(PROXY_SECONDS)
                 header = await get_proxy(self)
         except TimeoutError:
-            raise ClosingError(Reply.of(421, "4.4.2 No PROXY header in time")) from None
+            raise ClosingError(Reply.of(421, "4.4.2 Timeout exceeded: no PROXY header")) from None
         if not header.valid:
-            raise ClosingError(Reply.of(421, "4.7.0 A PROXY header must come first"))
+            raise ClosingError(_PROXY_REQUIRED)
         self.session.proxy_data = header
-        # A check of the balancer's own (LOCAL), or of a kind of address that we do not know (UNKNOWN).
+        # A health check of the load balancer (LOCAL), or an unknown address family (UNKNOWN).
         if header.src_addr is None or header.command == 0 or not str(header.src_addr):
             return
         try:
             address = _plain_address(str(ipaddress.ip_address(str(header.src_addr))))
         except ValueError:
-            raise ClosingError(Reply.of(421, "4.7.0 A PROXY header must come first")) from None
-        refusal = self._over_client_limit(address)
+            raise ClosingError(_PROXY_REQUIRED) from None
+        refusal = self._check_client_limit(address)
         if refusal:
             raise ClosingError(refusal)
-        self._gateway.leave(self._counted)
-        self._counted = address
-        self._gateway.join(address)
+        self._gateway.worker_counters.remove_connection(self._client_address)
+        self._client_address = address
+        self._gateway.worker_counters.add_connection(address)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
-        """Encrypt after our 220, and begin anew: nothing that was said in the clear counts (RFC 3207 section 4.2)."""
+        """Start TLS after the 220 reply and reset the session: nothing sent before counts (RFC 3207 section 4.2)."""
         self._set_rset_state()
         try:
-            await self.start_tls(context, Reply.of(220, "2.0.0 Go ahead").wire(), TLS_SECONDS)
+            await self.start_tls(context, Reply.of(220, "2.0.0 Ready to start TLS").wire(), TLS_SECONDS)
         except OSError as error:
-            self._gateway.events.emit("no_encryption", client=self._counted, reason=error)
+            self._gateway.events.emit("no_encryption", client=self._client_address, reason=error)
             raise ConnectionError from None
-        balancer = self.session.proxy_data
+        proxy_data = self.session.proxy_data
         self.session = self._create_session()
-        self.session.proxy_data = balancer
+        self.session.proxy_data = proxy_data
 
-    async def _command(self) -> None:
-        """Read one command and do it."""
+    async def _handle_command(self) -> None:
+        """Read one command and execute it."""
         if self._gateway.draining and not self.in_transaction:
             raise ClosingError(_SHUTTING_DOWN)
-        line = await self._read_line()
-        if self._promised and self._asked_anew:
-            # It goes on, so it has got the answer to its message.
-            self._gateway.confirm(self._promised)
-            self._promised = []
+        line = await self._read_command_line()
+        if self._acknowledged and self._confirms:
+            # The client continues, so it has received the reply to its message.
+            self._gateway.confirm(self._acknowledged)
+            self._acknowledged = ()
         if line is None:
             await self._error(Reply.of(500, "5.5.2 Line too long"))
             return
         text = line[:-2]
         if not line.endswith(b"\r\n") or b"\r" in text or b"\0" in text:
-            await self._error(Reply.of(500, "5.5.2 A command ends with CRLF and has no control characters"))
+            await self._error(Reply.of(500, "5.5.2 Bare CR, bare LF or NUL not allowed in a command"))
             return
-        word, _space, rest = text.partition(b" ")
-        method = self._smtp_methods.get(word.upper().decode("latin-1"))
+        verb, _space, rest = text.partition(b" ")
+        method = self._smtp_methods.get(verb.upper().decode("latin-1"))
         if method is None:
-            await self._error(Reply.of(500, "5.5.2 Unknown command"))
+            await self._error(Reply.of(500, "5.5.2 Command not recognized"))
             return
         try:
-            # Whether UTF-8 may be there is for the addresses' grammar to say.
+            # The parser of addresses decides whether non-ASCII characters are allowed.
             argument = rest.strip().decode() or None
         except UnicodeDecodeError:
-            await self._error(Reply.of(553, "5.6.7 Characters that are not UTF-8"))
+            await self._error(Reply.of(553, "5.6.7 Bad UTF-8 syntax"))
             return
         try:
             await method(argument)
@@ -279,56 +281,56 @@ class Protocol(Connection, SMTP):
         except (ClosingError, ConnectionError, EOFError):
             raise
         except Exception:
-            log.exception("%r from %s", word, self._counted)
-            await self._say(INTERNAL)
+            log.exception("%r from %s", verb, self._client_address)
+            await self._reply(INTERNAL_ERROR)
 
-    async def _read_line(self) -> bytes | None:
-        """A line with its end, or None if it was too long (it is then read to its end, within reason)."""
+    async def _read_command_line(self) -> bytes | None:
+        """Return a line with its end, or None if it was too long; then it is read to its end, within a limit."""
         self._idle = True
-        dropped = 0
+        discarded = 0
         try:
             while True:
                 try:
                     line = await self.line(self.command_size_limit, self._gateway.config.timeouts.command)
                 except LineTooLongError:
-                    dropped += self.drop_unread()
-                    if dropped > MAX_LINE_OVERRUN:
-                        raise ClosingError(Reply.of(421, "4.7.0 Line far too long")) from None
+                    discarded += self.discard_unread()
+                    if discarded > MAX_LINE_OVERRUN:
+                        raise ClosingError(Reply.of(421, "4.7.0 Line too long; closing connection")) from None
                     continue
-                return None if dropped or len(line) > self.command_size_limit else line
+                return None if discarded or len(line) > self.command_size_limit else line
         except TimeoutError:
-            raise ClosingError(Reply.of(421, "4.4.2 No command in time")) from None
+            raise ClosingError(_TIMEOUT) from None
         finally:
             self._idle = False
 
-    def _idle_talk(self) -> None:
-        """Count a command that leads nowhere; too many without a message end the conversation."""
-        self._talk += 1
-        if self._talk > MAX_IDLE_TALK:
-            raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a message"))
+    def _count_idle_command(self) -> None:
+        """Count a command outside of a transaction's progress; too many of them end the session."""
+        self._idle_commands += 1
+        if self._idle_commands > MAX_IDLE_COMMANDS:
+            raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a mail transaction"))
 
-    async def _say(self, reply: Reply) -> None:
+    async def _reply(self, reply: Reply) -> None:
         self.write(reply.wire())
         if self._writing_paused:
-            await self.drained(self._gateway.config.timeouts.command)
+            await self.drain_writes(self._gateway.config.timeouts.command)
 
-    async def _last_words(self, reply: Reply) -> None:
+    async def _final_reply(self, reply: Reply) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._say(reply)
+            await self._reply(reply)
 
     async def _error(self, reply: Reply) -> None:
-        """Answer a command that should not have been; too many of them end the conversation."""
+        """Reject a command; too many rejected commands end the session."""
         self._errors += 1
         if self._errors > self._gateway.config.limits.max_errors:
             raise ClosingError(Reply.of(421, "4.7.0 Too many errors"))
-        await self._say(reply)
+        await self._reply(reply)
 
     @property
     def in_transaction(self) -> bool:
-        """Whether the client has begun a transaction; the sender of a notice is empty, but there."""
+        """Whether the client has sent MAIL; the null sender is an empty string, not None."""
         return self.envelope.mail_from is not None
 
 
 def _plain_address(address: str) -> str:
-    """A client's address without zone, and as IPv4 where it is one."""
+    """Return a client's address without zone, and as IPv4 if it is a mapped one."""
     return address.partition("%")[0].removeprefix("::ffff:")

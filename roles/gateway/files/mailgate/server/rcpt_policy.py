@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose mail goes where: the refusals at RCPT, in their order, and the relaying that is allowed."""
+"""Recipient policy: the refusals at RCPT in their order, and the clients that may relay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mailgate.smtp.reply import Reply
 
 @dataclass(frozen=True)
 class Decision:
-    """One of: a refusal (`relay`: it was an attempt to relay); a route to ask and deliver by; neither: the queue."""
+    """One of: a refusal (`relay`: of an attempt to relay); a route to verify and deliver by; neither: the queue."""
 
     recipient: Mailbox
     refusal: Reply | None = None
@@ -23,8 +23,8 @@ class Decision:
 
 
 def decide(recipient: Mailbox, client: str, config: Config, routes: Routes) -> Decision:
-    """Judge a recipient that `client`, an IP address, has named; its address is already known to be well-formed."""
-    # Every host that takes mail has a postmaster (RFC 5321 section 4.5.1).
+    """Return the decision on a recipient named by `client`, an IP address; the recipient is well-formed."""
+    # Every host that accepts mail must accept it for postmaster (RFC 5321 section 4.5.1).
     if recipient.domain in ("", config.hostname) and recipient.local.lower() == "postmaster":
         if not config.postmaster:
             return Decision(Mailbox("postmaster", ""))

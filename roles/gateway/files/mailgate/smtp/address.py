@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mailboxes and paths of MAIL and RCPT by RFC 5321 section 4.1.2, without anything that once meant "pass this on"."""
+"""Mailboxes and paths of MAIL and RCPT (RFC 5321 section 4.1.2), without source routes and other relay syntax."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_LOCAL = 64
 MAX_DOMAIN = 255
 MAX_PATH = 256
 
-# With SMTPUTF8 also every character beyond ASCII (RFC 6531 section 3.3); who may use them is asked apart.
+# Includes all non-ASCII characters (RFC 6531 section 3.3); whether SMTPUTF8 permits them is checked separately.
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]"
 _ATOM = rf"{_ATEXT}+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-# Mobile operators in Japan gave out addresses with doubled and final dots, which are still in use as senders.
+# Mobile operators in Japan issued addresses with consecutive and trailing dots, which are still in use as senders.
 _DOTTED_SENDER = re.compile(rf"{_ATEXT}[.{_ATEXT[1:]}*")
 _QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -32,7 +32,7 @@ RELAY_REFUSED = Reply.of(550, "5.7.1 Relaying denied")
 
 
 class AddressError(ValueError):
-    """An address or path that is refused; `reply` says why, `relay` whether it is an attempt to relay."""
+    """A rejected address or path; `reply` has the reason, `relay` is set for an attempt to relay."""
 
     def __init__(self, reply: Reply, *, relay: bool = False) -> None:
         super().__init__(str(reply))
@@ -67,90 +67,95 @@ class Mailbox:
 
     @property
     def ascii(self) -> bool:
-        """Whether a server without SMTPUTF8 can be told this mailbox; domains are A-labels in any case."""
+        """Whether a server without SMTPUTF8 accepts this mailbox; domains are always A-labels."""
         return self.local.isascii()
 
     @property
     def key(self) -> str:
-        """Form under which answers about this mailbox are remembered; local parts may differ by case (section 2.4)."""
+        """Key of this mailbox in the verification cache; local parts may be case-sensitive (section 2.4)."""
         return str(self)
 
 
 @dataclass(frozen=True)
 class Path:
-    """What MAIL or RCPT named: a mailbox and its parameters, keywords in upper case."""
+    """Argument of MAIL or RCPT: a mailbox and its parameters, keywords in upper case."""
 
     mailbox: Mailbox
     parameters: dict[str, str | None]
 
 
 def parse_sender(argument: str | None) -> Path:
-    """Parse what follows `MAIL`; raises AddressError."""
+    """Parse the argument of MAIL; raise AddressError."""
     inner, rest = _split(argument, "FROM", "MAIL FROM:<address>")
-    parameters = _parameters(rest)
+    parameters = _parse_parameters(rest)
     if not inner:
         return Path(Mailbox("", ""), parameters)
     return Path(parse_mailbox(inner, dotted=True, utf8="SMTPUTF8" in parameters), parameters)
 
 
 def parse_recipient(argument: str | None, *, utf8: bool = False) -> Path:
-    """Parse what follows `RCPT`; raises AddressError, with `relay` set for every way of asking us to pass mail on.
+    """Parse the argument of RCPT; `utf8` says whether the transaction uses SMTPUTF8.
 
-    `utf8`: the transaction has SMTPUTF8.
+    Raises:
+        AddressError: With `relay` set for each syntax that asks to relay the mail.
     """
     inner, rest = _split(argument, "TO", "RCPT TO:<address>")
     if inner.lower() == "postmaster":
-        return Path(Mailbox("postmaster", ""), _parameters(rest))
+        return Path(Mailbox("postmaster", ""), _parse_parameters(rest))
     if not inner:
-        raise AddressError(Reply.of(501, "5.1.3 A recipient is needed"))
-    _no_controls(inner, utf8=utf8)
-    # Before the grammar, so that a malformed attempt to relay is counted as what it is.
+        raise AddressError(Reply.of(501, "5.1.3 Bad recipient address syntax"))
+    _check_characters(inner, utf8=utf8)
+    # Before the syntax check, so that a malformed attempt to relay counts as an attempt to relay.
     if inner.startswith("@") or inner.count("@") > 1 or "%" in inner or "!" in inner:
         raise AddressError(RELAY_REFUSED, relay=True)
     mailbox = parse_mailbox(inner, utf8=utf8)
     if _RELAY_CHARACTERS & set(mailbox.local):
         raise AddressError(RELAY_REFUSED, relay=True)
-    return Path(mailbox, _parameters(rest))
+    return Path(mailbox, _parse_parameters(rest))
 
 
 def parse_mailbox(text: str, *, dotted: bool = False, utf8: bool = False) -> Mailbox:
-    """Parse `local@domain` (section 4.1.2 Mailbox); `dotted` allows doubled and final dots in the local part.
+    """Parse `local@domain` (section 4.1.2 Mailbox).
 
-    `utf8` allows RFC 6531's characters: those of the domain become A-labels, the local part stays as it is.
+    Args:
+        text: The address.
+        dotted: Allow consecutive and trailing dots in the local part.
+        utf8: Allow the characters of RFC 6531: a domain is converted to A-labels, the local part is unchanged.
 
-    Raises AddressError.
+    Raises:
+        AddressError: The address is malformed.
     """
-    _no_controls(text, utf8=utf8)
-    if _octets(text) > MAX_PATH:
+    _check_characters(text, utf8=utf8)
+    if _size(text) > MAX_PATH:
         raise AddressError(Reply.of(553, "5.1.3 Address too long"))
     quoted = _QUOTED.match(text)
     if quoted:
-        local_text, found = quoted.group(), text[quoted.end() : quoted.end() + 1]
+        local_text, separator = quoted.group(), text[quoted.end() : quoted.end() + 1]
         domain = text[quoted.end() + 1 :]
         local = re.sub(r"\\(.)", r"\1", local_text[1:-1])
     else:
-        local_text, found, domain = text.partition("@")
+        local_text, separator, domain = text.partition("@")
         local = local_text
         if not (_DOTTED_SENDER if dotted else _DOT_STRING).fullmatch(local):
             raise AddressError(Reply.of(553, "5.1.3 Malformed local part"))
-    if found != "@" or not local:
+    if separator != "@" or not local:
         raise AddressError(Reply.of(553, "5.1.3 Malformed address: local@domain expected"))
-    if _octets(local_text) > MAX_LOCAL:
-        raise AddressError(Reply.of(553, "5.1.3 Local part longer than 64 octets"))
-    return Mailbox(local, _domain(domain))
+    if _size(local_text) > MAX_LOCAL:
+        raise AddressError(Reply.of(553, "5.1.3 Local part exceeds 64 bytes"))
+    return Mailbox(local, _parse_domain(domain))
 
 
 def is_domain(text: str) -> bool:
-    """Whether `text` is a domain of ASCII labels (section 4.1.2 Domain)."""
+    """Return whether `text` is a domain of ASCII labels (section 4.1.2 Domain)."""
     return len(text) <= MAX_DOMAIN and _DOMAIN.fullmatch(text) is not None
 
 
 def is_helo_name(text: str) -> bool:
-    """Whether a client's or server's own name can stand in a header: a bare host name and underscores are tolerated."""
+    """Return whether a HELO or EHLO name is usable in a header; a bare host name and underscores are tolerated."""
     return re.fullmatch(r"[A-Za-z0-9_.:\[\]-]{1,255}", text) is not None
 
 
-def _domain(text: str) -> str:
+def _parse_domain(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         literal = text[1:-1]
         try:
@@ -169,14 +174,14 @@ def _domain(text: str) -> str:
     return text.lower()
 
 
-def _octets(text: str) -> int:
+def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _no_controls(text: str, *, utf8: bool) -> None:
+def _check_characters(text: str, *, utf8: bool) -> None:
     if not text.isascii():
         if not utf8:
-            raise AddressError(Reply.of(553, "5.6.7 Address with non-ASCII characters needs SMTPUTF8"))
+            raise AddressError(Reply.of(553, "5.6.7 Must declare SMTPUTF8 to send unicode address"))
         if not text.isprintable():
             raise AddressError(Reply.of(553, "5.1.3 Control character in address"))
     if _CONTROL.search(text):
@@ -184,7 +189,7 @@ def _no_controls(text: str, *, utf8: bool) -> None:
 
 
 def _split(argument: str | None, keyword: str, syntax: str) -> tuple[str, str]:
-    """The text between the angle brackets and what follows them."""
+    """Return the text between the angle brackets and the text after them."""
     head, colon, tail = (argument or "").partition(":")
     tail = tail.strip(" \t")
     if colon and head.strip().upper() == keyword and tail.startswith("<"):
@@ -196,7 +201,7 @@ def _split(argument: str | None, keyword: str, syntax: str) -> tuple[str, str]:
 
 
 def _closing_bracket(text: str) -> int:
-    """Index of the `>` that is not inside a quoted string, or -1."""
+    """Return the index of the `>` that is not inside a quoted string, or -1."""
     if '"' not in text:
         return text.find(">")
     quoted = False
@@ -213,14 +218,14 @@ def _closing_bracket(text: str) -> int:
     return -1
 
 
-def _parameters(text: str) -> dict[str, str | None]:
+def _parse_parameters(text: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for word in text.split():
         match = _PARAMETER.fullmatch(word)
         if not match:
-            raise AddressError(Reply.of(501, "5.5.4 Malformed parameter"))
+            raise AddressError(Reply.of(501, "5.5.4 Bad parameter syntax"))
         name = match.group(1).upper()
         if name in found:
-            raise AddressError(Reply.of(501, f"5.5.4 Parameter {name} given twice"))
+            raise AddressError(Reply.of(501, f"5.5.4 Duplicate parameter: {name}"))
         found[name] = match.group(2)
     return found

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wishes for delivery status notifications (RFC 3461): checked for form, and passed on as they came."""
+"""Parameters for delivery status notifications (RFC 3461): checked for syntax and passed on unchanged."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from mailgate.smtp.reply import Reply
 
-OF_MAIL = ("RET", "ENVID")
-OF_RCPT = ("NOTIFY", "ORCPT")
+MAIL_PARAMETERS = ("RET", "ENVID")
+RCPT_PARAMETERS = ("NOTIFY", "ORCPT")
 
 _XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"
-# utf-8-addr (RFC 6533) may hold UTF-8 as such; it is passed on in ASCII form only.
-_FORMS = {
+# utf-8-addr (RFC 6533) may contain UTF-8 itself; only its ASCII form is accepted.
+_SYNTAX = {
     "RET": re.compile(r"FULL|HDRS", re.IGNORECASE),
     "ENVID": re.compile(rf"{_XTEXT}{{1,100}}"),
     "NOTIFY": re.compile(r"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}", re.IGNORECASE),
@@ -23,18 +23,18 @@ _FORMS = {
 
 
 def check(parameters: Mapping[str, str | None]) -> Reply | None:
-    """Refusal of parameters that are malformed, or None."""
-    for name, form in _FORMS.items():
-        if name in parameters and not form.fullmatch(parameters[name] or ""):
-            return Reply.of(501, f"5.5.4 {name} is malformed (RFC 3461)")
+    """Return the reply that rejects malformed parameters, or None."""
+    for name, syntax in _SYNTAX.items():
+        if name in parameters and not syntax.fullmatch(parameters[name] or ""):
+            return Reply.of(501, f"5.5.4 Bad {name} parameter syntax")
     return None
 
 
-def wants_success(wishes: str) -> bool:
-    """Whether a recipient's `wishes`, as they are sent on, ask for a notice of success."""
-    return wishes.startswith("NOTIFY=") and "SUCCESS" in wishes.partition(" ")[0].upper()
+def wants_success(notify: str) -> bool:
+    """Return whether a recipient's parameters ask for a notification of success."""
+    return notify.startswith("NOTIFY=") and "SUCCESS" in notify.partition(" ")[0].upper()
 
 
-def wishes(parameters: Mapping[str, str | None], names: Sequence[str]) -> str:
-    """Those of `names` that were given, as they are sent on."""
+def select(parameters: Mapping[str, str | None], names: Sequence[str]) -> str:
+    """Return those of `names` that were given, in the form in which they are passed on."""
     return " ".join(f"{name}={parameters[name]}" for name in names if name in parameters)

@@ -1,21 +1,26 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a sender said with MAIL and RCPT, to be said again to a next hop."""
+"""The SMTP envelope of a transaction, as passed on to next hops, and the variants of its message."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mailgate.smtp.address import Mailbox
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Envelope:
-    """Sender and wishes of one transaction.
+    """Sender and ESMTP parameters of one transaction.
 
-    `size` in octets, 0 when not known. `dsn` holds RET and ENVID as they came (RFC 3461), `notify` NOTIFY and ORCPT by
-    recipient. `text_utf8` says whether the header section is known to need SMTPUTF8, once there is a message.
+    Attributes:
+        sender: The reverse path.
+        size: Size of the message in bytes (RFC 1870), 0 if unknown.
+        eight_bit: BODY=8BITMIME was given (RFC 6152).
+        utf8: SMTPUTF8 was given (RFC 6531).
+        dsn: RET and ENVID as received (RFC 3461).
+        notify: NOTIFY and ORCPT by recipient, as received (RFC 3461).
     """
 
     sender: Mailbox
@@ -23,13 +28,12 @@ class Envelope:
     eight_bit: bool = False
     utf8: bool = False
     dsn: str = ""
-    notify: dict[Mailbox, str] = field(default_factory=dict)
-    text_utf8: bool = False
+    notify: Mapping[Mailbox, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class MessageVariant:
-    """The message in pieces, as `recipients` are to get it (None: all).
+    """The message in pieces, as delivered to `recipients` (None: to all).
 
     Each piece begins at the start of a line, the last one ends with CRLF.
     """
@@ -37,7 +41,12 @@ class MessageVariant:
     pieces: list[bytes]
     recipients: frozenset[Mailbox] | None = None
 
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return sum(len(piece) for piece in self.pieces)
+
     def of(self, recipients: Sequence[Mailbox]) -> list[Mailbox]:
-        """Those of `recipients` who are to get it."""
+        """Return those of `recipients` that this variant is for."""
         own = self.recipients
         return [mailbox for mailbox in recipients if own is None or mailbox in own]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An SMTP reply, ours or a next hop's."""
+"""An SMTP reply, sent to a client or received from a next hop."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reply:
-    """Code and lines of one reply (RFC 5321 section 4.2); a line holds its enhanced status code (RFC 3463) if any."""
+    """Code and lines of a reply (RFC 5321 section 4.2); a line may begin with an enhanced status code (RFC 3463)."""
 
     code: int
     lines: tuple[str, ...]
 
     @classmethod
     def of(cls, code: int, text: str) -> Reply:
-        """One-line reply."""
+        """Return a one-line reply."""
         return cls(code, (text,))
 
     @property
     def ok(self) -> bool:
-        """Whether the command was done."""
+        """Whether the command succeeded."""
         return 200 <= self.code < 300
 
     @property
     def temporary(self) -> bool:
-        """Whether the sender is to try again."""
+        """Whether the command failed temporarily, so that the client retries."""
         return 400 <= self.code < 500
 
     @property
     def text(self) -> str:
-        """First line's text."""
+        """Text of the first line."""
         return self.lines[0] if self.lines else ""
 
     def wire(self) -> bytes:
-        """The reply as sent, with its final CRLF."""
+        """Return the reply in wire format, with its final CRLF."""
         if len(self.lines) == 1:
             return f"{self.code} {self.lines[0]}\r\n".encode("ascii", "replace")
         lines = self.lines or ("",)

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""State that all transactions share under one set of settings."""
+
+from __future__ import annotations
+
+import ssl
+
+from mailgate.background import BackgroundTasks
+from mailgate.client.pool import Pool
+from mailgate.config import Config
+from mailgate.delivery.queue_wakeup import QueueFlushTrigger
+from mailgate.delivery.verify import RecipientVerifier
+from mailgate.delivery.verify_cache import VerificationCache
+from mailgate.events import Events
+from mailgate.routes import NextHop
+from mailgate.smtp.reply import Reply
+
+DELIVERED = Reply.of(250, "2.0.0 Message accepted")
+NOT_DELIVERED = Reply.of(451, "4.3.0 Message could not be delivered; try again later")
+
+
+class Delivery:
+    """Settings, verification cache, and connections to next hops and to the queue."""
+
+    def __init__(
+        self,
+        config: Config,
+        verification_cache: VerificationCache,
+        events: Events,
+        background: BackgroundTasks,
+        *,
+        encrypt: ssl.SSLContext | None = None,
+        share: float = 1.0,
+    ) -> None:
+        self.config = config
+        self.verification_cache = verification_cache
+        self.events = events
+        self.pool = Pool(config, background, encrypt=encrypt, share=share)
+        self.verifier = RecipientVerifier(config, self.pool, verification_cache, events, share=share)
+        self.queue_hop = NextHop(config.queue.host, config.queue.port)
+        self.flush_trigger = QueueFlushTrigger(self.pool, self.queue_hop, events)
+
+    def close(self) -> None:
+        """Cancel background probes and close idle sessions; those in use are closed with their transactions."""
+        self.flush_trigger.stop()
+        self.verifier.stop()
+        self.pool.close()

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of a transaction that goes to one next hop: its session is held from RCPT to the reply to the message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from mailgate.client.session import NO_UTF8, ClientSession, NextHopError
+from mailgate.delivery.context import Delivery
+from mailgate.events import ANSWERS_LOST
+from mailgate.routes import NextHop
+from mailgate.smtp.address import Mailbox
+from mailgate.smtp.envelope import Envelope, MessageVariant
+from mailgate.smtp.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A next hop's reply to the message for `recipients`, None if it may not have received it."""
+
+    recipients: list[Mailbox]
+    reply: Reply | None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the next hop accepted the message."""
+        return self.reply is not None and self.reply.ok
+
+
+class Destination:
+    """Recipients behind the same next hops.
+
+    Attributes:
+        hops: The next hops in order of preference.
+        encrypt: TLS is required.
+        recipients: The recipients that the next hop accepted.
+        refusal: The next hop's reply if it refused MAIL.
+    """
+
+    def __init__(self, delivery: Delivery, hops: tuple[NextHop, ...], *, encrypt: bool) -> None:
+        self._delivery = delivery
+        self._timeouts = delivery.config.timeouts
+        self._session: ClientSession | None = None
+        self.hops = hops
+        self.encrypt = encrypt
+        self.recipients: list[Mailbox] = []
+        self.refusal: Reply | None = None
+
+    # At RCPT
+
+    async def add(self, envelope: Envelope, recipient: Mailbox) -> Reply:
+        """Name a recipient to the next hop; return its reply to RCPT, or to MAIL if that was refused.
+
+        Raises:
+            NextHopError: None of the next hops responds.
+        """
+        if self.refusal:
+            return self.refusal
+        if self._session is None:
+            async with self._delivery.verifier.probe_slot(self.hops):
+                self._session, (mail, *replies) = await self._delivery.pool.begin(
+                    envelope, [recipient], self.hops, encrypt=self.encrypt
+                )
+            if not mail.ok:
+                self.refusal = mail
+                self.close()
+                return mail
+            reply = replies[0]
+        else:
+            reply = await self._session.rcpt(envelope, recipient)
+        if reply.ok:
+            self.recipients.append(recipient)
+        return reply
+
+    async def exclude(self, envelope: Envelope, excluded: Collection[Mailbox]) -> bool:
+        """Remove recipients and begin again without them; return False if the next hop does not accept the rest."""
+        kept = [mailbox for mailbox in self.recipients if mailbox not in excluded]
+        if len(kept) == len(self.recipients):
+            return True
+        self.recipients = kept
+        if not kept or self._session is None:
+            return True
+        try:
+            async with asyncio.timeout(self._timeouts.next_hop_command):
+                replies = await self._session.begin(envelope, kept)
+        except (NextHopError, TimeoutError):
+            return False
+        return len(replies) > len(kept) and all(reply.ok for reply in replies)
+
+    def fail(self) -> list[Mailbox]:
+        """Close the broken session; return and remove the recipients that the queue takes over.
+
+        A message that requires TLS never goes to the queue, which does not enforce it.
+        """
+        self._discard()
+        if self.encrypt:
+            return []
+        failed, self.recipients = self.recipients, []
+        return failed
+
+    # The message
+
+    async def deliver(
+        self, envelope: Envelope, variants: Sequence[MessageVariant], deadline: float, *, needs_utf8: bool
+    ) -> list[Attempt]:
+        """Send each variant to its recipients, until loop time `deadline`; return the replies."""
+        if len(variants) == 1:
+            reply = await self._send(variants[0], deadline, needs_utf8=needs_utf8)
+            return [Attempt(self.recipients, reply)]
+        attempts: list[Attempt] = []
+        for variant in variants:
+            recipients = variant.of(self.recipients)
+            if not recipients:
+                continue
+            # The open transaction names all recipients, so it is used if all of them receive the same variant.
+            accepted = self._session is not None and len(recipients) == len(self.recipients)
+            reply = None
+            if not accepted:
+                reply = await self._begin(replace(envelope, size=variant.size), recipients, deadline)
+                accepted = reply is not None and reply.ok
+            if accepted:
+                reply = await self._send(variant, deadline, needs_utf8=needs_utf8)
+            attempts.append(Attempt(recipients, reply))
+        return attempts
+
+    async def _begin(self, envelope: Envelope, recipients: list[Mailbox], deadline: float) -> Reply | None:
+        """Begin again for these recipients only; return the first refusal, else a positive reply, None on failure."""
+        try:
+            async with asyncio.timeout(min(self._remaining(deadline), self._timeouts.next_hop_command)):
+                if self._session:
+                    replies = await self._session.begin(envelope, recipients)
+                else:
+                    self._session, replies = await self._delivery.pool.begin(
+                        envelope, recipients, self.hops, encrypt=self.encrypt
+                    )
+        except (NextHopError, TimeoutError) as error:
+            self._discard()
+            self._delivery.events.emit("next_hop_lost", next_hops=self.hops, reason=str(error) or "timed out")
+            return None
+        return next((reply for reply in replies if not reply.ok), replies[0])
+
+    async def _send(self, variant: MessageVariant, deadline: float, *, needs_utf8: bool) -> Reply | None:
+        """Send the message; return the next hop's reply, or None if it may not have received it."""
+        try:
+            if self._session is None:
+                raise NextHopError("session lost")
+            if needs_utf8 and "SMTPUTF8" not in self._session.extensions:
+                return NO_UTF8
+            seconds = max(1, min(self._remaining(deadline), self._timeouts.next_hop_data))
+            reply = await self._session.data(variant.pieces, seconds)
+        except NextHopError as error:
+            self._discard()
+            if error.doubtful:
+                self._delivery.events.count(ANSWERS_LOST)
+            self._delivery.events.emit("next_hop_lost", next_hops=self.hops, reason=error, doubtful=error.doubtful)
+            return None
+        except BaseException:
+            self._discard()
+            raise
+        self.close()
+        return reply
+
+    def _remaining(self, deadline: float) -> float:
+        """Return the seconds until `deadline`, less those that the queue may need."""
+        return deadline - asyncio.get_running_loop().time() - self._timeouts.queue
+
+    # The session
+
+    def close(self) -> None:
+        """Release the session; a transaction without a message is abandoned."""
+        if self._session:
+            self._delivery.pool.release(self._session)
+            self._session = None
+
+    def _discard(self) -> None:
+        if self._session:
+            self._delivery.pool.discard(self._session)
+            self._session = None

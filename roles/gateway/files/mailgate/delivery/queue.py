@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of a transaction that goes to the queue, for recipients whose next hops are unavailable."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from mailgate.client.session import NO_UTF8, ClientSession, NextHopError
+from mailgate.delivery.context import NOT_DELIVERED, Delivery
+from mailgate.smtp.address import Mailbox
+from mailgate.smtp.envelope import Envelope, MessageVariant
+from mailgate.smtp.reply import Reply
+
+
+class QueueDestination:
+    """Recipients accepted for the queue, and the session held for them."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._session: ClientSession | None = None
+        self.recipients: list[Mailbox] = []
+
+    async def connect(self, *, fresh: bool = False) -> bool:
+        """Open a session if there is none; return whether there is one."""
+        if self._session is None:
+            try:
+                self._session = await self._delivery.pool.acquire(self._delivery.queue_hop, fresh=fresh)
+            except NextHopError as error:
+                self._delivery.events.emit("queue_down", reason=error)
+                return False
+        return True
+
+    @property
+    def supports_utf8(self) -> bool:
+        """Whether the queue offers SMTPUTF8."""
+        return self._session is not None and "SMTPUTF8" in self._session.extensions
+
+    async def deliver(
+        self,
+        envelope: Envelope,
+        variant: MessageVariant,
+        recipients: list[Mailbox],
+        deadline: float,
+        *,
+        needs_utf8: bool,
+    ) -> Reply:
+        """Send one variant to the queue for `recipients`, until loop time `deadline`; return its reply."""
+        timeout = self._delivery.config.timeouts.queue
+        remaining = deadline - asyncio.get_running_loop().time()
+        envelope = replace(envelope, size=variant.size)
+        try:
+            async with asyncio.timeout(max(1, min(remaining, timeout))):
+                try:
+                    reply = await self._send(envelope, variant, recipients, needs_utf8=needs_utf8)
+                except NextHopError as error:
+                    if error.doubtful:
+                        raise
+                    # The session was held for a while; the queue may have been restarted meanwhile.
+                    self._discard()
+                    reply = await self._send(envelope, variant, recipients, needs_utf8=needs_utf8, fresh=True)
+        except (NextHopError, TimeoutError) as error:
+            self._delivery.events.emit("queue_down", reason=str(error) or "timed out")
+            self._discard()
+            return NOT_DELIVERED
+        if reply.ok:
+            self._delivery.events.emit("queued", sender=envelope.sender, recipients=recipients)
+        else:
+            self._delivery.events.emit("queue_refused", recipients=recipients, reply=reply)
+        return reply
+
+    async def _send(
+        self,
+        envelope: Envelope,
+        variant: MessageVariant,
+        recipients: list[Mailbox],
+        *,
+        needs_utf8: bool,
+        fresh: bool = False,
+    ) -> Reply:
+        if not await self.connect(fresh=fresh) or self._session is None:
+            return NOT_DELIVERED
+        if needs_utf8 and not self.supports_utf8:
+            return NO_UTF8
+        replies = await self._session.begin(envelope, recipients)
+        refusal = next((reply for reply in replies if not reply.ok), None)
+        return refusal or await self._session.data(variant.pieces, self._delivery.config.timeouts.queue)
+
+    def close(self) -> None:
+        """Release the session."""
+        if self._session:
+            self._delivery.pool.release(self._session)
+            self._session = None
+
+    def _discard(self) -> None:
+        if self._session:
+            self._delivery.pool.discard(self._session)
+            self._session = None
