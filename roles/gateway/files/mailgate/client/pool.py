@@ -115,30 +115,35 @@ class Pool:
             if self._is_down(hop):
                 failure = NextHopError(f"{hop}: not tried, failed within the last {DOWN_SECONDS} s")
                 continue
-            # The server may have closed an idle session; only a new one shows whether the server responds.
-            for fresh in (False, True):
-                started = self._loop.time()
-                try:
-                    session = await self.acquire(hop, fresh=fresh, wait=wait)
-                except NextHopError as error:
-                    failure = error
-                    break
-                if encrypt and not session.encrypted:
-                    self.release(session)
-                    return None, [NOT_ENCRYPTED]
-                reused = session.transactions > 0
-                try:
-                    return session, await session.begin(envelope, recipients)
-                except NextHopError as error:
-                    self.discard(session)
-                    failure = error
-                    if reused and not error.timed_out:
-                        continue
+            try:
+                return await self._begin(hop, envelope, recipients, encrypt=encrypt, wait=wait)
+            except NextHopError as error:
+                failure = error
+        raise failure
+
+    async def _begin(
+        self, hop: NextHop, envelope: Envelope, recipients: Sequence[Mailbox], *, encrypt: bool, wait: bool
+    ) -> tuple[ClientSession | None, list[Reply]]:
+        failure = NextHopError(f"{hop}: not tried")
+        # The server may have closed an idle session; only a new one shows whether the server responds.
+        for fresh in (False, True):
+            started = self._loop.time()
+            session = await self.acquire(hop, fresh=fresh, wait=wait)
+            if encrypt and not session.encrypted:
+                self.release(session)
+                return None, [NOT_ENCRYPTED]
+            reused = session.transactions > 0
+            try:
+                return session, await session.begin(envelope, recipients)
+            except NextHopError as error:
+                self.discard(session)
+                failure = error
+                if not reused or error.timed_out:
                     self._record_failure(hop, started, error)
                     break
-                except BaseException:
-                    self.discard(session)
-                    raise
+            except BaseException:
+                self.discard(session)
+                raise
         raise failure
 
     async def acquire(self, hop: NextHop, *, fresh: bool = False, wait: bool = True) -> ClientSession:
