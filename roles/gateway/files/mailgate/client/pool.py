@@ -223,10 +223,10 @@ class Pool:
         if error.timed_out or self._loop.time() - started > SLOW_FAILURE_SECONDS:
             self._server(hop).down_until = self._loop.time() + DOWN_SECONDS
 
-    # Take back and close
+    # Return and close
 
     def release(self, session: ClientSession) -> None:
-        """Take back a working session; a transaction that is still open is abandoned."""
+        """Return a working session to the pool; a transaction that is still open is abandoned."""
         server = self._server(session.hop)
         timeouts = self._config.timeouts
         old = session.transactions >= MAX_TRANSACTIONS or self._loop.time() - session.opened > timeouts.session_age
@@ -242,7 +242,7 @@ class Pool:
         server.timers[session] = self._loop.call_later(timeouts.session_idle, self._expire, server, session)
 
     def discard(self, session: ClientSession) -> None:
-        """Take back a broken session and close it."""
+        """Return a broken session, which is closed."""
         self._end(session, quit_first=False)
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ SEPARATE_TRANSACTION = Reply.of(452, "4.5.3 Recipient requires a separate transa
 
 
 class Transaction:
-    """One mail transaction, from MAIL to the reply to the message; nobody else changes its state."""
+    """One mail transaction, from MAIL to the reply to the message; only its own methods change its state."""
 
     def __init__(self, delivery: Delivery, envelope: Envelope) -> None:
         self._delivery = delivery

@@ -125,7 +125,7 @@ class VerificationCache:
         return held
 
     def store(self, mailbox: Mailbox, reply: Reply) -> None:
-        """Store a reply to RCPT if it tells whether the recipient exists."""
+        """Store a reply to RCPT if it shows whether the recipient exists."""
         if reply.ok:
             if not self.catches_all(mailbox):
                 self._store(mailbox.key, True, reply)
@@ -136,7 +136,7 @@ class VerificationCache:
                 self._store(f"@{mailbox.domain}", False, reply)
 
     def store_catch_all(self, domain: str, reply: Reply) -> None:
-        """Store the reply to a random recipient of `domain` if it tells whether the domain is a catch-all."""
+        """Store the reply to a random recipient of `domain` if it shows whether the domain is a catch-all."""
         if reply.ok or is_unknown_recipient(reply):
             self._store(f"@{domain}", reply.ok, reply)
 

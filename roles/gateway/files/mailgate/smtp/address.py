@@ -94,7 +94,7 @@ def parse_sender(argument: str | None) -> Path:
 
 
 def parse_recipient(argument: str | None, *, utf8: bool = False) -> Path:
-    """Parse the argument of RCPT; `utf8` says whether the transaction uses SMTPUTF8.
+    """Parse the argument of RCPT; `utf8` is set if the transaction uses SMTPUTF8.
 
     Raises:
         AddressError: With `relay` set for each syntax that asks to relay the mail.
