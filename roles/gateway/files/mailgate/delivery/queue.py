@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from mailgate.client.session import NO_UTF8, ClientSession, NextHopError
@@ -21,6 +22,14 @@ class QueueDestination:
         self._delivery = delivery
         self._session: ClientSession | None = None
         self.recipients: list[Mailbox] = []
+
+    def add(self, recipients: Iterable[Mailbox]) -> None:
+        """Add recipients."""
+        self.recipients += recipients
+
+    def exclude(self, excluded: Collection[Mailbox]) -> None:
+        """Remove recipients."""
+        self.recipients = [mailbox for mailbox in self.recipients if mailbox not in excluded]
 
     async def connect(self, *, fresh: bool = False) -> bool:
         """Open a session if there is none; return whether there is one."""

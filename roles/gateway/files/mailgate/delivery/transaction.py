@@ -139,7 +139,7 @@ class Transaction:
         if not self._queue.supports_utf8 and not (recipient.ascii and self.sender.ascii):
             return NO_UTF8
         self._set_notify(recipient, notify)
-        self._queue.recipients.append(recipient)
+        self._queue.add([recipient])
         self._recipients.append(recipient)
         return ACCEPTED
 
@@ -169,7 +169,7 @@ class Transaction:
         excluded = set(recipients)
         if delivered:
             self._delivered += recipients
-        self._queue.recipients = [mailbox for mailbox in self._queue.recipients if mailbox not in excluded]
+        self._queue.exclude(excluded)
         for destination in self._destinations.values():
             if not await destination.exclude(self._envelope, excluded):
                 self._fail_over(destination)
@@ -254,7 +254,7 @@ class Transaction:
 
     def _fail_over(self, destination: Destination) -> None:
         """Give the recipients of a destination whose session broke to the queue; they have been verified."""
-        self._queue.recipients += destination.fail()
+        self._queue.add(destination.fail())
 
     def close(self) -> None:
         """Release all sessions; a message that was not sent is not delivered."""
