@@ -32,11 +32,11 @@ sys.path.insert(0, str(ROOT / ".cache" / "collections"))
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts  # noqa: E402
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.inventory import read_campus  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.compare import compare_with  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan  # noqa: E402
 from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.routes import derive  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.methods import compare_with  # noqa: E402
 from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import prove  # noqa: E402
-from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.simulation import Walker  # noqa: E402
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.simulation import Simulation  # noqa: E402
 
 SIZES = (168, 10_000, 100_000, 1_000_000)
 TODAY = date(2026, 4, 1)
@@ -108,11 +108,11 @@ def measure(domains: int) -> dict[str, object]:
     seconds = {"read": lap()}
     tables = derive(read)
     seconds["derive"] = lap()
-    walker = Walker(read, tables)
-    alike = walker.alike()
-    proof = prove(walker, alike)
+    simulation = Simulation(read, tables)
+    groups = simulation.domain_groups()
+    proof = prove(simulation, groups)
     seconds["prove"] = lap()
-    methods = compare_with(tables, walker, alike)
+    methods = compare_with(tables, simulation, groups)
     seconds["compare"] = lap()
     routes = [{"domain": each.domain, "next_hops": list(each.next_hops), "home": each.home} for each in tables.routes]
     seconds["routes"] = lap()

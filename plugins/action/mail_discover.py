@@ -74,7 +74,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             raise AnsibleActionFail("dnspython is missing on this machine: install it beside ansible-core")
         reader = Reader(args)
         settings, zones = reader.settings(), reader.zones()
-        reader.give_up()
+        reader.fail_on_problems()
         draft = discover(settings, zones)
         texts = files(draft)
         directory = Path(args["directory"]).absolute()
@@ -88,9 +88,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
                 write_all(directory, changed)
         except OSError as error:
             raise AnsibleActionFail(f"{directory}: nothing was written: {error}") from error
-        strangers = {f"faculties/{path.name}" for path in directory.glob("faculties/*.yml")} - texts.keys()
+        unrelated = {f"faculties/{path.name}" for path in directory.glob("faculties/*.yml")} - texts.keys()
         draft.remarks += [
-            f"{directory / name} is not of this draft, but of the inventory" for name in sorted(strangers)
+            f"{directory / name} is not of this draft, but of the inventory" for name in sorted(unrelated)
         ]
         text = summary(draft, zones, directory, changed)
         if args["show"]:
@@ -128,7 +128,7 @@ class Reader:
         self.args = args
         self.problems: list[str] = []
 
-    def give_up(self) -> None:
+    def fail_on_problems(self) -> None:
         """Fail if anything was wrong."""
         if self.problems:
             lines = [f"  {number}. {problem}" for number, problem in enumerate(dict.fromkeys(self.problems), 1)]
@@ -203,7 +203,7 @@ class Reader:
         self.problems += [f"servers: {host}: files: '{zone}' is not among its zones" for zone in sorted(unknown)]
         try:
             key = self.key(server)
-        except dns_zone.Unread as error:
+        except dns_zone.ReadError as error:
             self.problems.append(f"servers: {host}: {server['key_file']}: {error}")
             return []
         found = []
@@ -215,7 +215,7 @@ class Reader:
                 elif zone and (address := self.address(server, needed=True)):
                     display.v(f"transferring {zone} from {host} ({address})")
                     found.append(dns_zone.transfer(zone, address, server["port"], key, self.args["timeout"]))
-            except dns_zone.Unread as error:
+            except dns_zone.ReadError as error:
                 self.problems.append(f"servers: {host}: zone {value}: {error}")
         return found
 
@@ -228,7 +228,7 @@ class Reader:
         try:
             return dns_zone.read_key(Path(server["key_file"]).read_text(encoding="utf-8"))
         except (OSError, UnicodeError) as error:
-            raise dns_zone.Unread(str(error)) from None
+            raise dns_zone.ReadError(str(error)) from None
 
 
 def summary(draft: Draft, zones: Sequence[ZoneData], directory: Path, changed: Mapping[str, str]) -> str:

@@ -17,8 +17,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..plugin_utils._inventory.hostvars import plan_inventory
-from ..plugin_utils._plan.plan import as_result
+from ..plugin_utils._inventory.hostvars import AnsibleInventory
+from ..plugin_utils._pipeline import as_result, plan_inventory
 from ..plugin_utils._proof.proof import whole_proof
 
 display = Display()
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             }
         )
         try:
-            plan = plan_inventory((task_vars or {})["hostvars"], args["today"])
+            plan = plan_inventory(AnsibleInventory((task_vars or {})["hostvars"]), args["today"])
         except ValueError as refused:
             raise AnsibleActionFail(str(refused)) from None
         result.update(as_result(plan), changed=False)
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             display.display(result["text"])
         if args["proof_file"]:
             check_only = bool(self._task.check_mode)
-            result["changed"] = _write(Path(args["proof_file"]), whole_proof(plan.walker), check_only)
+            result["changed"] = _write(Path(args["proof_file"]), whole_proof(plan.simulation), check_only)
         return result
 
 

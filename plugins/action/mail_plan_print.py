@@ -16,8 +16,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..plugin_utils._report import difference as differences
-from ..plugin_utils._report import family
 from ..plugin_utils._report import plan as report_plan
+from ..plugin_utils._report.files import FACULTIES, SAVED, report_files, stale
 from ..plugin_utils._report.words import speaker
 
 ARGUMENTS = {
@@ -45,12 +45,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         try:
             plan = report_plan.read(args["plan"])
             difference = differences.compare(_earlier(args["since"]), plan) if args["since"] else None
-            files = family.family(plan, difference) if args["dest"] else {}
+            files = report_files(plan, difference) if args["dest"] else {}
             changes = _changes(Path(args["dest"]), files) if args["dest"] else []
             if not self._task.check_mode:
                 for path, _before, after in changes:
                     _write(path, after) if after is not None else _remove(path)
-        except (report_plan.WrongPlan, OSError) as error:
+        except (report_plan.InvalidPlan, OSError) as error:
             raise AnsibleActionFail(str(error)) from None
         if difference is not None:
             text = differences.as_text(difference, speaker(str(plan.campus.get("language", "en"))))
@@ -70,7 +70,7 @@ def _earlier(name: str) -> report_plan.Plan:
     try:
         text = Path(name).read_text(encoding="utf-8")
     except UnicodeError:
-        raise report_plan.WrongPlan(f"{name} is no text. Give the plan.json of an earlier run") from None
+        raise report_plan.InvalidPlan(f"{name} is no text. Give the plan.json of an earlier run") from None
     return report_plan.load(text, name)
 
 
@@ -82,10 +82,10 @@ def _changes(dest: Path, files: dict[str, str]) -> list[tuple[Path, bytes | None
         before = path.read_bytes() if path.is_file() else None
         if before != after:
             changes.append((path, before, after))
-    if (dest / family.SAVED).is_file():  # else nothing here is ours to remove
-        found = [dest.glob("*"), (dest / family.FACULTIES).glob("*/*")]
+    if (dest / SAVED).is_file():  # else nothing here is ours to remove
+        found = [dest.glob("*"), (dest / FACULTIES).glob("*/*")]
         names = [path.relative_to(dest).as_posix() for paths in found for path in paths if path.is_file()]
-        changes += [(dest / name, (dest / name).read_bytes(), None) for name in family.stale(names, files)]
+        changes += [(dest / name, (dest / name).read_bytes(), None) for name in stale(names, files)]
     return changes
 
 

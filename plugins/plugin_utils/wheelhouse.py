@@ -112,7 +112,7 @@ def select_wheels(
     Of several versions that satisfy a requirement the newest is taken. `read` gives the bytes of a wheel by its file
     name; `python_version` is the target's, "3.11". Raises BuildError with everything that is missing or unfit.
     """
-    house = _catalogue(filenames, python_version)
+    candidates = _catalogue(filenames, python_version)
     environment = marker_environment(python_version)
     chosen: dict[str, Wheel] = {}
     problems: list[str] = []
@@ -128,9 +128,11 @@ def select_wheels(
         seen.add(key)
         name = canonicalize_name(requirement.name)
         spec = f"{name}{requirement.specifier}"
-        fit = [item for item in house.get(name, []) if requirement.specifier.contains(item.version, prereleases=True)]
+        fit = [
+            item for item in candidates.get(name, []) if requirement.specifier.contains(item.version, prereleases=True)
+        ]
         if not fit:
-            have = ", ".join(str(item.version) for item in house.get(name, []))
+            have = ", ".join(str(item.version) for item in candidates.get(name, []))
             problems.append(f"{spec} is missing, wanted by {wanted_by}" + (f"; there is only {have}" if have else ""))
             continue
         best = max(fit, key=lambda item: (item.pure, item.version, item.filename))
@@ -154,7 +156,7 @@ def select_wheels(
 
 def _catalogue(filenames: Iterable[str], python_version: str) -> dict[str, list[_Candidate]]:
     interpreters = {"py3", "py" + python_version.replace(".", "")}
-    house: dict[str, list[_Candidate]] = {}
+    candidates: dict[str, list[_Candidate]] = {}
     problems: list[str] = []
     for filename in sorted(filenames):
         try:
@@ -163,10 +165,10 @@ def _catalogue(filenames: Iterable[str], python_version: str) -> dict[str, list[
             problems.append(str(error))
             continue
         pure = any(tag.interpreter in interpreters and tag.abi == "none" and tag.platform == "any" for tag in tags)
-        house.setdefault(name, []).append(_Candidate(filename, version, pure))
+        candidates.setdefault(name, []).append(_Candidate(filename, version, pure))
     if problems:
         raise BuildError(problems)
-    return house
+    return candidates
 
 
 def _import_path(name: str) -> str:

@@ -103,7 +103,7 @@ def _u_label(label: str) -> str:
         return label
 
 
-def harmless(text: str) -> str:
+def sanitize(text: str) -> str:
     """Return text from DNS without what a template, a YAML file or a terminal would obey."""
     return re.sub(r"[^\w.*@/:+-]", "?", text, flags=re.ASCII)
 
@@ -208,7 +208,7 @@ class _Discovery:
     def domain(self, owner: str, exchanges: Sequence[tuple[int, str]]) -> None:
         """Find a domain's home, or ask."""
         if {name for _preference, name in exchanges} == {""}:
-            self.result.remarks.append(f"{harmless(readable(owner))} takes no mail (null MX)")
+            self.result.remarks.append(f"{sanitize(readable(owner))} takes no mail (null MX)")
             return
         if not _is_pattern(owner):
             self.ask(owner, "its name is no mail domain: give it another, or delete this entry")
@@ -223,15 +223,15 @@ class _Discovery:
         first = own[0][0]
         names = [name for preference, name in own if preference == first]
         if len(names) > 1:
-            shown = ", ".join(map(harmless, names))
+            shown = ", ".join(map(sanitize, names))
             self.ask(owner, f"which server is its home? Of equal preference {first} are {shown}")
             return
         if not _is_name(names[0]):
-            self.ask(owner, f"which server is its home? Its MX names '{harmless(names[0])}', which is no host name")
+            self.ask(owner, f"which server is its home? Its MX names '{sanitize(names[0])}', which is no host name")
             return
         home = self.home(names[0])
         home.domains.append(owner)
-        if more := ", ".join(f"{preference} {harmless(name)}" for preference, name in own[1:]):
+        if more := ", ".join(f"{preference} {sanitize(name)}" for preference, name in own[1:]):
             remark = (
                 f"{readable(owner)} has further MX, left out here: {more}. A server that keeps its mailboxes too may "
                 "have it in mailgate_backup_domains"
@@ -253,7 +253,7 @@ class _Discovery:
             number += 1
             name = f"{TODO}{number}.{clean}"
         group = self.mapped(owner) or group_name(self.label(owner)) if self.label(owner) else UNDECIDED
-        domain = owner if _is_pattern(owner) else harmless(owner)
+        domain = owner if _is_pattern(owner) else sanitize(owner)
         entry = DraftHost(name, f"{TODO}: {readable(domain)}: {question}", domains=[domain])
         self.open[name] = (group, entry)
 
@@ -263,7 +263,7 @@ class _Discovery:
         if zone is None:
             return f"{TODO}: its address; {name} lies in no zone that was read", ""
         if name in zone.aliases:
-            target = harmless(zone.aliases[name])
+            target = sanitize(zone.aliases[name])
             return f"{TODO}: {name} is an alias (CNAME) of {target}, which no MX may name: which server is it?", ""
         found = [ipaddress.ip_address(address) for address in zone.addresses.get(name, ())]
         four = [address for address in found if address.version == 4]
@@ -330,9 +330,9 @@ class _Discovery:
 
     def unread(self) -> None:
         for name, servers in self.records.unread():
-            asked = ", ".join(map(harmless, servers))
-            question = f"{TODO}: read the zone {harmless(readable(name))} too (of {asked}), or delete this entry"
-            self.result.dns.append(DraftHost(f"{TODO}.{harmless(name)}", question, zones=(harmless(name),)))
+            asked = ", ".join(map(sanitize, servers))
+            question = f"{TODO}: read the zone {sanitize(readable(name))} too (of {asked}), or delete this entry"
+            self.result.dns.append(DraftHost(f"{TODO}.{sanitize(name)}", question, zones=(sanitize(name),)))
         for zone in self.records.differing:
             question = f"{TODO}: the servers of zone {readable(zone)} don't agree: which is right?"
             self.result.dns.append(DraftHost(f"{TODO}.{zone}", question, zones=(zone,)))

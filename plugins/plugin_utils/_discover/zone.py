@@ -37,8 +37,8 @@ _CLAUSE = re.compile(r'\b(algorithm|secret)\s+"?([^\s";]+)"?\s*;')
 _COMMENT = re.compile(r"/\*.*?\*/|(?://|#)[^\n]*", re.DOTALL)
 
 
-class Unread(Exception):
-    """A zone or key that can't be read; the text says why and how to mend it."""
+class ReadError(Exception):
+    """A zone or key that can't be read; the text says why and how to hint it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class Key:
 
 
 def read_key(text: str) -> Key:
-    """Return the key of a file in BIND's syntax, as `tsig-keygen` writes it. Raises Unread."""
+    """Return the key of a file in BIND's syntax, as `tsig-keygen` writes it. Raises ReadError."""
     found = _KEY.findall(_uncommented(text))
     if len(found) != 1:
-        raise Unread(f"holds {len(found)} keys; it must be one, as tsig-keygen writes it")
+        raise ReadError(f"holds {len(found)} keys; it must be one, as tsig-keygen writes it")
     name, body = found[0]
     values = dict(_CLAUSE.findall(body))
     if values.keys() != {"algorithm", "secret"}:
-        raise Unread(f"key {name} needs an algorithm and a secret, as tsig-keygen writes them")
+        raise ReadError(f"key {name} needs an algorithm and a secret, as tsig-keygen writes them")
     return Key(name, values["algorithm"].lower(), values["secret"])
 
 
@@ -72,48 +72,48 @@ def _uncommented(text: str) -> str:
 
 
 def parse(text: str, zone: str, path: str = "the text") -> ZoneData:
-    """Return the data of a zone's file. Names that it includes are opened from the current directory. Raises Unread."""
+    """Return the data of a zone file. ``$INCLUDE`` is relative to the current directory. Raises ReadError."""
     try:
         with io.StringIO(text) as stream:
             read = dns.zone.from_file(stream, zone, relativize=False, filename=path)
     except dns.zone.BadZone as error:
-        raise Unread(f"{path} is no zone file of {zone}: {error.__doc__ or error}") from None
+        raise ReadError(f"{path} is no zone file of {zone}: {error.__doc__ or error}") from None
     except (dns.exception.DNSException, ValueError, KeyError) as error:
-        raise Unread(f"{path} can't be read: {error}") from None
+        raise ReadError(f"{path} can't be read: {error}") from None
     except OSError as error:
-        raise Unread(f"{path}: $INCLUDE {error.filename}: {error.strerror}. Put it beside the zone file") from None
+        raise ReadError(f"{path}: $INCLUDE {error.filename}: {error.strerror}. Put it beside the zone file") from None
     return extract(read, zone)
 
 
 def read_file(path: Path, zone: str) -> ZoneData:
-    """Return the data of a zone's file; files that it includes are looked for beside it. Raises Unread."""
+    """Return the data of a zone's file; files that it includes are looked for beside it. Raises ReadError."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise Unread(f"{path} can't be read: {error.strerror}") from None
+        raise ReadError(f"{path} can't be read: {error.strerror}") from None
     with contextlib.chdir(path.parent):
         return parse(text, zone, str(path))
 
 
 def transfer(zone: str, address: str, port: int, key: Key | None, seconds: float) -> ZoneData:
-    """Return the data of a zone transferred (AXFR over TCP, RFC 5936) within so many seconds. Raises Unread."""
+    """Return the data of a zone transferred (AXFR over TCP, RFC 5936) within so many seconds. Raises ReadError."""
     read = dns.zone.Zone(dns.name.from_text(zone), relativize=False)
     try:
         query = _query(read, key)
         dns.query.inbound_xfr(address, read, query, port=port, timeout=seconds, lifetime=seconds)
     except dns.xfr.TransferError as error:
-        raise Unread(_refusal(error.rcode, key)) from None
+        raise ReadError(_refusal(error.rcode, key)) from None
     except dns.tsig.PeerBadTime:
-        raise Unread("the server's clock and this one differ: set both") from None
+        raise ReadError("the server's clock and this one differ: set both") from None
     except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
         named = f"key {key.name}" if key else "no key"
-        raise Unread(f"with {named}: {error}. Name, algorithm and secret must be the server's") from None
+        raise ReadError(f"with {named}: {error}. Name, algorithm and secret must be the server's") from None
     except dns.exception.Timeout:
-        raise Unread(f"no answer within {seconds:g} s: is TCP to its port open from here?") from None
+        raise ReadError(f"no answer within {seconds:g} s: is TCP to its port open from here?") from None
     except EOFError:
-        raise Unread("the server closed the connection in the middle of the transfer") from None
+        raise ReadError("the server closed the connection in the middle of the transfer") from None
     except (OSError, dns.exception.DNSException, ValueError) as error:
-        raise Unread(f"{error or type(error).__name__}") from None
+        raise ReadError(f"{error or type(error).__name__}") from None
     return extract(read, zone)
 
 
@@ -125,7 +125,7 @@ def _query(zone: dns.zone.Zone, key: Key | None) -> dns.message.Message:
     try:
         ring = {name: dns.tsig.Key(name, base64.b64decode(key.secret, validate=True), algorithm)}
     except ValueError:
-        raise Unread(f"the secret of key {key.name} is no base64") from None
+        raise ReadError(f"the secret of key {key.name} is no base64") from None
     return dns.xfr.make_query(zone, serial=None, keyring=ring, keyname=name, keyalgorithm=algorithm)[0]
 
 

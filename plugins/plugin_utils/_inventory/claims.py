@@ -27,9 +27,9 @@ class _Claims:
         self.findings = findings
         self.homes: dict[str, Host] = {}  # by the first claim of each
 
-    def problem(self, host: Host, variable: str, domain: str, said: str, mend: str) -> None:
+    def problem(self, host: Host, variable: str, domain: str, said: str, hint: str) -> None:
         self.findings.problem(
-            self.findings.facts[host.name], variable, said, mend, self.said(host.name, variable, domain)
+            self.findings.facts[host.name], variable, said, hint, self.said(host.name, variable, domain)
         )
 
     def said(self, host: str, variable: str, domain: str) -> list[object]:
@@ -54,16 +54,16 @@ class _Claims:
                     self.findings.facts[first.name], variable, self.said(first.name, variable, domain)
                 )
                 said = f"'{domain}' is also claimed by {first.name}{f', {there}' if str(there) else ''}"
-                mend = "Leave it to one of them, or move it to the second one's mailgate_backup_domains"
-                self.problem(host, variable, domain, said, mend)
+                hint = "Leave it to one of them, or move it to the second one's mailgate_backup_domains"
+                self.problem(host, variable, domain, said, hint)
 
     def check_backups(self) -> None:
         for host in self.campus.hosts.values():
             for domain in host.backup_domains:
                 if domain not in self.homes:
-                    mend = "Correct or remove it, or list it in its home's mailgate_domains"
+                    hint = "Correct or remove it, or list it in its home's mailgate_domains"
                     said = f"'{domain}' is no server's domain, so there is nothing to back up"
-                    self.problem(host, "mailgate_backup_domains", domain, said, mend)
+                    self.problem(host, "mailgate_backup_domains", domain, said, hint)
 
     def check_wildcards(self) -> None:
         """Warn of names inside another faculty's wildcard: the longer claim takes their mail away from it."""
@@ -90,8 +90,8 @@ class _Claims:
         for domain, host in self.homes.items():
             if zone_of(domain, self.campus.zones) is None:
                 said = f"'{domain}' lies in no zone of any DNS server"
-                mend = "Add its zone to a DNS server's mailgate_dns, or correct the domain"
-                self.problem(host, "mailgate_domains", domain, said, mend)
+                hint = "Add its zone to a DNS server's mailgate_dns, or correct the domain"
+                self.problem(host, "mailgate_domains", domain, said, hint)
 
     def check_kept(self) -> None:
         """Refuse to close the border before a server whose domain's MX lines go on naming it."""

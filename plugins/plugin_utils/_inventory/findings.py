@@ -124,11 +124,11 @@ class Findings:
         return self._inner[key]
 
     def problem(
-        self, facts: HostFacts | None, variable: str, message: str, mend: str, values: Sequence[object] = ()
+        self, facts: HostFacts | None, variable: str, message: str, hint: str, values: Sequence[object] = ()
     ) -> None:
         place = self.place(facts, variable, values)
         host = facts.name if facts else "all"
-        self.problems.append(Problem(host, variable, place.file, place.line, message, mend))
+        self.problems.append(Problem(host, variable, place.file, place.line, message, hint))
 
     def place(self, facts: HostFacts | None, variable: str, values: Sequence[object] = ()) -> Place:
         if facts is None:

@@ -92,12 +92,12 @@ class HostReader:
             near = get_close_matches(
                 name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in KNOWN_VARIABLES], 1
             )
-            mend = (
+            hint = (
                 f"Did you mean {PREFIX}{near[0]}?"
                 if near
                 else f"Remove it, or write one of {', '.join(KNOWN_VARIABLES)}"
             )
-            self.problem(facts, text(name), "is no variable that mailgate knows", mend, values)
+            self.problem(facts, text(name), "is no variable that mailgate knows", hint, values)
 
     def exchange(self, facts: HostFacts) -> str:
         try:
@@ -160,21 +160,21 @@ class HostReader:
         value = facts.variables.get("mailgate_hub")
         if value is None or value == "" or isinstance(value, Unreadable):
             return own if is_hub else ""
-        mend = "Name a server of this inventory"
+        hint = "Name a server of this inventory"
         if not isinstance(value, str) or value not in self.findings.facts:
             near = get_close_matches(value, self.findings.facts, 1) if isinstance(value, str) else []
-            mend += f"; did you mean {near[0]}?" if near else ""
-            self.problem(facts, "mailgate_hub", f"{quoted(value)} is no host of the inventory", mend, [value])
+            hint += f"; did you mean {near[0]}?" if near else ""
+            self.problem(facts, "mailgate_hub", f"{quoted(value)} is no host of the inventory", hint, [value])
             return own if is_hub else ""
         if "mailgate_gateway" in self.findings.facts[value].variables:
-            self.problem(facts, "mailgate_hub", f"'{value}' is a gateway, which is never a hub", mend, [value])
+            self.problem(facts, "mailgate_hub", f"'{value}' is a gateway, which is never a hub", hint, [value])
         if is_hub and value != facts.name:
             cycle = self.hubs_from(facts)
             said = f"it is itself a hub, but names '{value}' as its hub"
             if cycle[-1] == own:
                 said = f"hubs go round in a cycle: {' -> '.join(cycle)}"
-            mend = "Hubs do not follow one another: name one hub for both, or let this one name itself"
-            self.problem(facts, "mailgate_hub", said, mend, [value])
+            hint = "Hubs do not follow one another: name one hub for both, or let this one name itself"
+            self.problem(facts, "mailgate_hub", said, hint, [value])
             return own
         return text(value)
 
@@ -216,8 +216,8 @@ class HostReader:
                 self.problem(facts, variable, "the host is home to no domain", "Set it where the domain's home is")
             return domains if value else ()
         if not isinstance(value, Unreadable) and not is_list(value):
-            mend = "Write true for all of its domains, or a list of them"
-            self.problem(facts, variable, f"{quoted(value)} is neither true nor a list", mend, [value])
+            hint = "Write true for all of its domains, or a list of them"
+            self.problem(facts, variable, f"{quoted(value)} is neither true nor a list", hint, [value])
             return ()
         kept = self.names(facts, variable, value, domain_pattern)
         return self.only_known(facts, variable, kept, domains)
@@ -230,8 +230,8 @@ class HostReader:
         if dns is None:
             return (), ()
         if "zones" not in dns:
-            mend = "List the zones that it is primary for"
-            self.problem(facts, variable, "has no zones", mend, [facts.variables[variable]])
+            hint = "List the zones that it is primary for"
+            self.problem(facts, variable, "has no zones", hint, [facts.variables[variable]])
         zones = self.names(facts, variable, dns.get("zones", []), host_name)
         kept = self.names(facts, variable, dns.get("keep_mx", []), host_name)
         return zones, self.only_known(facts, variable, kept, zones)
@@ -244,8 +244,8 @@ class HostReader:
         for name in names:
             if name not in known:
                 near = get_close_matches(name, known, 1)
-                mend = f"Did you mean {near[0]}?" if near else "Correct or remove it"
-                self.problem(facts, variable, f"'{name}' {said}", mend, [facts.variables[variable]])
+                hint = f"Did you mean {near[0]}?" if near else "Correct or remove it"
+                self.problem(facts, variable, f"'{name}' {said}", hint, [facts.variables[variable]])
         return tuple(name for name in names if name in known)
 
     def names(self, facts: HostFacts, variable: str, value: object, check: Callable[[object], str]) -> tuple[str, ...]:
@@ -285,8 +285,8 @@ class HostReader:
                     settings[key] = self.findings.settled(facts, variable, value[key])
                     continue
                 near = get_close_matches(str(key), keys, 1)
-                mend = f"Did you mean {near[0]}?" if near else f"Write it as {example}"
-                self.problem(facts, variable, f"has no setting {quoted(key)}", mend, [key, value[key], value])
+                hint = f"Did you mean {near[0]}?" if near else f"Write it as {example}"
+                self.problem(facts, variable, f"has no setting {quoted(key)}", hint, [key, value[key], value])
                 for meant in near:
                     if meant not in value:
                         settings[meant] = Unreadable()
@@ -303,8 +303,8 @@ class HostReader:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PREFERENCE:
             return int(value)
         said = "has no preference" if value is None else f"{quoted(value)} is no preference"
-        mend = f"Write a whole number from 0 to {MAX_PREFERENCE}: 0 for the primary, 10 for the backup"
-        self.problem(facts, "mailgate_gateway", said, mend, [value, facts.variables["mailgate_gateway"]])
+        hint = f"Write a whole number from 0 to {MAX_PREFERENCE}: 0 for the primary, 10 for the backup"
+        self.problem(facts, "mailgate_gateway", said, hint, [value, facts.variables["mailgate_gateway"]])
         return 0
 
     def outside_interface(self, facts: HostFacts) -> str:

@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of the inventory that Ansible has read, for module and lookup. Nothing else here knows Ansible."""
+"""Read the inventory from Ansible's hostvars, with the file and line of each value. Nothing else here knows Ansible."""
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 from collections.abc import Sequence
@@ -15,41 +14,25 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from .._plan.plan import Plan, plan_campus
 from .findings import CAMPUS_VARIABLES, HOST_VARIABLES, HostFacts, Unreadable, is_unknown
 from .problems import Place
 
-try:  # Only to name file and line in error messages; without it, the file that holds the host is named.
+try:  # ansible-core 2.19 and later record the file and line of each value; earlier releases do not.
     from ansible._internal._datatag._tags import Origin
 except ImportError:
     Origin = None
 
-
-def plan_inventory(hostvars: Any, today: str | None = None) -> Plan:
-    """Return the plan of all hosts in Ansible's ``hostvars``; ``today`` is a date as 2027-03-31, else the real one.
-
-    Raises:
-        PlanRefused: the inventory has problems, or its plan would lose or loop mail.
-        ValueError: ``today`` is no date. (PlanRefused is a ValueError too.)
-    """
-    day = _day(today)
-    inventory = _Inventory(hostvars)
-    return plan_campus(inventory.facts(), day, inventory.locate)
+HAS_ORIGIN = Origin is not None
 
 
-def _day(today: str | None) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(today) if today else datetime.date.today()
-    except ValueError:
-        raise ValueError(f"today: '{today}' is no date. Write it as 2027-03-31") from None
+class AnsibleInventory:
+    """The inventory behind Ansible's ``hostvars``."""
 
-
-class _Inventory:
     def __init__(self, hostvars: Any) -> None:
         self.hostvars = hostvars
 
     def facts(self) -> list[HostFacts]:
-        """Return our variables of every host, templated; nothing else is read, because each look-up costs."""
+        """Return the collection's variables of every host, templated; no others are read, as each look-up costs."""
         return [self._host(name) for name in self.hostvars]
 
     def _host(self, name: str) -> HostFacts:
@@ -58,7 +41,7 @@ class _Inventory:
         unknown = {}
         for variable in variables:
             if is_unknown(variable):
-                unknown[str(variable)] = [variable]  # the name as the file has it, which knows where it stands
+                unknown[str(variable)] = [variable]  # the name as the file has it carries its origin
         for variable in (*CAMPUS_VARIABLES, *HOST_VARIABLES):
             if variable in variables:
                 try:
@@ -68,7 +51,7 @@ class _Inventory:
         return HostFacts(str(name), variables["group_names"], known, unknown)
 
     def locate(self, facts: HostFacts | None, values: Sequence[object]) -> Place:
-        """Return where the first value that knows its file stands; else the line that names the host."""
+        """Return the origin of the first value that has one, else the first line that names the host."""
         for value in values:
             origin = Origin.get_tag(value) if Origin else None
             if origin and origin.path:

@@ -118,18 +118,18 @@ class _CampusReader:
 
     def check_campus(self, campus: Campus, networks: Sequence[Network]) -> None:
         if not campus.of_kind("gateways"):
-            mend = "Give one host mailgate_gateway: {preference: 0}"
-            self.problem(None, "mailgate_gateway", "no host is a gateway", mend)
+            hint = "Give one host mailgate_gateway: {preference: 0}"
+            self.problem(None, "mailgate_gateway", "no host is a gateway", hint)
         if not any("mailgate_domains" in host.variables for host in self.facts.values()):
-            mend = "List each inner server's mail domains in its mailgate_domains"
-            self.problem(None, "mailgate_domains", "no host is home to a mail domain", mend)
+            hint = "List each inner server's mail domains in its mailgate_domains"
+            self.problem(None, "mailgate_domains", "no host is home to a mail domain", hint)
         if not campus.of_kind("borders"):
             self.findings.warnings.append(
                 "no host has mailgate_border: nothing here keeps outsiders from the inner servers"
             )
         elif not networks and "mailgate_networks" not in {problem.variable for problem in self.findings.problems}:
-            mend = "List the campus's networks under all: vars:, as [198.18.0.0/16]"
-            self.problem(None, "mailgate_networks", "the border does not know what to guard", mend)
+            hint = "List the campus's networks under all: vars:, as [198.18.0.0/16]"
+            self.problem(None, "mailgate_networks", "the border does not know what to guard", hint)
         self.check_addresses(campus, networks)
         check_claims(campus, self.findings)
 
@@ -152,8 +152,8 @@ class _CampusReader:
                 # Routers and name servers may well stand outside; what the border guards may not.
                 guarded = host.permit or {"gateways", "servers"} & set(host.kinds)
                 if guarded and networks and not _inside(address, networks):
-                    mend = "Correct it, or add its network to mailgate_networks"
-                    self.problem(facts, variable, f"'{address}' is outside mailgate_networks", mend)
+                    hint = "Correct it, or add its network to mailgate_networks"
+                    self.problem(facts, variable, f"'{address}' is outside mailgate_networks", hint)
 
 
 def _inside(address: str, networks: Iterable[Network]) -> bool:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with an inventory: where, what, and how to mend it."""
+"""What is wrong with an inventory: where, what, and how to hint it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. ``host`` is an inventory host name, or ``all`` for what belongs to the whole campus."""
+    """One thing to hint. ``host`` is an inventory host name, or ``all`` for what belongs to the whole campus."""
 
     host: str
     variable: str
     file: str
     line: int
     message: str
-    mend: str
+    hint: str
 
     def __str__(self) -> str:
         place = str(Place(self.file, self.line))
-        return f"{self.host}: {self.variable}: {self.message}{f' ({place})' if place else ''}. {self.mend}"
+        return f"{self.host}: {self.variable}: {self.message}{f' ({place})' if place else ''}. {self.hint}"
 
 
 class PlanRefused(ValueError):
@@ -62,7 +62,7 @@ def merge(problems: Iterable[Problem]) -> list[Problem]:
         first = same[0]
         more = len({problem.host for problem in same}) - 1
         host = f"{first.host} and {more} more" if more else first.host
-        merged.append(Problem(host, first.variable, first.file, first.line, first.message, first.mend))
+        merged.append(Problem(host, first.variable, first.file, first.line, first.message, first.hint))
     return merged
 
 

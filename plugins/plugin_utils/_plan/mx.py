@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MX lines by the three methods."""
+"""MX records by the three methods."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .._inventory.names import zone_of
 
 @dataclass(frozen=True, slots=True)
 class Mx:
-    """One MX line of some owner name; ``exchange`` is a full host name without final dot."""
+    """One MX record of some owner name; ``exchange`` is a full host name without final dot."""
 
     preference: int
     exchange: str
 
 
-# For each DNS server and each of its zones, the owner names with their lines.
+# For each DNS server and each of its zones, the owner names with their records.
 MxTables = dict[str, dict[str, dict[str, tuple[Mx, ...]]]]
 
 
-class MxLines:
-    """Makes a domain's MX lines; the same servers get the same tuple.
+class MxRecords:
+    """The MX records of each domain; the same servers get the same tuple.
 
     * ``gateway``: the gateways by their preferences, then the own servers, 10 apart.
-    * ``split``: outside the gateways alone; inside the own servers, as `own`.
+    * ``split``: the gateways alone in the external zone, `own` in the internal one.
     * ``fallback``: the own servers from 0, 10 apart, then the gateways in their order.
     """
 
@@ -43,7 +43,7 @@ class MxLines:
         self._outside: dict[tuple[str, ...], tuple[Mx, ...]] = {}
 
     def own(self, domain: str) -> tuple[Mx, ...]:
-        """Return the lines without gateways, as they are before any of these methods: the own servers from 0."""
+        """Return the records without gateways, as they are before any of these methods: the own servers from 0."""
         servers = self.servers_of[domain]
         key = tuple(server.exchange for server in servers)
         if key not in self._own:
@@ -51,7 +51,7 @@ class MxLines:
         return self._own[key]
 
     def outside(self, domain: str) -> tuple[Mx, ...]:
-        """Return what senders outside find: the method's lines, or `own` where the MX is kept."""
+        """Return what external senders find: the records of the method, or `own` where the MX records are kept."""
         if domain in self.kept:
             return self.own(domain)
         servers = self.servers_of[domain]
@@ -66,10 +66,10 @@ class MxLines:
             return tuple(gateways)
         if self.method == "fallback":
             own = _in_steps(servers, 0)
-            first = min((line.preference for line in gateways), default=0)
+            first = min((mx.preference for mx in gateways), default=0)
             after = own[-1].preference + OWN_STEP - first
-            return (*own, *(Mx(line.preference + after, line.exchange) for line in gateways))
-        last = max((line.preference for line in gateways), default=0)
+            return (*own, *(Mx(mx.preference + after, mx.exchange) for mx in gateways))
+        last = max((mx.preference for mx in gateways), default=0)
         return (*gateways, *_in_steps(servers, last + OWN_STEP))
 
 
@@ -78,12 +78,12 @@ def _in_steps(servers: Sequence[Host], first: int) -> tuple[Mx, ...]:
 
 
 def mx_tables(campus: Campus) -> tuple[MxTables, MxTables]:
-    """Return what stands in the DNS servers' zones, and, for ``split``, in the copy for outside (else empty).
+    """Return the records of the DNS servers' zones, and, for ``split``, of the external zones (else empty).
 
-    A domain belongs to the longest zone that it lies in, over all servers; a zone on several servers is told to each.
-    Domains that keep their MX have no entry.
+    A domain belongs to the longest zone that it lies in, over all servers; every server of a zone gets all of it.
+    Domains that keep their MX records have no entry.
     """
-    lines = MxLines(campus)
+    records = MxRecords(campus)
     split = campus.method == "split"
     zones: dict[str, list[str]] = {zone: [] for zone in campus.zones}
     for domain in campus.home_of():
@@ -91,11 +91,11 @@ def mx_tables(campus: Campus) -> tuple[MxTables, MxTables]:
         if zone is not None and domain not in campus.kept:
             zones[zone].append(domain)
     inside = {
-        zone: {domain: lines.own(domain) if split else lines.outside(domain) for domain in domains}
+        zone: {domain: records.own(domain) if split else records.outside(domain) for domain in domains}
         for zone, domains in zones.items()
     }
     outside = (
-        {zone: {domain: lines.outside(domain) for domain in domains} for zone, domains in zones.items()}
+        {zone: {domain: records.outside(domain) for domain in domains} for zone, domains in zones.items()}
         if split
         else None
     )

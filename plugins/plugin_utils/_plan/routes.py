@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables, derived from the campus: delivery, STATIC, MX and border. Nothing else in the collection derives them."""
+"""Derive all tables from the campus: delivery, STATIC, MX, border. Nothing else in the collection derives a route."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Border", "MailTable", "Mx", "PermitEntry", "Route", "Static", "Table
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A line of the gateways' delivery table. ``via`` is the host that ``next_hop`` belongs to.
+    """An entry of the gateways' delivery table. ``via`` is the host that ``next_hop`` belongs to.
 
     ``more`` are the addresses to try, in order, while that one does not answer. ``ask`` are the addresses of the
-    domain's own servers, who know its recipients, in order; empty when they are the next hops themselves.
+    domain's verification servers, in order; empty when they are the next hops themselves.
     """
 
     domain: str
@@ -40,7 +40,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class PermitEntry:
-    """One address that the border leaves open, with the reason to print beside it."""
+    """One address that the border leaves open, and the reason."""
 
     host: str
     address: str
@@ -60,7 +60,7 @@ class Border:
 
     @property
     def open_addresses(self) -> frozenset[str]:
-        """Return every address whose port 25 the outside can reach."""
+        """Return every address whose port 25 is reachable from outside."""
         return frozenset((*self.gateways, *(permit.address for permit in self.permits)))
 
 
@@ -68,7 +68,7 @@ class Border:
 class Tables:
     """All tables: by domain, by host, by DNS server and zone, by router.
 
-    ``mx`` is for the zones as they are; ``mx_outside`` for the copies that ``split`` shows to the outside, else empty.
+    ``mx`` is for the zones as they are; ``mx_outside`` for the external zones of ``split``, else empty.
     """
 
     routes: Sequence[Route]
@@ -91,7 +91,7 @@ def derive(campus: Campus) -> Tables:
 
 
 def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route:
-    """Return the gateways' route: to the home, or in tiered delivery to its hub if it has one; then to the backups."""
+    """Return the gateways' route: the final server, or in tiered delivery its hub if it has one; then the backups."""
     home = servers[0]
     via = campus.hosts[home.hub] if campus.delivery == "tiered" and home.hub else home
     ask = () if via is home or home.asked_by_hub else tuple(server.address for server in servers)
@@ -99,7 +99,7 @@ def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route
 
 
 def border_of(campus: Campus, router: Host) -> Border:
-    """Return what one router must know; a host with two addresses has two permit entries."""
+    """Return the rule of one router; a host with two addresses has two permit entries."""
     permits = [
         PermitEntry(host.name, address, host.permit.reason, host.permit.owner, host.permit.until.isoformat())
         for host in campus.permitted

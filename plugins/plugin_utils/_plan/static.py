@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""STATIC tables: what each sendmail delivers itself, passes on, and sends where.
+"""STATIC tables: the domains that each sendmail delivers locally, relays, and sends to a fixed next hop.
 
-Every server has a line for nearly every domain, so the lines are shared: a host's table is a view that needs memory for
-its own domains only. A campus of many thousand servers and a million domains can be planned so.
+Every server has a line for nearly every domain, so the lines are shared: the table of a host is a view that needs
+memory for its local domains only. This scales to many thousand servers and a million domains.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Static:
 
 
 def further_hops(servers: Sequence[Host], first: Host) -> tuple[str, ...]:
-    """Return the addresses of a domain's backups (``servers`` is its home, then these), for mail sent to ``first``."""
+    """Return the addresses of a domain's backups (all ``servers`` but the first), for mail sent to ``first``."""
     return tuple(server.address for server in servers[1:] if server is not first) if len(servers) > 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
 class MailTable:
-    """What one sendmail delivers itself, passes on for others, and sends where; each sorted by domain."""
+    """Domains that one sendmail delivers locally and relays, and its STATIC lines; each sorted by domain."""
 
     local: tuple[str, ...]
     relay: Sequence[str]
@@ -50,7 +50,7 @@ class MailTable:
 
 
 class OtherDomains(Sequence[str]):
-    """All domains of the campus but a host's own."""
+    """All domains of the campus but the local ones of a host."""
 
     def __init__(self, homes: Mapping[str, Host], own: frozenset[str]) -> None:
         self.homes = homes
@@ -77,7 +77,7 @@ class OtherDomains(Sequence[str]):
 
 
 class SharedLines(Sequence[Static]):
-    """A host's STATIC lines: straight home for domains of the servers in ``near``, and as ``rest`` says for the others.
+    """The STATIC lines of a host: direct for domains of the servers in ``near``, as ``rest`` for the others.
 
     ``rest`` is one host that gets all of them, or the lines that many hosts share. ``own`` domains have no line.
     """
@@ -85,13 +85,13 @@ class SharedLines(Sequence[Static]):
     def __init__(
         self,
         homes: Mapping[str, Host],
-        straight: Mapping[str, Static],
+        direct: Mapping[str, Static],
         own: frozenset[str],
         near: frozenset[str],
         rest: Mapping[str, Static] | Host,
     ) -> None:
         self.homes = homes
-        self.straight = straight
+        self.direct = direct
         self.own = own
         self.near = near
         self.rest = rest
@@ -112,21 +112,21 @@ class SharedLines(Sequence[Static]):
         return tuple(self)[index]
 
     def line(self, domain: str) -> Static | None:
-        """Return the line of a domain of the campus; None for the host's own."""
+        """Return the line of a domain of the campus; None for a local one."""
         if domain in self.own:
             return None
         if self.homes[domain].name in self.near:
-            return self.straight[domain]
+            return self.direct[domain]
         if isinstance(self.rest, Host):
             return Static(domain, self.rest.address, self.rest.name)
         return self.rest[domain]
 
     def next_hop(self, domain: str) -> str:
-        """Return the address that a domain's mail goes to first, or "" for the host's own."""
+        """Return the address of the first next hop, or "" for a local domain."""
         if domain in self.own:
             return ""
         if self.homes[domain].name in self.near:
-            return self.straight[domain].next_hop
+            return self.direct[domain].next_hop
         return self.rest.address if isinstance(self.rest, Host) else self.rest[domain].next_hop
 
 
@@ -144,12 +144,12 @@ class _Builder:
     def __init__(self, campus: Campus) -> None:
         self.campus = campus
         self.homes = campus.home_of()
-        self.straight = {
+        self.direct = {
             domain: Static(domain, servers[0].address, servers[0].name, further_hops(servers, servers[0]))
             for domain, servers in campus.servers_of.items()
         }
         self.by_hub = {
-            domain: self.by_way_of(domain, servers) or self.straight[domain]
+            domain: self.via_hub(domain, servers) or self.direct[domain]
             for domain, servers in campus.servers_of.items()
         }
         hubs: dict[str, list[str]] = {}
@@ -160,8 +160,8 @@ class _Builder:
         self.of_hub = {hub: frozenset(names) for hub, names in hubs.items()}
         self.of_faculty = {faculty: frozenset(names) for faculty, names in faculties.items()}
 
-    def by_way_of(self, domain: str, servers: Sequence[Host]) -> Static | None:
-        """Return the line to the hub of a domain's home, if that has another host as its hub."""
+    def via_hub(self, domain: str, servers: Sequence[Host]) -> Static | None:
+        """Return the line to the hub of a domain's final server, if that hub is another host."""
         home = servers[0]
         if not home.hub or home.hub == home.name:
             return None
@@ -169,22 +169,22 @@ class _Builder:
         return Static(domain, hub.address, hub.name, further_hops(servers, hub))
 
     def queue(self) -> MailTable:
-        """Return the table of a gateway's queue: it knows every domain and is home to none."""
+        """Return the table of a gateway's queue, to which no domain is local."""
         none: frozenset[str] = frozenset()
-        rest = self.by_hub if self.campus.delivery == "tiered" else self.straight
-        lines = SharedLines(self.homes, self.straight, none, none, rest)
+        rest = self.by_hub if self.campus.delivery == "tiered" else self.direct
+        lines = SharedLines(self.homes, self.direct, none, none, rest)
         return MailTable(local=(), relay=OtherDomains(self.homes, none), static=lines)
 
     def server(self, host: Host) -> MailTable:
         """Return an inner server's table.
 
-        A hub sends its own faculty's mail home and the rest to the other hubs. Any other server sends its own faculty's
-        mail home and the rest to its hub, or, without one, as a hub would.
+        A hub sends mail of its own faculty to the final servers and the rest to the other hubs. Any other server sends
+        mail of its own faculty to the final servers and the rest to its hub, or, without one, as a hub would.
         """
         own = frozenset((*host.domains, *host.backup_domains))
         is_hub = host.hub == host.name
         near = self.of_hub[host.name] if is_hub else self.of_faculty[host.faculty]
         rest = self.by_hub if is_hub or not host.hub else self.campus.hosts[host.hub]
-        lines = SharedLines(self.homes, self.straight, own, near, rest)
+        lines = SharedLines(self.homes, self.direct, own, near, rest)
         relay = OtherDomains(self.homes, own) if is_hub else ()
         return MailTable(local=tuple(sorted(own)), relay=relay, static=lines)

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mail that starts on a campus host, counted for all pairs of starting host and domain without walking each pair.
+"""Count the outcomes of internal mail for all pairs of sending host and domain without simulating each pair.
 
-A host sends what is neither its own nor near to one hub, or by lines that many hosts share. So the ways of all domains
-are walked once from each such beginning, and what differs for one host (its own and near domains) is added and taken
-away. Hosts with other tables are walked domain by domain.
+A host sends mail for all domains but its local and near ones to one hub, or by lines that many hosts share. So the
+routes of all domains are traced once from each such start, and the local and near domains of each host are added and
+subtracted. Hosts with other tables are traced domain by domain.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from itertools import pairwise
 
 from .._inventory.model import Host
 from .._plan.static import SharedLines, Static
-from .simulation import DELIVERED, HELD, Alike, Case, Scenario, Walker
+from .simulation import DELIVERED, HELD, Case, DomainGroup, Scenario, Simulation
 
 
-class Inside:
-    """A host that is down cuts ways short, but for those that have a second server to go to.
+class InternalMail:
+    """Counts of internal mail. A host that is down interrupts the routes through it, unless there is a second server.
 
-    ``ends`` counts where ways end when all is up, ``through`` those that arrive, by each host on them, ``around`` those
-    of them that arrive without that host too; ``faults`` are ways that do not arrive.
+    ``ends`` counts the ends of all routes when all hosts are up, ``through`` the complete ones by each host on them,
+    ``around`` those that are complete without that host too; ``faults`` are routes that do not arrive.
     """
 
-    def __init__(self, walker: Walker, alike: Sequence[Alike]) -> None:
-        self.walker = walker
-        self.alike = alike
-        self.domains = sum(each.size for each in alike)
+    def __init__(self, simulation: Simulation, groups: Sequence[DomainGroup]) -> None:
+        self.simulation = simulation
+        self.groups = groups
+        self.domains = sum(each.size for each in groups)
         self.ends: Counter[str] = Counter()
         self.through: Counter[str] = Counter()
         self.around: Counter[str] = Counter()
-        self.down = {scenario.host: scenario for scenario in walker.scenarios() if scenario.host}
+        self.down = {scenario.host: scenario for scenario in simulation.scenarios() if scenario.host}
         self.faults: list[Case] = []
-        self._of_host: dict[str, list[Alike]] = {}  # alike domains by each host that takes them as its own
-        self._of_home: dict[str, list[Alike]] = {}
-        for each in alike:
-            self._of_home.setdefault(walker.homes[each.domain].name, []).append(each)
-            for taker in walker.takers.get(each.domain, ()):
-                self._of_host.setdefault(taker, []).append(each)
+        self._of_host: dict[str, list[DomainGroup]] = {}  # groups by each host to which they are local
+        self._of_home: dict[str, list[DomainGroup]] = {}
+        for each in groups:
+            self._of_home.setdefault(simulation.homes[each.domain].name, []).append(each)
+            for acceptor in simulation.acceptors.get(each.domain, ()):
+                self._of_host.setdefault(acceptor, []).append(each)
         self._count_all()
 
     def count(self, scenario: Scenario) -> Counter[str]:
-        """Return how many pairs end how in a scenario."""
+        """Return the number of pairs by verdict in a scenario."""
         counts = Counter(self.ends)
         if scenario.host:
             held = self.through[scenario.host] - self.around[scenario.host]
@@ -54,19 +54,19 @@ class Inside:
         return counts
 
     def _count_all(self) -> None:
-        """Find how often each domain's mail starts, in effect, at each host; then walk each of these ways once."""
-        shared = {name: node.shared for name, node in self.walker.nodes.items() if node.shared is not None}
-        regular = all(node.regular for node in self.walker.nodes.values())
+        """Find how often the mail of each domain effectively starts at each host; trace each of these routes once."""
+        shared = {name: node.shared for name, node in self.simulation.nodes.items() if node.shared is not None}
+        regular = all(node.regular for node in self.simulation.nodes.values())
         hubs = {lines.rest.name for lines in shared.values() if isinstance(lines.rest, Host)}
         if not regular or any(hub not in shared or isinstance(shared[hub].rest, Host) for hub in hubs):
-            for start in self.walker.nodes:
-                self._walk(start, dict.fromkeys(self.alike, 1))
+            for start in self.simulation.nodes:
+                self._count_from(start, dict.fromkeys(self.groups, 1))
             return
         starts = Counter(dict.fromkeys(shared, 1))  # how often all domains are sent from each host
-        times_of: dict[str, dict[Alike, int]] = {}
-        rests: dict[int, tuple[Mapping[str, Static], int]] = {}  # shared lines, and how many hosts send all by them
+        times_of: dict[str, dict[DomainGroup, int]] = {}
+        rests: dict[int, tuple[Mapping[str, Static], int]] = {}  # shared lines, and the number of hosts that use them
 
-        def send(start: str, each: Alike, times: int) -> None:
+        def send(start: str, each: DomainGroup, times: int) -> None:
             weights = times_of.setdefault(start, {})
             weights[each] = weights.get(each, 0) + times
 
@@ -87,43 +87,43 @@ class Inside:
                     send(rest[each.domain].host, each, -times)
                     self._go_around(each, rest[each.domain].host, rest[each.domain].next_hops, -each.size * times)
         for rest, times in rests.values():
-            for each in self.alike:
+            for each in self.groups:
                 send(rest[each.domain].host, each, times)
                 self._go_around(each, rest[each.domain].host, rest[each.domain].next_hops, each.size * times)
         for start, weights in times_of.items():
-            self._walk(start, weights)
+            self._count_from(start, weights)
 
-    def _special(self, name: str, lines: SharedLines) -> list[Alike]:
-        """Return the domains that a host does not send as the rest: its own, and those of the servers near it."""
+    def _special(self, name: str, lines: SharedLines) -> list[DomainGroup]:
+        """Return the domains that a host does not send as the rest: local ones, and those of near servers."""
         own = self._of_host.get(name, [])
         known = {each.domain for each in own}
         near = [each for home in sorted(lines.near) for each in self._of_home.get(home, [])]
         return [*own, *(each for each in near if each.domain not in known)]
 
-    def _walk(self, start: str, weights: Mapping[Alike, int]) -> None:
-        """Count the way of each domain's mail from one host, as often as ``weights`` says."""
+    def _count_from(self, start: str, weights: Mapping[DomainGroup, int]) -> None:
+        """Count the route of each domain's mail from one host, multiplied by ``weights``."""
         for each, times in weights.items():
             if not times:
                 continue
-            walk = self.walker.walk(each.domain, start)
+            trace = self.simulation.trace(each.domain, start)
             number = each.size * times
-            self.ends[walk.end] += number
-            if walk.end == DELIVERED:
-                for host in walk.hosts:
+            self.ends[trace.end] += number
+            if trace.end == DELIVERED:
+                for host in trace.hosts:
                     self.through[host] += number
-                sample = self.walker.samples.get(each.domain, each.domain)
-                for before, host in pairwise(walk.hosts):
+                sample = self.simulation.samples.get(each.domain, each.domain)
+                for before, host in pairwise(trace.hosts):
                     if host in self.down:
-                        self._go_around(each, host, self.walker.nodes[before].hops(each.domain, sample), number)
+                        self._go_around(each, host, self.simulation.nodes[before].hops(each.domain, sample), number)
             else:
-                self.faults.append(Case(Scenario("all_up"), "inside", each.domain, walk.end, walk.hosts, each.size))
+                self.faults.append(Case(Scenario("all_up"), "inside", each.domain, trace.end, trace.hosts, each.size))
 
-    def _go_around(self, each: Alike, host: str, hops: tuple[str, ...], number: int) -> None:
-        """Count the mail that a line's second server gets while the first, ``host``, is down."""
+    def _go_around(self, each: DomainGroup, host: str, hops: tuple[str, ...], number: int) -> None:
+        """Count the mail that the second server of a line gets while the first, ``host``, is down."""
         if len(hops) == 1 or host not in self.down:
             return
-        walk = self.walker.onward(each.domain, hops, host)
-        if walk.end == DELIVERED:
+        trace = self.simulation.trace_first_up(each.domain, hops, host)
+        if trace.end == DELIVERED:
             self.around[host] += number
-        elif walk.end != HELD and number > 0:
-            self.faults.append(Case(self.down[host], "inside", each.domain, walk.end, walk.hosts, each.size))
+        elif trace.end != HELD and number > 0:
+            self.faults.append(Case(self.down[host], "inside", each.domain, trace.end, trace.hosts, each.size))

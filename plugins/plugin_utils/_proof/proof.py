@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof: every domain is walked through the planned tables in every scenario, for every sender, and counted.
+"""The proof: simulate every domain in every scenario for every sender, and count the outcomes.
 
-Domains whose lines are equal in all tables go the same way, so one of them is walked and all are counted; and what a
-host that is down can't touch is not walked again. So the work grows with the domains, not with domains x hosts.
+One domain stands for all with equal entries in all tables, and routes that a host that is down cannot affect are not
+simulated again. So time grows with the number of domains, not with domains x hosts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from .._inventory.model import Campus
 from .._plan.routes import Tables
-from .internal import Inside
+from .internal import InternalMail
 from .simulation import (
     BLOCKED,
     DELIVERED,
@@ -27,11 +27,11 @@ from .simulation import (
     LOST,
     OUTSIDE,
     VERDICTS,
-    Alike,
     Case,
-    Found,
+    DomainGroup,
+    Outcome,
     Scenario,
-    Walker,
+    Simulation,
 )
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
     "Case",
     "Proof",
     "Scenario",
-    "Walker",
+    "Simulation",
     "as_dict",
     "outcomes",
     "prove",
@@ -65,9 +65,9 @@ Counts = dict[Scenario, dict[str, Counter[str]]]
 class Proof:
     """Counts per scenario and sender. A count is a domain; for ``inside`` a pair of sending host and domain.
 
-    ``faults`` are loops and losses: with any of them the plan must be refused. ``exposed`` are the domains that an
-    outsider reaches past the gateways although the border has its rule, ``exposed_domains`` is their number. In both,
-    one case stands for all domains with equal lines. ``ok``: neither.
+    ``faults`` are loops and losses: with any of them the plan must be refused. ``exposed`` are the domains for which
+    external senders can bypass the gateways although the border rule is in place, ``exposed_domains`` is their number.
+    In both, one case stands for all domains with equal entries.
     """
 
     counts: Counts
@@ -77,70 +77,70 @@ class Proof:
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing loops, is lost, or is exposed with the border's rule in force."""
+        """Return whether no mail loops, is lost, or is exposed while the border rule is in place."""
         return not self.faults and not self.exposed
 
 
 def prove_campus(campus: Campus, tables: Tables) -> Proof:
-    """Walk everything in these tables, and count."""
-    walker = Walker(campus, tables)
-    return prove(walker, walker.alike())
+    """Return the proof of these tables."""
+    simulation = Simulation(campus, tables)
+    return prove(simulation, simulation.domain_groups())
 
 
-def prove(walker: Walker, alike: Sequence[Alike]) -> Proof:
-    """Walk everything and count; ``alike`` is what the walker says of the domains."""
-    inside = Inside(walker, alike)
-    scenarios = list(walker.scenarios())
+def prove(simulation: Simulation, groups: Sequence[DomainGroup]) -> Proof:
+    """Simulate everything and count; ``groups`` are the domain groups of the simulation."""
+    inside = InternalMail(simulation, groups)
+    scenarios = list(simulation.scenarios())
     counts: Counts = {scenario: {sender: Counter() for sender in SENDERS} for scenario in scenarios}
     found: list[Case] = []
     for sender in ("mx", "direct"):
-        found += _count_outside(walker, alike, sender, counts)
-    everything = sum(each.size for each in alike)
+        found += _count_outside(simulation, groups, sender, counts)
+    everything = sum(each.size for each in groups)
     for scenario in scenarios:
         counts[scenario]["inside"] = inside.count(scenario)
-        if alike:
-            relay = walker.outside(scenario, "relay", alike[0].domain)
+        if groups:
+            relay = simulation.outside(scenario, "relay", groups[0].domain)
             counts[scenario]["relay"][relay.verdict] += everything
-            found.append(Case(scenario, "relay", alike[0].domain, relay.verdict, relay.path, everything))
+            found.append(Case(scenario, "relay", groups[0].domain, relay.verdict, relay.path, everything))
     faults = [*inside.faults, *(case for case in found if case.verdict in (LOOP, LOST))]
     exposed = [case for case in found if case.verdict == EXPOSED and case.scenario.kind != "border_open"]
     sizes = {case.domain: 0 for case in exposed}
     for case in exposed:
-        sizes[case.domain] = max(sizes[case.domain], case.alike)
+        sizes[case.domain] = max(sizes[case.domain], case.domains)
     return Proof(counts, tuple(faults), tuple(exposed), min(sum(sizes.values()), everything))
 
 
 def outcomes(
-    alike: Sequence[Alike], scenarios: Iterable[Scenario], look: Callable[[Scenario, str], Found]
-) -> Iterator[tuple[Scenario, Alike, Found | None, Found]]:
-    """Yield what ``look`` finds for each domain with all up (the first scenario), then where another may change it.
+    groups: Sequence[DomainGroup], scenarios: Iterable[Scenario], observe: Callable[[Scenario, str], Outcome]
+) -> Iterator[tuple[Scenario, DomainGroup, Outcome | None, Outcome]]:
+    """Yield the outcome of each group in the first scenario (all up), then in each scenario that may change it.
 
-    Each is (scenario, domain, what was found when all was up or None for that scenario itself, what is found).
+    Each item is (scenario, group, outcome with all up or None for that scenario itself, outcome).
     """
     all_up, *others = scenarios
-    usual: list[Found] = []
+    usual: list[Outcome] = []
     touching: dict[str, list[int]] = {}
-    for number, each in enumerate(alike):
-        found = look(all_up, each.domain)
+    for number, each in enumerate(groups):
+        found = observe(all_up, each.domain)
         usual.append(found)
         for host in set(found.touched):
             touching.setdefault(host, []).append(number)
         yield all_up, each, None, found
     for scenario in others:
-        changed = range(len(alike)) if scenario.kind == "border_open" else touching.get(scenario.host, ())
+        changed = range(len(groups)) if scenario.kind == "border_open" else touching.get(scenario.host, ())
         for number in changed:
-            yield scenario, alike[number], usual[number], look(scenario, alike[number].domain)
+            yield scenario, groups[number], usual[number], observe(scenario, groups[number].domain)
 
 
-def _count_outside(walker: Walker, alike: Sequence[Alike], sender: str, counts: Counts) -> list[Case]:
-    """Count one kind of sender in all scenarios; return the cases that are not as they should be."""
+def _count_outside(simulation: Simulation, groups: Sequence[DomainGroup], sender: str, counts: Counts) -> list[Case]:
+    """Count one kind of sender in all scenarios; return the cases that are exposed or faulty."""
     cases: list[Case] = []
     base: Counter[str] = Counter()
 
-    def look(scenario: Scenario, domain: str) -> Found:
-        return walker.outside(scenario, sender, domain)
+    def observe(scenario: Scenario, domain: str) -> Outcome:
+        return simulation.outside(scenario, sender, domain)
 
-    for scenario, each, usual, found in outcomes(alike, counts, look):
+    for scenario, each, usual, found in outcomes(groups, counts, observe):
         if usual is None:
             base[found.verdict] += each.size
         else:
@@ -154,7 +154,7 @@ def _count_outside(walker: Walker, alike: Sequence[Alike], sender: str, counts: 
 
 
 def as_dict(proof: Proof) -> dict[str, object]:
-    """Return the proof as plain data: the verdict, the counts, and the first few faults with their paths."""
+    """Return the proof as plain data: the verdict, the counts, and the first few exposed domains with their paths."""
     return {
         "ok": proof.ok,
         "scenarios": [
@@ -182,32 +182,32 @@ def _case(case: Case) -> dict[str, object]:
     }
 
 
-def whole_proof(walker: Walker) -> Iterator[str]:
+def whole_proof(simulation: Simulation) -> Iterator[str]:
     """Yield, in pieces, one JSON document with every domain in every scenario for every kind of sender.
 
-    It is an object with ``campus``, ``method``, ``delivery`` and ``cases``, one case a line. The case of ``inside`` is
-    the worst of all starting hosts; its ``starts`` counts them by verdict. Only one domain is in memory at a time.
+    It is an object with ``campus``, ``method``, ``delivery`` and ``cases``, one case per line. The case of ``inside``
+    is the worst of all starting hosts; its ``starts`` counts them by verdict. Only one domain is in memory at a time.
     """
-    campus = walker.campus
+    campus = simulation.campus
     head = {"campus": campus.name, "method": campus.method, "delivery": campus.delivery}
     yield json.dumps(head, ensure_ascii=False)[:-1] + ', "cases": ['
     separator = "\n"
-    scenarios = list(walker.scenarios())
-    for domain in walker.homes:
-        walks = [walker.walk(domain, start) for start in walker.nodes]
+    scenarios = list(simulation.scenarios())
+    for domain in simulation.homes:
+        traces = [simulation.trace(domain, start) for start in simulation.nodes]
         for scenario in scenarios:
             for sender in ("mx", "direct", "relay"):
-                found = walker.outside(scenario, sender, domain)
+                found = simulation.outside(scenario, sender, domain)
                 case = Case(scenario, sender, domain, found.verdict, found.path)
                 yield separator + json.dumps(_case(case))
                 separator = ",\n"
             starts: dict[str, int] = {}
             paths: dict[str, tuple[str, ...]] = {}
-            for walk in walks:
-                verdict, path = walk.end, walk.hosts
+            for trace in traces:
+                verdict, path = trace.end, trace.hosts
                 if verdict == DELIVERED and scenario.host in path:
                     waits = path[0] == scenario.host
-                    path, verdict = (path[:1], HELD) if waits else walker.walk(domain, path[0], scenario.host)
+                    path, verdict = (path[:1], HELD) if waits else simulation.trace(domain, path[0], scenario.host)
                 starts[verdict] = starts.get(verdict, 0) + 1
                 paths.setdefault(verdict, path)
             worst = min(starts, key=(LOST, LOOP, HELD, DELIVERED).index)

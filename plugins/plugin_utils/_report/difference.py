@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .plan import TABLES, MxLines, Plan, Row, Static
+from .plan import TABLES, MxRecords, Plan, Row, Static
 from .tables import HEADS, TITLES, cell, columns, record, to_json
 from .text import plain, table, width
 
@@ -63,7 +63,7 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.settings) or any(self.tables.values())
 
-    def share(self, faculty: str) -> Difference:
+    def for_faculty(self, faculty: str) -> Difference:
         """Return the changes of one faculty's rows, and those of the gateways and settings, which concern all."""
 
         def concerns(change: Change) -> bool:
@@ -169,7 +169,7 @@ def sections(difference: Difference, say: Say) -> list[Section]:
 
 
 def _what(row: Row) -> str:
-    if isinstance(row, MxLines):
+    if isinstance(row, MxRecords):
         return f"{row.owner} ({', '.join(each for each in (row.zone, row.view) if each)})"
     return " ".join(row.key)
 

@@ -58,7 +58,9 @@ def page(plan: Plan, shared: Sequence[Block], say: Say, difference: Difference |
     language = str(campus.get("language", "en"))
     names = [faculty] if faculty is not None else [*plan.faculties, *([""] if _homeless(plan) else [])]
     sections = [
-        _Section(f"faculty-{number}", name or say("no faculty"), list(_tables(plan.share(name), shared, name, say)))
+        _Section(
+            f"faculty-{number}", name or say("no faculty"), list(_tables(plan.for_faculty(name), shared, name, say))
+        )
         for number, name in enumerate(names, 1)
     ]
     settings = (
@@ -105,21 +107,21 @@ def _overview(plan: Plan, shared: Sequence[Block], say: Say) -> list[_Table]:
     return tables
 
 
-def _tables(share: Plan, shared: Sequence[Block], faculty: str, say: Say) -> list[_Table]:
-    gateways = {gateway.host for gateway in share.gateways}
+def _tables(part: Plan, shared: Sequence[Block], faculty: str, say: Say) -> list[_Table]:
+    gateways = {gateway.host for gateway in part.gateways}
     own = [block for block in shared if block.faculty == faculty and not gateways.issuperset(block.servers)]
     return [
-        _whole("routes", share, say, "faculty"),
-        *_mx(share, say),
+        _whole("routes", part, say, "faculty"),
+        *_mx(part, say),
         *(_block(block, say) for block in own),
-        _permits(share, say, "faculty"),
+        _permits(part, say, "faculty"),
     ]
 
 
-def _mx(share: Plan, say: Say) -> list[_Table]:
+def _mx(part: Plan, say: Say) -> list[_Table]:
     """Return a table for each zone and view, so that both names fit on a sheet's line."""
     zones: dict[tuple[str, str, tuple[str, ...]], list[Row]] = {}
-    for row in share.mx:
+    for row in part.mx:
         zones.setdefault((row.zone, row.view, row.servers), []).append(row)
     tables = []
     for (zone, view, servers), rows in zones.items():
@@ -127,7 +129,7 @@ def _mx(share: Plan, say: Say) -> list[_Table]:
         where += f", {say('View')} {say(view)}" if view else ""
         shown = [[cell(row, column, say) for column in ("owner", "lines")] for row in rows]
         tables.append(_Table(f"{say(TITLES['mx'])}: {where} ({len(rows)})", head("mx", ("owner", "lines"), say), shown))
-    return tables or [_whole("mx", share, say)]
+    return tables or [_whole("mx", part, say)]
 
 
 def _permits(plan: Plan, say: Say, *without: str) -> _Table:

@@ -23,8 +23,8 @@ _REQUIRED = ("campus", "hosts", "gateways", "routes", "sendmail", "mx", "border"
 T = TypeVar("T")
 
 
-class WrongPlan(ValueError):
-    """What was given is no plan that this version can print or compare; the text says why and how to mend it."""
+class InvalidPlan(ValueError):
+    """What was given is no plan that this version can print or compare; the text says why and how to hint it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class MxLines:
+class MxRecords:
     """An owner name's MX lines in a zone, most preferred first. ``view`` is empty but for a DNS of two faces."""
 
     zone: str
@@ -115,7 +115,7 @@ class Permit:
         return (self.host, self.address)
 
 
-Row = Gateway | Route | MxLines | Static | Permit
+Row = Gateway | Route | MxRecords | Static | Permit
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Plan:
     campus: Mapping[str, Any]
     gateways: tuple[Gateway, ...] = ()
     routes: tuple[Route, ...] = ()
-    mx: tuple[MxLines, ...] = ()
+    mx: tuple[MxRecords, ...] = ()
     static: tuple[Static, ...] = ()
     permits: tuple[Permit, ...] = ()
     servers: tuple[Server, ...] = ()
@@ -155,7 +155,7 @@ class Plan:
         """Return the faculties that have a server, in order."""
         return tuple(sorted({server.faculty for server in self.servers} - {""}, key=natural))
 
-    def share(self, faculty: str) -> Plan:
+    def for_faculty(self, faculty: str) -> Plan:
         """Return what concerns one faculty: the rows of its domains and servers, and all gateways."""
 
         def own(rows: Iterable[T]) -> tuple[T, ...]:
@@ -179,17 +179,17 @@ def load(text: str, name: str) -> Plan:
     """Return the plan of a saved file; ``name`` is the file's, for errors.
 
     Raises:
-        WrongPlan: it is no saved plan, or one of another version.
+        InvalidPlan: it is no saved plan, or one of another version.
     """
     again = "Give the plan.json that an earlier run of playbooks/plan.yml wrote"
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise WrongPlan(f"{name} is no JSON ({error}). {again}") from None
+        raise InvalidPlan(f"{name} is no JSON ({error}). {again}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise WrongPlan(f"{name} is no saved plan: its 'format' isn't '{FORMAT}'. {again}")
+        raise InvalidPlan(f"{name} is no saved plan: its 'format' isn't '{FORMAT}'. {again}")
     if data.get("version") != VERSION:
-        raise WrongPlan(
+        raise InvalidPlan(
             f"{name} is a plan of version {data.get('version')!r}; this collection reads version {VERSION}. "
             "Save the plan again with this version of the collection"
         )
@@ -200,16 +200,16 @@ def read(data: Mapping[str, Any], name: str = "plan") -> Plan:
     """Return the rows of a plan that `mail_plan` returned; ``name`` is for errors.
 
     Raises:
-        WrongPlan: a part is missing or is of another shape.
+        InvalidPlan: a part is missing or is of another shape.
     """
     missing = [part for part in _REQUIRED if part not in data]
     if missing:
-        raise WrongPlan(f"{name} lacks {', '.join(missing)}. Give the whole result of campus.mailgate.mail_plan")
+        raise InvalidPlan(f"{name} lacks {', '.join(missing)}. Give the whole result of campus.mailgate.mail_plan")
     try:
         plan = _read(data)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise WrongPlan(f"{name} has a part of another shape ({said}). Make the plan anew") from None
+        raise InvalidPlan(f"{name} has a part of another shape ({said}). Make the plan anew") from None
     return replace(plan, fingerprint=_fingerprint(plan), data=data)
 
 
@@ -272,7 +272,7 @@ def _addresses(host: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(address for address in (host["address"], host["address6"]) if address)
 
 
-def _mx(data: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[MxLines, ...]:
+def _mx(data: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[MxRecords, ...]:
     views = {"inside": data["mx"], "outside": data["mx_outside"]} if data.get("mx_outside") else {"": data["mx"]}
     told: dict[tuple[str, str, str, tuple[tuple[int, str], ...]], list[str]] = {}
     for view, servers in views.items():
@@ -282,7 +282,7 @@ def _mx(data: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[MxLines
                     lines = tuple((int(mx["preference"]), str(mx["exchange"])) for mx in owner["mx"])
                     told.setdefault((zone["zone"], view, owner["owner"], lines), []).append(server)
     rows = [
-        MxLines(zone, view, owner, lines, tuple(names), faculty_of.get(owner, ""))
+        MxRecords(zone, view, owner, lines, tuple(names), faculty_of.get(owner, ""))
         for (zone, view, owner, lines), names in told.items()
     ]
     place = {zone: number for number, zone in enumerate(dict.fromkeys(row.zone for row in rows))}

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .plan import MxLines, Plan, Route, Row, Static
+from .plan import MxRecords, Plan, Route, Row, Static
 from .static import Block
 from .text import plain, table, width
 
@@ -69,7 +69,7 @@ _LINE = 200
 def columns(name: str, rows: Sequence[Row]) -> list[str]:
     """Return the fields of a table that its print-outs show; view and who is asked only where that tells something."""
     telling = {
-        "view": any(isinstance(row, MxLines) and row.view for row in rows),
+        "view": any(isinstance(row, MxRecords) and row.view for row in rows),
         "ask": any(isinstance(row, Route) and row.ask != row.next_hops for row in rows),
     }
     return [column for column in HEADS[name] if telling.get(column, True)]
@@ -83,7 +83,7 @@ def head(name: str, shown: Iterable[str], say: Say) -> list[str]:
 def cell(row: Row, column: str, say: Say) -> str:
     """Return one field of a row as people read it."""
     value: object = getattr(row, column)
-    if isinstance(row, MxLines) and column == "lines":
+    if isinstance(row, MxRecords) and column == "lines":
         return ", ".join(f"{preference} {exchange}" for preference, exchange in row.lines)
     if isinstance(row, Static) and column == "next_hops" and not value and row.host:
         return say("kept here")
@@ -143,11 +143,11 @@ def as_csv(name: str, plan: Plan, say: Say) -> str:
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(head)
-    writer.writerows([inert(text) for text in row] for row in rows)
+    writer.writerows([escape_formula(text) for text in row] for row in rows)
     return "\ufeff" + file.getvalue()
 
 
-def inert(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Return a cell's text so that a spreadsheet shows it and never computes it."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
@@ -160,7 +160,7 @@ def as_json(name: str, plan: Plan) -> str:
 def record(row: Row) -> dict[str, Any]:
     """Return a row as plain data."""
     fields = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-    if isinstance(row, MxLines):
+    if isinstance(row, MxRecords):
         fields["lines"] = [{"preference": preference, "exchange": exchange} for preference, exchange in row.lines]
     return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 

@@ -18,7 +18,7 @@ from ansible.vars.manager import VariableManager
 from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.discover import Server, Settings, ZoneData
 from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.zone import parse
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 from lab import inventory, seed
 
 ROOT = Path(__file__).resolve().parents[3]

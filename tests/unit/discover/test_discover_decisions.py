@@ -14,7 +14,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.draft im
 from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.write import write_all
 from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.zone import parse
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 
 HEAD = """\
 $TTL 3600

@@ -13,7 +13,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.discover
 from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.draft import files
 from ansible_collections.campus.mailgate.plugins.plugin_utils._discover.write import write_all
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 
 BORDER = """\
       ansible_host: "TODO: a border router's name and address"

@@ -14,7 +14,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.finding
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.inventory import read_campus
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.model import Campus
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused, Problem
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 
 TODAY = datetime.date(2026, 4, 1)
 

@@ -11,14 +11,14 @@ from plan_campus import TODAY, facts_of, only_problem, plan_of, problems_of, sma
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import is_unknown
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problems import PlanRefused
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 
 MECH, CIVIL, BIO = "mech.eng.univ.example", "civil.eng.univ.example", "bio.sci.univ.example"
 MAIL_ENG, MAIL_SCI, QUAKE = "mail.eng.univ.example", "mail.sci.univ.example", "quake.univ.example"
 
 
 @pytest.mark.parametrize(
-    ("variables", "variable", "message", "mend"),
+    ("variables", "variable", "message", "hint"),
     [
         ({"mailgate_backup_domains": ["x.univ.example"]}, "mailgate_backup_domains", "no server's domain", "Correct"),
         ({"mailgate_backup_domains": [CIVIL]}, "mailgate_backup_domains", "back up itself", "one of the two lists"),
@@ -29,13 +29,13 @@ MAIL_ENG, MAIL_SCI, QUAKE = "mail.eng.univ.example", "mail.sci.univ.example", "q
         ({"mailgate_keep_mx": [CIVIL]}, "mailgate_keep_mx", "no mail from outside would arrive", "mailgate_permit"),
     ],
 )
-def test_one_mistake_of_a_server_is_one_problem(variables, variable, message, mend):
+def test_one_mistake_of_a_server_is_one_problem(variables, variable, message, hint):
     groups = small()
     groups["engineering"][CIVIL] |= variables
     problem = only_problem(groups)
     assert (problem.host, problem.variable) == (CIVIL, variable)
     assert message in problem.message
-    assert mend in problem.mend
+    assert hint in problem.hint
 
 
 def test_a_zone_that_keeps_its_mx_needs_permits_or_no_border():
@@ -51,7 +51,7 @@ def test_a_kept_zone_must_be_on_the_server():
     groups["dns"]["ns1.univ.example"]["mailgate_dns"]["keep_mx"] = ["engg.univ.example"]
     problem = only_problem(groups)
     assert "'engg.univ.example' is kept, but no DNS server has that zone" in problem.message
-    assert problem.mend == "Did you mean eng.univ.example?"
+    assert problem.hint == "Did you mean eng.univ.example?"
 
 
 def test_keep_mx_without_domains():
@@ -61,7 +61,7 @@ def test_keep_mx_without_domains():
 
 
 @pytest.mark.parametrize(
-    ("where", "variable", "setting", "mend"),
+    ("where", "variable", "setting", "hint"),
     [
         (("gateways", "gw1.univ.example"), "mailgate_gateway", {"preference": 0, "prefrence": 1}, "preference"),
         (
@@ -79,13 +79,13 @@ def test_keep_mx_without_domains():
         ),
     ],
 )
-def test_misspelt_settings(where, variable, setting, mend):
+def test_misspelt_settings(where, variable, setting, hint):
     groups = small()
     groups[where[0]][where[1]][variable] = setting
     problem = only_problem(groups)
     assert (problem.host, problem.variable) == (where[1], variable)
     assert "has no setting" in problem.message
-    assert mend in problem.mend
+    assert hint in problem.hint
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_misspelt_variables(written, near):
         make_plan([*facts, *facts_of(small())[1:]], TODAY)
     (problem,) = refused.value.problems
     assert (problem.host, problem.variable) == ("gw1.univ.example", written)
-    assert problem.mend == f"Did you mean {near}?"
+    assert problem.hint == f"Did you mean {near}?"
 
 
 def test_a_variable_like_none_of_ours_is_told_all_names():

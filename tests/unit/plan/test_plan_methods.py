@@ -10,8 +10,7 @@ import pytest
 from plan_campus import TODAY, campus_of, facts_of, paper, plan_of, small
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.model import METHODS
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan import compare
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import plan_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import plan_campus
 from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import whole_proof
 
 GW1, GW2 = "gw1.univ.example", "gw2.univ.example"
@@ -136,7 +135,7 @@ def test_inner_servers_know_the_second_server_too(delivery):
 
 def test_mail_from_inside_reaches_the_second_server_while_the_home_is_down():
     plan = plan_campus(facts_of(with_backup()), TODAY)
-    cases = json.loads("".join(whole_proof(plan.walker)))["cases"]
+    cases = json.loads("".join(whole_proof(plan.simulation)))["cases"]
     (case,) = (c for c in cases if (c["host"], c["sender"], c["domain"]) == (MECH, "inside", MECH))
     # All but the home itself, whose own mail waits with it.
     assert case["starts"] == {"delivered": 7, "held": 1}
@@ -190,9 +189,9 @@ def test_a_list_or_a_zone_may_keep_its_mx():
 
 @pytest.mark.parametrize("delivery", ["direct", "tiered"])
 def test_the_methods_compare_as_the_paper_argues(delivery):
-    methods = compare.compare(campus_of(paper(delivery)))
-    assert list(methods) == list(METHODS)
-    gateway, split, fallback = methods.values()
+    compared = methods.compare(campus_of(paper(delivery)))
+    assert list(compared) == list(METHODS)
+    gateway, split, fallback = compared.values()
     # The gateway method costs more lines; fallback is little work; split leaves the zones but needs generated data.
     assert gateway.zone_lines == 168 * 4  # one line becomes three
     assert fallback.zone_lines == 168 * 2  # two are added
@@ -207,7 +206,7 @@ def test_the_methods_compare_as_the_paper_argues(delivery):
     # And while it stands, each of their messages first knocks at a closed port.
     assert (gateway.blocked, split.blocked, fallback.blocked) == (0, 0, 168 - 2 * 5)
     # Two gateways: none of the methods loses mail with one of them. A hub stops its faculty in tiered delivery.
-    assert {method.gateway_down.held for method in methods.values()} == {0}
+    assert {method.gateway_down.held for method in compared.values()} == {0}
     assert gateway.hub_down.held == (1 if delivery == "direct" else 15)
 
 

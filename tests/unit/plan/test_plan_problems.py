@@ -17,7 +17,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problem
     Problem,
     merge,
 )
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 
 GW1 = ("gateways", "gw1.univ.example")
 MECH = ("engineering", "mech.eng.univ.example")
@@ -43,7 +43,7 @@ def test_the_small_campus_has_no_problem_and_no_warning():
 
 
 @pytest.mark.parametrize(
-    ("where", "variables", "variable", "message", "mend"),
+    ("where", "variables", "variable", "message", "hint"),
     [
         (MECH, {"ansible_host": None}, "ansible_host", "no address", "Set ansible_host"),
         (MECH, {"ansible_host": "mech.eng.univ.example"}, "ansible_host", "is no IPv4 address", "mailgate_address"),
@@ -84,11 +84,11 @@ def test_the_small_campus_has_no_problem_and_no_warning():
         (CAMPUS, {"mailgate_networks": None}, "mailgate_networks", "what to guard", "mailgate_networks|networks"),
     ],
 )
-def test_one_mistake_is_one_problem(where, variables, variable, message, mend):
+def test_one_mistake_is_one_problem(where, variables, variable, message, hint):
     problem = only_problem(changed(where, **variables))
     assert problem.variable == variable
     assert message in problem.message
-    assert any(word in problem.mend for word in mend.split("|"))
+    assert any(word in problem.hint for word in hint.split("|"))
     if where[1] and "also the address" not in message and "also claimed" not in message:
         assert problem.host == where[1]
 
@@ -129,7 +129,7 @@ def test_no_gateway():
     del groups["gateways"]
     problem = only_problem(groups)
     assert (problem.host, problem.variable) == ("all", "mailgate_gateway")
-    assert "preference" in problem.mend
+    assert "preference" in problem.hint
 
 
 def test_no_domains():

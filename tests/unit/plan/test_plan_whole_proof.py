@@ -10,14 +10,14 @@ from collections import Counter
 import pytest
 from plan_campus import TODAY, campus_of, facts_of, paper, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import plan_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import plan_campus
 from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import SENDERS, whole_proof
 
 GW1, MAIL_ENG, MECH = "gw1.univ.example", "mail.eng.univ.example", "mech.eng.univ.example"
 
 
 def whole(plan):
-    return json.loads("".join(whole_proof(plan.walker)))
+    return json.loads("".join(whole_proof(plan.simulation)))
 
 
 def test_it_says_of_which_plan_it_is():
@@ -68,6 +68,6 @@ def test_paths_go_hop_by_hop():
 
 def test_the_document_is_made_in_pieces():
     plan = plan_campus(facts_of(small()), TODAY)
-    pieces = list(whole_proof(plan.walker))
+    pieces = list(whole_proof(plan.simulation))
     assert len(pieces) == 2 + 7 * len(plan.proof.counts) * len(SENDERS)
     assert campus_of(small()) == plan.campus

@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts
-from ansible_collections.campus.mailgate.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
 
 TODAY = datetime.date(2026, 4, 1)

@@ -112,7 +112,9 @@ def test_settings():
 
 @pytest.mark.parametrize(("faculty", "routes"), [("science", 1), ("engineering", 0)])
 def test_a_faculty_s_share(faculty, routes):
-    found = difference(lambda facts: facts["bio.sci.univ.example"].update(ansible_host="198.18.2.99")).share(faculty)
+    found = difference(lambda facts: facts["bio.sci.univ.example"].update(ansible_host="198.18.2.99")).for_faculty(
+        faculty
+    )
     assert len(found.tables["routes"]) == routes
     assert {change.row.faculty for change in found.tables["static"]} <= {faculty}
 
@@ -123,4 +125,6 @@ def test_a_server_that_changes_its_faculty_is_told_to_both():
 
     found = difference(move)
     for faculty in ("science", "engineering"):
-        assert [change.row.domain for change in found.share(faculty).tables["routes"]] == ["civil.eng.univ.example"]
+        assert [change.row.domain for change in found.for_faculty(faculty).tables["routes"]] == [
+            "civil.eng.univ.example"
+        ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The family of files: which there are, where, and which of an earlier run go."""
+"""The report files: which there are, where, and which of an earlier run are removed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from print_campus import big, hosts, plan_of
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import difference as differences
-from ansible_collections.campus.mailgate.plugins.plugin_utils._report import family
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import files as report
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
 
 TABLES = {f"{name}.{kind}" for name in ("routes", "mx", "static", "permits") for kind in ("txt", "csv", "json")}
 
 
 def names(plan, difference=None):
-    return set(family.family(plan, difference))
+    return set(report.report_files(plan, difference))
 
 
-def test_the_family():
+def test_the_files():
     faculty = TABLES | {"plan.html"}
     whole = faculty | {"plan.json", "plan.txt"}
     assert names(plan_of(hosts())) == whole | {
@@ -40,7 +40,7 @@ def test_with_a_difference_there_are_two_more_for_all_and_each_faculty():
 
 def test_contents():
     plan = plan_of(hosts(), mailgate_language="ja")
-    files = family.family(plan, None)
+    files = report.report_files(plan, None)
     assert files["plan.txt"] == plan.data["text"] + "\n"
     assert report_plan.load(files["plan.json"], "plan.json").fingerprint == plan.fingerprint
     assert all(text.endswith("\n") for text in files.values())
@@ -53,7 +53,7 @@ def test_contents():
 
 
 def test_the_faculties_together_are_the_whole():
-    files = family.family(plan_of(big()), None)
+    files = report.report_files(plan_of(big()), None)
     for table in ("routes", "mx", "permits"):
         parts = [
             row
@@ -65,7 +65,7 @@ def test_the_faculties_together_are_the_whole():
 
 
 def test_the_same_plan_gives_the_same_bytes():
-    assert family.family(plan_of(hosts()), None) == family.family(plan_of(hosts()), None)
+    assert report.report_files(plan_of(hosts()), None) == report.report_files(plan_of(hosts()), None)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_the_same_plan_gives_the_same_bytes():
     ],
 )
 def test_no_faculty_leaves_the_directory(faculty, folder):
-    assert family.folder_names([faculty]) == {faculty: folder}
+    assert report.folder_names([faculty]) == {faculty: folder}
 
 
 def test_names_that_fall_together_are_kept_apart():
-    found = family.folder_names(["a/b", "a b", "A_B", "a_b-2"])
+    found = report.folder_names(["a/b", "a b", "A_B", "a_b-2"])
     assert len({name.casefold() for name in found.values()}) == 4
 
 
@@ -102,4 +102,4 @@ def test_only_our_own_files_are_stale():
         "archive/plan.html",
         "archive/old/plan.json",
     ]
-    assert family.stale(found, names(plan_of(hosts()))) == ["difference.txt", "faculties/old/plan.html"]
+    assert report.stale(found, names(plan_of(hosts()))) == ["difference.txt", "faculties/old/plan.html"]

@@ -96,12 +96,12 @@ def test_static_says_what_stays():
 
 
 def test_a_faculty_s_share():
-    share = plan_of(hosts()).share("science")
-    assert {row.domain for row in share.routes} == {"sci.univ.example", "bio.sci.univ.example"}
-    assert {row.owner for row in share.mx} == {"sci.univ.example", "bio.sci.univ.example"}
-    assert {row.server for row in share.static} == {"mail.sci.univ.example", "bio.sci.univ.example"}
-    assert share.permits == ()
-    assert plan_of(hosts()).share("research").permits[0].host == "quake.univ.example"
+    part = plan_of(hosts()).for_faculty("science")
+    assert {row.domain for row in part.routes} == {"sci.univ.example", "bio.sci.univ.example"}
+    assert {row.owner for row in part.mx} == {"sci.univ.example", "bio.sci.univ.example"}
+    assert {row.server for row in part.static} == {"mail.sci.univ.example", "bio.sci.univ.example"}
+    assert part.permits == ()
+    assert plan_of(hosts()).for_faculty("research").permits[0].host == "quake.univ.example"
 
 
 @pytest.mark.parametrize("delivery", ["direct", "tiered"])
@@ -209,7 +209,7 @@ def test_a_saved_plan_is_the_plan():
     ],
 )
 def test_a_wrong_file_is_named_with_what_to_do(text, said):
-    with pytest.raises(report_plan.WrongPlan) as error:
+    with pytest.raises(report_plan.InvalidPlan) as error:
         report_plan.load(text, "old.json")
     assert said in str(error.value)
 
@@ -227,7 +227,7 @@ def test_a_wrong_file_is_named_with_what_to_do(text, said):
 )
 def test_a_plan_of_another_shape_is_refused(part, value, said):
     saved = report_plan.saved(plan_of(hosts())) | {part: value}
-    with pytest.raises(report_plan.WrongPlan) as error:
+    with pytest.raises(report_plan.InvalidPlan) as error:
         report_plan.load(json.dumps(saved), "old.json")
     assert said in str(error.value)
     assert str(error.value).startswith("old.json has a part of another shape")

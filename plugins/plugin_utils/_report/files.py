@@ -35,7 +35,7 @@ _UNSAFE = re.compile(r"[^\w.-]+")  # \w holds letters of all scripts
 _LONGEST = 60  # characters, so that even wide ones stay below a file name's 255 octets
 
 
-def family(plan: Plan, difference: Difference | None) -> dict[str, str]:
+def report_files(plan: Plan, difference: Difference | None) -> dict[str, str]:
     """Return the content of each file by its path below the directory, with slashes.
 
     All are in the language of the plan's campus. The same plan and difference give the same bytes.
@@ -51,15 +51,15 @@ def family(plan: Plan, difference: Difference | None) -> dict[str, str]:
     folders = folder_names(plan.faculties)
     parts += [(f"{FACULTIES}/{folders[faculty]}/", faculty) for faculty in plan.faculties]
     for folder, faculty in parts:
-        share = plan if faculty is None else plan.share(faculty)
+        part = plan if faculty is None else plan.for_faculty(faculty)
         own = [block for block in shared if faculty is None or block.faculty == faculty]
-        changes = difference.share(faculty) if difference is not None and faculty is not None else difference
+        changes = difference.for_faculty(faculty) if difference is not None and faculty is not None else difference
         if faculty is not None:
             files[f"{folder}plan.html"] = html_page.page(plan, shared, say, changes, faculty)
         for name in _TABLES:
-            files[f"{folder}{name}.txt"] = tables.as_text(name, share, own, say)
-            files[f"{folder}{name}.csv"] = tables.as_csv(name, share, say)
-            files[f"{folder}{name}.json"] = tables.as_json(name, share)
+            files[f"{folder}{name}.txt"] = tables.as_text(name, part, own, say)
+            files[f"{folder}{name}.csv"] = tables.as_csv(name, part, say)
+            files[f"{folder}{name}.json"] = tables.as_json(name, part)
         if changes is not None:
             files[f"{folder}difference.txt"] = differences.as_text(changes, say)
             files[f"{folder}difference.json"] = differences.as_json(changes)

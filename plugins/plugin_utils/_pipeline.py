@@ -2,37 +2,66 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole plan in one call: inventory facts in, tables, proof and print-out out, as plain data."""
+"""The whole pipeline in one call: inventory, tables, proof, comparison of the MX methods, report."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from .._inventory.findings import HostFacts, Locate
-from .._inventory.inventory import read_campus
-from .._inventory.model import Campus
-from .._inventory.problems import Place, PlanRefused, Problem
-from .._proof.proof import Proof, as_dict, prove
-from .._proof.simulation import LOOP, Case, Walker
-from .._report import text as text_report
-from .compare import Method, compare_with
-from .compare import as_dict as methods_as_dict
-from .mx import Mx, MxTables
-from .routes import Border, MailTable, Static, Tables, derive
+from ._inventory.findings import HostFacts, Locate
+from ._inventory.inventory import read_campus
+from ._inventory.model import Campus
+from ._inventory.problems import Place, PlanRefused, Problem
+from ._plan.mx import Mx, MxTables
+from ._plan.routes import Border, MailTable, Static, Tables, derive
+from ._proof.methods import Method, compare_with
+from ._proof.methods import as_dict as methods_as_dict
+from ._proof.proof import Proof, as_dict, prove
+from ._proof.simulation import LOOP, Case, Simulation
+from ._report import text as text_report
+
+
+class Inventory(Protocol):
+    """A source of facts that knows the place of each value."""
+
+    def facts(self) -> Sequence[HostFacts]:
+        """Return the facts of every host."""
+
+    def locate(self, facts: HostFacts | None, values: Sequence[object]) -> Place:
+        """Return the place of the first of these values, else that of the host."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A campus's plan: derived, proved, not refused. Tables of single hosts are made when they are asked for."""
+    """The plan of a campus, derived and proved. Tables of single hosts are made on request."""
 
     campus: Campus
     tables: Tables
     proof: Proof
     methods: dict[str, Method]
     warnings: list[str]
-    walker: Walker
+    simulation: Simulation
+
+
+def plan_inventory(inventory: Inventory, today: str | None = None) -> Plan:
+    """Return the plan of an inventory.
+
+    Args:
+        inventory: where the facts come from.
+        today: the date at which permits must be valid, as 2027-03-31; the default is the current date.
+
+    Raises:
+        PlanRefused: the inventory has problems, or its plan would lose or loop mail.
+        ValueError: ``today`` is not a valid date. (PlanRefused is a ValueError too.)
+    """
+    try:
+        day = datetime.date.fromisoformat(today) if today else datetime.date.today()
+    except ValueError:
+        raise ValueError(f"today: '{today}' is not a valid date. Write it as 2027-03-31") from None
+    return plan_campus(inventory.facts(), day, inventory.locate)
 
 
 def plan_campus(
@@ -47,14 +76,14 @@ def plan_campus(
     """
     campus, warnings = read_campus(facts, today, locate)
     tables = derive(campus)
-    walker = Walker(campus, tables)
-    alike = walker.alike()
-    proof = prove(walker, alike)
+    simulation = Simulation(campus, tables)
+    groups = simulation.domain_groups()
+    proof = prove(simulation, groups)
     if proof.faults:
         raise PlanRefused((_refusal(case, campus) for case in proof.faults), warnings)
-    if tables.border:  # without one everything is exposed, and said to be
+    if tables.border:  # without a border router everything is exposed, and another warning says so
         warnings += _exposures(proof)
-    return Plan(campus, tables, proof, compare_with(tables, walker, alike), warnings, walker)
+    return Plan(campus, tables, proof, compare_with(tables, simulation, groups), warnings, simulation)
 
 
 def make_plan(
@@ -62,12 +91,12 @@ def make_plan(
     today: datetime.date,
     locate: Locate = lambda _facts, _values: Place(),
 ) -> dict[str, object]:
-    """Return the plan that roles and print-outs read; its keys are those of the module mail_plan. Errors as above."""
+    """Return the plan as the module mail_plan returns it; errors as `plan_campus`."""
     return as_result(plan_campus(facts, today, locate))
 
 
 def as_result(plan: Plan) -> dict[str, object]:
-    """Return the plan as plain data, with every host's STATIC lines: as many as servers x domains."""
+    """Return the plan as plain data, with the STATIC lines of every host (servers x domains)."""
     campus, tables = plan.campus, plan.tables
     return {
         "campus": {
@@ -100,12 +129,12 @@ def as_result(plan: Plan) -> dict[str, object]:
 
 
 def _tables(tables: Tables) -> dict[str, object]:
-    lines: dict[Static, dict[str, object]] = {}  # equal lines stay one object: servers share most of theirs
+    lines: dict[Static, dict[str, object]] = {}  # equal lines are one object: servers share most of them
 
     def line(static: Static) -> dict[str, object]:
         if static not in lines:
             lines[static] = {"domain": static.domain, "next_hop": static.next_hop, "host": static.host}
-            if static.more:  # few lines have a second server, and all of them go to every host
+            if static.more:  # omitted when empty, as every host gets every line
                 lines[static]["next_hops"] = list(static.next_hops)
         return lines[static]
 
@@ -119,7 +148,7 @@ def _tables(tables: Tables) -> dict[str, object]:
     return {
         "routes": [
             {"domain": route.domain, "next_hops": list(route.next_hops), "home": route.home, "faculty": route.faculty}
-            | ({"ask": list(route.ask)} if route.ask else {})  # as with STATIC lines, only what is not the usual
+            | ({"ask": list(route.ask)} if route.ask else {})  # omitted when equal to next_hops
             for route in tables.routes
         ],
         "sendmail": {name: mail(table) for name, table in tables.sendmail.items()},
@@ -130,16 +159,16 @@ def _tables(tables: Tables) -> dict[str, object]:
 
 
 def _mx(servers: MxTables) -> dict[str, object]:
-    made: dict[int, list[dict[str, object]]] = {}  # domains with the same servers share their lines
+    made: dict[int, list[dict[str, object]]] = {}  # domains with the same servers share their records
 
-    def lines(each: tuple[Mx, ...]) -> list[dict[str, object]]:
+    def records(each: tuple[Mx, ...]) -> list[dict[str, object]]:
         if id(each) not in made:
             made[id(each)] = [{"preference": mx.preference, "exchange": mx.exchange} for mx in each]
         return made[id(each)]
 
     return {
         server: [
-            {"zone": zone, "owners": [{"owner": owner, "mx": lines(each)} for owner, each in owners.items()]}
+            {"zone": zone, "owners": [{"owner": owner, "mx": records(each)} for owner, each in owners.items()]}
             for zone, owners in zones.items()
         ]
         for server, zones in servers.items()
@@ -166,21 +195,19 @@ def _border(border: Border) -> dict[str, object]:
 
 def _refusal(case: Case, campus: Campus) -> Problem:
     home = campus.home_of()[case.domain].name
-    said = "would go in a loop" if case.verdict == LOOP else "would not arrive"
-    more = f" and {case.alike - 1} more" if case.alike > 1 else ""
-    return Problem(
-        home,
-        "mailgate_domains",
-        "",
-        0,
-        f"mail for '{case.domain}'{more} {said}: {' -> '.join(case.path)}",
-        "Mend the addresses or hubs of these hosts",
-    )
+    further = case.domains - 1
+    more = f" (and {further} more {'domain' if further == 1 else 'domains'})" if further else ""
+    fault = "mail loop" if case.verdict == LOOP else "no route to the final server"
+    message = f"{fault} for '{case.domain}'{more}: {' -> '.join(case.path)}"
+    return Problem(home, "mailgate_domains", "", 0, message, "Correct the addresses or hubs of these hosts")
 
 
 def _exposures(proof: Proof) -> list[str]:
     if not proof.exposed:
         return []
     first = proof.exposed[0]
-    way = f"{' -> '.join(first.path)}: {first.domain}"
-    return [f"outsiders reach {proof.exposed_domains} domains past the gateways, for example {way}"]
+    count = proof.exposed_domains
+    domains = "1 domain" if count == 1 else f"{count} domains"
+    return [
+        f"external senders can bypass the gateways for {domains}, for example {first.domain}: {' -> '.join(first.path)}"
+    ]

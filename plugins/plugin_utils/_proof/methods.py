@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three MX methods side by side, on one campus: what each costs to introduce, and what it withstands.
+"""Compare the three MX methods on one campus: the work to introduce each, and the effect of each outage.
 
-Delivery, STATIC lines and the border's rule are the same with each; what differs is where senders turn to first.
+Delivery, STATIC lines and the border rule are the same with each method; only the MX records differ.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .._inventory.model import METHODS, Campus, Host
-from .._proof.proof import outcomes
-from .._proof.simulation import EXPOSED, HELD, Alike, Found, Scenario, Walker
-from .mx import MxLines
-from .routes import Tables, derive
+from .._plan.mx import MxRecords
+from .._plan.routes import Tables, derive
+from .proof import outcomes
+from .simulation import EXPOSED, HELD, DomainGroup, Outcome, Scenario, Simulation
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The one host whose loss stops mail for most domains, and for how many; an empty name when there is none."""
+    """The host whose outage holds mail for most domains, and their number; an empty name if there is none."""
 
     host: str = ""
     held: int = 0
@@ -31,14 +31,14 @@ class Outage:
 class Method:
     """One MX method.
 
-    To introduce it: ``zone_lines`` are added to or removed from the zones, ``outside_lines`` must be generated for the
-    copies that the outside sees; ``static_lines`` are needed on inner servers, where their own look-ups would lead to
-    the gateways, or where hubs pass mail on; ``hosts`` are to be changed.
+    Work to introduce it: ``zone_lines`` are added to or removed from the zones; ``outside_lines`` must be generated for
+    the external zones; ``static_lines`` are needed on inner servers whose own MX look-ups would lead to the gateways,
+    and on hubs that relay mail; ``hosts`` are to be changed.
 
-    ``exposed_domains`` and ``exposed_servers``: where senders that follow the MX end, unscanned, when the border loses
-    its rule. (Who connects straight reaches every server then, with any method.) ``blocked``: connections that the
-    border refuses, and logs, while one message comes in for each domain. ``gateway_down`` and ``hub_down``: the domains
-    whose mail waits while the worst one of them is down.
+    ``exposed_domains`` and ``exposed_servers``: what senders that follow the MX reach, unscanned, when the border rule
+    is missing. (With any method, direct connections then reach every server.) ``blocked``: connections that the border
+    refuses, and logs, while one message arrives for each domain. ``gateway_down`` and ``hub_down``: the domains whose
+    mail is held while the worst one of them is down.
     """
 
     name: str
@@ -54,25 +54,25 @@ class Method:
 
 
 def compare(campus: Campus) -> dict[str, Method]:
-    """Return each of `METHODS` as it would be on this campus."""
+    """Return the comparison of `METHODS` for this campus."""
     tables = derive(campus)
-    walker = Walker(campus, tables)
-    return compare_with(tables, walker, walker.alike())
+    simulation = Simulation(campus, tables)
+    return compare_with(tables, simulation, simulation.domain_groups())
 
 
-def compare_with(tables: Tables, walker: Walker, alike: Sequence[Alike]) -> dict[str, Method]:
-    """Return each of `METHODS`, from what has been derived of the campus already."""
-    return {name: _method(name, tables, walker, alike) for name in METHODS}
+def compare_with(tables: Tables, simulation: Simulation, groups: Sequence[DomainGroup]) -> dict[str, Method]:
+    """Return the comparison from tables and domain groups that exist already."""
+    return {name: _method(name, tables, simulation, groups) for name in METHODS}
 
 
-def _method(name: str, tables: Tables, walker: Walker, alike: Sequence[Alike]) -> Method:
-    campus = walker.campus
-    lines = MxLines(campus, name)
+def _method(name: str, tables: Tables, simulation: Simulation, groups: Sequence[DomainGroup]) -> Method:
+    campus = simulation.campus
+    records = MxRecords(campus, name)
     zone_lines = outside_lines = 0
-    for each in alike:
+    for each in groups:
         if each.domain in campus.kept:
             continue
-        before, after = lines.own(each.domain), lines.outside(each.domain)
+        before, after = records.own(each.domain), records.outside(each.domain)
         if name == "split":
             outside_lines += each.size * len(after)
         else:
@@ -80,14 +80,14 @@ def _method(name: str, tables: Tables, walker: Walker, alike: Sequence[Alike]) -
     routed = list(_routed(campus, name))
     changed = {host.name for kind in ("gateways", "borders", "dns") for host in campus.of_kind(kind)}
 
-    def look(scenario: Scenario, domain: str) -> Found:
-        return walker.follows_mx(scenario, domain, lines.outside(domain))
+    def observe(scenario: Scenario, domain: str) -> Outcome:
+        return simulation.follows_mx(scenario, domain, records.outside(domain))
 
     blocked = exposed = 0
     servers: set[str] = set()
     held: dict[Scenario, int] = {}
-    scenarios = list(walker.scenarios())
-    for scenario, each, usual, found in outcomes(alike, scenarios, look):
+    scenarios = list(simulation.scenarios())
+    for scenario, each, usual, found in outcomes(groups, scenarios, observe):
         if usual is None:
             blocked += each.size * found.blocked
         elif scenario.kind == "border_open":
@@ -112,7 +112,7 @@ def _method(name: str, tables: Tables, walker: Walker, alike: Sequence[Alike]) -
 
 
 def _routed(campus: Campus, method: str) -> Iterator[Host]:
-    """Yield the inner servers that can't do without STATIC lines."""
+    """Yield the inner servers that need STATIC lines."""
     for server in campus.of_kind("servers"):
         if method == "gateway" or (campus.delivery == "tiered" and server.hub == server.name):
             yield server
