@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action plugin of mail_plan: reads the inventory on the controller; everything else is in plugin_utils."""
+"""Action plugin of mail_plan: read the inventory on the controller; everything else is in plugin_utils."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..plugin_utils._inventory.hostvars import AnsibleInventory
+from ..plugin_utils._inventory.problems import PlanRefused, summary
 from ..plugin_utils._pipeline import as_result, plan_inventory
 from ..plugin_utils._proof.proof import whole_proof
 
@@ -25,13 +27,13 @@ display = Display()
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
-    """Plans for all hosts of the inventory, whatever ``--limit`` says, and touches none."""
+    """The action of mail_plan: it plans for all hosts of the inventory, also outside of ``--limit``."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the plan as the task's result; fail with every problem of the inventory."""
+        """Return the plan as the result of the task; fail with all problems of the inventory."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(
             argument_spec={
@@ -42,6 +44,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         )
         try:
             plan = plan_inventory(AnsibleInventory((task_vars or {})["hostvars"]), args["today"])
+        except PlanRefused as refused:
+            # Callbacks print the message of a failed task in forms that differ between releases of ansible-core, some
+            # of them twice, or with \\n in place of line breaks. So the list is displayed, and is not in the message.
+            display.display(str(refused), color=constants.COLOR_ERROR, stderr=True)
+            return result | {"failed": True, "msg": f"{summary(len(refused.problems))}; they are listed above"}
         except ValueError as refused:
             raise AnsibleActionFail(str(refused)) from None
         result.update(as_result(plan), changed=False)
@@ -54,10 +61,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
 
 
 def _write(path: Path, pieces: Iterable[str], check_only: bool) -> bool:
-    """Replace the file at once where it would change, and say whether it does."""
+    """Replace the file atomically if its content changes; return whether it does."""
     new = None
     try:
-        directory = None if check_only else path.parent  # in check mode nothing may appear beside the file
+        directory = None if check_only else path.parent  # check mode must not create files there
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=directory, prefix=f".{path.name}.", delete=False
         ) as file:

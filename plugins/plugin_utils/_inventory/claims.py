@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who claims which domain: doubled claims, backups of nothing, names inside other people's wildcards, lost zones."""
+"""Check claims of domains: duplicates, backups without a final server, overlapping wildcards, missing zones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .names import Patterns, domain_pattern, zone_of
 
 
 def check_claims(campus: Campus, findings: Findings) -> None:
-    """Report what is wrong with the domains of all hosts taken together."""
+    """Report the problems of the domains of all hosts together."""
     claims = _Claims(campus, findings)
     claims.check_homes()
     claims.check_backups()
@@ -22,18 +22,21 @@ def check_claims(campus: Campus, findings: Findings) -> None:
 
 
 class _Claims:
+    """Claims of domains by hosts."""
+
     def __init__(self, campus: Campus, findings: Findings) -> None:
         self.campus = campus
         self.findings = findings
-        self.homes: dict[str, Host] = {}  # by the first claim of each
+        self.homes: dict[str, Host] = {}  # the first host that claims each domain
 
-    def problem(self, host: Host, variable: str, domain: str, said: str, hint: str) -> None:
+    def problem(self, host: Host, variable: str, domain: str, message: str, hint: str) -> None:
+        """Add a problem with the place of the domain in the host's variable."""
         self.findings.problem(
-            self.findings.facts[host.name], variable, said, hint, self.said(host.name, variable, domain)
+            self.findings.facts[host.name], variable, message, hint, self.items_of(host.name, variable, domain)
         )
 
-    def said(self, host: str, variable: str, domain: str) -> list[object]:
-        """Return the items of the host's list that mean ``domain``, for their place in the file."""
+    def items_of(self, host: str, variable: str, domain: str) -> list[object]:
+        """Return the items of the host's list that denote ``domain``; they carry their place in the file."""
         found: list[object] = []
         for item in items(self.findings.facts[host].variables.get(variable)):
             try:
@@ -44,6 +47,7 @@ class _Claims:
         return found
 
     def check_homes(self) -> None:
+        """Report domains that two hosts claim."""
         variable = "mailgate_domains"
         for host in self.campus.hosts.values():
             for domain in host.domains:
@@ -51,22 +55,23 @@ class _Claims:
                 if first is host:
                     continue
                 there = self.findings.place(
-                    self.findings.facts[first.name], variable, self.said(first.name, variable, domain)
+                    self.findings.facts[first.name], variable, self.items_of(first.name, variable, domain)
                 )
-                said = f"'{domain}' is also claimed by {first.name}{f', {there}' if str(there) else ''}"
-                hint = "Leave it to one of them, or move it to the second one's mailgate_backup_domains"
-                self.problem(host, variable, domain, said, hint)
+                message = f"'{domain}' is also claimed by {first.name}{f', {there}' if str(there) else ''}"
+                hint = "Remove it from one of them, or move it to the second one's mailgate_backup_domains"
+                self.problem(host, variable, domain, message, hint)
 
     def check_backups(self) -> None:
+        """Report backup domains without a final server."""
         for host in self.campus.hosts.values():
             for domain in host.backup_domains:
                 if domain not in self.homes:
-                    hint = "Correct or remove it, or list it in its home's mailgate_domains"
-                    said = f"'{domain}' is no server's domain, so there is nothing to back up"
-                    self.problem(host, "mailgate_backup_domains", domain, said, hint)
+                    hint = "Correct or remove it, or list it in the mailgate_domains of its final server"
+                    message = f"'{domain}' is in no server's mailgate_domains, so it cannot be backed up"
+                    self.problem(host, "mailgate_backup_domains", domain, message, hint)
 
     def check_wildcards(self) -> None:
-        """Warn of names inside another faculty's wildcard: the longer claim takes their mail away from it."""
+        """Warn of names inside another faculty's wildcard: the longer claim gets their mail."""
         wildcards = Patterns((domain, domain) for domain in self.homes if domain.startswith("*."))
         if not wildcards:
             return
@@ -84,17 +89,18 @@ class _Claims:
             )
 
     def check_zones(self) -> None:
+        """Report domains that no DNS server has a zone for."""
         if not self.campus.of_kind("dns"):
-            self.findings.warnings.append("no host has mailgate_dns: MX lines are not planned")
+            self.findings.warnings.append("no host has mailgate_dns: MX records are not planned")
             return
         for domain, host in self.homes.items():
             if zone_of(domain, self.campus.zones) is None:
-                said = f"'{domain}' lies in no zone of any DNS server"
+                message = f"'{domain}' is not in a zone of any DNS server"
                 hint = "Add its zone to a DNS server's mailgate_dns, or correct the domain"
-                self.problem(host, "mailgate_domains", domain, said, hint)
+                self.problem(host, "mailgate_domains", domain, message, hint)
 
     def check_kept(self) -> None:
-        """Refuse to close the border before a server whose domain's MX lines go on naming it."""
+        """Report servers whose port 25 the border blocks although kept MX records name them."""
         if not self.campus.of_kind("borders"):
             return
         for domain in sorted(self.campus.kept):
@@ -108,7 +114,7 @@ class _Claims:
                 home,
                 "mailgate_keep_mx" if by_host else "mailgate_domains",
                 domain,
-                f"'{domain}' keeps its MX lines{'' if by_host else ' with its zone'}, but the border closes port 25 of "
-                "its server: no mail from outside would arrive",
-                "Give the server a mailgate_permit, or let its MX lines be set",
+                f"'{domain}' keeps its MX records{'' if by_host else ' with its zone'}, but the border blocks port 25 of "
+                "its server: external mail would not arrive",
+                "Give the server a mailgate_permit, or let its MX records be set",
             )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is read of an inventory, and the problems found while reading it."""
+"""Facts of an inventory, and the problems found while reading it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .problems import Place, Problem
 
 CAMPUS_VARIABLES = ("mailgate_campus", "mailgate_networks", "mailgate_method", "mailgate_delivery", "mailgate_language")
 KIND_VARIABLES = ("mailgate_gateway", "mailgate_border", "mailgate_dns", "mailgate_domains")
-# In the order in which they tell where a host stands in the inventory: what only a host sets comes first.
+# In the order in which they locate a host in the inventory: variables that only a host sets come first.
 HOST_VARIABLES = (
     *KIND_VARIABLES,
     "mailgate_backup_domains",
@@ -32,16 +32,15 @@ HOST_VARIABLES = (
 ROLE_VARIABLES = ("mailgate_max_message_bytes",)  # read by the roles alone
 KNOWN_VARIABLES = (*CAMPUS_VARIABLES, *(name for name in HOST_VARIABLES if name != "ansible_host"), *ROLE_VARIABLES)
 PREFIX = "mailgate_"
-# Not facts of the inventory: what the playbooks make themselves, and their own parameters, mailgate_<playbook>_*.
+# Not facts of the inventory: results and parameters of the playbooks, mailgate_<playbook>_*.
 PLAYBOOK_VARIABLES = re.compile(r"mailgate_(plan|site|verify|rollback|discover|report)(_\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What the inventory says of one host: its groups, those of our variables that it has, and those that nobody knows.
+    """Facts of one host: its groups, its variables of this collection, and its unknown ``mailgate_*`` variables.
 
-    ``unknown`` maps the name of each further ``mailgate_*`` variable to the name as the inventory spells it, which may
-    carry its place, and its value.
+    ``unknown`` maps each unknown name to the same name as read from the file, which may carry its place.
     """
 
     name: str
@@ -51,16 +50,16 @@ class HostFacts:
 
 
 def is_unknown(variable: str) -> bool:
-    """Tell whether a variable has our prefix but is none of ours: a slip of the pen, which would be passed over."""
+    """Return whether a variable has the collection's prefix but is not one of its variables: probably misspelt."""
     return (
         variable.startswith(PREFIX) and variable not in KNOWN_VARIABLES and not PLAYBOOK_VARIABLES.fullmatch(variable)
     )
 
 
 class Unreadable:
-    """Stands for a value that is not there to be read: nothing more is to be said of it than its own problem.
+    """Placeholder for a value that cannot be used. Only its own problem is reported.
 
-    Of a variable whose template failed, ``reason`` is the template engine's message.
+    If a template failed, ``reason`` is the message of the template engine.
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -71,17 +70,17 @@ _TODO = re.compile(r"TODO(?:: *|$)")
 
 
 def undecided(value: object) -> str | None:
-    """Return what a value marked ``TODO: ...`` waits for, as drafts of playbooks/discover.yml have it; else None."""
+    """Return the text after ``TODO:`` in a value, as in drafts of playbooks/discover.yml; None without the mark."""
     mark = _TODO.match(value) if isinstance(value, str) else None
     return text(value)[mark.end() :] if mark else None
 
 
-# Given a host (None: the campus) and the values to blame, the closest first: where they stand in the inventory.
+# Return the place of the first of these values that has one; the host is None for the campus.
 Locate = Callable[[HostFacts | None, Sequence[object]], Place]
 
 
 class Findings:
-    """The facts of all hosts, by name, and what was found wrong (``problems``) or noteworthy (``warnings``) in them."""
+    """The facts of all hosts, by name, with their problems and warnings."""
 
     def __init__(self, facts: Sequence[HostFacts], locate: Locate) -> None:
         self.locate = locate
@@ -93,7 +92,7 @@ class Findings:
         for host in facts:
             for group in host.groups:
                 self.members.setdefault(group, set()).add(host.name)
-        own = {f"mailgate_{kind}" for kind in KINDS}  # made at run time by tasks/plan.yml, never a faculty
+        own = {f"mailgate_{kind}" for kind in KINDS}  # groups made at run time by tasks/plan.yml, never a faculty
         self.no_faculty = {"all", "ungrouped"} | own
         waiting = [host for host in facts if any(undecided(value) is not None for value in host.variables.values())]
         self.facts |= {host.name: self._without_undecided(host) for host in waiting}
@@ -102,22 +101,22 @@ class Findings:
         }
 
     def _without_undecided(self, facts: HostFacts) -> HostFacts:
-        """Report the variables that wait to be decided, and hand on the others."""
+        """Report the variables that are still to be decided; return the facts without them."""
         known = {name: self.settled(facts, name, value) for name, value in facts.variables.items()}
         return replace(facts, variables=known)
 
     def settled(self, facts: HostFacts | None, variable: str, value: object) -> object:
-        """Return a value; one that waits to be decided is reported, and stands for nothing."""
+        """Return a value; report one that is still to be decided and return it as Unreadable."""
         wanted = undecided(value)
         if wanted is None:
             return value
-        said = f"still to be decided{wanted and ': '}{wanted}"
-        self.problem(facts, variable, said, "Write it in place of the TODO", [value])
+        message = f"still to be decided{wanted and ': '}{wanted}"
+        self.problem(facts, variable, message, "Replace the TODO with the value", [value])
         return Unreadable()
 
     def inner_groups(self, facts: HostFacts) -> list[str]:
-        """Return the host's innermost groups, by name: one that holds another of its groups is a parent."""
-        key = tuple(facts.groups)  # most hosts share theirs, and large groups take long to compare
+        """Return the host's innermost groups, by name: a group that contains another of its groups is a parent."""
+        key = tuple(facts.groups)  # cached: many hosts share it, and large groups take long to compare
         if key not in self._inner:
             groups = sorted(set(key) - self.no_faculty)
             self._inner[key] = [g for g in groups if not any(self.members[other] < self.members[g] for other in groups)]
@@ -126,11 +125,13 @@ class Findings:
     def problem(
         self, facts: HostFacts | None, variable: str, message: str, hint: str, values: Sequence[object] = ()
     ) -> None:
+        """Add a problem of a host (None: the campus); it is located by ``values``, the most exact first."""
         place = self.place(facts, variable, values)
         host = facts.name if facts else "all"
         self.problems.append(Problem(host, variable, place.file, place.line, message, hint))
 
     def place(self, facts: HostFacts | None, variable: str, values: Sequence[object] = ()) -> Place:
+        """Return the place of these values, else of the variable, else of the host."""
         if facts is None:
             whole = next(iter(self.facts.values()), None)
             known = [whole.variables[name] for name in CAMPUS_VARIABLES if name in whole.variables] if whole else []
@@ -140,24 +141,27 @@ class Findings:
 
 
 def is_list(value: object) -> bool:
+    """Return whether a value is a list; text is not."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def items(value: object) -> Sequence[object]:
+    """Return a value that is a list, and nothing of any other."""
     return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
 
 
 def quoted(value: object) -> str:
+    """Return a value as error messages quote it."""
     return f"'{value}'" if isinstance(value, str) else repr(value)
 
 
 def text(value: object) -> str:
-    """Return plain text: Ansible's strings carry tags that the plan must not hand on."""
+    """Return plain text; Ansible's strings carry tags that the plan must not keep."""
     return "".join(value) if isinstance(value, str) else "" if value is None else str(value)
 
 
 def as_date(value: object) -> datetime.date | None:
-    # YAML reads 2027-03-31 as a date; quoted, or from an INI file, it is text.
+    """Return a date; None if it is not a valid one. YAML reads 2027-03-31 as a date; quoted or from INI it is text."""
     if isinstance(value, datetime.datetime):
         return value.date()
     if isinstance(value, datetime.date):

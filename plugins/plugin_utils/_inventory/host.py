@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One host's variables, read and checked."""
+"""Read and check the variables of one host."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from .findings import (
 from .model import KINDS, Host, Permit
 from .names import domain_pattern, host_name, ipv4, ipv6
 
-OWN_STEP = 10  # how far a domain's own server stands behind the last gateway, as 0, 10, 20
-MAX_PREFERENCE = 60000  # 16 bits (RFC 1035, section 3.3.9), and room for a domain's own servers
+OWN_STEP = 10  # from one MX preference to the next: 0, 10, 20
+MAX_PREFERENCE = 60000  # 16 bits (RFC 1035, section 3.3.9), with room for the domain's own servers
 WARN_DAYS = 30
-ASK = ("home", "hub")  # who knows a server's recipients; the first is the default
+ASK = ("home", "hub")  # the verification server of a server's recipients; the first is the default
 
 
 class HostReader:
-    """Reads hosts into the model; what is wrong goes into the findings, and a harmless value into the model."""
+    """Reads hosts into the model. Invalid values are reported in the findings and replaced by a default."""
 
     def __init__(self, findings: Findings, today: datetime.date) -> None:
         self.findings = findings
@@ -42,9 +42,10 @@ class HostReader:
         self.today = today
 
     def host(self, facts: HostFacts) -> Host:
+        """Return the host, and report all of its problems."""
         for name, value in facts.variables.items():
             if isinstance(value, Unreadable) and value.reason and name not in CAMPUS_VARIABLES:
-                self.problem(facts, name, f"can't be read: {value.reason}", "Mend its template", [value])
+                self.problem(facts, name, f"cannot be read: {value.reason}", "Correct its template", [value])
         self.unknown(facts)
         kinds = [kind for kind, name in zip(KINDS, KIND_VARIABLES, strict=True) if name in facts.variables]
         backs_up = "mailgate_backup_domains" in facts.variables
@@ -78,8 +79,8 @@ class HostReader:
             self.problem(
                 facts,
                 "mailgate_domains" if host.domains else "mailgate_backup_domains",
-                "a gateway can't be home to domains: it would deliver to itself",
-                "Give the domains to an inner server",
+                "a gateway cannot be the final server of domains: it would deliver to itself",
+                "Move the domains to an inner server",
             )
         if permit and "gateways" in kinds:
             self.findings.warnings.append(
@@ -88,30 +89,31 @@ class HostReader:
         return host
 
     def unknown(self, facts: HostFacts) -> None:
+        """Report variables that look like the collection's but are not."""
         for name, values in facts.unknown.items():
             near = get_close_matches(
                 name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in KNOWN_VARIABLES], 1
             )
             hint = (
-                f"Did you mean {PREFIX}{near[0]}?"
-                if near
-                else f"Remove it, or write one of {', '.join(KNOWN_VARIABLES)}"
+                f"Did you mean {PREFIX}{near[0]}?" if near else f"Remove it, or use one of {', '.join(KNOWN_VARIABLES)}"
             )
-            self.problem(facts, text(name), "is no variable that mailgate knows", hint, values)
+            self.problem(facts, text(name), "unknown variable", hint, values)
 
     def exchange(self, facts: HostFacts) -> str:
+        """Return the host name for MX records."""
         try:
             return host_name(facts.name)
         except ValueError as error:
             self.problem(
                 facts,
                 "inventory_hostname",
-                f"{error}, but MX lines will name this host",
+                f"{error}, but MX records will name this host",
                 "Use its full host name as its name in the inventory",
             )
             return ""
 
     def addresses(self, facts: HostFacts, needed: bool) -> tuple[str, str]:
+        """Return the IPv4 and the IPv6 address, each empty without one."""
         variable = "mailgate_address" if "mailgate_address" in facts.variables else "ansible_host"
         value = facts.variables.get(variable)
         address = address6 = ""
@@ -121,28 +123,37 @@ class HostReader:
                     facts,
                     "ansible_host",
                     "the host has no address",
-                    "Set ansible_host, or mailgate_address when Ansible reaches it by another one",
+                    "Set ansible_host, or mailgate_address if Ansible connects to another address",
                 )
         elif not isinstance(value, Unreadable):
             try:
                 address = ipv4(value)
             except ValueError as error:
-                if needed:  # others may well be reached by name
+                if needed:  # other hosts may have a name there
                     self.problem(facts, variable, str(error), "Set mailgate_address to its IPv4 address", [value])
         value = facts.variables.get("mailgate_address6")
         if value is not None and value != "" and not isinstance(value, Unreadable):
             try:
                 address6 = ipv6(value)
             except ValueError as error:
-                self.problem(facts, "mailgate_address6", str(error), "Write its IPv6 address, or remove it", [value])
+                self.problem(
+                    facts, "mailgate_address6", str(error), "Set it to the IPv6 address, or remove it", [value]
+                )
         return address, address6
 
     def faculty(self, facts: HostFacts) -> str:
+        """Return the faculty: mailgate_faculty, else the innermost group."""
         value = facts.variables.get("mailgate_faculty")
         if value is not None and not isinstance(value, Unreadable):
             if isinstance(value, str) and value:
                 return text(value)
-            self.problem(facts, "mailgate_faculty", f"{quoted(value)} is no name", "Write the faculty's name", [value])
+            self.problem(
+                facts,
+                "mailgate_faculty",
+                f"{quoted(value)} is not a valid name",
+                "Set it to the name of the faculty",
+                [value],
+            )
             return ""
         inner = self.findings.inner_groups(facts)
         if len(inner) > 1:
@@ -150,11 +161,12 @@ class HostReader:
                 facts,
                 "mailgate_faculty",
                 f"any of the groups {', '.join(inner)} could be its faculty",
-                "Set mailgate_faculty, best under the faculty's vars:",
+                "Set mailgate_faculty, preferably under the vars: of the faculty",
             )
         return text(inner[0]) if inner else ""
 
     def hub(self, facts: HostFacts) -> str:
+        """Return the hub of a server; a hub is its own hub."""
         own = text(facts.name)
         is_hub = facts.name in self.findings.hub_names
         value = facts.variables.get("mailgate_hub")
@@ -164,30 +176,30 @@ class HostReader:
         if not isinstance(value, str) or value not in self.findings.facts:
             near = get_close_matches(value, self.findings.facts, 1) if isinstance(value, str) else []
             hint += f"; did you mean {near[0]}?" if near else ""
-            self.problem(facts, "mailgate_hub", f"{quoted(value)} is no host of the inventory", hint, [value])
+            self.problem(facts, "mailgate_hub", f"{quoted(value)} is not a host of the inventory", hint, [value])
             return own if is_hub else ""
         if "mailgate_gateway" in self.findings.facts[value].variables:
-            self.problem(facts, "mailgate_hub", f"'{value}' is a gateway, which is never a hub", hint, [value])
+            self.problem(facts, "mailgate_hub", f"'{value}' is a gateway, which cannot be a hub", hint, [value])
         if is_hub and value != facts.name:
             cycle = self.hubs_from(facts)
-            said = f"it is itself a hub, but names '{value}' as its hub"
+            message = f"it is itself a hub, but names '{value}' as its hub"
             if cycle[-1] == own:
-                said = f"hubs go round in a cycle: {' -> '.join(cycle)}"
-            hint = "Hubs do not follow one another: name one hub for both, or let this one name itself"
-            self.problem(facts, "mailgate_hub", said, hint, [value])
+                message = f"hubs form a loop: {' -> '.join(cycle)}"
+            hint = "A hub cannot have another hub: name one hub for both, or let this one name itself"
+            self.problem(facts, "mailgate_hub", message, hint, [value])
             return own
         return text(value)
 
     def asked_by_hub(self, facts: HostFacts) -> bool:
-        """Return whether gateways ask the server's hub about its recipients, as they can't ask the server itself."""
+        """Return whether recipients are verified at the server's hub, because the server itself is not reachable."""
         value = facts.variables.get("mailgate_ask", ASK[0])
         if not isinstance(value, Unreadable) and value not in ASK:
             known = " or ".join(ASK)
-            self.problem(facts, "mailgate_ask", f"{quoted(value)} is not known", f"Write {known}", [value])
+            self.problem(facts, "mailgate_ask", f"{quoted(value)} is not a valid choice", f"Use {known}", [value])
         return value == ASK[1]
 
     def hubs_from(self, facts: HostFacts) -> list[str]:
-        """Return the host, its hub, that one's hub, and so on until one comes again or has none."""
+        """Return the host, its hub, the hub of that hub, and so on until one repeats or has none."""
         seen = [text(facts.name)]
         while isinstance(value := self.findings.facts[seen[-1]].variables.get("mailgate_hub"), str):
             seen.append(text(value))
@@ -196,41 +208,43 @@ class HostReader:
         return seen
 
     def domains(self, facts: HostFacts) -> tuple[str, ...]:
+        """Return the domains whose final server the host is."""
         return self.names(facts, "mailgate_domains", facts.variables.get("mailgate_domains", []), domain_pattern)
 
     def backup_domains(self, facts: HostFacts, domains: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the domains that the host backs up."""
         variable = "mailgate_backup_domains"
         value = facts.variables.get(variable, [])
         backups = self.names(facts, variable, value, domain_pattern)
         for domain in sorted(set(backups) & set(domains)):
-            said = f"'{domain}' is in its mailgate_domains too, and no server can back up itself"
-            self.problem(facts, variable, said, "Leave it in one of the two lists", [value])
+            message = f"'{domain}' is in its mailgate_domains too; a server cannot back up itself"
+            self.problem(facts, variable, message, "Remove it from one of the two lists", [value])
         return tuple(domain for domain in backups if domain not in domains)
 
     def kept_domains(self, facts: HostFacts, domains: tuple[str, ...]) -> tuple[str, ...]:
-        """Return those of the host's domains whose MX lines are left alone: all, or a list of them."""
+        """Return those of the host's domains whose MX records are not changed: all, or a list of them."""
         variable = "mailgate_keep_mx"
         value = facts.variables.get(variable, False)
         if isinstance(value, bool):
             if value and not domains:
-                self.problem(facts, variable, "the host is home to no domain", "Set it where the domain's home is")
+                self.problem(facts, variable, "the host has no domains", "Set it on the final server of the domain")
             return domains if value else ()
         if not isinstance(value, Unreadable) and not is_list(value):
-            hint = "Write true for all of its domains, or a list of them"
+            hint = "Set it to true for all of its domains, or to a list of them"
             self.problem(facts, variable, f"{quoted(value)} is neither true nor a list", hint, [value])
             return ()
         kept = self.names(facts, variable, value, domain_pattern)
         return self.only_known(facts, variable, kept, domains)
 
     def zones(self, facts: HostFacts) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return a DNS server's zones, and those of them in which the MX lines are left alone."""
+        """Return a DNS server's zones, and those of them in which MX records are not changed."""
         variable = "mailgate_dns"
         example = "{named_conf: /etc/bind/named.conf, zones: [univ.example]}"
         dns = self.mapping(facts, variable, example, ("named_conf", "zones", "keep_mx"))
         if dns is None:
             return (), ()
         if "zones" not in dns:
-            hint = "List the zones that it is primary for"
+            hint = "List the zones of which it is the primary server"
             self.problem(facts, variable, "has no zones", hint, [facts.variables[variable]])
         zones = self.names(facts, variable, dns.get("zones", []), host_name)
         kept = self.names(facts, variable, dns.get("keep_mx", []), host_name)
@@ -239,21 +253,21 @@ class HostReader:
     def only_known(
         self, facts: HostFacts, variable: str, names: tuple[str, ...], known: tuple[str, ...]
     ) -> tuple[str, ...]:
-        """Return those of the names to be kept that are known; report the others."""
-        said = "is kept, but no DNS server has that zone" if variable == "mailgate_dns" else "is not its domain"
+        """Return the known ones of the names to keep; report the others."""
+        fault = "is kept, but is not one of its zones" if variable == "mailgate_dns" else "is not one of its domains"
         for name in names:
             if name not in known:
                 near = get_close_matches(name, known, 1)
                 hint = f"Did you mean {near[0]}?" if near else "Correct or remove it"
-                self.problem(facts, variable, f"'{name}' {said}", hint, [facts.variables[variable]])
+                self.problem(facts, variable, f"'{name}' {fault}", hint, [facts.variables[variable]])
         return tuple(name for name in names if name in known)
 
     def names(self, facts: HostFacts, variable: str, value: object, check: Callable[[object], str]) -> tuple[str, ...]:
-        """Return the good names of a list; report the malformed and the doubled ones."""
+        """Return the valid names of a list; report invalid and duplicate ones."""
         if isinstance(value, Unreadable):
             return ()
         if not is_list(value):
-            self.problem(facts, variable, f"{quoted(value)} is not a list", "Write a list: [eng.univ.example]", [value])
+            self.problem(facts, variable, f"{quoted(value)} is not a list", "Use a list: [eng.univ.example]", [value])
             return ()
         good: dict[str, None] = {}
         for item in items(value):
@@ -272,9 +286,9 @@ class HostReader:
     def mapping(
         self, facts: HostFacts, variable: str, example: str, keys: Sequence[str]
     ) -> Mapping[str, object] | None:
-        """Return a variable that must be a mapping, or None when it is not there or is none (which is reported).
+        """Return a variable that must be a mapping; None if it is missing or (reported) not a mapping.
 
-        What was meant by a misspelt key, and what waits to be decided, is Unreadable in it: its problem is told.
+        Values still to be decided, and those whose key is misspelt, are reported and are Unreadable in it.
         """
         if variable not in facts.variables or isinstance(value := facts.variables[variable], Unreadable):
             return None
@@ -285,16 +299,17 @@ class HostReader:
                     settings[key] = self.findings.settled(facts, variable, value[key])
                     continue
                 near = get_close_matches(str(key), keys, 1)
-                hint = f"Did you mean {near[0]}?" if near else f"Write it as {example}"
-                self.problem(facts, variable, f"has no setting {quoted(key)}", hint, [key, value[key], value])
+                hint = f"Did you mean {near[0]}?" if near else f"Use the form {example}"
+                self.problem(facts, variable, f"unknown key {quoted(key)}", hint, [key, value[key], value])
                 for meant in near:
                     if meant not in value:
                         settings[meant] = Unreadable()
             return settings
-        self.problem(facts, variable, f"{quoted(value)} is not a mapping", f"Write it as {example}", [value])
+        self.problem(facts, variable, f"{quoted(value)} is not a mapping", f"Use the form {example}", [value])
         return None
 
     def preference(self, facts: HostFacts) -> int | None:
+        """Return the MX preference of a gateway."""
         if (gateway := self.mapping(facts, "mailgate_gateway", "{preference: 0}", ["preference"])) is None:
             return None
         value = gateway.get("preference")
@@ -302,12 +317,13 @@ class HostReader:
             return 0
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PREFERENCE:
             return int(value)
-        said = "has no preference" if value is None else f"{quoted(value)} is no preference"
-        hint = f"Write a whole number from 0 to {MAX_PREFERENCE}: 0 for the primary, 10 for the backup"
-        self.problem(facts, "mailgate_gateway", said, hint, [value, facts.variables["mailgate_gateway"]])
+        message = "has no preference" if value is None else f"{quoted(value)} is not a valid preference"
+        hint = f"Use an integer from 0 to {MAX_PREFERENCE}: 0 for the primary, 10 for the backup"
+        self.problem(facts, "mailgate_gateway", message, hint, [value, facts.variables["mailgate_gateway"]])
         return 0
 
     def outside_interface(self, facts: HostFacts) -> str:
+        """Return the external interface of a border router."""
         if (
             border := self.mapping(facts, "mailgate_border", "{outside_interface: eth0}", ["outside_interface"])
         ) is None:
@@ -318,18 +334,22 @@ class HostReader:
         # Linux: at most 15 bytes, neither "/" nor white space.
         if isinstance(value, str) and 0 < len(value) <= 15 and not any(c.isspace() or c == "/" for c in value):
             return text(value)
-        said = "has no outside_interface" if value is None else f"{quoted(value)} is no interface"
-        blamed = [value, facts.variables["mailgate_border"]]
-        self.problem(facts, "mailgate_border", said, "Name the interface that faces the outside", blamed)
+        message = "has no outside_interface" if value is None else f"{quoted(value)} is not a valid interface name"
+        values = [value, facts.variables["mailgate_border"]]
+        self.problem(facts, "mailgate_border", message, "Name the external interface", values)
         return ""
 
     def permit(self, facts: HostFacts) -> Permit | None:
+        """Return the permit of a host, and warn of one that expires soon."""
         form = "{reason: ..., owner: ..., until: 2027-03-31}"
         if (permit := self.mapping(facts, "mailgate_permit", form, ["reason", "owner", "until"])) is None:
             return None
         whole = facts.variables["mailgate_permit"]
         texts = []
-        for key, wanted in (("reason", "Say why port 25 must stay open"), ("owner", "Name who answers for it")):
+        for key, wanted in (
+            ("reason", "State why port 25 must stay open"),
+            ("owner", "Name the responsible person or group"),
+        ):
             value = permit.get(key)
             if not isinstance(value, str) or not value.strip():
                 if not isinstance(value, Unreadable):
@@ -341,14 +361,14 @@ class HostReader:
         if isinstance(value, Unreadable):
             pass
         elif until is None:
-            said = "has no last day (until)" if value is None else f"until: {quoted(value)} is no date"
-            self.problem(facts, "mailgate_permit", said, "Write until as 2027-03-31", [value, whole])
+            message = "has no expiry date (until)" if value is None else f"until: {quoted(value)} is not a valid date"
+            self.problem(facts, "mailgate_permit", message, "Write until as 2027-03-31", [value, whole])
         elif until < self.today:
             self.problem(
                 facts,
                 "mailgate_permit",
                 f"expired on {until}",
-                f"Ask {texts[1] or 'its owner'} and renew until, or remove the permit",
+                f"Ask {texts[1] or 'its owner'} and extend until, or remove the permit",
                 [value, whole],
             )
         elif (until - self.today).days <= WARN_DAYS:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From inventory variables to a checked campus: every problem is found in one reading."""
+"""Read the inventory into a checked campus, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class _CampusReader:
         self.hosts = HostReader(findings, today)
 
     def read(self) -> Campus:
+        """Return the campus."""
         settings = {name: self.campus_value(name) for name in CAMPUS_VARIABLES}
         networks = self.networks(settings["mailgate_networks"])
         campus = Campus(
@@ -75,7 +76,7 @@ class _CampusReader:
                 continue
             if isinstance(value := host.variables[name], Unreadable):
                 if value.reason:
-                    self.problem(host, name, f"can't be read: {value.reason}", "Mend its template", [value])
+                    self.problem(host, name, f"cannot be read: {value.reason}", "Correct its template", [value])
                 return value
             if found is None:
                 found = host
@@ -83,17 +84,18 @@ class _CampusReader:
                 self.problem(
                     host,
                     name,
-                    f"differs from what {found.name} has, but it holds for the whole campus",
+                    f"differs from the value of {found.name}, but applies to the whole campus",
                     "Set it once, under all: vars:",
                     [value],
                 )
         return found.variables[name] if found else None
 
     def networks(self, value: object) -> list[Network]:
+        """Return the valid networks; report the others."""
         if value is None or isinstance(value, Unreadable):
             return []
         if not is_list(value):
-            self.problem(None, "mailgate_networks", "is not a list", "Write a list of networks in CIDR form", [value])
+            self.problem(None, "mailgate_networks", "is not a list", "Use a list of networks in CIDR form", [value])
             return []
         good = []
         for item in items(value):
@@ -102,38 +104,39 @@ class _CampusReader:
             try:
                 good.append(network(item))
             except ValueError as error:
-                self.problem(
-                    None, "mailgate_networks", str(error), "Write it in CIDR form, as 198.18.0.0/16", [item, value]
-                )
+                self.problem(None, "mailgate_networks", str(error), "Use CIDR form: 198.18.0.0/16", [item, value])
         return good
 
     def choice(self, variable: str, value: object, allowed: Sequence[str]) -> str:
+        """Return one of the allowed values, the first by default."""
         if value is None or isinstance(value, Unreadable):
             return allowed[0]
         if not isinstance(value, str) or value not in allowed:
             known = " or ".join(allowed)
-            self.problem(None, variable, f"{quoted(value)} is not known", f"Write {known}", [value])
+            self.problem(None, variable, f"{quoted(value)} is not a valid choice", f"Use {known}", [value])
             return allowed[0]
         return text(value)
 
     def check_campus(self, campus: Campus, networks: Sequence[Network]) -> None:
+        """Report problems of the campus as a whole."""
         if not campus.of_kind("gateways"):
-            hint = "Give one host mailgate_gateway: {preference: 0}"
+            hint = "Set mailgate_gateway: {preference: 0} on one host"
             self.problem(None, "mailgate_gateway", "no host is a gateway", hint)
         if not any("mailgate_domains" in host.variables for host in self.facts.values()):
             hint = "List each inner server's mail domains in its mailgate_domains"
-            self.problem(None, "mailgate_domains", "no host is home to a mail domain", hint)
+            self.problem(None, "mailgate_domains", "no host has mail domains", hint)
         if not campus.of_kind("borders"):
             self.findings.warnings.append(
-                "no host has mailgate_border: nothing here keeps outsiders from the inner servers"
+                "no host has mailgate_border: external senders can connect to the inner servers"
             )
         elif not networks and "mailgate_networks" not in {problem.variable for problem in self.findings.problems}:
-            hint = "List the campus's networks under all: vars:, as [198.18.0.0/16]"
-            self.problem(None, "mailgate_networks", "the border does not know what to guard", hint)
+            hint = "List the networks of the campus under all: vars:, for example [198.18.0.0/16]"
+            self.problem(None, "mailgate_networks", "is missing, so the border has no networks to protect", hint)
         self.check_addresses(campus, networks)
         check_claims(campus, self.findings)
 
     def check_addresses(self, campus: Campus, networks: Sequence[Network]) -> None:
+        """Report addresses that two hosts have, and those outside the networks of the campus."""
         owners: dict[str, str] = {}
         for host in campus.hosts.values():
             if not host.kinds and not host.permit:
@@ -145,13 +148,13 @@ class _CampusReader:
                     variable = "mailgate_address6"
                 first = owners.setdefault(address, host.name)
                 if first != host.name:
-                    said = f"'{address}' is also the address of {first}"
+                    message = f"'{address}' is also the address of {first}"
                     if "gateways" in {*host.kinds, *campus.hosts[first].kinds}:
-                        said += ": the gateway would be its own next hop"
-                    self.problem(facts, variable, said, "Correct one of them")
-                # Routers and name servers may well stand outside; what the border guards may not.
-                guarded = host.permit or {"gateways", "servers"} & set(host.kinds)
-                if guarded and networks and not _inside(address, networks):
+                        message += ": the gateway would be its own next hop"
+                    self.problem(facts, variable, message, "Correct one of them")
+                # Routers and name servers may be outside; hosts that the border protects may not.
+                protected = host.permit or {"gateways", "servers"} & set(host.kinds)
+                if protected and networks and not _inside(address, networks):
                     hint = "Correct it, or add its network to mailgate_networks"
                     self.problem(facts, variable, f"'{address}' is outside mailgate_networks", hint)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The campus, as the plan sees it: checked facts, nothing derived."""
+"""The campus: checked facts, nothing derived."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from functools import cached_property
 from .names import zone_of
 
 KINDS = ("gateways", "borders", "dns", "servers")
-METHODS = ("gateway", "split", "fallback")  # how MX lines are made; the first is the default
+METHODS = ("gateway", "split", "fallback")  # how MX records are made; the first is the default
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Why a host's port 25 stays open to the outside, who asked for it, and its last day."""
+    """Why port 25 of a host stays open to the outside, for whom, and until which day."""
 
     reason: str
     owner: str
@@ -30,10 +30,10 @@ class Host:
     """A host of the inventory. What does not apply to it is empty (``preference``: None).
 
     ``name`` is the inventory host name; ``exchange`` the same as a full host name in A-labels. ``faculty`` and ``hub``
-    are set for servers only; a hub is its own hub. ``domains`` are those that it is home to, ``backup_domains`` those
-    that it takes while their home is down, ``kept_domains`` those of its own whose MX lines are left alone;
-    ``kept_zones`` are those of a DNS server's ``zones`` in which all MX lines are. ``asked_by_hub`` says that gateways
-    ask the hub about its recipients.
+    are set for servers only; a hub is its own hub. ``domains`` are those whose final server it is, ``backup_domains``
+    those that it accepts while their final server is down, ``kept_domains`` those of its own whose MX records are not
+    changed; ``kept_zones`` are those of a DNS server's ``zones`` in which no MX records are. ``asked_by_hub``: its
+    recipients are verified at its hub.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Return the IPv4 address, then the IPv6 address, as far as it has them."""
+        """Return the IPv4 address, then the IPv6 address, without empty ones."""
         return tuple(address for address in (self.address, self.address6) if address)
 
 
 @dataclass(frozen=True)
 class Campus:
-    """All hosts, by inventory name and in its order, and the settings that hold for all of them."""
+    """All hosts, by inventory name and in inventory order, and the settings of the whole campus."""
 
     name: str
     networks: tuple[str, ...]
@@ -76,16 +76,16 @@ class Campus:
 
     @cached_property
     def gateways(self) -> list[Host]:
-        """The gateways in the order in which senders try them: by preference, then by name."""
+        """Return the gateways in the order in which senders try them: by preference, then by name."""
         return sorted(self.of_kind("gateways"), key=lambda host: (host.preference or 0, host.name))
 
     @cached_property
     def permitted(self) -> list[Host]:
-        """The hosts with a permit, by name."""
+        """Return the hosts with a permit, by name."""
         return sorted((host for host in self.hosts.values() if host.permit), key=lambda host: host.name)
 
     def home_of(self) -> dict[str, Host]:
-        """Return each mail domain's home server, sorted by domain."""
+        """Return the final server of each mail domain, sorted by domain."""
         return self._homes
 
     @cached_property
@@ -95,10 +95,10 @@ class Campus:
 
     @cached_property
     def servers_of(self) -> dict[str, tuple[Host, ...]]:
-        """Each mail domain's servers, sorted by domain: its home, then its backups in inventory order."""
+        """Return the servers of each mail domain, sorted by domain: the final one, then backups in inventory order."""
         alone: dict[str, tuple[Host, ...]] = {host.name: (host,) for host in self.hosts.values() if host.domains}
         servers = {domain: alone[home.name] for domain, home in self._homes.items()}
-        shared: dict[tuple[Host, ...], tuple[Host, ...]] = {}  # equal ones stay one object
+        shared: dict[tuple[Host, ...], tuple[Host, ...]] = {}  # equal ones are one object
         for host in self.hosts.values():
             for domain in host.backup_domains:
                 together = (*servers[domain], host)
@@ -107,12 +107,12 @@ class Campus:
 
     @cached_property
     def zones(self) -> frozenset[str]:
-        """The zones of all DNS servers."""
+        """Return the zones of all DNS servers."""
         return frozenset(zone for server in self.of_kind("dns") for zone in server.zones)
 
     @cached_property
     def kept(self) -> frozenset[str]:
-        """The domains whose MX lines are left as they are."""
+        """Return the domains whose MX records are not changed."""
         kept = {domain for host in self.hosts.values() for domain in host.kept_domains}
         kept_zones = {zone for server in self.of_kind("dns") for zone in server.kept_zones}
         if kept_zones:

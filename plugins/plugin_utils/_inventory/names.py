@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names and addresses in one spelling, and the longest match among domain patterns."""
+"""Normalize names and addresses, and find the longest match among domain patterns."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
-# What most names are already: checked in one step.
+# Most names are in this form already: checked in one step.
 _USUAL = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL.pattern}\.)+(?=[^.]*[a-z-]){_LABEL.pattern}", re.ASCII)
-_MAX_NAME = 253  # octets of the text form (RFC 1035, section 2.3.4: 255 on the wire)
+_MAX_NAME = 253  # characters of the text form (RFC 1035, section 2.3.4: 255 octets on the wire)
 
 
 def host_name(value: object) -> str:
     """Return ``value`` as a full host name: lower case, A-labels (RFC 3490), no final dot.
 
     Raises:
-        ValueError: it is no such name; the text says why.
+        ValueError: it is not a valid host name; the text says why.
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
@@ -34,7 +34,7 @@ def host_name(value: object) -> str:
         try:
             name = name.encode("idna").decode("ascii")
         except UnicodeError as error:
-            raise ValueError(f"'{value}' can't be written in A-labels ({error})") from None
+            raise ValueError(f"'{value}' cannot be converted to A-labels ({error})") from None
     name = name.lower()
     if len(name) > _MAX_NAME:
         raise ValueError(f"'{value}' is longer than {_MAX_NAME} characters")
@@ -43,11 +43,11 @@ def host_name(value: object) -> str:
         if not label:
             raise ValueError(f"'{value}' has an empty label")
         if not _LABEL.fullmatch(label):
-            raise ValueError(f"'{value}' has the malformed label '{label}'")
+            raise ValueError(f"'{value}' has the invalid label '{label}'")
     if len(labels) == 1:
         raise ValueError(f"'{value}' has no dot")
     if labels[-1].isdigit():
-        raise ValueError(f"'{value}' looks like an address")
+        raise ValueError(f"'{value}' is an address, not a name")
     return name
 
 
@@ -56,17 +56,17 @@ def domain_pattern(value: object) -> str:
     if isinstance(value, str) and value.startswith("*."):
         return f"*.{host_name(value[2:])}"
     if isinstance(value, str) and "*" in value:
-        raise ValueError(f"'{value}' has a * that is not the whole first label")
+        raise ValueError(f"'{value}' has a * that is not the first label")
     return host_name(value)
 
 
 def ipv4(value: object) -> str:
-    """Return an IPv4 host address in its usual text; raise ValueError if it is none."""
+    """Return an IPv4 host address in its usual text; raise ValueError if it is not one."""
     return _address(value, 4)
 
 
 def ipv6(value: object) -> str:
-    """Return an IPv6 host address in its shortest text (RFC 5952); raise ValueError if it is none."""
+    """Return an IPv6 host address in its shortest text (RFC 5952); raise ValueError if it is not one."""
     return _address(value, 6)
 
 
@@ -76,22 +76,22 @@ def _address(value: object, version: int) -> str:
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
-        raise ValueError(f"'{value}' is no IPv{version} address") from None
+        raise ValueError(f"'{value}' is not a valid IPv{version} address") from None
     if address.version != version or "%" in value:
-        raise ValueError(f"'{value}' is no IPv{version} address")
+        raise ValueError(f"'{value}' is not a valid IPv{version} address")
     if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local:
-        raise ValueError(f"'{value}' can't be reached from another host")
+        raise ValueError(f"'{value}' is not reachable from other hosts")
     return str(address)
 
 
 def network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Return a network from CIDR text; raise ValueError when it is none or has host bits set."""
+    """Return a network from CIDR text; raise ValueError if it is not one or has host bits set."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
     try:
         return ipaddress.ip_network(value)
     except ValueError as error:
-        raise ValueError(f"'{value}' is no network ({error})") from None
+        raise ValueError(f"'{value}' is not a valid network ({error})") from None
 
 
 class Patterns(Generic[T]):

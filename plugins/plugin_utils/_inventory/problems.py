@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with an inventory: where, what, and how to hint it."""
+"""Problems of an inventory: place, message, and how to fix each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to hint. ``host`` is an inventory host name, or ``all`` for what belongs to the whole campus."""
+    """One problem and a hint how to fix it. ``host`` is an inventory host name, or ``all`` for the whole campus."""
 
     host: str
     variable: str
@@ -38,9 +38,9 @@ class Problem:
 
 
 class PlanRefused(ValueError):
-    """The inventory can't be planned, or its plan failed the proof. ``problems`` holds every reason.
+    """The inventory cannot be planned, or its plan failed the proof, for the reasons in ``problems``.
 
-    ``warnings`` are of things to look at in the same go: each alone would not have kept the plan from being made.
+    ``warnings`` are reported with them; they do not prevent a plan.
     """
 
     def __init__(self, problems: Iterable[Problem], warnings: Iterable[str] = ()) -> None:
@@ -50,10 +50,10 @@ class PlanRefused(ValueError):
 
 
 def merge(problems: Iterable[Problem]) -> list[Problem]:
-    """Join what one line causes on many hosts (a group's variable) into one problem that names the first of them."""
+    """Merge problems that one line causes on many hosts (a group variable) into one that names the first host."""
     order: dict[tuple[str, str, int, str], list[Problem]] = {}
     for problem in problems:
-        # Without a line nothing tells two causes apart, so each host keeps its own problem.
+        # Without a line number two causes cannot be told apart, so each host keeps its own problem.
         host = "" if problem.line else problem.host
         key = (f"{host} {problem.variable}", problem.file, problem.line, problem.message)
         order.setdefault(key, []).append(problem)
@@ -67,8 +67,12 @@ def merge(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def report(problems: Iterable[Problem], warnings: Iterable[str] = ()) -> str:
-    """Return a numbered list, one problem a line, under a heading with their number; then the warnings."""
+    """Return a heading with the number of problems, a numbered list with one per line, then the warnings."""
     lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
-    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     noted = [f"  Warning: {warning}" for warning in warnings]
-    return "\n".join([f"{count} in the inventory, nothing was changed:", *lines, *noted])
+    return "\n".join([f"{summary(len(lines))}:", *lines, *noted])
+
+
+def summary(count: int) -> str:
+    """Return the heading of a list of ``count`` problems."""
+    return f"{count} problem{'' if count == 1 else 's'} in the inventory, nothing was changed"

@@ -11,6 +11,7 @@ from plan_campus import TODAY, campus_of, facts_of, paper, plan_of, small
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.model import METHODS
 from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import plan_campus
+from ansible_collections.campus.mailgate.plugins.plugin_utils._proof import methods
 from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof import whole_proof
 
 GW1, GW2 = "gw1.univ.example", "gw2.univ.example"

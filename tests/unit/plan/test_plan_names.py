@@ -33,22 +33,22 @@ def test_domains_get_one_spelling(written, meant):
     [
         ("", "empty label"),
         ("univ", "no dot"),
-        ("*", "not the whole first label"),
+        ("*", "not the first label"),
         ("*.example", "no dot"),
-        ("a.*.univ.example", "not the whole first label"),
-        ("*lab.univ.example", "not the whole first label"),
-        ("*.*.univ.example", "malformed label '*'"),
+        ("a.*.univ.example", "not the first label"),
+        ("*lab.univ.example", "not the first label"),
+        ("*.*.univ.example", "invalid label '*'"),
         ("mech..univ.example", "empty label"),
         (".univ.example", "empty label"),
         ("eng.univ.example..", "empty label"),
-        ("-eng.univ.example", "malformed label '-eng'"),
-        ("eng-.univ.example", "malformed label 'eng-'"),
-        ("mail_1.univ.example", "malformed label 'mail_1'"),
-        ("me ch.univ.example", "malformed label 'me ch'"),
-        ("user@univ.example", "malformed label 'user@univ'"),
-        ("a" * 64 + ".example", "malformed label"),
+        ("-eng.univ.example", "invalid label '-eng'"),
+        ("eng-.univ.example", "invalid label 'eng-'"),
+        ("mail_1.univ.example", "invalid label 'mail_1'"),
+        ("me ch.univ.example", "invalid label 'me ch'"),
+        ("user@univ.example", "invalid label 'user@univ'"),
+        ("a" * 64 + ".example", "invalid label"),
         ("a." * 124 + "example.", "longer than 253"),
-        ("198.18.0.1", "looks like an address"),
+        ("198.18.0.1", "is an address"),
         ("日" * 60 + ".example", "A-labels"),
         (25, "is not text"),
         (None, "is not text"),
@@ -62,7 +62,7 @@ def test_malformed_domains_say_why(written, why):
 
 
 def test_a_host_name_is_no_pattern():
-    with pytest.raises(ValueError, match="malformed label"):
+    with pytest.raises(ValueError, match="invalid label"):
         domain_names.host_name("*.univ.example")
 
 
@@ -75,19 +75,19 @@ def test_addresses_get_one_spelling():
     "address", ["198.18.1", "198.18.1.300", "0198.18.1.1", "2001:db8::1", "127.0.0.1", "0.0.0.0", "224.0.0.1", 1, None]
 )
 def test_bad_ipv4(address):
-    with pytest.raises(ValueError, match=r"no IPv4 address|can't be reached|not text"):
+    with pytest.raises(ValueError, match=r"not a valid IPv4 address|not reachable|not text"):
         domain_names.ipv4(address)
 
 
 @pytest.mark.parametrize("address", ["198.18.1.1", "::1", "fe80::1", "2001:db8::1%eth0", "2001:db8:::1", 6])
 def test_bad_ipv6(address):
-    with pytest.raises(ValueError, match=r"no IPv6 address|can't be reached|not text"):
+    with pytest.raises(ValueError, match=r"not a valid IPv6 address|not reachable|not text"):
         domain_names.ipv6(address)
 
 
 @pytest.mark.parametrize("cidr", ["198.18.0.1/16", "198.18.0.0/33", "campus", 24])
 def test_bad_networks(cidr):
-    with pytest.raises(ValueError, match=r"no network|not text"):
+    with pytest.raises(ValueError, match=r"not a valid network|not text"):
         domain_names.network(cidr)
 
 

@@ -72,7 +72,7 @@ def test_no_permits_and_warnings_are_said():
     del groups["research"], groups["dns"]
     text = plan_of(groups)["text"]
     assert section(text, "Open to the outside (port 25)") == ["  none"]
-    assert "MX lines are not planned" in section(text, "Warnings")[0]
+    assert "MX records are not planned" in section(text, "Warnings")[0]
 
 
 def test_japanese():

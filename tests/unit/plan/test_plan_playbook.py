@@ -50,7 +50,7 @@ def test_all_problems_of_a_broken_inventory_with_their_files(tmp_path):
     status, said = play(tmp_path, "touch.yml")
 
     assert status != 0
-    assert "5 problems in the inventory, nothing was changed:" in said
+    assert said.count("5 problems in the inventory, nothing was changed:\n") == 1
     listed = [line.strip().partition(". ")[2] for line in said.splitlines() if line.startswith("  ") and ". " in line]
     engineering, science, research = (
         tmp_path / "campus" / f"{name}.yml" for name in ("engineering", "science", "research")
@@ -68,6 +68,7 @@ def test_all_problems_of_a_broken_inventory_with_their_files(tmp_path):
         f"(campus/research.yml:{line_of(research, 'until')})",
     ):
         assert any(line.startswith(expected) for line in listed), f"{expected}\nnot in\n{said}"
+        assert said.count(expected) == 1
     assert "PLAY [all]" not in said
     assert "unreachable=0" in said
 
@@ -86,7 +87,7 @@ def test_the_printed_plan(tmp_path):
 
 @pytest.fixture
 def grouped(tmp_path):
-    """A playbook that writes down which hosts its plays get after tasks/plan.yml, and what they know."""
+    """A playbook that records which hosts its plays get after tasks/plan.yml, and what they know."""
     groups = small()
     groups["all"][None]["tld"] = "example"
     groups["science"]["bio.sci.univ.example"]["mailgate_domains"] = ["{{ inventory_hostname }}", "bio.univ.{{ tld }}"]
@@ -158,7 +159,7 @@ def test_an_ini_inventory_and_a_failing_template_are_placed_by_the_host_s_line(t
     status, said = play(tmp_path, PLAN)
     assert status != 0
     assert "'quake.univ.example' is not a list (campus/research.ini:2)" in said
-    assert "tide.univ.example: mailgate_domains: can't be read: 'nowhere' is undefined (campus/research.ini:3)" in said
+    assert "tide.univ.example: mailgate_domains: cannot be read: 'nowhere' is undefined (campus/research.ini:3)" in said
 
 
 def test_misspelt_variables_are_placed_in_the_file_of_their_group(tmp_path):
@@ -170,11 +171,11 @@ def test_misspelt_variables_are_placed_in_the_file_of_their_group(tmp_path):
     assert status != 0
     science, gateways = (tmp_path / "campus" / f"{name}.yml" for name in ("science", "gateways"))
     assert (
-        "mail.sci.univ.example and 1 more: mailgate_hubb: is no variable that mailgate knows "
+        "mail.sci.univ.example and 1 more: mailgate_hubb: unknown variable "
         f"(campus/science.yml:{line_of(science, 'mailgate_hubb')}). Did you mean mailgate_hub?"
     ) in said
     assert (
-        "gw2.univ.example: mailgate_gateway: has no setting 'preferences' "
+        "gw2.univ.example: mailgate_gateway: unknown key 'preferences' "
         f"(campus/gateways.yml:{line_of(gateways, 'preferences')}). Did you mean preference?"
     ) in said
 
@@ -214,4 +215,4 @@ def test_the_day_can_be_set(tmp_path):
     assert "expired on 2029-03-31" in said
     status, said = play(tmp_path, "play.yml", "-e", "day=tomorrow")
     assert status != 0
-    assert "today: 'tomorrow' is no date" in said
+    assert "today: 'tomorrow' is not a valid date" in said

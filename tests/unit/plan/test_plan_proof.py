@@ -230,8 +230,9 @@ def test_a_plan_with_faults_is_refused(monkeypatch):
     monkeypatch.setattr(plan_module, "derive", derive_wrongly)
     with pytest.raises(PlanRefused) as refused:
         plan_module.make_plan(facts_of(small()), TODAY)
-    assert "mech.eng.univ.example: mailgate_domains: no route to the final server for '*.lab.mech.eng.univ.example'" in str(
-        refused.value
+    assert (
+        "mech.eng.univ.example: mailgate_domains: no route to the final server for '*.lab.mech.eng.univ.example'"
+        in str(refused.value)
     )
 
 
