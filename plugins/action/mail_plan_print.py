@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action plugin of mail_plan_print: reads and writes files on the controller; everything else is in plugin_utils."""
+"""Action plugin of mail_plan_print: read and write files on the controller; everything else is in plugin_utils."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible.utils.display import Display
 from ..plugin_utils._report import difference as differences
 from ..plugin_utils._report import plan as report_plan
 from ..plugin_utils._report.files import FACULTIES, SAVED, report_files, stale
-from ..plugin_utils._report.words import speaker
+from ..plugin_utils._report.translations import translations
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
@@ -32,7 +32,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
-    """Writes the print-outs that differ from what is there, and removes those of faculties that are no more."""
+    """The action of mail_plan_print: it writes reports that differ, and removes those of former faculties."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -53,7 +53,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         except (report_plan.InvalidPlan, OSError) as error:
             raise AnsibleActionFail(str(error)) from None
         if difference is not None:
-            text = differences.as_text(difference, speaker(str(plan.campus.get("language", "en"))))
+            text = differences.as_text(difference, translations(str(plan.campus.get("language", "en"))))
             result["difference"] = {"same": not difference, "text": text, "since": difference.since}
             if args["show"]:
                 display.display(text)
@@ -70,7 +70,7 @@ def _earlier(name: str) -> report_plan.Plan:
     try:
         text = Path(name).read_text(encoding="utf-8")
     except UnicodeError:
-        raise report_plan.InvalidPlan(f"{name} is no text. Give the plan.json of an earlier run") from None
+        raise report_plan.InvalidPlan(f"{name} is not a text file. Use the plan.json of an earlier run") from None
     return report_plan.load(text, name)
 
 
@@ -82,7 +82,7 @@ def _changes(dest: Path, files: dict[str, str]) -> list[tuple[Path, bytes | None
         before = path.read_bytes() if path.is_file() else None
         if before != after:
             changes.append((path, before, after))
-    if (dest / SAVED).is_file():  # else nothing here is ours to remove
+    if (dest / SAVED).is_file():  # otherwise the files are not those of an earlier run
         found = [dest.glob("*"), (dest / FACULTIES).glob("*/*")]
         names = [path.relative_to(dest).as_posix() for paths in found for path in paths if path.is_file()]
         changes += [(dest / name, (dest / name).read_bytes(), None) for name in stale(names, files)]
@@ -90,7 +90,7 @@ def _changes(dest: Path, files: dict[str, str]) -> list[tuple[Path, bytes | None
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace a file in one step, so that nobody reads half of it."""
+    """Replace a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

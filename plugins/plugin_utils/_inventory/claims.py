@@ -114,7 +114,7 @@ class _Claims:
                 home,
                 "mailgate_keep_mx" if by_host else "mailgate_domains",
                 domain,
-                f"'{domain}' keeps its MX records{'' if by_host else ' with its zone'}, but the border blocks port 25 of "
-                "its server: external mail would not arrive",
+                f"'{domain}' keeps its MX records{'' if by_host else ' with its zone'}, but the border blocks port 25 "
+                "of its server: external mail would not arrive",
                 "Give the server a mailgate_permit, or let its MX records be set",
             )

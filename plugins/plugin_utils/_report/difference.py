@@ -2,24 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has changed from one plan to the next, row by row of each table."""
+"""The changes from one plan to the next, row by row of each table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from .columns import plain, table, width
 from .plan import TABLES, MxRecords, Plan, Row, Static
 from .tables import HEADS, TITLES, cell, columns, record, to_json
-from .text import plain, table, width
-
-Say = Callable[[str], str]
+from .translations import N_, Translations, choice, view_name
 
 FORMAT = "campus.mailgate difference"
 VERSION = 1
-_SETTINGS = ("name", "networks", "method", "delivery")
-_NAMED = 3  # names that a line of the print-out gives before it only counts; JSON has them all
-# Fields that name a row, or follow from its name.
+_SETTINGS = {"name": N_("name"), "networks": N_("networks"), "method": N_("method"), "delivery": N_("delivery")}
+_CHOICES = ("method", "delivery")
+_KINDS = {"added": N_("added"), "removed": N_("removed"), "changed": N_("changed")}
+_NAMED = 3  # names that a line of the report has before it only counts them; JSON has them all
+# Fields that are the key of a row, or follow from it.
 _KEYS = {
     "gateways": ("host",),
     "routes": ("domain",),
@@ -31,9 +32,9 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that came (``before`` is None), went (``after`` is None) or became another.
+    """A row that was added (``before`` is None), removed (``after`` is None) or changed.
 
-    ``row`` is the row as it is now, or, when it went, as it was.
+    ``row`` is the current row, or the previous one if it was removed.
     """
 
     before: Row | None
@@ -50,8 +51,8 @@ class Change:
 class Difference:
     """All changes by table. ``since`` and ``now`` are the fingerprints of the two plans.
 
-    ``settings`` are the campus's settings that changed: name, before, after. ``whole`` are the servers whose STATIC
-    table came or went as a whole.
+    ``settings`` are the settings of the campus that changed: name, before, after. ``whole`` are the servers whose whole
+    STATIC table was added or removed.
     """
 
     since: str
@@ -64,7 +65,7 @@ class Difference:
         return bool(self.settings) or any(self.tables.values())
 
     def for_faculty(self, faculty: str) -> Difference:
-        """Return the changes of one faculty's rows, and those of the gateways and settings, which concern all."""
+        """Return the changes of one faculty's rows, and those of gateways and settings, which concern every faculty."""
 
         def concerns(change: Change) -> bool:
             rows = (row for row in (change.before, change.after) if row)
@@ -84,7 +85,7 @@ class Section:
 
 
 def compare(old: Plan, new: Plan) -> Difference:
-    """Return what changed from the old plan to the new one. The order of rows doesn't count."""
+    """Return the changes from the old plan to the new one; the order of rows is ignored."""
     servers = [{row.server for row in plan.static} for plan in (old, new)]
     settings = ((name, _setting(old, name), _setting(new, name)) for name in _SETTINGS)
     return Difference(
@@ -112,7 +113,7 @@ def _changes(old: Sequence[Row], new: Sequence[Row]) -> Iterable[Change]:
 def as_json(difference: Difference) -> str:
     """Return all changes for programs."""
 
-    def told(changes: Iterable[Change]) -> dict[str, list[object]]:
+    def lists_of(changes: Iterable[Change]) -> dict[str, list[object]]:
         lists: dict[str, list[object]] = {"added": [], "removed": [], "changed": []}
         for change in changes:
             if change.before and change.after:
@@ -127,70 +128,75 @@ def as_json(difference: Difference) -> str:
         "since": difference.since,
         "now": difference.now,
         "settings": [dict(zip(("name", "before", "after"), each, strict=True)) for each in difference.settings],
-        **{name: told(changes) for name, changes in difference.tables.items()},
+        **{name: lists_of(changes) for name, changes in difference.tables.items()},
     }
     return to_json(data) + "\n"
 
 
-def as_text(difference: Difference, say: Say) -> str:
+def as_text(difference: Difference, catalog: Translations) -> str:
     """Return the changes as lines in columns."""
-    title = heading(difference, say)
+    _ = catalog.gettext
+    title = heading(difference, catalog)
     lines = [title, "=" * width(title)]
-    for section in sections(difference, say):
+    for section in sections(difference, catalog):
         lines += ["", section.title, *table(section.head, section.rows)]
     if not difference:
-        lines.append(f"  {say('Nothing changed.')}")
+        lines.append("  " + _("Nothing changed."))
     return "\n".join([*lines, ""])
 
 
-def heading(difference: Difference, say: Say) -> str:
+def heading(difference: Difference, catalog: Translations) -> str:
     """Return the title of the changes, with the earlier plan's fingerprint."""
-    return f"{say('Changes since plan')} {difference.since}"
+    return catalog.gettext("Changes since plan {fingerprint}").format(fingerprint=difference.since)
 
 
-def sections(difference: Difference, say: Say) -> list[Section]:
+def sections(difference: Difference, catalog: Translations) -> list[Section]:
     """Return the changes for people, a section for each table that has some."""
-    change, before, after = say("Change"), say("Before"), say("After")
+    _ = catalog.gettext
+    change, before, after = _("Change"), _("Before"), _("After")
     found = []
     if difference.settings:
-        rows = [[say(name), say(old), say(new)] for name, old, new in difference.settings]
-        found.append(Section(say("Settings"), [say("Setting"), before, after], rows))
+        rows = [
+            [_(_SETTINGS[name]), *(choice(value, catalog) if name in _CHOICES else value for value in values)]
+            for name, *values in difference.settings
+        ]
+        found.append(Section(_("Settings"), [_("Setting"), before, after], rows))
     for name, changes in difference.tables.items():
         if not changes:
             continue
         if name == "static":
-            rows = _static(changes, difference.whole, say)
-            head = [change, say("Domain"), before, after, say("Servers")]
+            rows = _static(changes, difference.whole, catalog)
+            head = [change, _("Domain"), before, after, _("Servers")]
         else:
-            rows = [[say(each.kind), _what(each.row), *_values(name, each, say)] for each in changes]
-            head = [change, say("What"), before, after]
-        found.append(Section(plain(f"{say(TITLES[name])} ({len(changes)})"), head, rows))
+            rows = [[_(_KINDS[each.kind]), _what(each.row, catalog), *_values(name, each, catalog)] for each in changes]
+            head = [change, _("Entry"), before, after]
+        found.append(Section(plain(_(TITLES[name]) + f" ({len(changes)})"), head, rows))
     return found
 
 
-def _what(row: Row) -> str:
+def _what(row: Row, catalog: Translations) -> str:
     if isinstance(row, MxRecords):
-        return f"{row.owner} ({', '.join(each for each in (row.zone, row.view) if each)})"
+        return f"{row.owner} ({', '.join(each for each in (row.zone, view_name(row.view, catalog)) if each)})"
     return " ".join(row.key)
 
 
-def _values(name: str, change: Change, say: Say) -> list[str]:
+def _values(name: str, change: Change, catalog: Translations) -> list[str]:
     """Return the fields before and after; of a changed row only those that differ."""
     rows = [row for row in (change.before, change.after) if row]
     fields = [column for column in columns(name, rows) if column not in _KEYS[name]]
     if change.before and change.after:
         fields = [each for each in fields if getattr(change.before, each) != getattr(change.after, each)]
-    return [_fields(name, row, fields, say) if row else "" for row in (change.before, change.after)]
+    return [_fields(name, row, fields, catalog) if row else "" for row in (change.before, change.after)]
 
 
-def _fields(name: str, row: Row, fields: Iterable[str], say: Say) -> str:
-    texts = ((say(HEADS[name][field]), cell(row, field, say)) for field in fields)
+def _fields(name: str, row: Row, fields: Iterable[str], catalog: Translations) -> str:
+    texts = ((catalog.gettext(HEADS[name][field]), cell(row, field, catalog)) for field in fields)
     return "; ".join(f"{head}: {text or '-'}" for head, text in texts)
 
 
-def _static(changes: Iterable[Change], whole: frozenset[str], say: Say) -> list[list[str]]:
-    """Return STATIC changes, those that are alike in one row: a domain's new address changes on every server."""
-    alike: dict[tuple[str, str, str, str], list[str]] = {}
+def _static(changes: Iterable[Change], whole: frozenset[str], catalog: Translations) -> list[list[str]]:
+    """Return STATIC changes, equal ones as one row: the new address of a domain changes on every server."""
+    equal: dict[tuple[str, str, str, str], list[str]] = {}
     tables: dict[tuple[str, str], int] = {}
     for change in changes:
         row = change.row
@@ -199,36 +205,44 @@ def _static(changes: Iterable[Change], whole: frozenset[str], say: Say) -> list[
         if row.server in whole:
             tables[change.kind, row.server] = tables.get((change.kind, row.server), 0) + 1
         else:
-            before, after = _values("static", change, say)
-            alike.setdefault((change.kind, row.domain, before, after), []).append(row.server)
+            before, after = _values("static", change, catalog)
+            equal.setdefault((change.kind, row.domain, before, after), []).append(row.server)
     joined: dict[tuple[str, str, str, tuple[str, ...]], list[str]] = {}
-    for (kind, domain, before, after), servers in _by_domain(alike, say).items():
+    for (kind, domain, before, after), servers in _by_domain(equal, catalog).items():
         joined.setdefault((kind, before, after, tuple(servers)), []).append(domain)
     rows = [
-        [say(kind), say("whole table ({lines} lines)").format(lines=lines), "", "", server]
-        for (kind, server), lines in tables.items()
+        [
+            catalog.gettext(_KINDS[kind]),
+            catalog.ngettext("whole table ({count} line)", "whole table ({count} lines)", count).format(count=count),
+            "",
+            "",
+            server,
+        ]
+        for (kind, server), count in tables.items()
     ]
     for (kind, before, after, names), domains in joined.items():
-        rows.append([say(kind), _some(domains, say), before, after, _some(names, say)])
+        rows.append([catalog.gettext(_KINDS[kind]), _some(domains, catalog), before, after, _some(names, catalog)])
     return rows
 
 
 def _by_domain(
-    alike: dict[tuple[str, str, str, str], list[str]], say: Say
+    equal: dict[tuple[str, str, str, str], list[str]], catalog: Translations
 ) -> dict[tuple[str, str, str, str], list[str]]:
-    """Join the rows of a domain that came or went, when its next hops are many: the STATIC tables themselves tell."""
+    """Join the rows of a domain that was added or removed if it has many next hops; the STATIC tables have them."""
     rows: dict[tuple[str, str], int] = {}
-    for kind, domain, _before, _after in alike:
+    for kind, domain, _before, _after in equal:
         rows[kind, domain] = rows.get((kind, domain), 0) + 1
     short: dict[tuple[str, str, str, str], list[str]] = {}
-    for (kind, domain, before, after), servers in alike.items():
+    for (kind, domain, before, after), servers in equal.items():
         many = kind != "changed" and rows[kind, domain] > _NAMED
-        old, new = (say("by server") if many and text else text for text in (before, after))
+        old, new = (catalog.gettext("by server") if many and text else text for text in (before, after))
         short.setdefault((kind, domain, old, new), []).extend(servers)
     return short
 
 
-def _some(names: Sequence[str], say: Say) -> str:
+def _some(names: Sequence[str], catalog: Translations) -> str:
     if len(names) <= _NAMED + 1:
         return ", ".join(names)
-    return say("{names} and {more} more").format(names=", ".join(names[:_NAMED]), more=len(names) - _NAMED)
+    more = len(names) - _NAMED
+    text = catalog.ngettext("{names} and {count} more", "{names} and {count} more", more)
+    return text.format(names=", ".join(names[:_NAMED]), count=more)

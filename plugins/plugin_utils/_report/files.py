@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole family of print-outs: for all and for each faculty, as files by their place in a directory."""
+"""All report files, for the campus and for each faculty, by their path below a directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import tables
 from .difference import Difference
 from .plan import Plan, saved
 from .static import blocks
-from .words import speaker
+from .translations import translations
 
 SAVED = "plan.json"
 FACULTIES = "faculties"
@@ -32,20 +32,20 @@ _NAMES = frozenset(
     )
 )
 _UNSAFE = re.compile(r"[^\w.-]+")  # \w holds letters of all scripts
-_LONGEST = 60  # characters, so that even wide ones stay below a file name's 255 octets
+_LONGEST = 60  # characters; a file name has at most 255 bytes, and UTF-8 up to 4 for each
 
 
 def report_files(plan: Plan, difference: Difference | None) -> dict[str, str]:
-    """Return the content of each file by its path below the directory, with slashes.
+    """Return the content of each file by its path, with slashes.
 
-    All are in the language of the plan's campus. The same plan and difference give the same bytes.
+    All are in the language of the campus. The same plan and difference give the same bytes.
     """
-    say = speaker(str(plan.campus.get("language", "en")))
+    catalog = translations(str(plan.campus.get("language", "en")))
     shared = blocks(plan)
     files = {
         SAVED: tables.to_json(saved(plan)) + "\n",
         "plan.txt": f"{plan.data.get('text', '')}\n",
-        "plan.html": html_page.page(plan, shared, say, difference, None),
+        "plan.html": html_page.page(plan, shared, catalog, difference, None),
     }
     parts: list[tuple[str, str | None]] = [("", None)]
     folders = folder_names(plan.faculties)
@@ -55,19 +55,19 @@ def report_files(plan: Plan, difference: Difference | None) -> dict[str, str]:
         own = [block for block in shared if faculty is None or block.faculty == faculty]
         changes = difference.for_faculty(faculty) if difference is not None and faculty is not None else difference
         if faculty is not None:
-            files[f"{folder}plan.html"] = html_page.page(plan, shared, say, changes, faculty)
+            files[f"{folder}plan.html"] = html_page.page(plan, shared, catalog, changes, faculty)
         for name in _TABLES:
-            files[f"{folder}{name}.txt"] = tables.as_text(name, part, own, say)
-            files[f"{folder}{name}.csv"] = tables.as_csv(name, part, say)
+            files[f"{folder}{name}.txt"] = tables.as_text(name, part, own, catalog)
+            files[f"{folder}{name}.csv"] = tables.as_csv(name, part, catalog)
             files[f"{folder}{name}.json"] = tables.as_json(name, part)
         if changes is not None:
-            files[f"{folder}difference.txt"] = differences.as_text(changes, say)
+            files[f"{folder}difference.txt"] = differences.as_text(changes, catalog)
             files[f"{folder}difference.json"] = differences.as_json(changes)
     return files
 
 
 def folder_names(faculties: Iterable[str]) -> dict[str, str]:
-    """Return a safe and distinct directory name for each faculty, also where upper and lower case are one."""
+    """Return a safe directory name for each faculty, distinct even if the file system ignores case."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for faculty in faculties:
@@ -82,7 +82,7 @@ def folder_names(faculties: Iterable[str]) -> dict[str, str]:
 
 
 def stale(found: Iterable[str], files: Iterable[str]) -> list[str]:
-    """Return those of the paths ``found`` below the directory that an earlier run left and this one doesn't write."""
+    """Return those of the paths ``found`` that an earlier run wrote and this one does not."""
     current = set(files)
     return sorted(path for path in found if path not in current and _ours(path))
 

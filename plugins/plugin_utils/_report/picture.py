@@ -2,35 +2,34 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A picture of the campus: who reaches whom with mail, as shapes with coordinates, for a template to draw.
+"""A picture of the mail routes of the campus, as shapes with coordinates, for a template to draw.
 
-From top to bottom: the outside, the border with its doors, the gateways and the open servers, the faculties in rows.
-Mail from the gateways comes down the left margin and along the line above each row; mail between faculties goes
-along the line below each row and the right margin. Lengths are in units of a thousandth of the picture's width.
+From top to bottom: the outside, the border with its openings, gateways and open servers, the faculties in rows.
+Mail from the gateways enters along the left margin and the line above each row; mail between faculties is drawn along
+the line below each row and the right margin. Lengths are in units of a thousandth of the picture's width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .plan import Plan, Server, natural
-from .text import plain, width
-
-Say = Callable[[str], str]
+from .columns import plain, width
+from .plan import Plan, Server, natural_key
+from .translations import Translations
 
 WIDTH = 1000
 MX, BLOCKED, CROSS, PERMIT, STATIC = "mx", "blocked", "cross", "permit", "static"
 
-_NAMED = 30  # servers in the whole picture; when there are more, each faculty only counts its own
+_NAMED = 30  # servers in the whole picture; with more, each faculty shows only their number
 _LIST = 12  # names in one box
 _COLUMNS = 5
 _LINE = 17  # from one line of text to the next
 _PAD = 16
 _CHARACTER = 7.1  # average advance of a narrow character
-_BOLD = 0.87  # of the characters fit when they are bold
-_LEFT, _RIGHT = 48, 952  # of the faculties; trunks run outside of them
-_MX_DOOR, _DIRECT, _PERMIT_DOOR = 225, 520, 800
+_BOLD = 0.87  # share of the characters that fit in bold
+_LEFT, _RIGHT = 48, 952  # of the faculties; the main lines are outside of them
+_MX_X, _DIRECT_X, _PERMIT_X = 225, 520, 800
 _BORDER = 108
 _MIDDLE = 172  # top of the gateways
 
@@ -69,7 +68,7 @@ class Text:
 
 @dataclass
 class Picture:
-    """Shapes in the order to draw them: boxes, lines, texts. ``summary`` says in words what is to be seen."""
+    """Shapes in drawing order: boxes, lines, texts. ``summary`` describes the picture."""
 
     height: float = 0
     summary: str = ""
@@ -78,12 +77,14 @@ class Picture:
     texts: list[Text] = field(default_factory=list)
 
     def line(self, kind: str, *points: tuple[float, float], head: bool = True, tail: bool = False) -> None:
+        """Add a line through points."""
         self.lines.append(Line(" ".join(f"{x:g},{y:g}" for x, y in points), kind, head, tail))
 
     def text(self, x: float, y: float, text: str, kind: str = "", room: float = WIDTH) -> None:
-        said = plain(text)
-        short = fit(said, room * _BOLD if kind == "strong" else room)
-        self.texts.append(Text(x, y, short, kind, said if short != said else ""))
+        """Add a text, shortened to ``room`` units."""
+        full = plain(text)
+        short = fit(full, room * _BOLD if kind == "strong" else room)
+        self.texts.append(Text(x, y, short, kind, full if short != full else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class _Cell:
 
     @property
     def height(self) -> int:
+        """Return the height of the box."""
         return 30 + sum(len(part) * _LINE + 28 for part in (self.hub, self.leaves) if part)
 
 
@@ -110,20 +112,23 @@ def fit(text: str, room: float) -> str:
     return f"{text}…"
 
 
-def draw(plan: Plan, say: Say, faculty: str | None = None) -> Picture:
+def draw(plan: Plan, catalog: Translations, faculty: str | None = None) -> Picture:
     """Return the picture of the whole plan, or of one faculty with all others in one box."""
-    return _Drawing(plan, say).draw(faculty)
+    return _Drawing(plan, catalog).draw(faculty)
 
 
 class _Drawing:
-    def __init__(self, plan: Plan, say: Say) -> None:
+    """The picture of one plan, drawn from top to bottom."""
+
+    def __init__(self, plan: Plan, catalog: Translations) -> None:
         self.plan = plan
-        self.say = say
+        self.gettext = catalog.gettext
+        self.ngettext = catalog.ngettext
         self.picture = Picture()
         names = [server.name for server in plan.servers] + [gateway.host for gateway in plan.gateways]
         self.suffix = _suffix(names)
         self.open = {permit.host: permit.until for permit in plan.permits}
-        # With several next hops the first is where mail goes as long as all is up.
+        # With several next hops, mail is sent to the first while all hosts are up.
         self.targets = {route.next_hops[0] for route in plan.routes if route.next_hops}
         first = [row.lines[0][1] for row in plan.mx if row.lines and row.view != "inside"]
         gateways = {gateway.host.lower() for gateway in plan.gateways}
@@ -133,56 +138,61 @@ class _Drawing:
             self.domains[route.faculty] = self.domains.get(route.faculty, 0) + 1
 
     def draw(self, faculty: str | None) -> Picture:
+        """Return the picture; with a faculty, all others are one box."""
         picture = self.picture
         self.outside()
         bottom = self.gateways()
         bus = max(bottom, self.permits()) + 26
-        picture.line(MX, (_MX_DOOR, bottom), (_MX_DOOR, bus), head=False)
+        picture.line(MX, (_MX_X, bottom), (_MX_X, bus), head=False)
         if not self.plan.borders:
-            picture.line(BLOCKED, (_DIRECT, _BORDER), (_DIRECT, bus))
+            picture.line(BLOCKED, (_DIRECT_X, _BORDER), (_DIRECT_X, bus))
         end = self.rows(self.cells(faculty), bus)
         picture.height = self.key(end)
         picture.summary = self.summary()
         return picture
 
     def short(self, name: str) -> str:
+        """Return a host name without the common suffix, with a mark if its port 25 is open."""
         return ("◆ " if name in self.open else "") + name.removesuffix(self.suffix)
 
     def outside(self) -> None:
-        """The outside world, the border, and what goes through it or doesn't."""
-        picture, say = self.picture, self.say
+        """Draw the outside, the border, and the connections that pass it or are blocked."""
+        picture = self.picture
         picture.rects.append(Rect(20, 8, 960, 38, "outside"))
-        picture.text(36, 32, f"{say('Outside')}: {say('any mail server')}", "strong")
+        picture.text(36, 32, self.gettext("Outside: any mail server"), "strong")
         wall = "wall" if self.plan.borders else "nowall"
-        for left, right in ((20, _MX_DOOR - 14), (_MX_DOOR + 14, _PERMIT_DOOR - 14), (_PERMIT_DOOR + 14, 980)):
+        for left, right in ((20, _MX_X - 14), (_MX_X + 14, _PERMIT_X - 14), (_PERMIT_X + 14, 980)):
             picture.rects.append(Rect(left, _BORDER, right - left, 14, wall))
-        picture.text(_MX_DOOR + 12, 80, say("then by MX: the gateways" if self.own_first else "follows MX"))
-        picture.line(MX, (_MX_DOOR, 46), (_MX_DOOR, _MIDDLE))
-        direct = "first by MX: the server itself" if self.own_first else "direct connection"
-        picture.text(_DIRECT + 14, 80, say(direct))
+        follows = self.gettext("then by MX: the gateways") if self.own_first else self.gettext("follows MX")
+        picture.text(_MX_X + 12, 80, follows)
+        picture.line(MX, (_MX_X, 46), (_MX_X, _MIDDLE))
+        own_first = self.gettext("first by MX: the server itself")
+        direct = own_first if self.own_first else self.gettext("direct connection")
+        picture.text(_DIRECT_X + 14, 80, direct)
         if self.plan.borders:
-            picture.line(BLOCKED, (_DIRECT, 46), (_DIRECT, _BORDER - 6), head=False)
+            picture.line(BLOCKED, (_DIRECT_X, 46), (_DIRECT_X, _BORDER - 6), head=False)
             for slope in (-1, 1):
-                ends = ((_DIRECT - 9, _BORDER - 8 - slope * 9), (_DIRECT + 9, _BORDER - 8 + slope * 9))
+                ends = ((_DIRECT_X - 9, _BORDER - 8 - slope * 9), (_DIRECT_X + 9, _BORDER - 8 + slope * 9))
                 picture.line(CROSS, *ends, head=False)
-            who = f"{say('Border')}: {', '.join(name.removesuffix(self.suffix) for name in self.plan.borders)}"
-            rule = say("port 25: only to gateways and permitted servers")
+            names = ", ".join(name.removesuffix(self.suffix) for name in self.plan.borders)
+            who = self.gettext("Border: {routers}").format(routers=names)
+            rule = self.gettext("port 25: only to gateways and permitted servers")
         else:
-            picture.line(BLOCKED, (_DIRECT, 46), (_DIRECT, _BORDER), head=False)
-            who, rule = "", say("no border router in the inventory: nothing is blocked")
-        left = _MX_DOOR + 24 if self.plan.borders else _DIRECT + 14
+            picture.line(BLOCKED, (_DIRECT_X, 46), (_DIRECT_X, _BORDER), head=False)
+            who, rule = "", self.gettext("no border router in the inventory: nothing is blocked")
+        left = _MX_X + 24 if self.plan.borders else _DIRECT_X + 14
         picture.text(left, _BORDER + 32, who, "strong", 540)
         picture.text(left, _BORDER + 49, rule, "", 540)
         if self.open:
-            picture.text(_PERMIT_DOOR + 14, 80, say("permit"))
-            picture.line(PERMIT, (_PERMIT_DOOR, 46), (_PERMIT_DOOR, _MIDDLE))
+            picture.text(_PERMIT_X + 14, 80, self.gettext("permit"))
+            picture.line(PERMIT, (_PERMIT_X, 46), (_PERMIT_X, _MIDDLE))
 
     def gateways(self) -> float:
-        """The gateways, two in a row; returns where they end."""
+        """Draw the gateways, two in a row; return their lower edge."""
         return self.group(
             20,
             430,
-            self.say("Gateways"),
+            self.gettext("Gateways"),
             [
                 (
                     self.short(gateway.host),
@@ -193,14 +203,14 @@ class _Drawing:
         )
 
     def permits(self) -> float:
-        """The open servers, if there are any; returns where they end."""
+        """Draw the open servers, if any; return their lower edge."""
         if not self.open:
             return 0
         items = [(self.short(host), until) for host, until in self.open.items()]
-        return self.group(640, 340, self.say("Open servers"), items)
+        return self.group(640, 340, self.gettext("Open servers"), items)
 
     def group(self, x: float, size: float, title: str, items: Sequence[tuple[str, str]]) -> float:
-        """A box with small boxes of two lines each, two in a row; returns where it ends."""
+        """Draw a box with small boxes of two lines each, two in a row; return its lower edge."""
         shown = list(items[:6])
         if len(items) > len(shown):
             shown[-1] = (f"+{len(items) - len(shown) + 1}", "")
@@ -217,7 +227,7 @@ class _Drawing:
         return _MIDDLE + height
 
     def cells(self, faculty: str | None) -> list[_Cell]:
-        """The boxes of the faculties."""
+        """Return the boxes of the faculties."""
         by_faculty: dict[str, list[Server]] = {}
         for server in self.plan.servers:
             by_faculty.setdefault(server.faculty, []).append(server)
@@ -225,25 +235,28 @@ class _Drawing:
             named = len(self.plan.servers) <= _NAMED
             return [
                 self.cell(name, servers, named)
-                for name, servers in sorted(by_faculty.items(), key=lambda item: natural(item[0]))
+                for name, servers in sorted(by_faculty.items(), key=lambda item: natural_key(item[0]))
             ]
         own = by_faculty.pop(faculty, [])
         cells = [self.cell(faculty, own, True)]
         if by_faculty:
             others = [server for servers in by_faculty.values() for server in servers]
-            title = self.say("{count} other faculties").format(count=len(by_faculty))
+            count = len(by_faculty)
+            title = self.ngettext("{count} other faculty", "{count} other faculties", count).format(count=count)
             cells.append(self.cell(title, others, False))
         return cells
 
     def cell(self, title: str, servers: Sequence[Server], named: bool) -> _Cell:
+        """Return the box of one faculty, or of several together."""
         hubs = [server for server in servers if server.hub == server.name]
         leaves = [server for server in servers if server.hub != server.name]
         count = sum(self.domains.get(name, 0) for name in {server.faculty for server in servers})
-        hub: tuple[str, ...] = tuple(f"{self.say('hub')}: {self.short(server.name)}" for server in hubs)
+        text = self.gettext("hub: {hub}")
+        hub: tuple[str, ...] = tuple(text.format(hub=self.short(server.name)) for server in hubs)
         if len(hub) > 2:
-            hub = (f"{self.say('hub')}: {len(hubs)}",)
+            hub = (self.gettext("hubs: {count}").format(count=len(hubs)),)
         return _Cell(
-            f"{title or self.say('no faculty')} ({count})",
+            (title or self.gettext("no faculty")) + f" ({count})",
             hub,
             self.listed(leaves, named),
             any(server.address in self.targets for server in hubs),
@@ -251,6 +264,7 @@ class _Drawing:
         )
 
     def listed(self, servers: Sequence[Server], named: bool) -> tuple[str, ...]:
+        """Return the lines of a box for these servers: names, or their number."""
         if not servers:
             return ()
         names = [self.short(server.name) for server in servers]
@@ -258,12 +272,13 @@ class _Drawing:
             return tuple(names)
         if named:
             return (*names[: _LIST - 1], f"+{len(names) - _LIST + 1}")
-        lines = [f"{self.say('Servers')}: {len(names)}"]
-        open_ = sum(server.name in self.open for server in servers)
-        return (*lines, f"◆ {self.say('permit')}: {open_}") if open_ else tuple(lines)
+        lines = [self.gettext("servers: {count}").format(count=len(names))]
+        if permits := sum(server.name in self.open for server in servers):
+            lines.append("◆ " + self.gettext("permits: {count}").format(count=permits))
+        return tuple(lines)
 
     def rows(self, cells: Sequence[_Cell], bus: float) -> float:
-        """The faculties in rows, with the lines above and below them; returns where they end."""
+        """Draw the faculties in rows, with the lines above and below them; return the last line's height."""
         picture = self.picture
         count = max(1, min(_COLUMNS, len(cells)))
         size = (_RIGHT - _LEFT - (count - 1) * _PAD) // count
@@ -285,7 +300,7 @@ class _Drawing:
             if len(buses) > 1:
                 ends.append(24)
             if above == first:
-                ends.append(_MX_DOOR)
+                ends.append(_MX_X)
             picture.line(MX, (min(ends), above), (max(ends), above), head=False)
             picture.line(STATIC, (_LEFT + size - 8, below), (976, below), head=False)
         return last[1]
@@ -293,34 +308,34 @@ class _Drawing:
     def reach(
         self, cells: Sequence[_Cell], count: int, size: float, buses: Sequence[tuple[float, float]], above: float
     ) -> float:
-        """How far to the right a row's upper line goes: to its last box, or to where unblocked mail comes down."""
+        """Return the right end of a row's upper line: its last box, or the line of direct connections not blocked."""
         row = [bus for bus, _below in buses].index(above)
         boxes = min(count, len(cells) - row * count)
         last = _LEFT + (boxes - 1) * (size + _PAD) + 8
-        return max(last, _DIRECT) if row == 0 and not self.plan.borders else last
+        return max(last, _DIRECT_X) if row == 0 and not self.plan.borders else last
 
     def box(self, cell: _Cell, frame: Rect, buses: tuple[float, float]) -> None:
-        """One faculty: mail from the gateways enters along its left side, inside mail leaves along its right one."""
+        """Draw one faculty: mail from the gateways enters on its left side, internal mail leaves on its right side."""
         picture = self.picture
         picture.rects.append(frame)
         x, y, size = frame.x, frame.y, frame.width
         bus, below = buses
         picture.text(x + 14, y + 20, cell.title, "name", size - 20)
         inner, room = x + 22, size - 44
-        at = y + 30
+        offset = y + 30
         middles = []
         for part, kind, entered in ((cell.hub, "hub", cell.to_hub), (cell.leaves, "host", cell.to_leaves)):
             if not part:
                 continue
             tall = len(part) * _LINE + 12
-            picture.rects.append(Rect(inner, at, room, tall, kind))
+            picture.rects.append(Rect(inner, offset, room, tall, kind))
             for number, text in enumerate(part):
-                picture.text(inner + 7, at + 18 + number * _LINE, text, "", room - 12)
-            middle = at + tall / 2
-            middles.append((at, at + tall, middle))
+                picture.text(inner + 7, offset + 18 + number * _LINE, text, "", room - 12)
+            middle = offset + tall / 2
+            middles.append((offset, offset + tall, middle))
             if entered:
                 picture.line(MX, (x + 8, bus), (x + 8, middle), (inner, middle))
-            at += tall + 16
+            offset += tall + 16
         if not middles:
             return
         if len(middles) > 1:
@@ -329,43 +344,45 @@ class _Drawing:
         picture.line(STATIC, (x + size - 8, below), (x + size - 8, middles[0][2]), (inner + room, middles[0][2]))
 
     def key(self, top: float) -> float:
-        """What the lines mean, in two columns; returns where it ends."""
-        picture, say = self.picture, self.say
-        blocked = "direct connection, blocked" if self.plan.borders else "direct connection, not blocked"
+        """Draw the legend in two columns; return its lower edge."""
+        picture = self.picture
+        _ = self.gettext
+        blocked = _("direct connection, blocked")
         entries = [
-            (MX, "mail from outside, by MX"),
-            (BLOCKED, blocked),
-            (STATIC, "inside mail, by STATIC routes"),
-            (PERMIT, "permitted server, open to the outside"),
+            (MX, _("external mail, by MX")),
+            (BLOCKED, blocked if self.plan.borders else _("direct connection, not blocked")),
+            (STATIC, _("internal mail, by STATIC routes")),
+            (PERMIT, _("permitted server, open to the outside") + " (◆)"),
         ]
-        for number, (kind, words) in enumerate(entries[: 4 if self.open else 3]):
+        for number, (kind, text) in enumerate(entries[: 4 if self.open else 3]):
             x, y = 48 + number % 2 * 460, top + 32 + number // 2 * 22
             picture.line(
                 kind, (x, y - 4), (x + 54, y - 4), head=kind != BLOCKED or not self.plan.borders, tail=kind == STATIC
             )
-            picture.text(x + 66, y, say(words) + (" (◆)" if kind == PERMIT else ""), "small")
+            picture.text(x + 66, y, text, "small")
         note = top + 32 + 44
-        notes = [say("(n): number of domains")]
+        notes = [_("(n): number of domains")]
         if self.suffix:
-            notes.append(f"{say('Names are written without')} {self.suffix}")
+            notes.append(_("names are shown without {suffix}").format(suffix=self.suffix))
         picture.text(48, note, "; ".join(notes), "small")
         return note + 12
 
     def summary(self) -> str:
-        say, plan = self.say, self.plan
+        """Return the numbers of gateways, routers, faculties, servers and domains."""
+        plan, _ = self.plan, self.gettext
         numbers = [
-            ("Gateways", len(plan.gateways)),
-            ("Border", len(plan.borders)),
-            ("Faculties", len(plan.faculties)),
-            ("Servers", len(plan.servers)),
-            ("Domains", len(plan.routes)),
-            ("Open servers", len(self.open)),
+            (_("Gateways"), len(plan.gateways)),
+            (_("Border routers"), len(plan.borders)),
+            (_("Faculties"), len(plan.faculties)),
+            (_("Servers"), len(plan.servers)),
+            (_("Domains"), len(plan.routes)),
+            (_("Open servers"), len(self.open)),
         ]
-        return ", ".join(f"{say(word)}: {number}" for word, number in numbers)
+        return ", ".join(f"{name}: {number}" for name, number in numbers)
 
 
 def _suffix(names: Sequence[str]) -> str:
-    """Return what all names end in, from a dot on, such that each keeps at least a label."""
+    """Return the longest common suffix of all names, from a dot on, that leaves each at least a label."""
     if len(names) < 2:
         return ""
     shared: list[str] = []

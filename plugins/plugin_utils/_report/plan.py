@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan as its print-outs see it: rows of five tables, read from the data that mail_plan returns or a saved file."""
+"""The plan for reports: the rows of five tables, read from the result of mail_plan or a saved file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 FORMAT = "campus.mailgate plan"
 VERSION = 1
 TABLES = ("gateways", "routes", "mx", "static", "permits")
-# What a saved plan holds of the module's result; `text` is printed beside it, the rest is Ansible's own.
+# Keys of the module's result that a saved plan omits: `text` has a file of its own, the rest is Ansible's.
 _TRANSIENT = ("text", "changed", "failed", "invocation", "deprecations", "diff", "exception")
 _REQUIRED = ("campus", "hosts", "gateways", "routes", "sendmail", "mx", "border")
 
@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 
 class InvalidPlan(ValueError):
-    """What was given is no plan that this version can print or compare; the text says why and how to hint it."""
+    """The input is not a plan that this version can read; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway, by the order in which senders try it."""
+    """A gateway, with its MX preference."""
 
     host: str
     addresses: tuple[str, ...]
@@ -37,15 +37,15 @@ class Gateway:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return what names the row in its table."""
+        """Return the key of the row in its table."""
         return (self.host,)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A line of the gateways' delivery table; ``next_hops`` are addresses, in order, and so is ``ask``.
+    """An entry of the gateways' delivery table; ``next_hops`` and ``ask`` are addresses, in order.
 
-    ``ask`` are who is asked about recipients: the next hops, or, in tiered delivery, the servers behind them.
+    ``ask`` are the verification servers: the next hops, or, in tiered delivery, the servers behind them.
     """
 
     domain: str
@@ -56,13 +56,13 @@ class Route:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return what names the row in its table."""
+        """Return the key of the row in its table."""
         return (self.domain,)
 
 
 @dataclass(frozen=True, slots=True)
 class MxRecords:
-    """An owner name's MX lines in a zone, most preferred first. ``view`` is empty but for a DNS of two faces."""
+    """The MX records of an owner name in a zone, most preferred first; ``view`` is set for the method split only."""
 
     zone: str
     view: str
@@ -73,15 +73,15 @@ class MxRecords:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return what names the row in its table."""
+        """Return the key of the row in its table."""
         return (self.zone, self.view, self.owner)
 
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """What a sendmail does with mail for a domain: it sends it to ``next_hops``, or, when there are none, keeps it.
+    """How a sendmail handles mail for a domain: it sends it to ``next_hops``; without any it delivers it locally.
 
-    ``relay`` tells whether it takes such mail from other hosts too.
+    ``relay``: it accepts such mail from other hosts too.
     """
 
     server: str
@@ -93,13 +93,13 @@ class Static:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return what names the row in its table."""
+        """Return the key of the row in its table."""
         return (self.server, self.domain)
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """An address whose port 25 the border routers ``borders`` leave open, and why."""
+    """An address whose port 25 the border routers ``borders`` leave open, and the reason."""
 
     host: str
     address: str
@@ -111,7 +111,7 @@ class Permit:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return what names the row in its table."""
+        """Return the key of the row in its table."""
         return (self.host, self.address)
 
 
@@ -120,7 +120,7 @@ Row = Gateway | Route | MxRecords | Static | Permit
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An inner mail server: the hub that it uses ("" without one) and its faculty ("" without one)."""
+    """An inner mail server, with its hub and faculty, each empty without one."""
 
     name: str
     address: str
@@ -130,10 +130,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole plan, or a faculty's share of one (`share`).
+    """A whole plan, or the part of one faculty.
 
-    ``fingerprint`` is the same for two plans exactly when their five tables are; it lets people match a sheet of paper
-    with a plan. ``data`` is what the plan was read from.
+    ``fingerprint`` is equal for two plans exactly when their five tables are; people can match a printed page with a
+    plan by it. ``data`` is the input that the plan was read from.
     """
 
     campus: Mapping[str, Any]
@@ -153,10 +153,10 @@ class Plan:
     @property
     def faculties(self) -> tuple[str, ...]:
         """Return the faculties that have a server, in order."""
-        return tuple(sorted({server.faculty for server in self.servers} - {""}, key=natural))
+        return tuple(sorted({server.faculty for server in self.servers} - {""}, key=natural_key))
 
     def for_faculty(self, faculty: str) -> Plan:
-        """Return what concerns one faculty: the rows of its domains and servers, and all gateways."""
+        """Return the part of one faculty: the rows of its domains and servers, and all gateways."""
 
         def own(rows: Iterable[T]) -> tuple[T, ...]:
             return tuple(row for row in rows if getattr(row, "faculty", None) == faculty)
@@ -176,18 +176,18 @@ class Plan:
 
 
 def load(text: str, name: str) -> Plan:
-    """Return the plan of a saved file; ``name`` is the file's, for errors.
+    """Return the plan in a saved file; ``name`` is the name of the file, for errors.
 
     Raises:
-        InvalidPlan: it is no saved plan, or one of another version.
+        InvalidPlan: it is not a saved plan, or one of another version.
     """
-    again = "Give the plan.json that an earlier run of playbooks/plan.yml wrote"
+    again = "Use the plan.json that an earlier run of playbooks/plan.yml wrote"
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise InvalidPlan(f"{name} is no JSON ({error}). {again}") from None
+        raise InvalidPlan(f"{name} is not valid JSON ({error}). {again}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InvalidPlan(f"{name} is no saved plan: its 'format' isn't '{FORMAT}'. {again}")
+        raise InvalidPlan(f"{name} is not a saved plan: its 'format' is not '{FORMAT}'. {again}")
     if data.get("version") != VERSION:
         raise InvalidPlan(
             f"{name} is a plan of version {data.get('version')!r}; this collection reads version {VERSION}. "
@@ -200,21 +200,21 @@ def read(data: Mapping[str, Any], name: str = "plan") -> Plan:
     """Return the rows of a plan that `mail_plan` returned; ``name`` is for errors.
 
     Raises:
-        InvalidPlan: a part is missing or is of another shape.
+        InvalidPlan: a key is missing or has an unexpected structure.
     """
     missing = [part for part in _REQUIRED if part not in data]
     if missing:
-        raise InvalidPlan(f"{name} lacks {', '.join(missing)}. Give the whole result of campus.mailgate.mail_plan")
+        raise InvalidPlan(f"{name} lacks {', '.join(missing)}. Use the whole result of campus.mailgate.mail_plan")
     try:
         plan = _read(data)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise InvalidPlan(f"{name} has a part of another shape ({said}). Make the plan anew") from None
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise InvalidPlan(f"{name} has an unexpected structure ({reason}). Compute the plan again") from None
     return replace(plan, fingerprint=_fingerprint(plan), data=data)
 
 
 def saved(plan: Plan) -> dict[str, Any]:
-    """Return what a saved plan holds, for `load`."""
+    """Return the content of a saved plan, for `load`."""
     kept = {key: value for key, value in plan.data.items() if key not in _TRANSIENT and not key.startswith("_ansible")}
     return {"format": FORMAT, "version": VERSION, "fingerprint": plan.fingerprint, **kept}
 
@@ -235,7 +235,7 @@ def _read(data: Mapping[str, Any]) -> Plan:
     return Plan(
         campus=dict(data["campus"]),
         gateways=tuple(Gateway(each["host"], _addresses(each), int(each["preference"])) for each in data["gateways"]),
-        routes=tuple(sorted(routes, key=lambda route: (natural(route.faculty), bare(route.domain)))),
+        routes=tuple(sorted(routes, key=lambda route: (natural_key(route.faculty), domain_key(route.domain)))),
         mx=_mx(data, {route.domain: route.faculty for route in routes}),
         static=tuple(_static(data["sendmail"], faculty_of)),
         permits=_permits(data["border"], faculty_of),
@@ -251,13 +251,13 @@ def _read(data: Mapping[str, Any]) -> Plan:
     )
 
 
-def natural(text: str) -> tuple[list[tuple[int, str]], str]:
+def natural_key(text: str) -> tuple[list[tuple[int, str]], str]:
     """Return the sort key that puts ``f2`` before ``f10``."""
     parts = re.split(r"([0-9]+)", text)
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], text
 
 
-def bare(domain: str) -> tuple[str, str]:
+def domain_key(domain: str) -> tuple[str, str]:
     """Return the sort key that puts ``*.x`` beside ``x``."""
     return (domain.removeprefix("*."), domain)
 
@@ -274,19 +274,19 @@ def _addresses(host: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _mx(data: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple[MxRecords, ...]:
     views = {"inside": data["mx"], "outside": data["mx_outside"]} if data.get("mx_outside") else {"": data["mx"]}
-    told: dict[tuple[str, str, str, tuple[tuple[int, str], ...]], list[str]] = {}
+    records: dict[tuple[str, str, str, tuple[tuple[int, str], ...]], list[str]] = {}
     for view, servers in views.items():
         for server, zones in servers.items():
             for zone in zones:
                 for owner in zone["owners"]:
                     lines = tuple((int(mx["preference"]), str(mx["exchange"])) for mx in owner["mx"])
-                    told.setdefault((zone["zone"], view, owner["owner"], lines), []).append(server)
+                    records.setdefault((zone["zone"], view, owner["owner"], lines), []).append(server)
     rows = [
         MxRecords(zone, view, owner, lines, tuple(names), faculty_of.get(owner, ""))
-        for (zone, view, owner, lines), names in told.items()
+        for (zone, view, owner, lines), names in records.items()
     ]
     place = {zone: number for number, zone in enumerate(dict.fromkeys(row.zone for row in rows))}
-    return tuple(sorted(rows, key=lambda row: (place[row.zone], row.view, bare(row.owner))))
+    return tuple(sorted(rows, key=lambda row: (place[row.zone], row.view, domain_key(row.owner))))
 
 
 def _static(tables: Mapping[str, Any], faculty_of: Mapping[str, str]) -> Iterable[Static]:

@@ -2,27 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""STATIC routes, short enough for paper: servers whose tables agree share one, and the long rest becomes one line."""
+"""Shorten STATIC routes for print: servers with equal tables share a block, and long remainders become one line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .plan import Plan, bare
+from .plan import Plan, domain_key
+from .translations import Translations
 
-_LONG = 12  # domains that one line names; a longer last line says "all other domains"
+_LONG = 12  # domains that one line names; a longer last line is "all other domains"
 
-# (next hops, host, relay): where a domain's mail goes, and whether other hosts may bring it.
+# (next hops, host, relay): where mail for a domain is sent, and whether it is accepted from other hosts.
 _Way = tuple[tuple[str, ...], str, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Domains that go the same way.
+    """Domains with the same route.
 
-    ``kind``: ``domains`` (to be named), ``faculty`` (all of ``faculty``), ``others`` (all that no line above names) or
-    ``all`` (every domain, each as the gateways' delivery list has it).
+    ``kind``: ``domains`` (listed), ``faculty`` (all of ``faculty``), ``others`` (all that no line above covers) or
+    ``all`` (every domain, as in the gateways' delivery list).
     """
 
     domains: tuple[str, ...]
@@ -32,17 +33,22 @@ class Line:
     kind: str = "domains"
     faculty: str = ""
 
-    def names(self, say: Callable[[str], str]) -> tuple[str, ...]:
-        """Return the domains, or the words that stand for them."""
+    def names(self, catalog: Translations) -> tuple[str, ...]:
+        """Return the domains, or the text that stands for them."""
+        _ = catalog.gettext
         if self.kind == "domains":
             return self.domains
-        words = {"faculty": say("all of {faculty}").format(faculty=self.faculty), "others": say("all other domains")}
-        return (f"{words.get(self.kind, say('as the delivery list'))} ({len(self.domains)})",)
+        texts = {
+            "faculty": _("all of {faculty}").format(faculty=self.faculty),
+            "others": _("all other domains"),
+            "all": _("as in the delivery list"),
+        }
+        return (f"{texts[self.kind]} ({len(self.domains)})",)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Servers whose lines are the same, each one's own domains aside; ``keeps``: some have own domains."""
+    """Servers with equal lines except for local domains; ``keeps``: some have local domains."""
 
     servers: tuple[str, ...]
     faculty: str
@@ -58,8 +64,8 @@ class _Merged:
     servers: list[str] = field(default_factory=list)
     keeps: bool = False
 
-    def takes(self, faculty: str, known: frozenset[str], ways: Mapping[str, _Way]) -> bool:
-        """Tell whether a table can be read off this one: same domains known, none of them sent another way."""
+    def covers(self, faculty: str, known: frozenset[str], ways: Mapping[str, _Way]) -> bool:
+        """Return whether a table can be derived from this one: it has the same domains, and no other route for one."""
         return (
             faculty == self.faculty
             and known == self.known
@@ -68,7 +74,7 @@ class _Merged:
 
 
 def blocks(plan: Plan) -> list[Block]:
-    """Return the STATIC tables of a plan. From a server's block and its own domains its whole table can be told."""
+    """Return the STATIC tables of a plan. A server's block and its local domains determine its whole table."""
     ways: dict[str, dict[str, _Way]] = {}
     kept: dict[str, set[str]] = {}
     faculty_of: dict[str, str] = {}
@@ -84,7 +90,7 @@ def blocks(plan: Plan) -> list[Block]:
         own = kept.get(server, set())
         known = frozenset(own | ways[server].keys())
         for block in merged:
-            if block.takes(faculty, known, ways[server]):
+            if block.covers(faculty, known, ways[server]):
                 break
         else:
             block = _Merged(faculty, known, {})
@@ -118,8 +124,8 @@ def _lines(
         lines.remove(longest)
         lines.append(replace(longest, kind="others"))
     order = ("domains", "faculty", "others")
-    return tuple(sorted(lines, key=lambda line: (order.index(line.kind), line.faculty, bare(line.domains[0]))))
+    return tuple(sorted(lines, key=lambda line: (order.index(line.kind), line.faculty, domain_key(line.domains[0]))))
 
 
 def _sorted(domains: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(domains, key=bare))
+    return tuple(sorted(domains, key=domain_key))

@@ -10,136 +10,137 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .columns import plain, table, width
 from .plan import MxRecords, Plan, Route, Row, Static
 from .static import Block
-from .text import plain, table, width
-
-Say = Callable[[str], str]
+from .translations import N_, Translations, view_name
 
 TITLES = {
-    "gateways": "Gateways",
-    "routes": "Delivery list",
-    "mx": "MX lines",
-    "static": "STATIC routes",
-    "permits": "Open to the outside (port 25)",
+    "gateways": N_("Gateways"),
+    "routes": N_("Delivery list"),
+    "mx": N_("MX records"),
+    "static": N_("STATIC routes"),
+    "permits": N_("Open to the outside (port 25)"),
 }
 HEADS = {
-    "gateways": {"host": "Host", "addresses": "Address", "preference": "Preference"},
+    "gateways": {"host": N_("Host"), "addresses": N_("Address"), "preference": N_("Preference")},
     "routes": {
-        "domain": "Domain",
-        "next_hops": "Next hop",
-        "ask": "Recipients asked of",
-        "home": "Home server",
-        "faculty": "Faculty",
+        "domain": N_("Domain"),
+        "next_hops": N_("Next hop"),
+        "ask": N_("Verification server"),
+        "home": N_("Final server"),
+        "faculty": N_("Faculty"),
     },
     "mx": {
-        "zone": "Zone",
-        "view": "View",
-        "owner": "Name",
-        "lines": "MX",
-        "servers": "DNS server",
-        "faculty": "Faculty",
+        "zone": N_("Zone"),
+        "view": N_("View"),
+        "owner": N_("Name"),
+        "lines": N_("MX"),
+        "servers": N_("DNS server"),
+        "faculty": N_("Faculty"),
     },
     "static": {
-        "server": "Server",
-        "domain": "Domain",
-        "next_hops": "Next hop",
-        "host": "Goes to",
-        "relay": "Relay",
-        "faculty": "Faculty",
+        "server": N_("Server"),
+        "domain": N_("Domain"),
+        "next_hops": N_("Next hop"),
+        "host": N_("Sent to"),
+        "relay": N_("Relayed"),
+        "faculty": N_("Faculty"),
     },
     "permits": {
-        "host": "Host",
-        "address": "Address",
-        "reason": "Reason",
-        "owner": "Owner",
-        "until": "Until",
-        "borders": "Border router",
-        "faculty": "Faculty",
+        "host": N_("Host"),
+        "address": N_("Address"),
+        "reason": N_("Reason"),
+        "owner": N_("Owner"),
+        "until": N_("Until"),
+        "borders": N_("Border router"),
+        "faculty": N_("Faculty"),
     },
 }
-# A spreadsheet runs a cell that begins so as a formula (OWASP, "CSV Injection"); the wide forms work in Japanese ones.
+# A cell that begins so is a formula to a spreadsheet (OWASP, "CSV Injection"); Japanese ones accept the wide forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 _LINE = 200
 
 
 def columns(name: str, rows: Sequence[Row]) -> list[str]:
-    """Return the fields of a table that its print-outs show; view and who is asked only where that tells something."""
-    telling = {
+    """Return the fields of a table that reports show: the view and the verification server only if they differ."""
+    shown = {
         "view": any(isinstance(row, MxRecords) and row.view for row in rows),
         "ask": any(isinstance(row, Route) and row.ask != row.next_hops for row in rows),
     }
-    return [column for column in HEADS[name] if telling.get(column, True)]
+    return [column for column in HEADS[name] if shown.get(column, True)]
 
 
-def head(name: str, shown: Iterable[str], say: Say) -> list[str]:
+def head(name: str, shown: Iterable[str], catalog: Translations) -> list[str]:
     """Return the column heads for fields of a table."""
-    return [say(HEADS[name][column]) for column in shown]
+    return [catalog.gettext(HEADS[name][column]) for column in shown]
 
 
-def cell(row: Row, column: str, say: Say) -> str:
-    """Return one field of a row as people read it."""
+def cell(row: Row, column: str, catalog: Translations) -> str:
+    """Return one field of a row as text for people."""
     value: object = getattr(row, column)
     if isinstance(row, MxRecords) and column == "lines":
         return ", ".join(f"{preference} {exchange}" for preference, exchange in row.lines)
     if isinstance(row, Static) and column == "next_hops" and not value and row.host:
-        return say("kept here")
+        return catalog.gettext("local delivery")
     if column == "view":
-        return say(str(value))
+        return view_name(str(value), catalog)
     if isinstance(value, bool):
-        return say("yes") if value else ""
+        return catalog.gettext("yes") if value else ""
     if isinstance(value, tuple):
         return ", ".join(value)
     return str(value)
 
 
-def cells(name: str, rows: Sequence[Row], say: Say, *without: str) -> tuple[list[str], list[list[str]]]:
-    """Return a table's head and rows, all as text, but for the columns ``without``."""
+def cells(name: str, rows: Sequence[Row], catalog: Translations, *without: str) -> tuple[list[str], list[list[str]]]:
+    """Return the head and rows of a table as text, without the columns ``without``."""
     shown = [column for column in columns(name, rows) if column not in without]
-    return head(name, shown, say), [[cell(row, column, say) for column in shown] for row in rows]
+    return head(name, shown, catalog), [[cell(row, column, catalog) for column in shown] for row in rows]
 
 
-def as_text(name: str, plan: Plan, shared: Sequence[Block], say: Say) -> str:
-    """Return a table as lines in columns under its title; STATIC routes by the groups of servers that share theirs."""
+def as_text(name: str, plan: Plan, shared: Sequence[Block], catalog: Translations) -> str:
+    """Return a table in columns below its title; STATIC routes as the blocks of servers that share them."""
+    _ = catalog.gettext
     rows = plan.rows(name)
-    title = plain(f"{say(TITLES[name])} ({len(rows)})")
+    title = plain(_(TITLES[name]) + f" ({len(rows)})")
     if not rows:
-        lines = [f"  {say('none')}"]
+        lines = ["  " + _("none")]
     elif name == "static":
-        lines = [line for block in shared for line in _block(block, say)]
+        lines = [line for block in shared for line in _block(block, catalog)]
     else:
-        lines = table(*cells(name, rows, say))
+        lines = table(*cells(name, rows, catalog))
     return "\n".join([title, "=" * width(title), *lines, ""])
 
 
-def _block(block: Block, say: Say) -> list[str]:
-    own = [f"  ({say('own domains stay here')})"] if block.keeps else []
-    return ["", plain(", ".join(block.servers)), *own, *table(block_head(say), block_cells(block, say))]
+def _block(block: Block, catalog: Translations) -> list[str]:
+    note = catalog.gettext("local domains are delivered here")
+    own = [f"  ({note})"] if block.keeps else []
+    return ["", plain(", ".join(block.servers)), *own, *table(block_head(catalog), block_cells(block, catalog))]
 
 
-def block_head(say: Say) -> list[str]:
+def block_head(catalog: Translations) -> list[str]:
     """Return the column heads of a block of STATIC routes."""
-    return [say(word) for word in ("Domain", "Next hop", "Goes to", "Relay")]
+    return head("static", ("domain", "next_hops", "host", "relay"), catalog)
 
 
-def block_cells(block: Block, say: Say) -> list[list[str]]:
+def block_cells(block: Block, catalog: Translations) -> list[list[str]]:
     """Return a block's rows, all as text."""
     return [
-        [name, ", ".join(line.next_hops), line.host, say("yes") if line.relay else ""]
+        [name, ", ".join(line.next_hops), line.host, catalog.gettext("yes") if line.relay else ""]
         for line in block.lines
-        for name in line.names(say)
+        for name in line.names(catalog)
     ]
 
 
-def as_csv(name: str, plan: Plan, say: Say) -> str:
-    """Return a table for spreadsheets (RFC 4180, with a byte order mark, without which Excel doesn't see UTF-8).
+def as_csv(name: str, plan: Plan, catalog: Translations) -> str:
+    """Return a table for spreadsheets (RFC 4180, with a byte order mark, which Excel needs to detect UTF-8).
 
-    A cell that a spreadsheet would run as a formula gets an apostrophe before it.
+    A cell that would be a formula is prefixed with an apostrophe.
     """
-    head, rows = cells(name, plan.rows(name), say)
+    head, rows = cells(name, plan.rows(name), catalog)
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(head)
@@ -148,12 +149,12 @@ def as_csv(name: str, plan: Plan, say: Say) -> str:
 
 
 def escape_formula(text: str) -> str:
-    """Return a cell's text so that a spreadsheet shows it and never computes it."""
+    """Return the text of a cell so that a spreadsheet does not evaluate it."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def as_json(name: str, plan: Plan) -> str:
-    """Return a table for programs: a list of rows, each with the names of its fields in English."""
+    """Return a table for programs: a list of rows, each with field names in English."""
     return to_json([record(row) for row in plan.rows(name)]) + "\n"
 
 
@@ -166,7 +167,7 @@ def record(row: Row) -> dict[str, Any]:
 
 
 def to_json(value: object, indent: str = "") -> str:
-    """Return JSON that is read and compared line by line: what fits on a line is one, the rest is broken up."""
+    """Return JSON for line-by-line comparison: values that fit on a line are not broken up."""
     deeper = indent + " "
     if isinstance(value, dict):
         parts = [f"{json.dumps(str(key), ensure_ascii=False)}: {to_json(each, deeper)}" for key, each in value.items()]

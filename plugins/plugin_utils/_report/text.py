@@ -1,12 +1,7 @@
-# Copyright: (c) 2026, mailgate contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 mailgate contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan as a page of text, in English or Japanese, in columns that also line up with wide characters."""
+"""The whole plan as a page of text."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,43 +9,9 @@ from .._inventory.model import Campus
 from .._plan.mx import MxTables
 from .._plan.routes import Tables
 from .._proof.proof import Proof
-from .proof import methods_table, proof_table
-from .words import speaker
-
-_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
-
-
-def width(text: str) -> int:
-    """Return how many columns of a terminal the text takes (Unicode Standard Annex 11: wide and fullwidth take two)."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
-
-
-def plain(text: str) -> str:
-    """Return the text as one line that no terminal obeys: what is no visible character becomes U+FFFD or a space."""
-    if text.isprintable():
-        return text
-    return "".join(" " if char.isspace() else _visible(char) for char in text)
-
-
-def _visible(char: str) -> str:
-    return "\ufffd" if unicodedata.category(char) in _INVISIBLE else char
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return aligned lines: the head, a rule, the rows. Nothing is cut off; each cell is made `plain`."""
-    cells = [list(head), *([plain(cell) for cell in row] for row in rows)]
-    widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = (cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=True))
-        return "  " + "  ".join(padded).rstrip()
-
-    rule = "  " + "  ".join("-" * size for size in widths)
-    return [line(cells[0]), rule, *(line(row) for row in cells[1:])]
+from .columns import plain, table, width
+from .proof import methods_table, proof_table, proof_title
+from .translations import choice, translations, view_name
 
 
 def page(
@@ -60,31 +21,30 @@ def page(
     warnings: Sequence[str],
     methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
-    """Return the whole plan, in the campus's language, for people to read and check; ends without a line break.
+    """Return the whole plan in the language of the campus, without a final line break.
 
-    ``methods`` are the MX methods side by side, as mail_plan returns them.
+    ``methods`` is the comparison of the MX methods, as mail_plan returns it.
     """
     lines = _Page(campus, tables).lines(proof, warnings, methods or {})
     return "\n".join(plain(line) for line in lines)
 
 
 class _Page:
+    """The sections of the page; each is a list of lines."""
+
     def __init__(self, campus: Campus, tables: Tables) -> None:
         self.campus = campus
         self.tables = tables
-        self.say = speaker(campus.language)
-
-    def head(self, *words: str) -> list[str]:
-        return [self.say(each) for each in words]
+        self.catalog = translations(campus.language)
+        self.gettext = self.catalog.gettext
 
     def lines(self, proof: Proof, warnings: Sequence[str], methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        campus = self.campus
-        title = self.say("Mail plan") + (f": {campus.name}" if campus.name else "")
-        facts = (("method", campus.method), ("delivery", campus.delivery), ("networks", ", ".join(campus.networks)))
+        """Return the lines of all sections."""
+        title = self.gettext("Mail plan") + (f": {self.campus.name}" if self.campus.name else "")
         return [
             title,
             "=" * width(title),
-            "  " + ", ".join(f"{self.say(name)}: {self.say(value)}" for name, value in facts if value),
+            *self.settings(),
             *self.gateways(),
             *self.routes(),
             *self.mx(),
@@ -96,13 +56,28 @@ class _Page:
         ]
 
     def section(self, title: str, lines: Iterable[str]) -> list[str]:
+        """Return a section below its title."""
         return ["", title, *lines]
 
+    def settings(self) -> list[str]:
+        """Return the settings of the campus on one line."""
+        campus = self.campus
+        settings = (
+            (self.gettext("method"), choice(campus.method, self.catalog)),
+            (self.gettext("delivery"), choice(campus.delivery, self.catalog)),
+            (self.gettext("networks"), ", ".join(campus.networks)),
+        )
+        return ["  " + ", ".join(f"{name}: {value}" for name, value in settings if value)]
+
     def gateways(self) -> list[str]:
+        """Return the gateways."""
+        _ = self.gettext
         rows = [(host.name, ", ".join(host.addresses), str(host.preference)) for host in self.campus.gateways]
-        return self.section(self.say("Gateways"), table(self.head("Host", "Address", "Preference"), rows))
+        return self.section(_("Gateways"), table([_("Host"), _("Address"), _("Preference")], rows))
 
     def routes(self) -> list[str]:
+        """Return the delivery list, sorted by faculty."""
+        _ = self.gettext
         routes = sorted(self.tables.routes, key=lambda route: (route.faculty, route.domain.removeprefix("*.")))
         rows = [
             (
@@ -113,16 +88,20 @@ class _Page:
             )
             for route in routes
         ]
-        title = f"{self.say('Delivery list')} ({len(rows)})"
-        return self.section(title, table(self.head("Domain", "Next hop", "Home server", "Faculty"), rows))
+        head = [_("Domain"), _("Next hop"), _("Final server"), _("Faculty")]
+        title = _("Delivery list")
+        return self.section(f"{title} ({len(rows)})", table(head, rows))
 
     def mx(self) -> list[str]:
+        """Return the MX records of every zone and view."""
         views = {"": self.tables.mx}
         if self.tables.mx_outside:
             views = {"inside": self.tables.mx, "outside": self.tables.mx_outside}
         return [line for view, tables in views.items() for line in self.view(view, tables)]
 
     def view(self, view: str, tables: MxTables) -> list[str]:
+        """Return the MX records of every zone of one view."""
+        _ = self.gettext
         servers: dict[str, list[str]] = {}
         owners = {}
         for server, zones in tables.items():
@@ -131,47 +110,48 @@ class _Page:
                 owners[zone] = names
         lines = []
         for zone, names in owners.items():
-            where = f"{zone}, {self.say(view)}" if view else zone
-            title = (
-                f"{self.say('MX lines of zone')} {where}, {self.say('on')} {', '.join(servers[zone])} ({len(names)})"
-            )
+            where = f"{zone}, {view_name(view, self.catalog)}" if view else zone
+            title = _("MX records of zone {zone}, on {servers}").format(zone=where, servers=", ".join(servers[zone]))
             rows = [(name, ", ".join(f"{mx.preference} {mx.exchange}" for mx in each)) for name, each in names.items()]
-            lines += self.section(title, table(self.head("Name", "MX"), rows))
+            lines += self.section(f"{title} ({len(names)})", table([_("Name"), _("MX")], rows))
         return lines
 
     def static(self) -> list[str]:
+        """Return the number of local domains, relayed domains and STATIC routes of every server."""
+        _ = self.gettext
         rows = []
         for name, mail in self.tables.sendmail.items():
             hub = self.campus.hosts[name].hub
             rows.append((name, hub, str(len(mail.local)), str(len(mail.relay)), str(len(mail.static))))
-        head = self.head("Server", "Hub", "Own", "Relays", "Routes")
-        return self.section(self.say("STATIC routes"), table(head, rows))
+        head = [_("Server"), _("Hub"), _("Local domains"), _("Relayed domains"), _("Routes")]
+        return self.section(_("STATIC routes"), table(head, rows))
 
     def permits(self) -> list[str]:
+        """Return the servers whose port 25 is open to the outside."""
+        _ = self.gettext
         rows = [
             (host.name, ", ".join(host.addresses), host.permit.reason, host.permit.owner, host.permit.until.isoformat())
             for host in self.campus.permitted
             if host.permit
         ]
-        title = self.say("Open to the outside (port 25)")
+        title = _("Open to the outside (port 25)")
         if not rows:
-            return self.section(title, [f"  {self.say('none')}"])
-        return self.section(title, table(self.head("Host", "Address", "Reason", "Owner", "Until"), rows))
+            return self.section(title, ["  " + _("none")])
+        return self.section(title, table([_("Host"), _("Address"), _("Reason"), _("Owner"), _("Until")], rows))
 
     def proof(self, proof: Proof) -> list[str]:
-        head, rows = proof_table(
-            [
-                {"scenario": scenario.kind, "host": scenario.host, "senders": senders}
-                for scenario, senders in proof.counts.items()
-            ],
-            self.say,
-        )
-        title = f"{self.say('Proof')}: {self.say('passed' if proof.ok else 'with findings')}"
-        return self.section(title, table(head, rows))
+        """Return the counts of the proof."""
+        scenarios = [
+            {"scenario": scenario.kind, "host": scenario.host, "senders": senders}
+            for scenario, senders in proof.counts.items()
+        ]
+        return self.section(proof_title(proof.ok, self.catalog), table(*proof_table(scenarios, self.catalog)))
 
     def methods(self, methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        head, rows = methods_table(methods, self.say)
-        return self.section(self.say("MX methods side by side"), table(head, rows)) if rows else []
+        """Return the comparison of the MX methods."""
+        head, rows = methods_table(methods, self.catalog)
+        return self.section(self.gettext("Comparison of the MX methods"), table(head, rows)) if rows else []
 
     def warnings(self, warnings: Sequence[str]) -> list[str]:
-        return self.section(self.say("Warnings"), [f"  {warning}" for warning in warnings]) if warnings else []
+        """Return the warnings."""
+        return self.section(self.gettext("Warnings"), [f"  {warning}" for warning in warnings]) if warnings else []

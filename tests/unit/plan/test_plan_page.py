@@ -9,7 +9,7 @@ import re
 import pytest
 from plan_campus import paper, plan_of, small
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._report import text as text_report
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report import columns as text_columns
 
 
 def page(**settings):
@@ -63,7 +63,7 @@ def test_every_part_is_there():
     assert re.search(r"^  mail\.eng\.univ\.example +mail\.eng\.univ\.example +1 +6 +6$", text, re.M)
     assert re.search(r"quake\.univ\.example +198\.18\.3\.40, 2001:db8:18:3::40 +measurements +netlab +2029-03-31", text)
     assert "Proof: passed" in text
-    assert re.search(r"border without its rule +7 delivered +7 EXPOSED +7 blocked +56 delivered", text)
+    assert re.search(r"border rule missing +7 delivered +7 EXPOSED +7 blocked +56 delivered", text)
     assert "Warnings" not in text
 
 
@@ -89,11 +89,11 @@ def test_japanese():
     [("gw1", 3), ("配送", 4), ("ﾒｰﾙ", 3), ("か\u3099", 2), ("\uff21", 2), ("é", 1), ("e\u0301", 1), ("", 0)],
 )
 def test_width(text, columns):
-    assert text_report.width(text) == columns
+    assert text_columns.width(text) == columns
 
 
 def test_columns_line_up_with_wide_characters():
-    lines = text_report.table(["ドメイン", "n"], [["a.example", "1"], ["優先度", "22"]])
+    lines = text_columns.table(["ドメイン", "n"], [["a.example", "1"], ["優先度", "22"]])
     assert lines == [
         "  ドメイン   n",
         "  ---------  --",
@@ -107,5 +107,5 @@ def test_no_column_of_a_whole_campus_in_japanese_is_out_of_line():
     groups["all"][None]["mailgate_language"] = "ja"
     lines = section(plan_of(groups)["text"], "配送先一覧 (168)")
     assert len(lines) == 2 + 168
-    starts = {text_report.width(line.rpartition("  ")[0]) for line in lines[:1] + lines[2:]}
+    starts = {text_columns.width(line.rpartition("  ")[0]) for line in lines[:1] + lines[2:]}
     assert len(starts) == 1

@@ -10,9 +10,9 @@ import pytest
 from print_campus import PERMIT, big, hosts, plan_of, server
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import difference as differences
-from ansible_collections.campus.mailgate.plugins.plugin_utils._report.words import speaker
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
 
-EN, JA = speaker("en"), speaker("ja")
+EN, JA = translations("en"), translations("ja")
 
 
 def difference(change, facts=hosts, **campus):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page: well formed, self-contained, safe with hostile names; and its picture, which must not lie."""
+"""The page: well formed, self-contained, safe with hostile names; and its picture, which must agree with the plan."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._report import htm
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import picture as drawing
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.static import blocks
-from ansible_collections.campus.mailgate.plugins.plugin_utils._report.words import speaker
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
 
-EN = speaker("en")
+EN = translations("en")
 VOID = {"meta", "br"}
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7777 * 7 }}"
 
@@ -64,8 +64,8 @@ class Page(HTMLParser):
 
 
 def page_of(plan, faculty=None, difference=None):
-    say = speaker(plan.campus["language"])
-    return html_page.page(plan, blocks(plan), say, difference, faculty)
+    catalog = translations(plan.campus["language"])
+    return html_page.page(plan, blocks(plan), catalog, difference, faculty)
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -100,12 +100,12 @@ def test_every_row_is_on_the_page():
         assert [mx.owner, ", ".join(f"{number} {name}" for number, name in mx.lines)] in rows
     assert ["gw2.univ.example", "198.18.0.26, 2001:db8:18::26", "10"] in rows
     assert [row[0] for row in rows].count("quake.univ.example") >= 3  # route, MX, permit
-    assert ["all up", "7 delivered", "1 delivered, 6 blocked", "7 blocked", "56 delivered"] in rows
+    assert ["all hosts up", "7 delivered", "1 delivered, 6 blocked", "7 blocked", "56 delivered"] in rows
 
 
 def test_border_routers_are_named_where_a_server_is_not_open_on_all():
     facts = hosts() | {"b2.univ.example": {"ansible_host": "198.18.0.2", "mailgate_border": {"outside_interface": "o"}}}
-    assert "Border router" not in page_of(plan_of(facts))
+    assert '<th scope="col">Border router</th>' not in page_of(plan_of(facts))
     result = plan_of(facts).data
     border = {
         name: own | ({"permits": []} if name == "b2.univ.example" else {}) for name, own in result["border"].items()
@@ -199,12 +199,12 @@ def points(line):
     return [tuple(map(float, point.split(","))) for point in line.points.split()]
 
 
-def test_the_picture_names_everybody():
-    said = texts(drawing.draw(plan_of(hosts()), EN))
+def test_the_picture_names_every_host():
+    shown = texts(drawing.draw(plan_of(hosts()), EN))
     for text in ("gw1", "198.18.0.26  MX 10", "engineering (4)", "hub: mail.eng", "mech.eng", "bio.sci", "◆ quake"):
-        assert text in said, text
-    assert "Border: border" in said
-    assert any(text.endswith("Names are written without .univ.example") for text in said)
+        assert text in shown, text
+    assert "Border: border" in shown
+    assert any(text.endswith("names are shown without .univ.example") for text in shown)
 
 
 def test_mx_arrows_reach_every_server_in_direct_delivery_and_hubs_alone_in_tiered():
@@ -246,12 +246,12 @@ def test_without_a_border_the_direct_connection_goes_through():
 
 
 @pytest.mark.parametrize(("method", "own"), [("gateway", False), ("split", False), ("fallback", True)])
-def test_the_order_of_the_mx_lines_is_told(method, own):
-    said = texts(drawing.draw(plan_of(hosts(), mailgate_method=method), EN))
-    assert ("first by MX: the server itself" in said, "follows MX" in said) == (own, not own)
+def test_the_picture_shows_the_order_of_mx_records(method, own):
+    shown = texts(drawing.draw(plan_of(hosts(), mailgate_method=method), EN))
+    assert ("first by MX: the server itself" in shown, "follows MX" in shown) == (own, not own)
 
 
-def test_no_permit_no_open_door():
+def test_without_a_permit_the_border_has_no_opening():
     facts = hosts()
     del facts["quake.univ.example"]["mailgate_permit"]
     picture = drawing.draw(plan_of(facts), EN)
@@ -287,7 +287,7 @@ def test_everything_lies_in_the_picture_and_no_two_boxes_cross(campus, faculty):
 
 def test_a_big_campus_is_grouped_by_faculty_and_stays_on_a_sheet():
     picture = drawing.draw(plan_of(big()), EN)
-    assert "Servers: 7" in texts(picture)
+    assert "servers: 7" in texts(picture)
     assert len([rect for rect in picture.rects if rect.kind == "faculty"]) == 18
     assert picture.height < drawing.WIDTH * 265 / 186  # what A4 leaves within its margins
     one = drawing.draw(plan_of(big()), EN, "faculty3")

@@ -83,7 +83,7 @@ def test_print_outs_are_written_once_and_only_what_changes_again(tmp_path):
 def test_a_wrong_earlier_plan_changes_nothing(tmp_path):
     write(tmp_path, hosts())
     (tmp_path / "old.json").write_text('{"routes": []}')
-    for name, words in (("old.json", "old.json is no saved plan"), ("none.json", "No such file")):
+    for name, words in (("old.json", "old.json is not a saved plan"), ("none.json", "No such file")):
         status, said = play(tmp_path, PLAN, "-e", "mailgate_plan_dir=out", "-e", f"mailgate_plan_since={name}")
         assert status != 0
         assert words in said

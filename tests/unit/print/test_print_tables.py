@@ -14,9 +14,9 @@ from print_campus import PERMIT, big, hosts, plan_of, server
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import plan as report_plan
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import static as static_report
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import tables
-from ansible_collections.campus.mailgate.plugins.plugin_utils._report.words import speaker
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
 
-EN, JA = speaker("en"), speaker("ja")
+EN, JA = translations("en"), translations("ja")
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -26,8 +26,8 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 def test_routes_are_the_same_in_all_three():
     plan = plan_of(hosts())
-    told = json.loads(tables.as_json("routes", plan))
-    assert told[0] == {
+    listed = json.loads(tables.as_json("routes", plan))
+    assert listed[0] == {
         "domain": "civil.eng.univ.example",
         "next_hops": ["198.18.1.31"],
         "ask": ["198.18.1.31"],
@@ -36,7 +36,7 @@ def test_routes_are_the_same_in_all_three():
     }
     table = rows_of(tables.as_csv("routes", plan, EN))
     assert [list(row.values()) for row in table] == [
-        [each["domain"], *each["next_hops"], each["home"], each["faculty"]] for each in told
+        [each["domain"], *each["next_hops"], each["home"], each["faculty"]] for each in listed
     ]
     lines = tables.as_text("routes", plan, [], EN).splitlines()
     assert lines[0] == "Delivery list (7)"
@@ -48,12 +48,12 @@ def test_who_is_asked_about_recipients_is_shown_in_tiered_delivery_only():
     plan = plan_of(hosts(), mailgate_delivery="tiered")
     table = {row["Domain"]: row for row in rows_of(tables.as_csv("routes", plan, EN))}
     assert table["civil.eng.univ.example"]["Next hop"] == "198.18.1.25"
-    assert table["civil.eng.univ.example"]["Recipients asked of"] == "198.18.1.31"
-    assert table["eng.univ.example"]["Recipients asked of"] == "198.18.1.25"
+    assert table["civil.eng.univ.example"]["Verification server"] == "198.18.1.31"
+    assert table["eng.univ.example"]["Verification server"] == "198.18.1.25"
     assert "宛先確認先" in tables.as_text("routes", plan, [], JA)
-    told = {row["domain"]: row["ask"] for row in json.loads(tables.as_json("routes", plan))}
-    assert told["civil.eng.univ.example"] == ["198.18.1.31"]
-    assert "Recipients asked of" not in tables.as_csv("routes", plan_of(hosts()), EN)
+    listed = {row["domain"]: row["ask"] for row in json.loads(tables.as_json("routes", plan))}
+    assert listed["civil.eng.univ.example"] == ["198.18.1.31"]
+    assert "Verification server" not in tables.as_csv("routes", plan_of(hosts()), EN)
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_csv_and_json_have_every_row(table, count, first):
     assert any(list(row.values())[:2] == first for row in rows)
 
 
-def test_mx_lines():
+def test_mx_records():
     (row,) = [row for row in plan_of(hosts()).mx if row.owner == "bio.sci.univ.example"]
     assert row.lines == ((0, "gw1.univ.example"), (10, "gw2.univ.example"), (20, "bio.sci.univ.example"))
     assert (row.zone, row.view, row.servers, row.faculty) == ("univ.example", "", ("ns1.univ.example",), "science")
     assert "View" not in rows_of(tables.as_csv("mx", plan_of(hosts()), EN))[0]
 
 
-def test_a_split_dns_shows_both_faces():
+def test_split_shows_both_views():
     plan = plan_of(hosts(), mailgate_method="split")
     inside, outside = (row for row in plan.mx if row.owner == "bio.sci.univ.example")
     assert (inside.view, inside.lines) == ("inside", ((0, "bio.sci.univ.example"),))
@@ -89,13 +89,13 @@ def test_a_split_dns_shows_both_faces():
 def test_static_says_what_stays():
     rows = {(row["Server"], row["Domain"]): row for row in rows_of(tables.as_csv("static", plan_of(hosts()), EN))}
     own = rows["mail.eng.univ.example", "eng.univ.example"]
-    assert (own["Next hop"], own["Goes to"]) == ("kept here", "mail.eng.univ.example")
+    assert (own["Next hop"], own["Sent to"]) == ("local delivery", "mail.eng.univ.example")
     leaf = rows["mech.eng.univ.example", "sci.univ.example"]
-    assert (leaf["Next hop"], leaf["Goes to"], leaf["Relay"]) == ("198.18.1.25", "mail.eng.univ.example", "")
-    assert rows["mail.eng.univ.example", "sci.univ.example"]["Relay"] == "yes"
+    assert (leaf["Next hop"], leaf["Sent to"], leaf["Relayed"]) == ("198.18.1.25", "mail.eng.univ.example", "")
+    assert rows["mail.eng.univ.example", "sci.univ.example"]["Relayed"] == "yes"
 
 
-def test_a_faculty_s_share():
+def test_the_part_of_a_faculty():
     part = plan_of(hosts()).for_faculty("science")
     assert {row.domain for row in part.routes} == {"sci.univ.example", "bio.sci.univ.example"}
     assert {row.owner for row in part.mx} == {"sci.univ.example", "bio.sci.univ.example"}
@@ -107,7 +107,7 @@ def test_a_faculty_s_share():
 @pytest.mark.parametrize("delivery", ["direct", "tiered"])
 @pytest.mark.parametrize("campus", [hosts, big])
 def test_static_blocks_tell_every_server_s_whole_table(campus, delivery):
-    """Reads the short print-out back, as a person would, and compares it with every line of the plan."""
+    """Reads the short report back, as a person would, and compares it with every line of the plan."""
     plan = plan_of(campus(), mailgate_delivery=delivery)
     delivery_list = {route.domain: route.next_hops for route in plan.routes}
     faculties: dict[str, set[str]] = {}
@@ -117,20 +117,20 @@ def test_static_blocks_tell_every_server_s_whole_table(campus, delivery):
     read = {}
     blocks = static_report.blocks(plan)
     for block in blocks:
-        ways = {}
+        routes = {}
         for line in block.lines:
             names = {
                 "domains": set(line.domains),
                 "faculty": faculties.get(line.faculty),
-                "others": delivery_list.keys() - ways.keys(),
+                "others": delivery_list.keys() - routes.keys(),
                 "all": delivery_list.keys(),
             }[line.kind]
             assert len(names) == len(line.domains)
             for name in names:
                 hops = delivery_list[name] if line.kind == "all" else line.next_hops
-                ways[name] = (hops, line.relay)
+                routes[name] = (hops, line.relay)
         for host in block.servers:
-            read |= {(host, name): way for name, way in ways.items() if (host, name) not in own}
+            read |= {(host, name): route for name, route in routes.items() if (host, name) not in own}
     assert read == {row.key: (row.next_hops, row.relay) for row in plan.static if (row.server, row.domain) not in own}
     lines = sum(len(tables.block_cells(block, EN)) for block in blocks)
     assert lines < 30 or lines < len(plan.static) / 20  # short enough for paper
@@ -155,7 +155,7 @@ def test_csv_keeps_quotes_commas_and_lines_in_their_cell():
     assert text.endswith("\r\n")
 
 
-def test_text_gives_no_terminal_an_order():
+def test_text_has_no_control_characters():
     facts = hosts()
     facts["quake.univ.example"]["mailgate_permit"] = PERMIT | {"reason": "a\x1b[2Jb\u202ec\nd", "owner": "研究\u3000室"}
     result = tables.as_text("permits", plan_of(facts), [], EN)
@@ -165,7 +165,7 @@ def test_text_gives_no_terminal_an_order():
     assert all(char.isprintable() or char == "\n" for char in result + whole)
 
 
-def test_nothing_is_said_when_there_is_nothing():
+def test_an_empty_table():
     facts = hosts()
     del facts["quake.univ.example"]
     assert tables.as_text("permits", plan_of(facts), [], JA).splitlines()[-1] == "  なし"
@@ -196,11 +196,11 @@ def test_a_saved_plan_is_the_plan():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("no json", "old.json is no JSON (Expecting value"),
-        ("[1]", "old.json is no saved plan: its 'format' isn't 'campus.mailgate plan'. Give the plan.json"),
-        ('{"format": "campus.mailgate difference", "version": 1}', "is no saved plan"),
+        ("no json", "old.json is not valid JSON (Expecting value"),
+        ("[1]", "old.json is not a saved plan: its 'format' is not 'campus.mailgate plan'. Use the plan.json"),
+        ('{"format": "campus.mailgate difference", "version": 1}', "is not a saved plan"),
         ('{"format": "campus.mailgate plan", "version": 2}', "is a plan of version 2; this collection reads version 1"),
         (
             '{"format": "campus.mailgate plan", "version": 1, "mx": {}}',
@@ -208,26 +208,26 @@ def test_a_saved_plan_is_the_plan():
         ),
     ],
 )
-def test_a_wrong_file_is_named_with_what_to_do(text, said):
+def test_a_wrong_file_is_named_with_what_to_do(text, message):
     with pytest.raises(report_plan.InvalidPlan) as error:
         report_plan.load(text, "old.json")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "said"),
+    ("part", "value", "message"),
     [
         ("routes", [{"domain": "a.example"}], "lacks 'next_hops'"),
         ("routes", [{"domain": "a.example", "next_hops": "198.18.0.1"}], "'198.18.0.1' is not a list"),
-        ("routes", 3, "another shape"),
-        ("mx", [], "another shape"),
-        ("gateways", [{"host": "a", "address": "", "address6": "", "preference": "x"}], "another shape"),
-        ("border", {"b": {"permits": [1]}}, "another shape"),
+        ("routes", 3, "unexpected structure"),
+        ("mx", [], "unexpected structure"),
+        ("gateways", [{"host": "a", "address": "", "address6": "", "preference": "x"}], "unexpected structure"),
+        ("border", {"b": {"permits": [1]}}, "unexpected structure"),
     ],
 )
-def test_a_plan_of_another_shape_is_refused(part, value, said):
+def test_a_plan_of_another_structure_is_refused(part, value, message):
     saved = report_plan.saved(plan_of(hosts())) | {part: value}
     with pytest.raises(report_plan.InvalidPlan) as error:
         report_plan.load(json.dumps(saved), "old.json")
-    assert said in str(error.value)
-    assert str(error.value).startswith("old.json has a part of another shape")
+    assert message in str(error.value)
+    assert str(error.value).startswith("old.json has an unexpected structure")
