@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action plugin of mail_discover: reads zones and writes the draft; what they mean is decided in plugin_utils."""
+"""Action plugin of mail_discover: read zones and write the draft; everything else is in plugin_utils."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -59,7 +60,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
-    """Reads every zone, drafts the inventory and writes its files, or tells all problems and writes none."""
+    """The action of mail_discover: it writes all files, or reports all problems and writes none."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -67,14 +68,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what was drafted, which files changed, and what the admin must settle."""
+        """Return the files of the draft, and the questions that the admin must decide."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(ARGUMENTS)
         if not dns_zone.HAS_DNSPYTHON:
-            raise AnsibleActionFail("dnspython is missing on this machine: install it beside ansible-core")
+            raise AnsibleActionFail(
+                "dnspython is not installed on the controller: install it in the environment of ansible-core"
+            )
         reader = Reader(args)
         settings, zones = reader.settings(), reader.zones()
-        reader.fail_on_problems()
+        if reader.problems:  # displayed for the same reason as the problems of mail_plan
+            display.display(reader.report(), color=constants.COLOR_ERROR, stderr=True)
+            return result | {"failed": True, "msg": f"{heading(len(reader.problems))}; they are listed above"}
         draft = discover(settings, zones)
         texts = files(draft)
         directory = Path(args["directory"]).absolute()
@@ -90,7 +95,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             raise AnsibleActionFail(f"{directory}: nothing was written: {error}") from error
         unrelated = {f"faculties/{path.name}" for path in directory.glob("faculties/*.yml")} - texts.keys()
         draft.remarks += [
-            f"{directory / name} is not of this draft, but of the inventory" for name in sorted(unrelated)
+            f"{directory / name} is part of the inventory, but not of this draft" for name in sorted(unrelated)
         ]
         text = summary(draft, zones, directory, changed)
         if args["show"]:
@@ -116,26 +121,35 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
 def _refusal(directory: Path, names: Sequence[str]) -> str:
     listed = "".join(f"\n  {directory / name}" for name in names)
     return (
-        f"nothing was written, as these files exist and differ:{listed}\n"
-        "Draft into another directory, or set overwrite; with overwrite, --check --diff shows what it would change."
+        f"nothing was written, because these files exist and differ:{listed}\n"
+        "Use another directory, or set overwrite; with overwrite, --check --diff shows the changes."
     )
 
 
+def heading(count: int) -> str:
+    """Return the heading of a list of ``count`` problems."""
+    return f"{count} problem{'' if count == 1 else 's'}, nothing was written"
+
+
 class Reader:
-    """The arguments as settings and zones; what is wrong is collected, so that it is told at once."""
+    """Reads the arguments as settings and zones; problems are collected and reported together."""
 
     def __init__(self, args: Mapping[str, Any]) -> None:
         self.args = args
         self.problems: list[str] = []
 
-    def fail_on_problems(self) -> None:
-        """Fail if anything was wrong."""
-        if self.problems:
-            lines = [f"  {number}. {problem}" for number, problem in enumerate(dict.fromkeys(self.problems), 1)]
-            raise AnsibleActionFail("\n".join(["nothing was written:", *lines]))
+    def report(self) -> str:
+        """Return a heading and a numbered list of the problems."""
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(self.problems, 1)]
+        return "\n".join([f"{heading(len(lines))}:", *lines])
+
+    def add_problem(self, problem: str) -> None:
+        """Add a problem, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def settings(self) -> Settings:
-        """Return what the admin says beforehand."""
+        """Return the settings of the admin."""
         args = self.args
         servers = tuple(
             Server(
@@ -149,7 +163,7 @@ class Reader:
         faculties = {}
         for domain, group in args["faculties"].items():
             if not (isinstance(group, str) and group.isidentifier()):
-                self.problems.append(f"faculties: {domain}: {group!r} is no name of a group: use letters, digits and _")
+                self.add_problem(f"faculties: {domain}: {group!r} is not a valid group name: use letters, digits and _")
             faculties[self.name("faculties", domain)] = str(group)
         return Settings(
             domain=self.name("domain", args["domain"]),
@@ -165,23 +179,23 @@ class Reader:
         try:
             return host_name(value)
         except ValueError as error:
-            self.problems.append(f"{where}: {error}")
+            self.add_problem(f"{where}: {error}")
             return ""
 
     def network(self, value: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-        """Return a network, or none where it is wrong."""
+        """Return a network in a list; an invalid one is reported and omitted."""
         try:
             return [network(value)]
         except ValueError as error:
-            self.problems.append(f"networks: {error}. Write it in CIDR form, as 198.18.0.0/16")
+            self.add_problem(f"networks: {error}. Use CIDR form: 198.18.0.0/16")
             return []
 
     def address(self, server: Mapping[str, Any], needed: bool) -> str:
-        """Return a server's address; a transfer needs one, since its name may not be found yet."""
+        """Return the address of a server; a transfer needs one, because its name may not resolve yet."""
         value = server["address"]
         if value is None:
             if needed:
-                self.problems.append(f"servers: {server['host']}: give its address, or files for all of its zones")
+                self.add_problem(f"servers: {server['host']}: set its address, or files for all of its zones")
             return ""
         try:
             return str(ipaddress.ip_address(value)) if needed else ipv4(value)
@@ -189,7 +203,7 @@ class Reader:
             try:
                 ipaddress.ip_address(value)
             except ValueError:
-                self.problems.append(f"servers: {server['host']}: address: '{value}' is no address")
+                self.add_problem(f"servers: {server['host']}: address: '{value}' is not a valid address")
             return ""
 
     def zones(self) -> list[ZoneData]:
@@ -197,14 +211,15 @@ class Reader:
         return [zone for server in self.args["servers"] for zone in self.server(server)]
 
     def server(self, server: Mapping[str, Any]) -> list[ZoneData]:
-        """Read one server's zones, from files where they are given, else by transfer."""
+        """Read the zones of one server, from files where given, else by transfer."""
         host = server["host"]
         unknown = server["files"].keys() - set(server["zones"])
-        self.problems += [f"servers: {host}: files: '{zone}' is not among its zones" for zone in sorted(unknown)]
+        for zone in sorted(unknown):
+            self.add_problem(f"servers: {host}: files: '{zone}' is not one of its zones")
         try:
             key = self.key(server)
         except dns_zone.ReadError as error:
-            self.problems.append(f"servers: {host}: {server['key_file']}: {error}")
+            self.add_problem(f"servers: {host}: {server['key_file']}: {error}")
             return []
         found = []
         for value in server["zones"]:
@@ -216,11 +231,11 @@ class Reader:
                     display.v(f"transferring {zone} from {host} ({address})")
                     found.append(dns_zone.transfer(zone, address, server["port"], key, self.args["timeout"]))
             except dns_zone.ReadError as error:
-                self.problems.append(f"servers: {host}: zone {value}: {error}")
+                self.add_problem(f"servers: {host}: zone {value}: {error}")
         return found
 
     def key(self, server: Mapping[str, Any]) -> dns_zone.Key | None:
-        """Return the server's key, from the variable or from a file as tsig-keygen writes it."""
+        """Return the key of the server, from the variable or from a file as tsig-keygen writes it."""
         if server["key"]:
             return dns_zone.Key(**server["key"])
         if not server["key_file"]:
@@ -232,7 +247,7 @@ class Reader:
 
 
 def summary(draft: Draft, zones: Sequence[ZoneData], directory: Path, changed: Mapping[str, str]) -> str:
-    """Return what was found and what is left to do, for people."""
+    """Return a text with the numbers of the draft and the open questions."""
     servers = [host for hosts in draft.faculties.values() for host in hosts]
     domains = sum(len(host.domains) for host in servers)
     found = f"{domains} mail domains on {len(servers)} servers in {len(draft.faculties)} faculties"
@@ -241,11 +256,11 @@ def summary(draft: Draft, zones: Sequence[ZoneData], directory: Path, changed: M
         f"{len(changed)} files of the draft in {directory} are new or changed.",
     ]
     if draft.questions:
-        lines += [f"To settle, each marked TODO in its file ({len(draft.questions)}):"]
+        lines += [f"To decide, each marked TODO in its file ({len(draft.questions)}):"]
         lines += [f"  {question}" for question in draft.questions]
     if draft.remarks:
-        lines += ["To know:", *(f"  {remark}" for remark in draft.remarks)]
+        lines += ["Remarks:", *(f"  {remark}" for remark in draft.remarks)]
     lines.append(
-        "Not in DNS, to fill in: border routers (marked TODO too), hubs, permits. Then run playbooks/plan.yml."
+        "Not in DNS, to be added: border routers (also marked TODO), hubs, permits. Then run playbooks/plan.yml."
     )
     return "\n".join(lines)

@@ -30,7 +30,7 @@ ARGUMENTS = {
 
 
 class ActionModule(ActionBase):
-    """Read the package and the wheels, build, write the archive if its bytes differ."""
+    """The action of zipapp: it writes the archive if its content differs."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -60,14 +60,16 @@ class ActionModule(ActionBase):
 
 def build(args: dict[str, Any]) -> tuple[bytes, list[str]]:
     """Read the files that the arguments name and return the archive and the file names of the wheels in it."""
-    house = Path(args["wheelhouse"])
-    names = [path.name for path in house.glob("*.whl")]
+    wheelhouse = Path(args["wheelhouse"])
+    names = [path.name for path in wheelhouse.glob("*.whl")]
     try:
         requirements = parse_requirements(Path(args["requirements"]).read_text(encoding="utf-8"))
-        wheels = select_wheels(requirements, names, lambda name: (house / name).read_bytes(), args["python_version"])
+        wheels = select_wheels(
+            requirements, names, lambda name: (wheelhouse / name).read_bytes(), args["python_version"]
+        )
     except BuildError as error:
-        fill = f"pip wheel -r {args['requirements']} -w {house}"
-        raise BuildError([*error.problems, f"The wheelhouse is {house}; fill it by: {fill}"]) from error
+        fill = f"pip wheel -r {args['requirements']} -w {wheelhouse}"
+        raise BuildError([*error.problems, f"The wheelhouse is {wheelhouse}; fill it with: {fill}"]) from error
     sources = {wheel.filename: keep(wheel.files, args["exclude"]) for wheel in wheels}
     for package in map(Path, args["packages"]):
         sources[str(package)] = keep(read_package(package), args["exclude"])
@@ -75,7 +77,7 @@ def build(args: dict[str, Any]) -> tuple[bytes, list[str]]:
 
 
 def read_package(package: Path) -> dict[str, bytes]:
-    """Return the files of a package directory by archive path, without what the interpreter leaves behind."""
+    """Return the files of a package directory by archive path, without compiled files."""
     return {
         path.relative_to(package.parent).as_posix(): path.read_bytes()
         for path in package.rglob("*")
@@ -84,7 +86,7 @@ def read_package(package: Path) -> dict[str, bytes]:
 
 
 def write(dest: Path, data: bytes) -> None:
-    """Replace `dest` in one step, so that another run at the same time reads the old archive or the new one."""
+    """Replace `dest` atomically, so that a concurrent run reads either the old archive or the new one."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     part = dest.with_name(f".{dest.name}.{hashlib.sha256(data).hexdigest()[:16]}")
     part.write_bytes(data)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Routes of a plan, for a faculty or for one domain, by the same match as the gateways'."""
+"""Filters for the routes of a plan: of a faculty, or of one domain by the match that gateways use."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ..plugin_utils._inventory.names import Patterns, domain_pattern
 
 
 def mail_routes(plan: Any, faculty: str | None = None) -> list[Any]:
-    """Return a plan's routes, or those of one faculty; a name that no faculty has is an error."""
+    """Return a plan's routes, or those of one faculty; raise an error for an unknown faculty."""
     routes = _routes(plan)
     if faculty is None:
         return list(routes)
     own = [route for route in routes if route["faculty"] == faculty]
     if not own:
         known = sorted({str(route["faculty"]) for route in routes} - {""})
-        raise AnsibleFilterError(f"mail_routes: no domain is of the faculty '{faculty}'. There are: {', '.join(known)}")
+        raise AnsibleFilterError(f"mail_routes: unknown faculty '{faculty}'; known ones are {', '.join(known)}")
     return own
 
 
 def mail_route(plan: Any, domain: str) -> Any:
-    """Return the route that a domain's mail takes: the exact one, else of the longest suffix; or None."""
+    """Return the route of a domain: the exact one, else that of the longest suffix, else None."""
     try:
         name = domain_pattern(domain)
     except ValueError as error:
@@ -38,7 +38,7 @@ def mail_route(plan: Any, domain: str) -> Any:
 def _routes(plan: Any) -> Sequence[Mapping[str, Any]]:
     routes = plan.get("routes") if isinstance(plan, Mapping) else plan
     if not isinstance(routes, Sequence) or isinstance(routes, str) or not all(map(_is_route, routes)):
-        raise AnsibleFilterError("give the result of campus.mailgate.mail_plan, or its 'routes'")
+        raise AnsibleFilterError("the input must be the result of campus.mailgate.mail_plan, or its 'routes'")
     return routes
 
 
@@ -47,7 +47,7 @@ def _is_route(value: object) -> bool:
 
 
 class FilterModule:
-    """Names the filters for Ansible."""
+    """The filters mail_routes and mail_route."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""

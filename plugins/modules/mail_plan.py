@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of mail_plan; the work is done by the action plugin of the same name, on the controller."""
+"""Documentation of mail_plan; the action plugin of the same name implements it on the controller."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ short_description: Compute and prove a campus's mail plan from its inventory
 version_added: 0.1.0
 author: mailgate contributors (@mailgate)
 description:
-  - Reads the C(mailgate_*) variables and C(ansible_host) of every host of the inventory, whatever C(--limit) says, and
-    returns the tables that the roles of this collection apply.
-  - The plan is proved before it is returned. Every domain is walked, host by host through the tables, for senders that
-    follow the MX, connect straight to an inner server, try to relay, or sit inside; with all hosts up, with each
-    gateway, each hub and each server that has a backup down, and with the border without its rule. O(proof_file) takes
-    all of it.
-  - The three MX methods are compared on this campus, RV(methods).
-  - Fails with a numbered list of all problems of the inventory, each with host, variable, file and how to mend it. A
-    plan that would lose a domain's mail or send it in a loop is refused too.
-  - A C(mailgate_*) variable that mailgate does not know is refused, with the nearest known name. Names beginning with
-    C(mailgate_plan), C(mailgate_verify) and so on, after a playbook, are left to the playbooks.
-  - Runs on the controller alone and opens no connection. Use it with C(run_once).
+  - Reads the C(mailgate_*) variables and C(ansible_host) of every host of the inventory, also outside of C(--limit),
+    and returns the tables that the roles of this collection apply.
+  - The plan is proved before it is returned. Delivery to every domain is simulated, host by host through the tables,
+    for senders that follow the MX, connect directly to an inner server, try to relay, or are internal; with all hosts
+    up, with each gateway, each hub and each server that has a backup down, and without the border rule. O(proof_file)
+    receives all outcomes.
+  - The three MX methods are compared for this campus, see RV(methods).
+  - If the inventory has problems, displays a numbered list of all of them, each with host, variable, file and how to
+    fix it, and fails. A plan that would lose mail or loop it is refused too.
+  - Unknown C(mailgate_*) variables are problems, with the nearest known name as a hint. Names that begin with
+    C(mailgate_plan), C(mailgate_verify) and so on, the names of playbooks, are reserved for playbooks.
+  - Runs on the controller only and opens no connection. Use it with C(run_once).
 extends_documentation_fragment:
   - campus.mailgate.attributes
   - campus.mailgate.attributes.controller
@@ -34,10 +34,10 @@ attributes:
 options:
   proof_file:
     description:
-      - A file on the controller for the whole proof, a JSON object whose C(cases) has every domain in every scenario
-        for every kind of sender, with C(verdict) and C(path), hop by hop, one case a line. A case of C(inside) is the
-        worst of all starting hosts; its C(starts) counts them by verdict.
-      - It is replaced only if it would change, and not in check mode.
+      - A file on the controller for the whole proof. It is a JSON object whose C(cases) has every domain in every
+        scenario for every kind of sender, with C(verdict) and C(path), hop by hop, one case per line. A case of
+        C(inside) is the worst of all starting hosts; its C(starts) counts them by verdict.
+      - It is replaced only if it changes, and not in check mode.
     type: path
   show:
     description: Print the plan on the screen.
@@ -45,18 +45,17 @@ options:
     default: false
   today:
     description:
-      - The day, as C(2027-03-31), at which permits must not have expired. The default is the controller's date.
+      - The date at which permits must be valid, such as C(2027-03-31). The default is the date of the controller.
     type: str
 notes:
   - A server is a host with C(mailgate_domains), or one that C(mailgate_hub) names. Its address is C(mailgate_address),
     by default C(ansible_host). Its faculty is C(mailgate_faculty), by default its innermost group.
-  - A server takes the mail of its C(mailgate_backup_domains) while their home does not answer, and delivers it itself.
-    C(mailgate_keep_mx), V(true) or a list of domains, and C(keep_mx), a list of zones, in C(mailgate_dns) leave MX
-    lines as they are.
+  - A server accepts mail for its C(mailgate_backup_domains) while their final server does not answer, and delivers it
+    locally. C(mailgate_keep_mx), V(true) or a list of domains, and C(keep_mx), a list of zones, in C(mailgate_dns) keep
+    MX records unchanged.
   - Time and memory grow with the number of domains, but RV(sendmail) has a line for every pair of server and domain.
-  - Domains are compared in lower case and as A-labels. C(*.suffix) stands for all names below the suffix; an exact
-    domain goes before it, and a longer suffix before a shorter one. A claim within another faculty's C(*.suffix) is a
-    warning.
+  - Domains are compared in lower case and as A-labels. C(*.suffix) matches all names below the suffix; an exact domain
+    precedes it, and a longer suffix precedes a shorter one. A claim within another faculty's C(*.suffix) is a warning.
 seealso:
   - module: ansible.builtin.add_host
     description: Groups the hosts by RV(hosts), so that plays can name them.
@@ -68,17 +67,17 @@ EXAMPLES = r"""
   run_once: true
   register: mailgate_plan
 
-- name: Show it as well
+- name: Display the plan too
   campus.mailgate.mail_plan:
     show: true
   run_once: true
 
-- name: Keep the whole proof as well
+- name: Write the whole proof to a file
   campus.mailgate.mail_plan:
     proof_file: proof.json
   run_once: true
 
-- name: Use a table of it
+- name: Use a table of the plan
   ansible.builtin.debug:
     msg: "{{ mailgate_plan.sendmail['mech.eng.univ.example'].static }}"
   run_once: true
@@ -86,24 +85,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 campus:
-  description: What holds for the whole campus.
+  description: Settings of the whole campus.
   returned: success
   type: dict
   contains:
     name:
-      description: The name for print-outs.
+      description: The name for reports.
       type: str
     networks:
-      description: The campus's networks, IPv4 and IPv6, as CIDR.
+      description: The networks of the campus, IPv4 and IPv6, in CIDR form.
       type: list
       elements: str
     method:
       description:
-        - How MX lines are made. V(gateway) puts the gateways before each domain's own servers, V(fallback) behind them;
-          V(split) leaves the own servers inside and shows the gateways alone outside.
+        - How MX records are made. V(gateway) puts the gateways before the servers of each domain, V(fallback) after
+          them; V(split) has only the servers in the internal zones and only the gateways in the external zones.
       type: str
     delivery:
-      description: V(direct), or V(tiered) through the faculties' hubs.
+      description: V(direct), or V(tiered) through the hubs of the faculties.
       type: str
     language:
       description: V(en) or V(ja).
@@ -112,7 +111,7 @@ campus:
 hosts:
   description:
     - Every host of the inventory by name, with C(kinds) (V(gateways), V(borders), V(dns), V(servers); empty for
-      others), C(address), C(address6), C(faculty) and C(hub), each an empty string when the host has none.
+      others), C(address), C(address6), C(faculty) and C(hub), each an empty string if the host has none.
   returned: success
   type: dict
   sample:
@@ -139,24 +138,24 @@ routes:
       elements: str
     ask:
       description:
-        - The addresses of the domain's own servers, its home and then its backups, who are asked about recipients.
-        - Only where they are not the next hops themselves, that is behind a hub in tiered delivery, and not where
-          C(mailgate_ask) is V(hub).
+        - The addresses of the verification servers of the domain, its final server and then its backups.
+        - Only if they differ from the next hops, that is behind a hub in tiered delivery, and not if C(mailgate_ask) is
+          V(hub).
       type: list
       elements: str
     home:
-      description: The domain's home server, as the inventory names it.
+      description: The final server of the domain, by its inventory name.
       type: str
     faculty:
-      description: The home server's faculty.
+      description: The faculty of the final server.
       type: str
   sample:
     - {domain: mech.eng.univ.example, next_hops: [198.18.1.30], home: mech.eng.univ.example, faculty: engineering}
 sendmail:
   description:
-    - For every server, and for the queue of every gateway, the domains that it delivers itself (C(local)), those that
-      it passes on for others (C(relay)), and its STATIC lines (C(static)).
-    - A line has C(next_hops), all addresses in the order to try them, only where there are backups after C(next_hop).
+    - For every server, and for the queue of every gateway, the domains that it delivers locally (C(local)), those that
+      it relays (C(relay)), and its STATIC lines (C(static)).
+    - A line has C(next_hops), all addresses in the order to try them, only if there are backups after C(next_hop).
   returned: success
   type: dict
   sample:
@@ -166,8 +165,8 @@ sendmail:
       static: [{domain: mech.eng.univ.example, next_hop: 198.18.1.30, host: mech.eng.univ.example}]
 mx:
   description:
-    - For every DNS server its zones, and in each the owner names with their MX lines, most preferred first. Domains
-      that keep their MX are not among them.
+    - For every DNS server its zones, and in each the owner names with their MX records, most preferred first. Domains
+      that keep their MX records are omitted.
   returned: success
   type: dict
   sample:
@@ -179,7 +178,7 @@ mx:
               - {preference: 0, exchange: gw1.univ.example}
               - {preference: 10, exchange: mech.eng.univ.example}
 mx_outside:
-  description: With the method V(split), what the copies of the zones for outside have, as RV(mx); else empty.
+  description: With the method V(split), the records of the external zones, in the form of RV(mx); else empty.
   returned: success
   type: dict
   sample: {}
@@ -195,12 +194,12 @@ border:
       permits:
         - {host: quake.univ.example, address: 198.18.3.40, reason: measurements, owner: netlab, until: "2029-03-31"}
 proof:
-  description: What becomes of mail under this plan.
+  description: The outcome of the simulated deliveries.
   returned: success
   type: dict
   contains:
     ok:
-      description: Nothing loops, is lost, or is exposed while the border has its rule.
+      description: No mail loops, is lost, or is exposed while the border rule is in place.
       type: bool
     scenarios:
       description:
@@ -211,7 +210,7 @@ proof:
       type: list
       elements: dict
     exposed:
-      description: The first few domains that outsiders reach past the gateways, with the path.
+      description: The first few domains for which external senders can bypass the gateways, with the path.
       type: list
       elements: dict
   sample:
@@ -222,7 +221,7 @@ proof:
         senders: {mx: {delivered: 168, held: 0, blocked: 0, exposed: 0, loop: 0, lost: 0}}
     exposed: []
 methods:
-  description: The MX methods V(gateway), V(split) and V(fallback), as each would be on this campus.
+  description: The MX methods V(gateway), V(split) and V(fallback), compared for this campus.
   returned: success
   type: dict
   contains:
@@ -232,23 +231,23 @@ methods:
       contains:
         work:
           description:
-            - To introduce it, the lines of the zones that are added or removed (C(zone_lines)), those to be generated
-              for the copies for outside (C(outside_lines)), the STATIC lines that inner servers can't do without
-              (C(static_lines)), and the number of hosts to change (C(hosts)).
+            - The work to introduce it. Records that are added to or removed from zones (C(zone_lines)), records of
+              external zones (C(outside_lines)), STATIC lines that inner servers need (C(static_lines)), and the
+              number of hosts to change (C(hosts)).
           type: dict
         border_open:
           description:
-            - The number of C(domains) and C(servers) that senders who follow the MX reach past the gateways when the
-              border loses its rule.
+            - The number of C(domains) and C(servers) that senders reach by MX without a gateway while the border rule
+              is missing.
           type: dict
         blocked:
-          description: The connections that the border refuses, and logs, while one message comes in for each domain.
+          description: The connections that the border refuses, and logs, while one message arrives for each domain.
           type: int
         gateway_down:
-          description: The gateway (C(host)) without which mail for most domains waits, and their number (C(held)).
+          description: The gateway (C(host)) whose outage holds mail for most domains, and their number (C(held)).
           type: dict
         hub_down:
-          description: The same for the faculties' hubs.
+          description: The same for the hubs of the faculties.
           type: dict
   sample:
     gateway:
@@ -258,13 +257,13 @@ methods:
       gateway_down: {host: "", held: 0}
       hub_down: {host: mail.eng.univ.example, held: 1}
 warnings:
-  description: What is planned all the same, but should be looked at, as a permit that ends within 30 days.
+  description: Warnings, for example of a permit that expires within 30 days.
   returned: success
   type: list
   elements: str
   sample: ["quake.univ.example: mailgate_permit: expires on 2029-03-31; renew or remove it before then"]
 text:
-  description: The whole plan as a page for people, in the campus's language.
+  description: The whole plan as a page of text, in the language of the campus.
   returned: success
   type: str
   sample: "Mail plan: Example University"

@@ -3,24 +3,24 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of mail_plan_print; the work is done by the action plugin of the same name, on the controller."""
+"""Documentation of mail_plan_print; the action plugin of the same name implements it on the controller."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mail_plan_print
-short_description: Write a campus's mail plan for people, and tell what changed since an earlier one
+short_description: Write reports of a mail plan, with the changes since an earlier plan
 version_added: 0.1.0
 author: mailgate contributors (@mailgate)
 description:
-  - Writes the plan that M(campus.mailgate.mail_plan) returned as a family of files into a directory of the controller.
-    For all, and below C(faculties/) for each faculty, there are the delivery list, the MX lines, the STATIC routes and
-    the open servers as C(.txt), C(.csv) and C(.json), and one C(plan.html) with a picture of the campus.
-  - The page needs no other file, no script and no network, and prints on A4, each faculty from a new sheet on.
-  - C(plan.json) is the whole plan. Keep it, and give it later as O(since) to see what changed.
-  - Only files that differ are written. Print-outs of faculties that are no more are removed, if the directory holds a
-    C(plan.json); other files are left alone.
-  - All is in the campus's language, C(mailgate_language).
+  - Writes reports of the plan that M(campus.mailgate.mail_plan) returned into a directory of the controller. For the
+    campus, and below C(faculties/) for each faculty, these are the delivery list, the MX records, the STATIC routes and
+    the open servers as C(.txt), C(.csv) and C(.json), and a C(plan.html) with a picture of the campus.
+  - The page is self-contained, without scripts, and prints on A4, each faculty from a new page on.
+  - C(plan.json) is the whole plan. Keep it, and use it later as O(since) to see the changes.
+  - Only files that differ are written. Reports of former faculties are removed if the directory has a C(plan.json);
+    other files are not touched.
+  - Reports are in the language of the campus, C(mailgate_language).
 extends_documentation_fragment:
   - campus.mailgate.attributes
   - campus.mailgate.attributes.controller
@@ -31,19 +31,19 @@ options:
     required: true
   dest:
     description:
-      - Directory on the controller, made when missing. Without it nothing is written.
-      - At least one of O(dest) and O(since) is needed.
+      - Directory on the controller, created if missing. Without it nothing is written.
+      - At least one of O(dest) and O(since) is required.
     type: path
   since:
-    description: File C(plan.json) of an earlier run, to compare with. It is read before anything is written.
+    description: The C(plan.json) of an earlier run, to compare with. It is read before anything is written.
     type: path
   show:
-    description: Print the difference on the screen.
+    description: Display the changes.
     type: bool
     default: false
 notes:
-  - CSV files are for spreadsheets. They are in UTF-8 with a byte order mark, and an apostrophe stands before a cell
-    that a spreadsheet would run as a formula. Programs should read the JSON files.
+  - CSV files are for spreadsheets. They are in UTF-8 with a byte order mark, and a cell that would be a formula is
+    prefixed with an apostrophe. Programs should read the JSON files.
 seealso:
   - module: campus.mailgate.mail_plan
 """
@@ -54,38 +54,38 @@ EXAMPLES = r"""
   run_once: true
   register: mailgate_plan
 
-- name: Write the print-outs, with what changed since the last cut-over
+- name: Write the reports, with the changes since the last cut-over
   campus.mailgate.mail_plan_print:
     plan: "{{ mailgate_plan }}"
-    dest: print-outs
+    dest: reports
     since: archive/2026-spring.json
   run_once: true
 """
 
 RETURN = r"""
 paths:
-  description: The files that were written or removed, or would be in check mode.
+  description: The files that were written or removed; in check mode, those that would be.
   returned: success
   type: list
   elements: str
-  sample: [print-outs/plan.html]
+  sample: [reports/plan.html]
 fingerprint:
-  description: Short number that is the same for two plans exactly when their tables are. It stands on every page.
+  description: A hash that is equal for two plans exactly if their tables are equal. It is on every page.
   returned: success
   type: str
   sample: 3f0b1c9e77aa
 difference:
-  description: What changed since the earlier plan.
+  description: The changes since the earlier plan.
   returned: when O(since) is given
   type: dict
   contains:
     same:
-      description: Nothing changed.
+      description: There are no changes.
       type: bool
     since:
-      description: The earlier plan's fingerprint.
+      description: The fingerprint of the earlier plan.
       type: str
     text:
-      description: The changes for people, in the campus's language.
+      description: The changes as text, in the language of the campus.
       type: str
 """

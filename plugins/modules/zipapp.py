@@ -8,53 +8,53 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zipapp
-short_description: Build one executable file of a Python package and its wheels
+short_description: Build an executable zip archive of a Python package and its wheels
 version_added: 0.1.0
 description:
-  - Joins a Python package, and the wheels that a requirements file asks for, into one executable zip archive on the
+  - Builds one executable zip archive of a Python package, and of the wheels that a requirements file lists, on the
     controller.
-  - The same input gives the same bytes on every machine, so that copying the file to hosts changes them only when the
-    code did.
-  - Hosts then need neither pip nor the internet.
+  - The same input gives the same bytes on every machine, so that copying the file to hosts is a change only if the
+    code changed.
+  - Hosts need neither pip nor internet access.
 author:
   - mailgate contributors (!UNKNOWN)
 options:
   packages:
-    description: Directories of packages to put in, each importable by its base name.
+    description: Directories of packages to include, each importable by its base name.
     type: list
     elements: path
     required: true
   requirements:
     description:
-      - File with one requirement a line, for example V(aiosmtpd==1.4.6).
-      - What these require in turn is found in the wheels' metadata.
+      - File with one requirement per line, for example V(aiosmtpd==1.4.6).
+      - Their dependencies are read from the metadata of the wheels.
     type: path
     required: true
   wheelhouse:
     description:
       - Directory with the wheels, filled by C(pip wheel -r REQUIREMENTS -w WHEELHOUSE).
-      - They must be pure Python. Wheels that nothing requires are left out.
+      - They must be pure Python. Wheels that are not required are omitted.
     type: path
     required: true
   dest:
-    description: The archive to write. Missing directories are made.
+    description: Path of the archive. Missing directories are created.
     type: path
     required: true
   entry_point:
-    description: What runs, as V(package.module:function). The function's result is the exit status.
+    description: Entry point, as V(package.module:function). The result of the function is the exit status.
     type: str
     required: true
   exclude:
-    description: Shell patterns of archive paths to leave out, for example V(aiosmtpd/tests/*).
+    description: Shell patterns of archive paths to exclude, for example V(aiosmtpd/tests/*).
     type: list
     elements: str
     default: []
   interpreter:
-    description: The program that runs the archive, with at most one option.
+    description: The interpreter of the archive, with at most one option.
     type: str
     default: /usr/bin/python3 -I
   python_version:
-    description: The Python version of the hosts, by which the conditions of requirements are judged.
+    description: Python version of the hosts, used to evaluate environment markers.
     type: str
     default: "3.11"
 extends_documentation_fragment:
@@ -63,11 +63,12 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - The archive is written on the controller in check mode too, so that later tasks can compare it with the hosts'.
+      - The archive is written on the controller in check mode too, so that later tasks can compare it with the file
+        on the hosts.
   diff_mode:
     support: none
 notes:
-  - Use it with C(run_once), as the result is the same for all hosts.
+  - Use it with C(run_once), because the result is the same for all hosts.
 """
 
 EXAMPLES = r"""
@@ -81,7 +82,7 @@ EXAMPLES = r"""
   run_once: true
   register: archive
 
-- name: Install it
+- name: Install the archive
   ansible.builtin.copy:
     src: "{{ archive.dest }}"
     dest: /opt/mailgate/mailgate.pyz
@@ -90,7 +91,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dest:
-  description: The archive's path on the controller.
+  description: Path of the archive on the controller.
   type: str
   returned: success
   sample: /home/admin/.cache/mailgate/mailgate.pyz
@@ -105,7 +106,7 @@ size:
   returned: success
   sample: 412345
 wheels:
-  description: File names of the wheels that are in it.
+  description: File names of the included wheels.
   type: list
   elements: str
   returned: success

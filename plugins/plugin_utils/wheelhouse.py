@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Choose from a directory of wheels those that a list of requirements needs, dependencies included.
+"""Select from a directory of wheels those that a list of requirements needs, including dependencies.
 
-Pure: file names and bytes in, wheels out. It installs nothing and asks no index, so that what is missing is known
-before a host is touched. Wheel file names and contents: the PyPA "Binary distribution format" specification.
+Pure: file names and bytes in, wheels out. Nothing is installed and no index is queried, so that missing wheels are
+reported before a host is changed. Wheel file names and contents: the PyPA "Binary distribution format" specification.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from email.parser import HeaderParser
 
 from .zipapp import BuildError
 
-# ansible-core does not run without it; only the import check of ansible-test does.
+# Always there with ansible-core, but not in the import check of ansible-test.
 with suppress(ImportError):
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -84,7 +84,7 @@ def parse_requirements(text: str) -> list[Requirement]:
 
 
 def read_wheel(filename: str, data: bytes) -> Wheel:
-    """Unpack a wheel in memory. What only installers need (scripts, headers, RECORD) is left out."""
+    """Unpack a wheel in memory, without the files that only installers need (scripts, headers, RECORD)."""
     files: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -100,17 +100,17 @@ def read_wheel(filename: str, data: bytes) -> Wheel:
         requires = tuple(Requirement(line) for line in headers.get_all("Requires-Dist", []))
         requires_python = SpecifierSet(headers.get("Requires-Python", ""))
     except (InvalidRequirement, InvalidSpecifier) as error:
-        raise BuildError([f"{filename} has metadata that cannot be read: {error}"]) from error
+        raise BuildError([f"{filename} has invalid metadata: {error}"]) from error
     return Wheel(filename, requires, requires_python, files)
 
 
 def select_wheels(
     requirements: Iterable[Requirement], filenames: Iterable[str], read: Callable[[str], bytes], python_version: str
 ) -> list[Wheel]:
-    """Return the wheels, sorted by file name, that satisfy the requirements and all that they depend on.
+    """Return the wheels, sorted by file name, that satisfy the requirements and their dependencies.
 
-    Of several versions that satisfy a requirement the newest is taken. `read` gives the bytes of a wheel by its file
-    name; `python_version` is the target's, "3.11". Raises BuildError with everything that is missing or unfit.
+    Of several versions that satisfy a requirement the newest is taken. `read` returns the bytes of a wheel by its file
+    name; `python_version` is the target's, "3.11". Raises BuildError with all missing or unsuitable wheels.
     """
     candidates = _catalogue(filenames, python_version)
     environment = marker_environment(python_version)
@@ -128,19 +128,19 @@ def select_wheels(
         seen.add(key)
         name = canonicalize_name(requirement.name)
         spec = f"{name}{requirement.specifier}"
-        fit = [
+        suitable = [
             item for item in candidates.get(name, []) if requirement.specifier.contains(item.version, prereleases=True)
         ]
-        if not fit:
+        if not suitable:
             have = ", ".join(str(item.version) for item in candidates.get(name, []))
-            problems.append(f"{spec} is missing, wanted by {wanted_by}" + (f"; there is only {have}" if have else ""))
+            problems.append(f"{spec} is missing, required by {wanted_by}" + (f"; available: {have}" if have else ""))
             continue
-        best = max(fit, key=lambda item: (item.pure, item.version, item.filename))
+        best = max(suitable, key=lambda item: (item.pure, item.version, item.filename))
         if not best.pure:
             problems.append(f"{best.filename} is not pure Python (py3-none-any), so it cannot run from an archive")
             continue
         if name in chosen and chosen[name].filename != best.filename:
-            problems.append(f"{spec}, wanted by {wanted_by}, does not agree with {chosen[name].filename}")
+            problems.append(f"{spec}, required by {wanted_by}, conflicts with {chosen[name].filename}")
             continue
         wheel = chosen[name] = chosen.get(name) or read_wheel(best.filename, read(best.filename))
         if not wheel.requires_python.contains(python_version, prereleases=True):
@@ -172,7 +172,7 @@ def _catalogue(filenames: Iterable[str], python_version: str) -> dict[str, list[
 
 
 def _import_path(name: str) -> str:
-    """Where a member of a wheel lies in the archive; "" for what is left out."""
+    """Return the archive path of a member of a wheel; "" for one that is omitted."""
     top, _slash, rest = name.partition("/")
     if top.endswith(".data"):
         scheme, _slash, path = rest.partition("/")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Make one executable file of a Python package and the wheels it needs: a zip application.
+"""Build an executable zip archive (a zip application) of a Python package and the wheels that it needs.
 
 Pure: bytes in, bytes out. The same input gives the same bytes on every machine, so that copying the file to hosts is
 idempotent: members are sorted, times and modes are fixed, and nothing is compressed (zlib's output differs between its
@@ -27,7 +27,7 @@ _MAIN = "import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())
 
 
 class BuildError(Exception):
-    """Why no archive can be made; `problems` has one line for each reason, each with what is wrong and where."""
+    """The archive cannot be built; `problems` has one line for each reason, with its place."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = sorted(set(problems))

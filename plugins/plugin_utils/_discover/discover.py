@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What DNS tells of a campus's mail: from the records of its zones to a draft of its inventory.
+"""Draft the inventory of a campus from the records of its DNS zones.
 
-A domain's home is the exchange of the lowest preference that is no gateway. Whatever the records do not settle becomes
-a value that begins with ``TODO``, which no plan accepts.
+The final server of a domain is the exchange of the lowest preference that is not a gateway. A value that the records do
+not determine begins with ``TODO``, which no plan accepts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ZoneData:
-    """The records of one zone that concern mail, by owner. Names are in lower case and A-labels, without final dot."""
+    """The mail-related records of one zone, by owner. Names are in lower case and A-labels, without final dot."""
 
     zone: str
     mx: Mapping[str, Sequence[tuple[int, str]]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class ZoneData:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A DNS server as its admin names it; ``address`` is where it was asked."""
+    """A DNS server; ``address`` is the address to transfer zones from."""
 
     host: str
     zones: tuple[str, ...]
@@ -49,7 +49,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the admin says beforehand. ``faculties`` maps a domain to the group of all servers in it."""
+    """The settings of the admin. ``faculties`` maps a domain to the group of all servers in it."""
 
     domain: str
     name: str
@@ -75,7 +75,7 @@ class DraftHost:
 
 @dataclass(slots=True)
 class Draft:
-    """Hosts by group. ``questions`` are what the admin must settle, ``remarks`` what the draft leaves out."""
+    """Hosts by group. ``questions`` are what the admin must decide, ``remarks`` what the draft omits."""
 
     settings: Settings
     gateways: list[DraftHost] = field(default_factory=list)
@@ -86,12 +86,12 @@ class Draft:
 
 
 def discover(settings: Settings, zones: Sequence[ZoneData]) -> Draft:
-    """Return the draft of an inventory. A zone that several servers have is given once for each."""
+    """Return the draft of an inventory. A zone on several servers is in ``zones`` once for each."""
     return _Discovery(settings, zones).draft()
 
 
 def readable(name: str) -> str:
-    """Return a name with its A-labels as people write them, as far as they can be written back."""
+    """Return a name with its A-labels as U-labels, where these convert back to the same A-labels."""
     return ".".join(_u_label(label) if label.startswith("xn--") else label for label in name.split("."))
 
 
@@ -104,7 +104,7 @@ def _u_label(label: str) -> str:
 
 
 def sanitize(text: str) -> str:
-    """Return text from DNS without what a template, a YAML file or a terminal would obey."""
+    """Return text from DNS without characters that are special to templates, YAML or terminals."""
     return re.sub(r"[^\w.*@/:+-]", "?", text, flags=re.ASCII)
 
 
@@ -131,7 +131,7 @@ def _is_pattern(name: str) -> bool:
 
 
 class _Records:
-    """All zones as one: each name's records come from the zone that is responsible for it."""
+    """All zones as one: the records of a name come from the zone that is authoritative for it."""
 
     def __init__(self, zones: Sequence[ZoneData]) -> None:
         self.zones: dict[str, ZoneData] = {}
@@ -141,8 +141,8 @@ class _Records:
                 self.differing.append(zone.zone)
         self.names = frozenset(self.zones)
 
-    def responsible(self, name: str) -> ZoneData | None:
-        """Return the zone that speaks for a name; None where no zone was read, as below a delegation."""
+    def authoritative(self, name: str) -> ZoneData | None:
+        """Return the zone that is authoritative for a name; None if it was not read, as below a delegation."""
         apex = zone_of(name, self.names)
         if apex is None or self.cut(name, apex):
             return None
@@ -158,17 +158,17 @@ class _Records:
         return ""
 
     def mail(self) -> Iterator[tuple[str, Sequence[tuple[int, str]]]]:
-        """Give each owner of MX records with its set, sorted by owner, `*.x` behind x."""
+        """Yield each owner of MX records with its set, sorted by owner, `*.x` after x."""
         owned = {
             owner: exchanges
             for zone in self.zones.values()
             for owner, exchanges in zone.mx.items()
-            if self.responsible(owner) is zone
+            if self.authoritative(owner) is zone
         }
         yield from sorted(owned.items(), key=lambda item: (item[0].removeprefix("*."), item[0].startswith("*")))
 
     def unread(self) -> Iterator[tuple[str, Sequence[str]]]:
-        """Give each delegation whose zone was not read. Names such as _msdcs hold no mail domains."""
+        """Yield each delegation whose zone was not read. Names such as _msdcs hold no mail domains."""
         for apex, zone in sorted(self.zones.items()):
             for name, servers in sorted(zone.cuts.items()):
                 if name not in self.names and not name.startswith("_") and "._" not in name:
@@ -178,6 +178,8 @@ class _Records:
 
 
 class _Discovery:
+    """One draft, built domain by domain."""
+
     def __init__(self, settings: Settings, zones: Sequence[ZoneData]) -> None:
         self.settings = settings
         self.records = _Records(zones)
@@ -188,6 +190,7 @@ class _Discovery:
         self.open: dict[str, tuple[str, DraftHost]] = {}  # by name: group and entry
 
     def draft(self) -> Draft:
+        """Return the draft."""
         for owner, exchanges in self.records.mail():
             self.domain(owner, exchanges)
         self.result.gateways = list(self.gateways())
@@ -206,46 +209,50 @@ class _Discovery:
         return self.result
 
     def domain(self, owner: str, exchanges: Sequence[tuple[int, str]]) -> None:
-        """Find a domain's home, or ask."""
+        """Find the final server of a domain, or add a question."""
         if {name for _preference, name in exchanges} == {""}:
-            self.result.remarks.append(f"{sanitize(readable(owner))} takes no mail (null MX)")
+            self.result.remarks.append(f"{sanitize(readable(owner))} accepts no mail (null MX)")
             return
         if not _is_pattern(owner):
-            self.ask(owner, "its name is no mail domain: give it another, or delete this entry")
+            self.ask(owner, "its name is not a valid mail domain: rename it, or delete this entry")
             return
         for preference, name in exchanges:
             if name in self.preferences:
                 self.preferences[name].add(preference)
         own = sorted((preference, name) for preference, name in exchanges if name not in self.preferences and name)
         if not own:
-            self.ask(owner, "which server is its home? Its MX names gateways only")
+            self.ask(owner, "which is its final server? Its MX records name gateways only")
             return
         first = own[0][0]
         names = [name for preference, name in own if preference == first]
         if len(names) > 1:
             shown = ", ".join(map(sanitize, names))
-            self.ask(owner, f"which server is its home? Of equal preference {first} are {shown}")
+            self.ask(owner, f"which is its final server? Of equal preference {first} are {shown}")
             return
         if not _is_name(names[0]):
-            self.ask(owner, f"which server is its home? Its MX names '{sanitize(names[0])}', which is no host name")
+            self.ask(
+                owner,
+                f"which is its final server? '{sanitize(names[0])}' is not a valid host name",
+            )
             return
         home = self.home(names[0])
         home.domains.append(owner)
         if more := ", ".join(f"{preference} {sanitize(name)}" for preference, name in own[1:]):
             remark = (
-                f"{readable(owner)} has further MX, left out here: {more}. A server that keeps its mailboxes too may "
-                "have it in mailgate_backup_domains"
+                f"{readable(owner)} has further MX records, omitted here: {more}. A server that has its mailboxes too "
+                "may list it in mailgate_backup_domains"
             )
             home.remarks.append(remark)
             self.result.remarks.append(remark)
 
     def home(self, name: str) -> DraftHost:
+        """Return the final server of this name."""
         if name not in self.homes:
             self.homes[name] = DraftHost(name, *self.addresses(name))
         return self.homes[name]
 
     def ask(self, owner: str, question: str) -> None:
-        """Put a domain without a home into its faculty's file, as an entry that no plan accepts."""
+        """Add a domain without a final server to the file of its faculty, as an entry that no plan accepts."""
         wanted = owner.removeprefix("*.")
         clean = re.sub(r"[^A-Za-z0-9.-]", "-", wanted).strip("-.") or "name"
         name, number = f"{TODO}.{clean}", 1
@@ -259,12 +266,15 @@ class _Discovery:
 
     def addresses(self, name: str) -> tuple[str, str]:
         """Return a host's IPv4 and IPv6 address, each perhaps a TODO that says why it is not known."""
-        zone = self.records.responsible(name)
+        zone = self.records.authoritative(name)
         if zone is None:
-            return f"{TODO}: its address; {name} lies in no zone that was read", ""
+            return f"{TODO}: its address; {name} is not in a zone that was read", ""
         if name in zone.aliases:
             target = sanitize(zone.aliases[name])
-            return f"{TODO}: {name} is an alias (CNAME) of {target}, which no MX may name: which server is it?", ""
+            return (
+                f"{TODO}: {name} is an alias (CNAME) of {target}, which MX records must not name",
+                "",
+            )
         found = [ipaddress.ip_address(address) for address in zone.addresses.get(name, ())]
         four = [address for address in found if address.version == 4]
         six = [address for address in found if address.version == 6]
@@ -273,12 +283,13 @@ class _Discovery:
         return self.one(four), self.one(six) if six else ""
 
     def one(self, addresses: Sequence[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> str:
+        """Return the only address, or a TODO."""
         shown = ", ".join(map(str, addresses))
         if len(addresses) > 1:
             return f"{TODO}: one of {shown}"
         networks = self.settings.networks
         if networks and not any(addresses[0] in network for network in networks):
-            return f"{TODO}: {shown} is outside the campus's networks"
+            return f"{TODO}: {shown} is outside the networks of the campus"
         return shown
 
     def label(self, name: str) -> str:
@@ -287,11 +298,12 @@ class _Discovery:
         return "" if inside in (name, "*") else inside.rpartition(".")[2]
 
     def mapped(self, name: str) -> str:
+        """Return the group that the settings give for a name, or an empty string."""
         key = zone_of(name, self.mapping)
         return self.settings.faculties[key] if key else ""
 
     def faculty(self, host: DraftHost) -> str:
-        """Return the group of a server: by its own name, else by its domains if these agree."""
+        """Return the group of a server: by its own name, else by its domains if they agree."""
         if group := self.mapped(host.name):
             return group
         label = self.label(host.name)
@@ -304,20 +316,20 @@ class _Discovery:
         return groups.pop() or UNDECIDED if len(groups) == 1 else UNDECIDED
 
     def servers(self) -> None:
-        """Put each DNS server where it belongs: to its faculty if it is a domain's home too, else to the campus."""
+        """Add each DNS server: to its faculty if it is a final server too, else to the campus."""
         gateways = {host.name: host for host in self.result.gateways}
         for server in self.settings.servers:
             host = self.homes.get(server.host) or gateways.get(server.host)
             if host is None:
                 address, address6 = self.addresses(server.host)
-                if server.address and self.records.responsible(server.host) is None:
+                if server.address and self.records.authoritative(server.host) is None:
                     address = server.address
                 host = DraftHost(server.host, address, address6)
                 self.result.dns.append(host)
             host.zones, host.named_conf = server.zones, server.named_conf
 
     def gateways(self) -> Iterator[DraftHost]:
-        """Give the gateways in the admin's order; preferences are those in use, else each 10 behind the one before."""
+        """Yield the gateways in the order of the settings; unused ones get the previous preference plus 10."""
         last = -GATEWAY_STEP
         for name in self.settings.gateways:
             found = sorted(self.preferences[name])
@@ -329,16 +341,17 @@ class _Discovery:
             yield host
 
     def unread(self) -> None:
+        """Add questions for zones that were not read, and for those that differ between servers."""
         for name, servers in self.records.unread():
-            asked = ", ".join(map(sanitize, servers))
-            question = f"{TODO}: read the zone {sanitize(readable(name))} too (of {asked}), or delete this entry"
+            known = ", ".join(map(sanitize, servers))
+            question = f"{TODO}: read the zone {sanitize(readable(name))} too (from {known}), or delete this entry"
             self.result.dns.append(DraftHost(f"{TODO}.{sanitize(name)}", question, zones=(sanitize(name),)))
         for zone in self.records.differing:
-            question = f"{TODO}: the servers of zone {readable(zone)} don't agree: which is right?"
+            question = f"{TODO}: the servers of zone {readable(zone)} have different records: which are correct?"
             self.result.dns.append(DraftHost(f"{TODO}.{zone}", question, zones=(zone,)))
 
     def collect(self) -> None:
-        """Note every question, as the files put it."""
+        """Collect all questions as they are in the files."""
         groups = {"gateways": self.result.gateways, "dns": self.result.dns, **self.result.faculties}
         for group, hosts in sorted(groups.items()):
             for host in hosts:
@@ -348,6 +361,6 @@ class _Discovery:
 
 
 def _reading_order(host: DraftHost) -> tuple[bool, int, str]:
-    """The home of the faculty's own domain first, what is open last."""
+    """Sort the final server of the faculty's own domain first, open questions last."""
     depth = min((domain.count(".") for domain in host.domains), default=0)
     return host.name.startswith(TODO), depth, host.name

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The draft as files: texts that an admin reads, completes and keeps."""
+"""The draft as YAML files, with comments for the admin who completes them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ WIDTH = 120
 _PLAIN = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+|[0-9]+(\.[0-9]+){3}")  # most values: host names and IPv4 addresses
 
 _CAMPUS = f"""\
-Draft made from DNS. Nothing in it is guessed: what DNS does not tell is marked {TODO}, and no plan is made from this \
-inventory before each {TODO} is settled. From here on the file is yours.
+Draft made from DNS. Values that DNS does not have are marked {TODO}; no plan is made from this inventory before each \
+{TODO} is replaced. Edit this file freely.
 """
 _FACULTY = """\
-Draft made from DNS; from here on the file is its faculty's. DNS knows of no hubs and no permits. If the faculty has a \
-hub, add it as below. If outsiders must reach a server's port 25, give that server
+Draft made from DNS; edit it freely. DNS has no data on hubs and permits. If the faculty has a hub, add it as below. \
+If external hosts must reach port 25 of a server, add to that server
 mailgate_permit: {reason: ..., owner: ..., until: 2027-03-31}
 """
 _UNDECIDED = """\
-Servers whose faculty DNS does not tell. Move each one to its faculty's file, then delete this one.
+Servers whose faculty is not known from DNS. Move each one to the file of its faculty, then delete this file.
 """
 
 
@@ -46,7 +46,9 @@ def _text(lines: Iterable[str]) -> str:
 
 def _campus(draft: Draft) -> Iterator[str]:
     settings = draft.settings
-    networks = [str(network) for network in settings.networks] or [f"{TODO}: the campus's networks, as 198.18.0.0/16"]
+    networks = [str(network) for network in settings.networks] or [
+        f"{TODO}: the networks of the campus, as 198.18.0.0/16"
+    ]
     yield from _comment(_CAMPUS)
     yield "---"
     yield "all:"
@@ -59,15 +61,15 @@ def _campus(draft: Draft) -> Iterator[str]:
     yield ""
     yield "gateways:"
     yield "  hosts:"
-    gateways = draft.gateways or [_wanted("gateway", settings.domain, "a gateway's name and address", 0)]
+    gateways = draft.gateways or [_wanted("gateway", settings.domain, "name and address of a gateway", 0)]
     for host in gateways:
         yield from _host(host)
     yield ""
-    yield from _comment("DNS does not tell which routers lead outside.")
+    yield from _comment("DNS has no data on border routers.")
     yield "borders:"
     yield "  hosts:"
-    yield from _host(_wanted("border", settings.domain, "a border router's name and address"))
-    yield f'      mailgate_border: {{outside_interface: "{TODO}: its interface to the outside"}}'
+    yield from _host(_wanted("border", settings.domain, "name and address of a border router"))
+    yield f'      mailgate_border: {{outside_interface: "{TODO}: its external interface"}}'
     if draft.dns:
         yield ""
         yield "dns:"
@@ -113,7 +115,7 @@ def _host(host: DraftHost) -> Iterator[str]:
 
 
 def _below(domain: str) -> tuple[int, str]:
-    """The shallow domains first, and `*.x` behind x."""
+    """Sort domains by depth, and `*.x` after x."""
     return domain.count("."), domain.removeprefix("*.")
 
 
@@ -135,7 +137,7 @@ def _sequence(key: str, items: Sequence[str]) -> Iterator[str]:
 
 
 def scalar(value: str | int) -> str:
-    """Return a value as YAML reads it back, as a key or in brackets too: plain where that is safe, else quoted."""
+    """Return a value as YAML, valid as a key and in brackets too: plain where that is safe, else quoted."""
     if isinstance(value, int):
         return str(value)
     if _PLAIN.fullmatch(value):

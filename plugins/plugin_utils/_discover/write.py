@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""New files of a directory, all of them or none."""
+"""Write the files of a directory, all or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def current(directory: Path, names: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what the files hold now, None for those that do not exist. Raises OSError."""
+    """Return the current content of the files, None for those that do not exist. Raises OSError."""
     return {name: _read(directory / name) for name in names}
 
 
@@ -25,7 +25,7 @@ def _read(path: Path) -> str | None:
 
 
 def write_all(directory: Path, texts: Mapping[str, str]) -> None:
-    """Write the texts, each file in one step; after a failure the directory is as it was. Raises OSError."""
+    """Write the texts atomically; after a failure the directory is unchanged. Raises OSError."""
     before = current(directory, texts)
     made = [path for path in _directories(directory, texts) if not path.exists()]
     staged: dict[str, Path] = {}
@@ -54,13 +54,13 @@ def write_all(directory: Path, texts: Mapping[str, str]) -> None:
 
 
 def _directories(directory: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Every directory that the files need, the outer ones first."""
+    """Return every directory that the files need, the outer ones first."""
     needed = {parent for name in texts for parent in (directory / name).parents}
     return sorted(needed, key=lambda path: len(path.parts))
 
 
 def _stage(path: Path, text: str) -> Path:
-    # Made like any new file, so with the permissions that the user's umask leaves.
+    # With the permissions of any new file, according to the umask.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with os.fdopen(descriptor, "wb") as stream:

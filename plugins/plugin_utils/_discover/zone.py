@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Zones from their files or by transfer, read by dnspython down to the records that concern mail."""
+"""Read the mail-related records of zones from files or by transfer, with dnspython."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COMMENT = re.compile(r"/\*.*?\*/|(?://|#)[^\n]*", re.DOTALL)
 
 
 class ReadError(Exception):
-    """A zone or key that can't be read; the text says why and how to hint it."""
+    """A zone or key cannot be read; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def read_key(text: str) -> Key:
     """Return the key of a file in BIND's syntax, as `tsig-keygen` writes it. Raises ReadError."""
     found = _KEY.findall(_uncommented(text))
     if len(found) != 1:
-        raise ReadError(f"holds {len(found)} keys; it must be one, as tsig-keygen writes it")
+        raise ReadError(f"has {len(found)} keys; it must have one, as tsig-keygen writes it")
     name, body = found[0]
     values = dict(_CLAUSE.findall(body))
     if values.keys() != {"algorithm", "secret"}:
@@ -77,20 +77,22 @@ def parse(text: str, zone: str, path: str = "the text") -> ZoneData:
         with io.StringIO(text) as stream:
             read = dns.zone.from_file(stream, zone, relativize=False, filename=path)
     except dns.zone.BadZone as error:
-        raise ReadError(f"{path} is no zone file of {zone}: {error.__doc__ or error}") from None
+        raise ReadError(f"{path} is not a valid zone file of {zone}: {error.__doc__ or error}") from None
     except (dns.exception.DNSException, ValueError, KeyError) as error:
-        raise ReadError(f"{path} can't be read: {error}") from None
+        raise ReadError(f"{path} cannot be read: {error}") from None
     except OSError as error:
-        raise ReadError(f"{path}: $INCLUDE {error.filename}: {error.strerror}. Put it beside the zone file") from None
+        raise ReadError(
+            f"{path}: $INCLUDE {error.filename}: {error.strerror}. Copy it to the directory of the zone file"
+        ) from None
     return extract(read, zone)
 
 
 def read_file(path: Path, zone: str) -> ZoneData:
-    """Return the data of a zone's file; files that it includes are looked for beside it. Raises ReadError."""
+    """Return the data of a zone file; ``$INCLUDE`` is relative to its directory. Raises ReadError."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise ReadError(f"{path} can't be read: {error.strerror}") from None
+        raise ReadError(f"{path} cannot be read: {error.strerror}") from None
     with contextlib.chdir(path.parent):
         return parse(text, zone, str(path))
 
@@ -104,14 +106,14 @@ def transfer(zone: str, address: str, port: int, key: Key | None, seconds: float
     except dns.xfr.TransferError as error:
         raise ReadError(_refusal(error.rcode, key)) from None
     except dns.tsig.PeerBadTime:
-        raise ReadError("the server's clock and this one differ: set both") from None
+        raise ReadError("the clocks of the server and this machine differ: synchronize them") from None
     except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
         named = f"key {key.name}" if key else "no key"
-        raise ReadError(f"with {named}: {error}. Name, algorithm and secret must be the server's") from None
+        raise ReadError(f"with {named}: {error}. Name, algorithm and secret must be those of the server") from None
     except dns.exception.Timeout:
-        raise ReadError(f"no answer within {seconds:g} s: is TCP to its port open from here?") from None
+        raise ReadError(f"no answer within {seconds:g} s: check that TCP to its port is open from here") from None
     except EOFError:
-        raise ReadError("the server closed the connection in the middle of the transfer") from None
+        raise ReadError("the server closed the connection during the transfer") from None
     except (OSError, dns.exception.DNSException, ValueError) as error:
         raise ReadError(f"{error or type(error).__name__}") from None
     return extract(read, zone)
@@ -125,22 +127,22 @@ def _query(zone: dns.zone.Zone, key: Key | None) -> dns.message.Message:
     try:
         ring = {name: dns.tsig.Key(name, base64.b64decode(key.secret, validate=True), algorithm)}
     except ValueError:
-        raise ReadError(f"the secret of key {key.name} is no base64") from None
+        raise ReadError(f"the secret of key {key.name} is not valid base64") from None
     return dns.xfr.make_query(zone, serial=None, keyring=ring, keyname=name, keyalgorithm=algorithm)[0]
 
 
 def _refusal(code: dns.rcode.Rcode, key: Key | None) -> str:
-    said = dns.rcode.to_text(code)
+    rcode = dns.rcode.to_text(code)
     if code == dns.rcode.REFUSED:
-        who = f"key {key.name}" if key else "this machine's address, or give a key"
-        return f"the server refuses the transfer ({said}): allow it there (allow-transfer) for {who}"
+        who = f"key {key.name}" if key else "the address of this machine, or a key,"
+        return f"the server refuses the transfer ({rcode}): add {who} to its allow-transfer"
     if code == dns.rcode.NOTAUTH:
-        return f"the server does not serve this zone, or not with this key ({said})"
-    return f"the server answers {said}"
+        return f"the server is not authoritative for this zone, or rejects this key ({rcode})"
+    return f"the server answers {rcode}"
 
 
 def extract(read: dns.zone.Zone, zone: str) -> ZoneData:
-    """Return what concerns mail of a zone that dnspython holds with absolute names."""
+    """Return the mail-related records of a dnspython zone with absolute names."""
     mx: dict[str, list[tuple[int, str]]] = {}
     addresses: dict[str, list[str]] = {}
     aliases: dict[str, str] = {}

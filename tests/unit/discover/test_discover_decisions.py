@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What DNS does not settle is asked, in words that name the domain, and no plan is made from it."""
+"""Questions about what DNS does not determine name the domain, and no plan is made from them."""
 
 from __future__ import annotations
 
@@ -46,21 +46,22 @@ def decide(records, zones=("univ.example",), **more):
 QUESTIONS = [
     (
         "eng MX 10 mail.eng\n MX 10 mail.sci\n",
-        "eng: TODO.eng.univ.example: eng.univ.example: which server is its home? Of equal preference 10 are "
+        "eng: TODO.eng.univ.example: eng.univ.example: which is its final server? Of equal preference 10 are "
         "mail.eng.univ.example, mail.sci.univ.example",
     ),
     (
         "*.lab.eng MX 5 gw1\n",
-        "eng: TODO.lab.eng.univ.example: *.lab.eng.univ.example: which server is its home? Its MX names gateways only",
+        "eng: TODO.lab.eng.univ.example: *.lab.eng.univ.example: which is its final server? Its MX records name gateways "
+        "only",
     ),
     (
         "eng MX 0 mx.eng\nmx.eng CNAME mail.eng\n",
-        "eng: mx.eng.univ.example: mx.eng.univ.example is an alias (CNAME) of mail.eng.univ.example, which no MX may "
-        "name: which server is it?",
+        "eng: mx.eng.univ.example: mx.eng.univ.example is an alias (CNAME) of mail.eng.univ.example, which MX "
+        "records must not name",
     ),
     (
         "eng MX 0 out.eng\nout.eng A 203.0.113.5\n",
-        "eng: out.eng.univ.example: 203.0.113.5 is outside the campus's networks",
+        "eng: out.eng.univ.example: 203.0.113.5 is outside the networks of the campus",
     ),
     ("eng MX 0 lost.eng\n", "eng: lost.eng.univ.example: its IPv4 address; zone univ.example has none"),
     (
@@ -77,22 +78,22 @@ QUESTIONS = [
     ),
     (
         "eng MX 0 mx.partner.example.\n",
-        "eng: mx.partner.example: its address; mx.partner.example lies in no zone that was read",
+        "eng: mx.partner.example: its address; mx.partner.example is not in a zone that was read",
     ),
     (
         "eng MX 0 198.18.1.25.\n",
-        "eng: TODO.eng.univ.example: eng.univ.example: which server is its home? Its MX names '198.18.1.25', which is "
-        "no host name",
+        "eng: TODO.eng.univ.example: eng.univ.example: which is its final server? '198.18.1.25' is not a "
+        "valid host name",
     ),
     (
         "my_lab.eng MX 0 mail.eng\n",
-        "eng: TODO.my-lab.eng.univ.example: my_lab.eng.univ.example: its name is no mail domain: give it another, or "
-        "delete this entry",
+        "eng: TODO.my-lab.eng.univ.example: my_lab.eng.univ.example: its name is not a valid mail domain: rename it, "
+        "or delete this entry",
     ),
     ("eng MX 0 big\nsci MX 0 big\nbig A 198.18.0.9\n", "undecided: big.univ.example: of which faculty? 198.18.0.9"),
     (
         "geo.sci NS ns.geo.sci\nns.geo.sci A 198.18.2.53\n",
-        "dns: TODO.geo.sci.univ.example: read the zone geo.sci.univ.example too (of ns.geo.sci.univ.example), or "
+        "dns: TODO.geo.sci.univ.example: read the zone geo.sci.univ.example too (from ns.geo.sci.univ.example), or "
         "delete this entry",
     ),
     (
@@ -119,7 +120,10 @@ def test_two_servers_that_do_not_agree():
     first, second = (parse(HEAD + CAMPUS + more, "univ.example") for more in ("", "eng MX 0 mail.eng\n"))
     servers = tuple(Server(name, ("univ.example",)) for name in ("ns1.univ.example", "ns2.univ.example"))
     found = discover(Settings("univ.example", "University", servers), [first, second])
-    assert "dns: TODO.univ.example: the servers of zone univ.example don't agree: which is right?" in found.questions
+    assert (
+        "dns: TODO.univ.example: the servers of zone univ.example have different records: which are correct?"
+        in found.questions
+    )
 
 
 def test_two_questions_of_one_name_have_an_entry_each():
@@ -153,14 +157,16 @@ def test_the_lowest_preference_that_is_no_gateway_is_home_and_the_rest_is_told()
     assert homes(found) == {"mail.eng.univ.example": ["eng.univ.example"]}
     assert found.questions == []
     assert len(found.remarks) == 1
-    assert found.remarks[0].startswith("eng.univ.example has further MX, left out here: 20 mail.sci.univ.example")
+    assert found.remarks[0].startswith(
+        "eng.univ.example has further MX records, omitted here: 20 mail.sci.univ.example"
+    )
     assert "# eng.univ.example has further MX" in files(found)["faculties/eng.yml"]
 
 
 def test_a_domain_that_takes_no_mail_is_told_and_left_out():
     found = decide("www MX 0 .\neng MX 0 mail.eng\n")
     assert homes(found) == {"mail.eng.univ.example": ["eng.univ.example"]}
-    assert found.remarks == ["www.univ.example takes no mail (null MX)"]
+    assert found.remarks == ["www.univ.example accepts no mail (null MX)"]
 
 
 def test_each_name_is_taken_from_the_zone_that_is_responsible_for_it():
@@ -222,8 +228,8 @@ def test_a_campus_without_gateways_or_known_networks_is_left_to_fill(tmp_path):
     with pytest.raises(PlanRefused) as refused:
         make_plan(list(load(tmp_path / "draft").values()), TODAY)
     told = "\n".join(map(str, refused.value.problems))
-    assert "all: mailgate_networks: still to be decided: the campus's networks" in told
-    assert "ansible_host: still to be decided: a gateway's name and address" in told
+    assert "all: mailgate_networks: still to be decided: the networks of the campus" in told
+    assert "ansible_host: still to be decided: name and address of a gateway" in told
 
 
 def test_a_dns_server_that_is_a_home_too_is_one_host():

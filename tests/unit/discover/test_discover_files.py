@@ -49,11 +49,11 @@ def test_records_are_in_one_spelling_whatever_the_file_has():
     [
         (
             "$TTL 60\nwww A 198.18.0.9\n",
-            "z.zone is no zone file of univ.example: The DNS zone has no SOA RR at its origin.",
+            "z.zone is not a valid zone file of univ.example: The DNS zone has no SOA RR at its origin.",
         ),
-        (HEAD + "www A 198.18.0.999\n", r"z.zone can't be read: .*z\.zone:5: Text input is malformed"),
+        (HEAD + "www A 198.18.0.999\n", r"z.zone cannot be read: .*z\.zone:5: Text input is malformed"),
         (HEAD + "$INCLUDE none.inc\n", "z.zone: .INCLUDE none.inc: No such file or directory"),
-        ("", "z.zone is no zone file of univ.example"),
+        ("", "z.zone is not a valid zone file of univ.example"),
     ],
 )
 def test_what_is_no_zone_file_is_told_with_its_place(text, reason, tmp_path):
@@ -72,7 +72,7 @@ def test_included_files_are_beside_the_zone_file_wherever_one_is(tmp_path, monke
 
 
 def test_a_missing_file_is_told():
-    with pytest.raises(ReadError, match=r"nowhere.zone can't be read: No such file"):
+    with pytest.raises(ReadError, match=r"nowhere.zone cannot be read: No such file"):
         read_file(Path("/nowhere.zone"), "univ.example")
 
 
@@ -138,7 +138,7 @@ def test_a_server_that_misbehaves_is_told(talk, reason):
 
 
 def test_a_secret_that_is_none_is_told_before_anything_is_sent():
-    with pytest.raises(ReadError, match="key campus is no base64"):
+    with pytest.raises(ReadError, match="key campus is not valid base64"):
         transfer("univ.example", "127.0.0.1", 9, Key("campus", "hmac-sha256", "!"), 1)
 
 

@@ -73,7 +73,7 @@ def test_files_that_differ_are_overwritten_only_when_told(variables, tmp_path):
     mine.with_name("old.yml").write_text("old: {}\n")
     status, said = play(tmp_path, {**variables, "overwrite": True})
     assert status == 0, said
-    assert f"{mine.with_name('old.yml')} is not of this draft" in said
+    assert f"{mine.with_name('old.yml')} is part of the inventory, but not of this draft" in said
     assert "mail.eng.univ.example" in mine.read_text()
     assert (tmp_path / "draft" / "campus.yml").exists()
 
@@ -98,11 +98,11 @@ def test_all_problems_are_told_at_once_and_no_secret_is_shown(variables, tmp_pat
     status, said = play(tmp_path, variables, "-vvv")
     assert status == 2
     for problem in (
-        "networks: '198.18.0.1/16' is no network",
-        "faculties: eng.univ.example: 'an engineering' is no name of a group",
+        "networks: '198.18.0.1/16' is not a valid network",
+        "faculties: eng.univ.example: 'an engineering' is not a valid group name",
         "gateways: 'gw1' has no dot",
         "servers: ns1.univ.example: zone eng.univ.example: ",
-        "servers: ns2.univ.example: give its address, or files for all of its zones",
+        "servers: ns2.univ.example: set its address, or files for all of its zones",
         "servers: ns3.univ.example: ",
         "servers: ns4.univ.example: zone med.univ.example: ",
     ):

@@ -16,17 +16,17 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.problem
 from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
 
 BORDER = """\
-      ansible_host: "TODO: a border router's name and address"
-      mailgate_border: {outside_interface: "TODO: its interface to the outside"}
+      ansible_host: "TODO: name and address of a border router"
+      mailgate_border: {outside_interface: "TODO: its external interface"}
 """
 
 
-# What DNS shows of a second server, but does not settle: whether it keeps the same mailboxes.
+# DNS has a second server, but not whether it has the same mailboxes.
 SECOND = (
-    "emergency.hosp.univ.example has further MX, left out here: 10 ward.hosp.univ.example. A server that keeps its "
-    "mailboxes too may have it in mailgate_backup_domains"
+    "emergency.hosp.univ.example has further MX records, omitted here: 10 ward.hosp.univ.example. A server that "
+    "has its mailboxes too may list it in mailgate_backup_domains"
 )
-KEPT = "spamtrap.net.info.univ.example"  # keeps its MX lines whatever is done to the others
+KEPT = "spamtrap.net.info.univ.example"  # keeps its MX records in all changes
 
 
 def draft(directory, into, change=lambda zone: zone):
@@ -108,11 +108,11 @@ def test_the_draft_as_it_is_makes_no_plan(tmp_path):
     draft(EXAMPLE, tmp_path / "draft")
     with pytest.raises(PlanRefused) as refused:
         make_plan(list(load(tmp_path / "draft").values()), TODAY)
-    told = [str(problem) for problem in refused.value.problems]
-    assert len(told) == 2
-    assert [problem.removesuffix(". Write it in place of the TODO") for problem in told] == [
-        "TODO.border.univ.example: ansible_host: still to be decided: a border router's name and address",
-        "TODO.border.univ.example: mailgate_border: still to be decided: its interface to the outside",
+    found = [str(problem) for problem in refused.value.problems]
+    assert len(found) == 2
+    assert [problem.removesuffix(". Replace the TODO with the value") for problem in found] == [
+        "TODO.border.univ.example: ansible_host: still to be decided: name and address of a border router",
+        "TODO.border.univ.example: mailgate_border: still to be decided: its external interface",
     ]
 
 

@@ -100,22 +100,22 @@ def test_everything_that_is_wrong_is_reported_at_once():
         "d-1-py3-none-any.whl": wheel("d", "1", "Requires-Python: >=3.12"),
     }
     assert problems("a\nc\nd\n", house) == [
-        "b==2 is missing, wanted by a-1-py3-none-any.whl; there is only 1",
+        "b==2 is missing, required by a-1-py3-none-any.whl; available: 1",
         "c-1-cp311-cp311-linux_x86_64.whl is not pure Python (py3-none-any), so it cannot run from an archive",
         "d-1-py3-none-any.whl needs Python >=3.12; the gateways have 3.11",
-        "gone>=3 is missing, wanted by a-1-py3-none-any.whl",
+        "gone>=3 is missing, required by a-1-py3-none-any.whl",
     ]
 
 
 def test_requirements_that_disagree():
     house = {f"a-{n}-py3-none-any.whl": wheel("a", n) for n in ("1", "2")}
     assert problems("a==1\na==2\n", house) == [
-        "a==2, wanted by the requirements, does not agree with a-1-py3-none-any.whl"
+        "a==2, required by the requirements, conflicts with a-1-py3-none-any.whl"
     ]
 
 
 def test_an_empty_wheelhouse():
-    assert problems("a==1\n", {}) == ["a==1 is missing, wanted by the requirements"]
+    assert problems("a==1\n", {}) == ["a==1 is missing, required by the requirements"]
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 torn", wheel("a", "1")[:-30]])

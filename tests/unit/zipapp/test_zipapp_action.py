@@ -46,9 +46,9 @@ def test_a_missing_wheelhouse_says_how_to_fill_it(args, tmp_path):
     with pytest.raises(BuildError) as caught:
         build(args)
     assert caught.value.problems == [
-        f"The wheelhouse is {tmp_path}/wheels; fill it by: "
+        f"The wheelhouse is {tmp_path}/wheels; fill it with: "
         f"pip wheel -r {tmp_path}/requirements.txt -w {tmp_path}/wheels",
-        "aiosmtpd==1.4.6 is missing, wanted by the requirements",
+        "aiosmtpd==1.4.6 is missing, required by the requirements",
     ]
 
 
