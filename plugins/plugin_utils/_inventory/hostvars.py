@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 
-from .findings import CAMPUS_VARIABLES, HOST_VARIABLES, HostFacts, Unreadable, is_unknown
+from .findings import CAMPUS_VARIABLES, HOST_VARIABLES, HostFacts, Unreadable, is_unknown, items
 from .problems import Place
 
 try:  # ansible-core 2.19 and later record the file and line of each value; earlier releases do not.
@@ -48,6 +48,8 @@ class AnsibleInventory:
                     known[variable] = variables[variable]
                 except AnsibleError as error:
                     known[variable] = Unreadable(str(error).splitlines()[0])
+                if not HAS_ORIGIN and (template := _template_in(known[variable])):
+                    known[variable] = Unreadable(f"undefined variable in '{template}'")
         return HostFacts(str(name), variables["group_names"], known, unknown)
 
     def locate(self, facts: HostFacts | None, values: Sequence[object]) -> Place:
@@ -61,6 +63,15 @@ class AnsibleInventory:
         if not file:
             return Place()
         return Place(_short(file), _line_of(name, file) if facts else 0)
+
+
+def _template_in(value: object) -> str:
+    """Return the first text that is still a template: hostvars before 2.19 do not fail for an undefined variable."""
+    if isinstance(value, str):
+        return value if "{{" in value or "{%" in value else ""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return next(filter(None, map(_template_in, items(value))), "")
 
 
 def _line_of(name: str, file: str) -> int:

@@ -51,8 +51,8 @@ QUESTIONS = [
     ),
     (
         "*.lab.eng MX 5 gw1\n",
-        "eng: TODO.lab.eng.univ.example: *.lab.eng.univ.example: which is its final server? Its MX records name gateways "
-        "only",
+        "eng: TODO.lab.eng.univ.example: *.lab.eng.univ.example: which is its final server? Its MX records name "
+        "gateways only",
     ),
     (
         "eng MX 0 mx.eng\nmx.eng CNAME mail.eng\n",

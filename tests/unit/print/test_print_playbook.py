@@ -115,7 +115,7 @@ def test_lookup_and_filters_in_a_playbook(tmp_path):
     assert status == 0, said
     found = json.loads((tmp_path / "said.json").read_text())
     assert found["hop"]["next_hops"] == ["198.18.1.30"]
-    assert [found["science"], found["parts"]] == [2, [2, 1]]
+    assert [int(found["science"]), found["parts"]] == [2, [2, 1]]  # text before ansible-core 2.19
 
     facts = hosts()
     facts["mech.eng.univ.example"]["ansible_host"] = "nowhere"
