@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times the plan: facts in, tables, proof and comparison of the methods out, for campuses of growing size.
+"""Measure the plan (tables, proof and comparison of the methods) for campuses of growing size.
 
     python bench/plan.py [--domains 168 10000 …] [--output .cache/bench/plan.json]
 
 The campus grows as the paper's: 142 servers and 18 faculties with a hub each for 168 domains, up to 5,000 servers and
-500 faculties; from there on each server is home to more domains. One domain in seven is a wildcard, one server in
-fifty is permitted, one in fifty backs up another; two gateways, one border, one DNS server with a zone a faculty.
+500 faculties; from there on each server has more domains. One domain in seven is a wildcard, one server in
+fifty is permitted, one in fifty backs up another; two gateways, one border, one DNS server with a zone per faculty.
 
 Each size runs in a process of its own. `read` checks the facts, as they come from Ansible's inventory; `derive` makes
-the tables; `prove` walks them; `compare` does so for three methods; `routes` makes the gateways' table as the role gets
-it. STATIC lines of single hosts are made when asked for: `static` times the fullest one. Growth is of CPU time, for ten
+the tables; `prove` simulates deliveries; `compare` does so for three methods; `routes` makes the gateways' table as the role
+gets it. STATIC lines of single hosts are made when asked for: `static` times the fullest one. Growth is of CPU time, for ten
 times the domains (10 is linear); stages are CPU time too. Peak memory is the process's.
 """
 
@@ -174,7 +174,7 @@ def main() -> int:
         times = f"{found['wall_seconds']:>8.3f} {seconds['total']:>8.3f} {growth:>7}"
         print(f"{domains:>9,} {found['servers']:>8,} {times} {found['peak_mib']:>9,.0f}  {stages}", flush=True)
         if "module_result_seconds" in found:
-            print(f"{'':>9} the module's whole result with print-out: {found['module_result_seconds']:.3f} s")
+            print(f"{'':>9} whole result of the module, with its text: {found['module_result_seconds']:.3f} s")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     args.output.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")

@@ -83,16 +83,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         draft = discover(settings, zones)
         texts = files(draft)
         directory = Path(args["directory"]).absolute()
-        try:
-            before = current(directory, texts)
-            changed = {name: text for name, text in texts.items() if before[name] != text}
-            foreign = [name for name in changed if before[name] is not None]
-            if foreign and not args["overwrite"]:
-                raise AnsibleActionFail(_refusal(directory, foreign))
-            if changed and not self._task.check_mode:
-                write_all(directory, changed)
-        except OSError as error:
-            raise AnsibleActionFail(f"{directory}: nothing was written: {error}") from error
+        before, changed = _update(directory, texts, args["overwrite"], bool(self._task.check_mode))
         unrelated = {f"faculties/{path.name}" for path in directory.glob("faculties/*.yml")} - texts.keys()
         draft.remarks += [
             f"{directory / name} is part of the inventory, but not of this draft" for name in sorted(unrelated)
@@ -116,6 +107,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             "remarks": draft.remarks,
             "text": text,
         }
+
+
+def _update(
+    directory: Path, texts: Mapping[str, str], overwrite: bool, check_only: bool
+) -> tuple[dict[str, str | None], dict[str, str]]:
+    """Write the files that differ; return the previous content of all files, and the new content of changed ones."""
+    try:
+        before = current(directory, texts)
+        changed = {name: text for name, text in texts.items() if before[name] != text}
+        foreign = [name for name in changed if before[name] is not None]
+        if foreign and not overwrite:
+            raise AnsibleActionFail(_refusal(directory, foreign))
+        if changed and not check_only:
+            write_all(directory, changed)
+    except OSError as error:
+        raise AnsibleActionFail(f"{directory}: nothing was written: {error}") from error
+    return before, changed
 
 
 def _refusal(directory: Path, names: Sequence[str]) -> str:

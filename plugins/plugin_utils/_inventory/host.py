@@ -75,18 +75,23 @@ class HostReader:
             kept_zones=kept_zones,
             asked_by_hub=serves and self.asked_by_hub(facts),
         )
-        if (host.domains or host.backup_domains) and "gateways" in kinds:
+        if "gateways" in kinds:
+            self.check_gateway(facts, host)
+        return host
+
+    def check_gateway(self, facts: HostFacts, host: Host) -> None:
+        """Report variables that only an inner server may have."""
+        if host.domains or host.backup_domains:
             self.problem(
                 facts,
                 "mailgate_domains" if host.domains else "mailgate_backup_domains",
                 "a gateway cannot be the final server of domains: it would deliver to itself",
                 "Move the domains to an inner server",
             )
-        if permit and "gateways" in kinds:
+        if host.permit:
             self.findings.warnings.append(
                 f"{facts.name}: mailgate_permit: a gateway is always open and needs no permit"
             )
-        return host
 
     def unknown(self, facts: HostFacts) -> None:
         """Report variables that look like the collection's but are not."""

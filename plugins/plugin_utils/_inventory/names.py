@@ -16,7 +16,7 @@ T = TypeVar("T")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 # Most names are in this form already: checked in one step.
 _USUAL = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL.pattern}\.)+(?=[^.]*[a-z-]){_LABEL.pattern}", re.ASCII)
-_MAX_NAME = 253  # characters of the text form (RFC 1035, section 2.3.4: 255 octets on the wire)
+_MAX_NAME = 253  # characters of the text form (RFC 1035, section 2.3.4: 255 bytes on the wire)
 
 
 def host_name(value: object) -> str:

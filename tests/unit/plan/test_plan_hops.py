@@ -117,7 +117,7 @@ def test_every_domain_arrives_from_every_host(groups):
 
 
 def mx_in_order(plan, groups, domain, finals):
-    """The hosts that a sender outside tries for a domain; all made-up hosts are named as their MX lines name them."""
+    """The hosts that an external sender tries for a domain, by the names in their MX records."""
     kept = hosts_of(groups)[finals[0]].get("mailgate_keep_mx")
     tables = plan["mx_outside"] if groups["all"][None]["mailgate_method"] == "split" else plan["mx"]
     entries = [

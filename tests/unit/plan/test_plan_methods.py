@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MX lines by each method, second servers, domains that keep their MX, and the methods side by side."""
+"""MX records by each method, second servers, domains that keep their MX, and the methods side by side."""
 
 from __future__ import annotations
 

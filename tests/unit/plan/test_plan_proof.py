@@ -69,7 +69,7 @@ def test_with_the_only_gateway_down_the_sender_keeps_the_mail():
     groups = small()
     del groups["gateways"][GW2]
     assert fate(groups, GW1_DOWN, "mx", MECH) == ("held", ("outside",))
-    # A permitted server is reached by its own MX line.
+    # A permitted server is reached by its own MX record.
     assert fate(groups, GW1_DOWN, "mx", QUAKE) == ("delivered", ("outside", QUAKE))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans for the tests of the print-outs, computed from facts as an inventory would give them."""
+"""Plans for the tests of the reports, computed from facts as an inventory would give them."""
 
 from __future__ import annotations
 
