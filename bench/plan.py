@@ -9,9 +9,9 @@ The campus grows as the paper's: 142 servers and 18 faculties with a hub each fo
 fifty is permitted, one in fifty backs up another; two gateways, one border, one DNS server with a zone per faculty.
 
 Each size runs in a process of its own. `read` checks the facts, as they come from Ansible's inventory; `derive` makes
-the tables; `prove` simulates deliveries; `compare` does so for three methods; `routes` makes the gateways' table as the role
-gets it. STATIC lines of single hosts are made when asked for: `static` times the fullest one. Growth is of CPU time, for ten
-times the domains (10 is linear); stages are CPU time too. Peak memory is the process's.
+the tables; `prove` simulates deliveries; `compare` does so for three methods; `routes` makes the gateways' table as
+the role gets it. STATIC lines of single hosts are made on request: `static` times the longest table. Growth is of CPU
+time, for ten times the domains (10 is linear); stages are CPU time too. Peak memory is that of the process.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STAGES = ("read", "derive", "prove", "compare", "routes")
 
 
 def campus(domains: int) -> list[HostFacts]:
-    """The facts of a campus with this many domains."""
+    """Return the facts of a campus with this many domains."""
     servers = min(5_000, round(domains * 142 / 168))
     faculties = min(500, round(domains * 18 / 168))
     whole: dict[str, object] = {
