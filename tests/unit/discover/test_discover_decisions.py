@@ -152,7 +152,7 @@ def homes(found):
     return {host.name: host.domains for hosts in found.faculties.values() for host in hosts}
 
 
-def test_the_lowest_preference_that_is_no_gateway_is_home_and_the_rest_is_told():
+def test_the_final_server_has_the_lowest_preference_of_servers_and_others_are_remarks():
     found = decide("eng MX 0 gw1\neng MX 10 mail.eng\neng MX 20 mail.sci\n")
     assert homes(found) == {"mail.eng.univ.example": ["eng.univ.example"]}
     assert found.questions == []
@@ -163,7 +163,7 @@ def test_the_lowest_preference_that_is_no_gateway_is_home_and_the_rest_is_told()
     assert "# eng.univ.example has further MX" in files(found)["faculties/eng.yml"]
 
 
-def test_a_domain_that_takes_no_mail_is_told_and_left_out():
+def test_a_domain_that_takes_no_mail_is_reported_and_left_out():
     found = decide("www MX 0 .\neng MX 0 mail.eng\n")
     assert homes(found) == {"mail.eng.univ.example": ["eng.univ.example"]}
     assert found.remarks == ["www.univ.example accepts no mail (null MX)"]
@@ -227,9 +227,9 @@ def test_a_campus_without_gateways_or_known_networks_is_left_to_fill(tmp_path):
     write_all(tmp_path / "draft", files(found))
     with pytest.raises(PlanRefused) as refused:
         make_plan(list(load(tmp_path / "draft").values()), TODAY)
-    told = "\n".join(map(str, refused.value.problems))
-    assert "all: mailgate_networks: still to be decided: the networks of the campus" in told
-    assert "ansible_host: still to be decided: name and address of a gateway" in told
+    reported = "\n".join(map(str, refused.value.problems))
+    assert "all: mailgate_networks: still to be decided: the networks of the campus" in reported
+    assert "ansible_host: still to be decided: name and address of a gateway" in reported
 
 
 def test_a_dns_server_that_is_a_home_too_is_one_host():

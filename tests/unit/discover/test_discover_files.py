@@ -56,7 +56,7 @@ def test_records_are_in_one_spelling_whatever_the_file_has():
         ("", "z.zone is not a valid zone file of univ.example"),
     ],
 )
-def test_what_is_no_zone_file_is_told_with_its_place(text, reason, tmp_path):
+def test_what_is_no_zone_file_is_reported_with_its_place(text, reason, tmp_path):
     (tmp_path / "z.zone").write_text(text)
     with pytest.raises(ReadError, match=reason):
         read_file(tmp_path / "z.zone", "univ.example")
@@ -71,7 +71,7 @@ def test_included_files_are_beside_the_zone_file_wherever_one_is(tmp_path, monke
     assert set(zone.mx) == {"eng.univ.example", "law.univ.example"}
 
 
-def test_a_missing_file_is_told():
+def test_a_missing_file_is_reported():
     with pytest.raises(ReadError, match=r"nowhere.zone cannot be read: No such file"):
         read_file(Path("/nowhere.zone"), "univ.example")
 
@@ -99,7 +99,7 @@ def test_a_key_never_shows_its_secret():
     assert SECRET not in repr(Key("campus", "hmac-sha256", SECRET))
 
 
-def test_a_server_that_is_not_there_is_told():
+def test_a_server_that_is_not_there_is_reported():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(ReadError, match="refused"):
@@ -115,7 +115,7 @@ def test_a_server_that_is_not_there_is_told():
     ],
     ids=["silent", "closing", "babbling"],
 )
-def test_a_server_that_misbehaves_is_told(talk, reason):
+def test_a_server_that_misbehaves_is_reported(talk, reason):
     done = threading.Event()
 
     def serve(listener):
@@ -137,7 +137,7 @@ def test_a_server_that_misbehaves_is_told(talk, reason):
             thread.join(5)
 
 
-def test_a_secret_that_is_none_is_told_before_anything_is_sent():
+def test_a_secret_that_is_none_is_reported_before_anything_is_sent():
     with pytest.raises(ReadError, match="key campus is not valid base64"):
         transfer("univ.example", "127.0.0.1", 9, Key("campus", "hmac-sha256", "!"), 1)
 

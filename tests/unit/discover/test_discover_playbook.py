@@ -40,45 +40,45 @@ def play(directory, variables, *args):
 
 
 def test_a_draft_is_shown_then_written_then_left_alone(variables, tmp_path):
-    status, said = play(tmp_path, variables, "--check", "--diff")
-    assert status == 0, said
-    assert "changed=1" in said
-    assert "+    mail.eng.univ.example:" in said
+    status, output = play(tmp_path, variables, "--check", "--diff")
+    assert status == 0, output
+    assert "changed=1" in output
+    assert "+    mail.eng.univ.example:" in output
     assert not (tmp_path / "draft").exists()
 
-    status, said = play(tmp_path, variables)
-    assert status == 0, said
-    assert "2 zones read: 7 mail domains on 6 servers in 3 faculties." in said
+    status, output = play(tmp_path, variables)
+    assert status == 0, output
+    assert "2 zones read: 7 mail domains on 6 servers in 3 faculties." in output
     for kind in ("domains", "gateway", "dns"):
         assert facts(tmp_path / "draft", kind) == facts(DEMO, kind)
 
-    status, said = play(tmp_path, variables)
-    assert status == 0, said
-    assert "changed=0" in said
+    status, output = play(tmp_path, variables)
+    assert status == 0, output
+    assert "changed=0" in output
 
 
-def test_files_that_differ_are_overwritten_only_when_told(variables, tmp_path):
+def test_files_that_differ_are_overwritten_only_on_request(variables, tmp_path):
     assert play(tmp_path, variables)[0] == 0
     mine = tmp_path / "draft" / "faculties" / "engineering.yml"
     mine.write_text("engineering: mine\n")
     (tmp_path / "draft" / "campus.yml").unlink()
 
-    status, said = play(tmp_path, variables)
+    status, output = play(tmp_path, variables)
     assert status == 2
-    assert "these files exist and differ" in said
-    assert str(mine) in said
+    assert "these files exist and differ" in output
+    assert str(mine) in output
     assert mine.read_text() == "engineering: mine\n"
     assert not (tmp_path / "draft" / "campus.yml").exists()
 
     mine.with_name("old.yml").write_text("old: {}\n")
-    status, said = play(tmp_path, {**variables, "overwrite": True})
-    assert status == 0, said
-    assert f"{mine.with_name('old.yml')} is part of the inventory, but not of this draft" in said
+    status, output = play(tmp_path, {**variables, "overwrite": True})
+    assert status == 0, output
+    assert f"{mine.with_name('old.yml')} is part of the inventory, but not of this draft" in output
     assert "mail.eng.univ.example" in mine.read_text()
     assert (tmp_path / "draft" / "campus.yml").exists()
 
 
-def test_all_problems_are_told_at_once_and_no_secret_is_shown(variables, tmp_path):
+def test_all_problems_are_reported_at_once_and_no_secret_is_shown(variables, tmp_path):
     (tmp_path / "eng.univ.example.zone").write_text("nothing\n")
     variables["networks"] = ["198.18.0.1/16"]
     variables["faculties"] = {"eng.univ.example": "an engineering"}
@@ -95,7 +95,7 @@ def test_all_problems_are_told_at_once_and_no_secret_is_shown(variables, tmp_pat
             "key": {"name": "campus", "secret": secret},
         },
     ]
-    status, said = play(tmp_path, variables, "-vvv")
+    status, output = play(tmp_path, variables, "-vvv")
     assert status == 2
     for problem in (
         "networks: '198.18.0.1/16' is not a valid network",
@@ -106,6 +106,6 @@ def test_all_problems_are_told_at_once_and_no_secret_is_shown(variables, tmp_pat
         "servers: ns3.univ.example: ",
         "servers: ns4.univ.example: zone med.univ.example: ",
     ):
-        assert problem in said
-    assert secret not in said
+        assert problem in output
+    assert secret not in output
     assert not (tmp_path / "draft").exists()

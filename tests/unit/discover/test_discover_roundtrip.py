@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From an inventory to the zones of its campus and back: the draft says what the inventory said."""
+"""From an inventory to the zones of its campus and back: the draft says what the inventory output."""
 
 from __future__ import annotations
 

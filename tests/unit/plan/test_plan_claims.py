@@ -137,7 +137,7 @@ def test_a_misspelt_setting_is_not_reported_as_missing_too(where, variable, sett
         (("engineering", MECH), "mailgate_address6", "TODO:its IPv6 address", ": its IPv6 address"),
     ],
 )
-def test_what_waits_to_be_decided_is_said_once_and_so(where, variable, value, wanted):
+def test_a_value_to_be_decided_is_reported_once(where, variable, value, wanted):
     groups = small()
     groups[where[0]][where[1]][variable] = value
     problems = problems_of(groups)

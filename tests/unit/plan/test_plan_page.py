@@ -67,7 +67,7 @@ def test_every_part_is_there():
     assert "Warnings" not in text
 
 
-def test_no_permits_and_warnings_are_said():
+def test_no_permits_and_warnings_are_shown():
     groups = small()
     del groups["research"], groups["dns"]
     text = plan_of(groups)["text"]

@@ -56,11 +56,11 @@ def test_all_problems_of_a_broken_inventory_with_their_files(tmp_path):
         "- import_playbook: " + str(PLAN) + "\n- hosts: all\n  gather_facts: false\n  tasks: [{ping: }]\n"
     )
 
-    status, said = play(tmp_path, "touch.yml")
+    status, output = play(tmp_path, "touch.yml")
 
     assert status != 0
-    assert said.count("5 problems in the inventory, nothing was changed:\n") == 1
-    listed = [line.strip().partition(". ")[2] for line in said.splitlines() if line.startswith("  ") and ". " in line]
+    assert output.count("5 problems in the inventory, nothing was changed:\n") == 1
+    listed = [line.strip().partition(". ")[2] for line in output.splitlines() if line.startswith("  ") and ". " in line]
     engineering, science, research = (
         tmp_path / "campus" / f"{name}.yml" for name in ("engineering", "science", "research")
     )
@@ -76,22 +76,22 @@ def test_all_problems_of_a_broken_inventory_with_their_files(tmp_path):
         f"quake.univ.example: mailgate_permit: expired on 2020-03-31 "
         f"({place(research, line_of(research, 'until'), line_of(research, 'quake'))})",
     ):
-        assert any(line.startswith(expected) for line in listed), f"{expected}\nnot in\n{said}"
-        assert said.count(expected) == 1
-    assert "PLAY [all]" not in said
-    assert "unreachable=0" in said
+        assert any(line.startswith(expected) for line in listed), f"{expected}\nnot in\n{output}"
+        assert output.count(expected) == 1
+    assert "PLAY [all]" not in output
+    assert "unreachable=0" in output
 
 
 def test_the_printed_plan(tmp_path):
     write(tmp_path / "campus", paper())
     page = tmp_path / "plan.txt"
-    status, said = play(tmp_path, PLAN, "-e", f"mailgate_plan_file={page}")
+    status, output = play(tmp_path, PLAN, "-e", f"mailgate_plan_file={page}")
     assert status == 0
-    assert "Delivery list (168)" in said
+    assert "Delivery list (168)" in output
     assert page.read_text().startswith("Mail plan: Small University\n====")
-    assert page.read_text() in said
-    status, said = play(tmp_path, PLAN, "-e", f"mailgate_plan_file={page}")
-    assert (status, "changed=0" in said) == (0, True)
+    assert page.read_text() in output
+    status, output = play(tmp_path, PLAN, "-e", f"mailgate_plan_file={page}")
+    assert (status, "changed=0" in output) == (0, True)
 
 
 @pytest.fixture
@@ -118,9 +118,9 @@ def grouped(tmp_path):
     return tmp_path
 
 
-def seen(said):
+def seen(output):
     found = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         if "SEEN" in line:
             group, rest = line.partition("SEEN ")[2].replace("\\", "").rstrip('"').split(" ", 1)
             hosts, _bracket, routes = rest.rpartition(" ")
@@ -130,29 +130,29 @@ def seen(said):
 
 @pytest.mark.parametrize("extra", [[], ["--check", "--diff"]])
 def test_hosts_are_grouped_by_what_they_do(grouped, extra):
-    status, said = play(grouped, "play.yml", *extra)
-    assert status == 0, said
+    status, output = play(grouped, "play.yml", *extra)
+    assert status == 0, output
     inner = ["mail.eng", "mech.eng", "civil.eng", "quake", "mail.sci", "bio.sci"]  # files are read by name
     gateways = ["gw2.univ.example", "gw1.univ.example"]
-    assert seen(said) == {
+    assert seen(output) == {
         "mailgate_servers:mailgate_gateways": ([f"{name}.univ.example" for name in inner] + gateways, 8),
         "mailgate_gateways": (gateways, 8),
         "mailgate_dns": (["ns1.univ.example"], 8),
         "mailgate_borders": (["border.univ.example"], 8),
     }
-    assert "changed=0" in said
-    assert "changed=1" not in said
-    assert "[WARNING]" not in said
+    assert "changed=0" in output
+    assert "changed=1" not in output
+    assert "[WARNING]" not in output
 
 
 def test_a_limit_limits_the_plays_but_not_the_plan(grouped):
-    status, said = play(grouped, "play.yml", "--limit", "gw1.univ.example")
-    assert status == 0, said
-    assert seen(said) == {
+    status, output = play(grouped, "play.yml", "--limit", "gw1.univ.example")
+    assert status == 0, output
+    assert seen(output) == {
         "mailgate_servers:mailgate_gateways": (["gw1.univ.example"], 8),
         "mailgate_gateways": (["gw1.univ.example"], 8),
     }
-    assert "[WARNING]" not in said
+    assert "[WARNING]" not in output
 
 
 def test_an_ini_inventory_and_a_failing_template_are_placed_by_the_host_s_line(tmp_path):
@@ -165,11 +165,11 @@ def test_an_ini_inventory_and_a_failing_template_are_placed_by_the_host_s_line(t
         "quake.univ.example ansible_host=198.18.3.40 mailgate_domains=quake.univ.example\n"
         "tide.univ.example ansible_host=198.18.3.41 mailgate_domains=\"['tide.{{ nowhere }}']\"\n"
     )
-    status, said = play(tmp_path, PLAN)
+    status, output = play(tmp_path, PLAN)
     assert status != 0
-    assert "'quake.univ.example' is not a list (campus/research:2)" in said
+    assert "'quake.univ.example' is not a list (campus/research:2)" in output
     reason = "'nowhere' is undefined" if HAS_ORIGIN else "undefined variable in 'tide.{{ nowhere }}'"
-    assert f"tide.univ.example: mailgate_domains: cannot be read: {reason} (campus/research:3)" in said
+    assert f"tide.univ.example: mailgate_domains: cannot be read: {reason} (campus/research:3)" in output
 
 
 def test_misspelt_variables_are_placed_in_the_file_of_their_group(tmp_path):
@@ -177,16 +177,16 @@ def test_misspelt_variables_are_placed_in_the_file_of_their_group(tmp_path):
     groups["science"][None]["mailgate_hubb"] = "mail.sci.univ.example"
     groups["gateways"]["gw2.univ.example"]["mailgate_gateway"] = {"preferences": 10}
     write(tmp_path / "campus", groups)
-    status, said = play(tmp_path, PLAN)
+    status, output = play(tmp_path, PLAN)
     assert status != 0
     science, gateways = (tmp_path / "campus" / f"{name}.yml" for name in ("science", "gateways"))
     hosts = "mail.sci.univ.example and 1 more" if HAS_ORIGIN else "mail.sci.univ.example"
     hubb = place(science, line_of(science, "mailgate_hubb"), line_of(science, "mail.sci"))
-    assert (f"{hosts}: mailgate_hubb: unknown variable ({hubb}). Did you mean mailgate_hub?") in said
+    assert (f"{hosts}: mailgate_hubb: unknown variable ({hubb}). Did you mean mailgate_hub?") in output
     assert (
         "gw2.univ.example: mailgate_gateway: unknown key 'preferences' "
         f"({place(gateways, line_of(gateways, 'preferences'), line_of(gateways, 'gw2'))}). Did you mean preference?"
-    ) in said
+    ) in output
 
 
 def test_the_whole_proof_in_a_file(tmp_path):
@@ -194,9 +194,9 @@ def test_the_whole_proof_in_a_file(tmp_path):
     proof = tmp_path / "proof.json"
     for args, changed in (("--check",), 1), ((), 1), ((), 0), (("--check",), 0):
         before = proof.stat() if proof.exists() else None
-        status, said = play(tmp_path, PLAN, "-e", f"mailgate_plan_proof={proof}", *args)
-        assert status == 0, said
-        assert f"changed={changed}" in said
+        status, output = play(tmp_path, PLAN, "-e", f"mailgate_plan_proof={proof}", *args)
+        assert status == 0, output
+        assert f"changed={changed}" in output
         assert proof.exists() == (before is not None or not args)
         if before:
             after = proof.stat()
@@ -219,9 +219,9 @@ def test_the_day_can_be_set(tmp_path):
         "    - campus.mailgate.mail_plan: {today: '{{ day }}'}\n      run_once: true\n"
     )
     assert play(tmp_path, "play.yml", "-e", "day=2029-03-31")[0] == 0
-    status, said = play(tmp_path, "play.yml", "-e", "day=2029-04-01")
+    status, output = play(tmp_path, "play.yml", "-e", "day=2029-04-01")
     assert status != 0
-    assert "expired on 2029-03-31" in said
-    status, said = play(tmp_path, "play.yml", "-e", "day=tomorrow")
+    assert "expired on 2029-03-31" in output
+    status, output = play(tmp_path, "play.yml", "-e", "day=tomorrow")
     assert status != 0
-    assert "today: 'tomorrow' is not a valid date" in said
+    assert "today: 'tomorrow' is not a valid date" in output

@@ -21,7 +21,7 @@ def difference(change, facts=hosts, **campus):
     return differences.compare(plan_of(facts()), plan_of(after, **campus))
 
 
-def told(found):
+def reported(found):
     return json.loads(differences.as_json(found))
 
 
@@ -29,7 +29,7 @@ def test_no_change():
     found = difference(lambda facts: None)
     assert not found
     assert differences.as_text(found, EN).splitlines()[-1] == "  Nothing changed."
-    assert told(found)["since"] == told(found)["now"]
+    assert reported(found)["since"] == reported(found)["now"]
 
 
 def test_the_order_of_hosts_is_no_change():
@@ -39,7 +39,7 @@ def test_the_order_of_hosts_is_no_change():
 def test_a_new_server():
     new = server("science", "198.18.2.31", "new.sci.univ.example", hub="mail.sci") | {"mailgate_permit": PERMIT}
     found = difference(lambda facts: facts.update({"new.sci.univ.example": new}))
-    data = told(found)
+    data = reported(found)
     (route,) = data["routes"]["added"]
     assert (route["domain"], route["next_hops"]) == ("new.sci.univ.example", ["198.18.2.31"])
     assert [len(data[table]["added"]) for table in ("mx", "permits")] == [1, 1]
@@ -54,13 +54,13 @@ def test_a_server_that_went_is_the_mirror():
     forth = difference(lambda facts: facts.pop("bio.sci.univ.example"))
     back = differences.compare(plan_of({k: v for k, v in hosts().items() if "bio" not in k}), plan_of(hosts()))
     for table in ("routes", "mx", "static", "permits"):
-        assert sorted(map(str, told(forth)[table]["removed"])) == sorted(map(str, told(back)[table]["added"]))
-        assert told(forth)[table]["added"] == told(back)[table]["removed"] == []
+        assert sorted(map(str, reported(forth)[table]["removed"])) == sorted(map(str, reported(back)[table]["added"]))
+        assert reported(forth)[table]["added"] == reported(back)[table]["removed"] == []
 
 
 def test_a_new_address_shows_only_what_is_other():
     found = difference(lambda facts: facts["mech.eng.univ.example"].update(ansible_host="198.18.1.99"))
-    data = told(found)
+    data = reported(found)
     assert [(each["before"]["next_hops"], each["after"]["next_hops"]) for each in data["routes"]["changed"]] == [
         (["198.18.1.30"], ["198.18.1.99"])
     ] * 2
@@ -97,13 +97,13 @@ def test_a_permit_and_a_preference():
     text = differences.as_text(found, EN)
     assert "Until: 2029-03-31  Until: 2030-03-31" in text
     assert "Preference: 10  Preference: 5" in text
-    assert len(told(found)["mx"]["changed"]) == 7
+    assert len(reported(found)["mx"]["changed"]) == 7
 
 
 def test_settings():
     found = difference(lambda facts: None, mailgate_delivery="tiered", mailgate_language="ja")
     assert found.settings == (("delivery", "direct", "tiered"),)
-    assert told(found)["settings"] == [{"name": "delivery", "before": "direct", "after": "tiered"}]
+    assert reported(found)["settings"] == [{"name": "delivery", "before": "direct", "after": "tiered"}]
     assert "直接" in differences.as_text(found, JA)
     (change,) = [each for each in found.tables["routes"] if each.row.key == ("bio.sci.univ.example",)]
     assert change.after.ask == change.before.next_hops == ("198.18.2.30",)
@@ -119,7 +119,7 @@ def test_a_faculty_s_share(faculty, routes):
     assert {change.row.faculty for change in found.tables["static"]} <= {faculty}
 
 
-def test_a_server_that_changes_its_faculty_is_told_to_both():
+def test_a_server_that_changes_its_faculty_is_reported_to_both():
     def move(facts):
         facts["civil.eng.univ.example"] |= {"mailgate_faculty": "science", "mailgate_hub": "mail.sci.univ.example"}
 

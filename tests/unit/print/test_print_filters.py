@@ -37,7 +37,7 @@ def test_route(name, domain):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "output"),
     [
         (lambda plan: ROUTES(plan, "scince"), "'scince'; known ones are engineering, research, science"),
         (lambda plan: ROUTE(plan, "a..b"), "empty label"),
@@ -46,6 +46,6 @@ def test_route(name, domain):
         (lambda plan: ROUTES([1]), "must be the result of"),
     ],
 )
-def test_errors_say_what_to_give(call, said):
-    with pytest.raises(AnsibleFilterError, match=said.replace(".", r"\.")):
+def test_errors_say_what_to_give(call, output):
+    with pytest.raises(AnsibleFilterError, match=output.replace(".", r"\.")):
         call(result_of(hosts()))

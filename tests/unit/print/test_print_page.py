@@ -118,7 +118,7 @@ def test_a_faculty_s_page_has_its_rows_only():
     assert first == {"Domain", "Name", "bio.sci.univ.example", "sci.univ.example"}
 
 
-def test_all_is_said_in_japanese():
+def test_every_text_is_japanese():
     text = "".join(Page(page_of(plan_of(hosts(), mailgate_language="ja", mailgate_campus="例題大学"))).text)
     words = set(re.findall(r"(?<![\w.:-])[A-Za-z]{3,}(?![\w.:-])", text, re.A))
     assert words <= {"STATIC", "DNS", "engineering", "science", "research", "measurements", "netlab", "border", "quake"}
