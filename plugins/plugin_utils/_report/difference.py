@@ -135,13 +135,13 @@ def as_json(difference: Difference) -> str:
 
 def as_text(difference: Difference, catalog: Translations) -> str:
     """Return the changes as lines in columns."""
-    _ = catalog.gettext
+    gettext = catalog.gettext
     title = heading(difference, catalog)
     lines = [title, "=" * width(title)]
     for section in sections(difference, catalog):
         lines += ["", section.title, *table(section.head, section.rows)]
     if not difference:
-        lines.append("  " + _("Nothing changed."))
+        lines.append("  " + gettext("Nothing changed."))
     return "\n".join([*lines, ""])
 
 
@@ -152,25 +152,28 @@ def heading(difference: Difference, catalog: Translations) -> str:
 
 def sections(difference: Difference, catalog: Translations) -> list[Section]:
     """Return the changes for people, a section for each table that has some."""
-    _ = catalog.gettext
-    change, before, after = _("Change"), _("Before"), _("After")
+    gettext = catalog.gettext
+    change, before, after = gettext("Change"), gettext("Before"), gettext("After")
     found = []
     if difference.settings:
         rows = [
-            [_(_SETTINGS[name]), *(choice(value, catalog) if name in _CHOICES else value for value in values)]
+            [gettext(_SETTINGS[name]), *(choice(value, catalog) if name in _CHOICES else value for value in values)]
             for name, *values in difference.settings
         ]
-        found.append(Section(_("Settings"), [_("Setting"), before, after], rows))
+        found.append(Section(gettext("Settings"), [gettext("Setting"), before, after], rows))
     for name, changes in difference.tables.items():
         if not changes:
             continue
         if name == "static":
             rows = _static(changes, difference.whole, catalog)
-            head = [change, _("Domain"), before, after, _("Servers")]
+            head = [change, gettext("Domain"), before, after, gettext("Servers")]
         else:
-            rows = [[_(_KINDS[each.kind]), _what(each.row, catalog), *_values(name, each, catalog)] for each in changes]
-            head = [change, _("Entry"), before, after]
-        found.append(Section(plain(_(TITLES[name]) + f" ({len(changes)})"), head, rows))
+            rows = [
+                [gettext(_KINDS[each.kind]), _what(each.row, catalog), *_values(name, each, catalog)]
+                for each in changes
+            ]
+            head = [change, gettext("Entry"), before, after]
+        found.append(Section(plain(gettext(TITLES[name]) + f" ({len(changes)})"), head, rows))
     return found
 
 

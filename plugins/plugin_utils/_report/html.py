@@ -59,29 +59,31 @@ def page(
         difference: the changes since an earlier plan, of the whole or of that faculty.
         faculty: the faculty, or None for all.
     """
-    _ = catalog.gettext
+    gettext = catalog.gettext
     campus = plan.campus
     language = str(campus.get("language", "en"))
     names = [faculty] if faculty is not None else [*plan.faculties, *([""] if _homeless(plan) else [])]
     sections = [
         _Section(
-            f"faculty-{number}", name or _("no faculty"), list(_tables(plan.for_faculty(name), shared, name, catalog))
+            f"faculty-{number}",
+            name or gettext("no faculty"),
+            list(_tables(plan.for_faculty(name), shared, name, catalog)),
         )
         for number, name in enumerate(names, 1)
     ]
     settings = (
-        (_("Method"), choice(str(campus.get("method", "")), catalog)),
-        (_("Delivery"), choice(str(campus.get("delivery", "")), catalog)),
-        (_("Networks"), ", ".join(map(str, campus.get("networks", ())))),
-        (_("Plan"), plan.fingerprint),
+        (gettext("Method"), choice(str(campus.get("method", "")), catalog)),
+        (gettext("Delivery"), choice(str(campus.get("delivery", "")), catalog)),
+        (gettext("Networks"), ", ".join(map(str, campus.get("networks", ())))),
+        (gettext("Plan"), plan.fingerprint),
     )
-    title = _("Mail plan") + (f": {campus['name']}" if campus.get("name") else "")
+    title = gettext("Mail plan") + (f": {campus['name']}" if campus.get("name") else "")
     return _template().render(
         language=language,
         title=plain(title if faculty is None else f"{title}, {faculty}"),
         fingerprint=plan.fingerprint,
         settings=settings,
-        gettext=_,
+        gettext=gettext,
         picture=drawing.draw(plan, catalog, faculty),
         picture_width=drawing.WIDTH,
         heading=differences.heading(difference, catalog) if difference is not None else "",
@@ -125,17 +127,17 @@ def _tables(part: Plan, shared: Sequence[Block], faculty: str, catalog: Translat
 
 def _mx(part: Plan, catalog: Translations) -> list[_Table]:
     """Return a table for each zone and view, so that owner and records fit on a line of a printed page."""
-    _ = catalog.gettext
+    gettext = catalog.gettext
     zones: dict[tuple[str, str, tuple[str, ...]], list[Row]] = {}
     for row in part.mx:
         zones.setdefault((row.zone, row.view, row.servers), []).append(row)
     tables = []
     for (zone, view, servers), rows in zones.items():
-        where = _("zone {zone}, on {servers}").format(zone=zone, servers=", ".join(servers))
+        where = gettext("zone {zone}, on {servers}").format(zone=zone, servers=", ".join(servers))
         if view:
-            where = _("{zone}, {view} view").format(zone=where, view=view_name(view, catalog))
+            where = gettext("{zone}, {view} view").format(zone=where, view=view_name(view, catalog))
         shown = [[cell(row, column, catalog) for column in ("owner", "lines")] for row in rows]
-        title = _(TITLES["mx"]) + f": {where} ({len(rows)})"
+        title = gettext(TITLES["mx"]) + f": {where} ({len(rows)})"
         tables.append(_Table(title, head("mx", ("owner", "lines"), catalog), shown))
     return tables or [_whole("mx", part, catalog)]
 
@@ -152,9 +154,9 @@ def _whole(name: str, plan: Plan, catalog: Translations, *without: str) -> _Tabl
 
 
 def _block(block: Block, catalog: Translations) -> _Table:
-    _ = catalog.gettext
-    note = _("local domains are delivered here") if block.keeps else ""
-    title = _(TITLES["static"]) + f": {', '.join(block.servers)}"
+    gettext = catalog.gettext
+    note = gettext("local domains are delivered here") if block.keeps else ""
+    title = gettext(TITLES["static"]) + f": {', '.join(block.servers)}"
     return _Table(title, block_head(catalog), block_cells(block, catalog), note)
 
 

@@ -346,13 +346,13 @@ class _Drawing:
     def key(self, top: float) -> float:
         """Draw the legend in two columns; return its lower edge."""
         picture = self.picture
-        _ = self.gettext
-        blocked = _("direct connection, blocked")
+        gettext = self.gettext
+        blocked = gettext("direct connection, blocked")
         entries = [
-            (MX, _("external mail, by MX")),
-            (BLOCKED, blocked if self.plan.borders else _("direct connection, not blocked")),
-            (STATIC, _("internal mail, by STATIC routes")),
-            (PERMIT, _("permitted server, open to the outside") + " (◆)"),
+            (MX, gettext("external mail, by MX")),
+            (BLOCKED, blocked if self.plan.borders else gettext("direct connection, not blocked")),
+            (STATIC, gettext("internal mail, by STATIC routes")),
+            (PERMIT, gettext("permitted server, open to the outside") + " (◆)"),
         ]
         for number, (kind, text) in enumerate(entries[: 4 if self.open else 3]):
             x, y = 48 + number % 2 * 460, top + 32 + number // 2 * 22
@@ -361,22 +361,22 @@ class _Drawing:
             )
             picture.text(x + 66, y, text, "small")
         note = top + 32 + 44
-        notes = [_("(n): number of domains")]
+        notes = [gettext("(n): number of domains")]
         if self.suffix:
-            notes.append(_("names are shown without {suffix}").format(suffix=self.suffix))
+            notes.append(gettext("names are shown without {suffix}").format(suffix=self.suffix))
         picture.text(48, note, "; ".join(notes), "small")
         return note + 12
 
     def summary(self) -> str:
         """Return the numbers of gateways, routers, faculties, servers and domains."""
-        plan, _ = self.plan, self.gettext
+        plan, gettext = self.plan, self.gettext
         numbers = [
-            (_("Gateways"), len(plan.gateways)),
-            (_("Border routers"), len(plan.borders)),
-            (_("Faculties"), len(plan.faculties)),
-            (_("Servers"), len(plan.servers)),
-            (_("Domains"), len(plan.routes)),
-            (_("Open servers"), len(self.open)),
+            (gettext("Gateways"), len(plan.gateways)),
+            (gettext("Border routers"), len(plan.borders)),
+            (gettext("Faculties"), len(plan.faculties)),
+            (gettext("Servers"), len(plan.servers)),
+            (gettext("Domains"), len(plan.routes)),
+            (gettext("Open servers"), len(self.open)),
         ]
         return ", ".join(f"{name}: {number}" for name, number in numbers)
 

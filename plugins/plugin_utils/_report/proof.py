@@ -35,27 +35,27 @@ def proof_title(ok: bool, catalog: Translations) -> str:
 
 def proof_table(scenarios: Sequence[Mapping[str, Any]], catalog: Translations) -> tuple[list[str], list[list[str]]]:
     """Return head and rows, a row for each of the proof's ``scenarios`` as mail_plan returns them."""
-    _ = catalog.gettext
+    gettext = catalog.gettext
     senders = [sender for sender in _SENDERS if any(sender in each["senders"] for each in scenarios)]
     rows = [
         [_scenario(each, catalog), *(_counts(each["senders"].get(sender, {}), catalog) for sender in senders)]
         for each in scenarios
     ]
-    return [_("Scenario"), *(_(_SENDERS[sender]) for sender in senders)], rows
+    return [gettext("Scenario"), *(gettext(_SENDERS[sender]) for sender in senders)], rows
 
 
 def _scenario(scenario: Mapping[str, Any], catalog: Translations) -> str:
-    _ = catalog.gettext
+    gettext = catalog.gettext
     kind, host = str(scenario["scenario"]), str(scenario.get("host", ""))
     if kind.endswith("_down"):
-        return _("{host} down").format(host=host)
-    names = {"all_up": _("all hosts up"), "border_open": _("border rule missing")}
+        return gettext("{host} down").format(host=host)
+    names = {"all_up": gettext("all hosts up"), "border_open": gettext("border rule missing")}
     return " ".join(each for each in (names.get(kind, kind), host) if each)
 
 
 def _counts(counts: Mapping[str, int], catalog: Translations) -> str:
-    _ = catalog.gettext
-    found = [_(text).format(count=counts[name]) for name, text in _VERDICTS.items() if counts.get(name)]
+    gettext = catalog.gettext
+    found = [gettext(text).format(count=counts[name]) for name, text in _VERDICTS.items() if counts.get(name)]
     return ", ".join(found) or "0"
 
 
@@ -74,11 +74,11 @@ _CRITERIA = (
 
 def methods_table(methods: Mapping[str, Mapping[str, Any]], catalog: Translations) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the plan's ``methods``: a column for each method, a row for each criterion."""
-    _ = catalog.gettext
+    gettext = catalog.gettext
     rows = []
     for part, field, text in _CRITERIA:
         values = [each.get(part) for each in methods.values()]
         found = [value.get(field) if isinstance(value, Mapping) else value for value in values]
         if any(value is not None for value in found):
-            rows.append([_(text), *("-" if value is None else str(value) for value in found)])
-    return [_("Criterion"), *(choice(name, catalog) for name in methods)], rows
+            rows.append([gettext(text), *("-" if value is None else str(value) for value in found)])
+    return [gettext("Criterion"), *(choice(name, catalog) for name in methods)], rows

@@ -35,13 +35,13 @@ class Line:
 
     def names(self, catalog: Translations) -> tuple[str, ...]:
         """Return the domains, or the text that stands for them."""
-        _ = catalog.gettext
+        gettext = catalog.gettext
         if self.kind == "domains":
             return self.domains
         texts = {
-            "faculty": _("all of {faculty}").format(faculty=self.faculty),
-            "others": _("all other domains"),
-            "all": _("as in the delivery list"),
+            "faculty": gettext("all of {faculty}").format(faculty=self.faculty),
+            "others": gettext("all other domains"),
+            "all": gettext("as in the delivery list"),
         }
         return (f"{texts[self.kind]} ({len(self.domains)})",)
 

@@ -103,11 +103,11 @@ def cells(name: str, rows: Sequence[Row], catalog: Translations, *without: str) 
 
 def as_text(name: str, plan: Plan, shared: Sequence[Block], catalog: Translations) -> str:
     """Return a table in columns below its title; STATIC routes as the blocks of servers that share them."""
-    _ = catalog.gettext
+    gettext = catalog.gettext
     rows = plan.rows(name)
-    title = plain(_(TITLES[name]) + f" ({len(rows)})")
+    title = plain(gettext(TITLES[name]) + f" ({len(rows)})")
     if not rows:
-        lines = ["  " + _("none")]
+        lines = ["  " + gettext("none")]
     elif name == "static":
         lines = [line for block in shared for line in _block(block, catalog)]
     else:

@@ -75,13 +75,15 @@ class _Page:
 
     def gateways(self) -> list[str]:
         """Return the gateways."""
-        _ = self.gettext
+        gettext = self.gettext
         rows = [(host.name, ", ".join(host.addresses), str(host.preference)) for host in self.campus.gateways]
-        return self.section(_("Gateways"), table([_("Host"), _("Address"), _("Preference")], rows))
+        return self.section(
+            gettext("Gateways"), table([gettext("Host"), gettext("Address"), gettext("Preference")], rows)
+        )
 
     def routes(self) -> list[str]:
         """Return the delivery list, sorted by faculty."""
-        _ = self.gettext
+        gettext = self.gettext
         routes = sorted(self.tables.routes, key=lambda route: (route.faculty, route.domain.removeprefix("*.")))
         rows = [
             (
@@ -92,8 +94,8 @@ class _Page:
             )
             for route in routes
         ]
-        head = [_("Domain"), _("Next hop"), _("Final server"), _("Faculty")]
-        title = _("Delivery list")
+        head = [gettext("Domain"), gettext("Next hop"), gettext("Final server"), gettext("Faculty")]
+        title = gettext("Delivery list")
         return self.section(f"{title} ({len(rows)})", table(head, rows))
 
     def mx(self) -> list[str]:
@@ -105,7 +107,7 @@ class _Page:
 
     def view(self, view: str, tables: MxTables) -> list[str]:
         """Return the MX records of every zone of one view."""
-        _ = self.gettext
+        gettext = self.gettext
         servers: dict[str, list[str]] = {}
         owners = {}
         for server, zones in tables.items():
@@ -115,33 +117,44 @@ class _Page:
         lines = []
         for zone, names in owners.items():
             where = f"{zone}, {view_name(view, self.catalog)}" if view else zone
-            title = _("MX records of zone {zone}, on {servers}").format(zone=where, servers=", ".join(servers[zone]))
+            title = gettext("MX records of zone {zone}, on {servers}").format(
+                zone=where, servers=", ".join(servers[zone])
+            )
             rows = [(name, ", ".join(f"{mx.preference} {mx.exchange}" for mx in each)) for name, each in names.items()]
-            lines += self.section(f"{title} ({len(names)})", table([_("Name"), _("MX")], rows))
+            lines += self.section(f"{title} ({len(names)})", table([gettext("Name"), gettext("MX")], rows))
         return lines
 
     def static(self) -> list[str]:
         """Return the number of local domains, relayed domains and STATIC routes of every server."""
-        _ = self.gettext
+        gettext = self.gettext
         rows = []
         for name, mail in self.tables.sendmail.items():
             hub = self.campus.hosts[name].hub
             rows.append((name, hub, str(len(mail.local)), str(len(mail.relay)), str(len(mail.static))))
-        head = [_("Server"), _("Hub"), _("Local domains"), _("Relayed domains"), _("Routes")]
-        return self.section(_("STATIC routes"), table(head, rows))
+        head = [
+            gettext("Server"),
+            gettext("Hub"),
+            gettext("Local domains"),
+            gettext("Relayed domains"),
+            gettext("Routes"),
+        ]
+        return self.section(gettext("STATIC routes"), table(head, rows))
 
     def permits(self) -> list[str]:
         """Return the servers whose port 25 is open to the outside."""
-        _ = self.gettext
+        gettext = self.gettext
         rows = [
             (host.name, ", ".join(host.addresses), host.permit.reason, host.permit.owner, host.permit.until.isoformat())
             for host in self.campus.permitted
             if host.permit
         ]
-        title = _("Open to the outside (port 25)")
+        title = gettext("Open to the outside (port 25)")
         if not rows:
-            return self.section(title, ["  " + _("none")])
-        return self.section(title, table([_("Host"), _("Address"), _("Reason"), _("Owner"), _("Until")], rows))
+            return self.section(title, ["  " + gettext("none")])
+        return self.section(
+            title,
+            table([gettext("Host"), gettext("Address"), gettext("Reason"), gettext("Owner"), gettext("Until")], rows),
+        )
 
     def proof(self, proof: Proof) -> list[str]:
         """Return the counts of the proof."""
