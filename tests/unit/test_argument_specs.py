@@ -74,6 +74,27 @@ def test_every_role_installs_the_packages_of_one_variable(role: Path) -> None:
     assert names == [f"{{{{ {role.name}_packages }}}}"]
 
 
+def written(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the arguments that describe each file or directory that tasks write."""
+    found: list[dict[str, Any]] = []
+    for task in tasks:
+        found += written(task.get("block", []))
+        found += [
+            task[f"ansible.builtin.{name}"]
+            for name in ("copy", "file", "template")
+            if f"ansible.builtin.{name}" in task
+        ]
+        found += task.get("campus.mailgate.file_set", {}).get("files", [])
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_file_has_an_owner_a_group_and_a_mode(role: Path) -> None:
+    """A host's umask must not decide who can read a file."""
+    files = written(load(role / "tasks" / "main.yml"))
+    assert [file for file in files if not {"owner", "group", "mode"} <= set(file)] == []
+
+
 def test_defaults_and_readmes_repeat_the_spec() -> None:
     tool = [sys.executable, str(ROOT / "tests" / "sanity" / "role_docs"), "--check"]
     assert subprocess.run(tool, capture_output=True, text=True, check=False).stdout == ""
