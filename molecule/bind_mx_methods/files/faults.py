@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kill the module before each of its write calls in turn; zones on disk and served must be old or new.
+"""Kills the module's work before each of its writing calls in turn; zones on disk and served must be old or new.
 
-Runs on the DNS server with the module's own code. Each round forks a run that a profile hook kills at its n-th call
-that writes a file, renames, starts `rndc reload` or sends a packet; in the last round the run completes. After each
-round BIND loads the files, and a complete run must finish the work. One zone has lines in an included file too: both
-files together must be the old zone or the new one.
+Runs on the DNS server with the module's own code. Each round forks a run that a profile hook ends by SIGKILL at its
+n-th call that writes a file, renames, starts `rndc reload` or sends a packet; the last round is the one that ends by
+itself. After each, BIND loads what is on disk, and a whole run must complete the work. One zone has lines in an
+included file too: both files together must be the old zone or the new one.
 """
 
 from __future__ import annotations
@@ -42,28 +42,27 @@ POSIX = {"open", "write", "fsync", "rename", "replace", "unlink", "chmod", "fchm
 
 
 def request(gateway: str, *, check_only: bool = False) -> Request:
-    """Return a request that sets every zone's MX to one gateway."""
+    """A plan that makes every zone's MX this one gateway."""
     lines = [(0, f"{gateway}.univ.example")]
     zones = [ZoneRequest(name, "inside", [(owner, lines, None) for owner in owners]) for name, owners in OWNERS.items()]
     return Request(zones, True, 30, check_only, date.today(), keys=KEYS)
 
 
 def work(gateway: str, *, check_only: bool = False):
-    """Run the module's code."""
+    """Does what the module does."""
     return update(
         Bind(run, "/etc/bind/named.conf"), DnsClient("127.0.0.1", 53, 5), request(gateway, check_only=check_only)
     )
 
 
 class Killer:
-    """Profile hook that kills the process before its n-th write call."""
+    """A profile hook that ends the process before its n-th writing call."""
 
     def __init__(self, n: int) -> None:
-        """Allow `n` write calls."""
         self.left = n
 
     def __call__(self, frame, event, arg) -> None:
-        """Count calls of C functions."""
+        """Counts calls of C functions."""
         if event == "c_call" and self.writes(frame, arg):
             self.left -= 1
             if self.left < 0:
@@ -71,7 +70,7 @@ class Killer:
 
     @staticmethod
     def writes(frame, arg) -> bool:
-        """Return whether a call may change a file, the zones that BIND has loaded or, by a packet, a zone."""
+        """Says whether a call may change a file, what BIND has loaded, or, by a packet, a zone."""
         name, owner = arg.__name__, getattr(arg, "__self__", None)
         module = getattr(arg, "__module__", None) or type(owner).__module__
         if module == "posix":
@@ -84,7 +83,7 @@ class Killer:
 
 
 def killed_at(n: int, gateway: str) -> bool:
-    """Run the module in a child; return whether it was killed before it completed."""
+    """Runs the work in a child; says whether it was killed before its end."""
     child = os.fork()
     if not child:
         sys.setprofile(Killer(n))
@@ -99,23 +98,23 @@ def killed_at(n: int, gateway: str) -> bool:
 
 
 def ask(name: str, rtype: str) -> str:
-    """Return what BIND serves, in a comparable form."""
+    """What BIND serves, in a comparable form."""
     answer = dns.query.udp(dns.message.make_query(name, rtype), "127.0.0.1", timeout=5)
     return str(sorted(record.to_text() for rrset in answer.answer for record in rrset))
 
 
 def served(name: str) -> tuple[str, list[str]]:
-    """Return a zone's SOA record and its planned names' MX records."""
+    """A zone's SOA record, and its planned names' MX records."""
     return ask(name, "SOA"), [ask(owner, "MX") for owner in OWNERS[name]]
 
 
 def planned(name: str, gateway: str) -> list[str]:
-    """Return the planned MX records."""
+    """The MX records that the plan gives."""
     return [str([f"0 {gateway}.univ.example."]) for _owner in OWNERS[name]]
 
 
 def on_disk(name: str) -> list[str]:
-    """Return the records of a zone's files except for its SOA record, as BIND reads them."""
+    """The records of a zone's files but for its SOA record, as BIND reads them."""
     command = ["named-checkzone", "-i", "none", "-q", "-s", "full", "-o", "-", "-D", name, str(FILES[name])]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
@@ -123,7 +122,7 @@ def on_disk(name: str) -> list[str]:
 
 
 def with_gateway(name: str, lines: list[str], gateway: str) -> list[str]:
-    """Return the same records with the planned MX."""
+    """The same records with the planned MX."""
     ours = tuple(f"{owner}. " for owner in OWNERS[name])
     return [
         f"{line.rsplit(' ', 1)[0]} {gateway}.univ.example." if line.startswith(ours) and " MX " in line else line
@@ -132,7 +131,7 @@ def with_gateway(name: str, lines: list[str], gateway: str) -> list[str]:
 
 
 def is_whole(name: str, old: tuple[str, list[str]], gateway: str) -> bool:
-    """Return whether a zone is served as before or as planned; a load may happen between two queries."""
+    """Says whether a zone is served as it was or as planned; a load may fall between two looks."""
     for _look in range(20):
         now = served(name)
         if now == old or (now[1] == planned(name, gateway) and now[0] != "[]"):
@@ -142,7 +141,7 @@ def is_whole(name: str, old: tuple[str, list[str]], gateway: str) -> bool:
 
 
 def main() -> None:
-    """Try each n until a run completes."""
+    """Every n, until a run ends by itself."""
     work("gw1")
     gateways, n, bridges = ["gw2", "gw1"], 0, 0
     while True:
@@ -174,7 +173,7 @@ def main() -> None:
             break
         n += 1
     assert bridges > 2, bridges
-    print(f"killed before each of {n} write calls")
+    print(f"killed before each of {n} writing calls")
 
 
 main()
