@@ -47,7 +47,6 @@ options:
       - The program that checks the files, and its arguments. It runs, if a content differs, before any is replaced.
       - An argument V({NAME}) stands for the new file whose path ends in V(NAME). Others are passed as they are.
       - In check mode it does not run, as it may not be installed yet.
-      - Without it the files are not checked.
     type: list
     elements: str
     default: []

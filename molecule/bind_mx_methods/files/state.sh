@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Prints the checksums of the files of plain.example, and the serials that BIND serves.
+# What the files of plain.example hold, and what BIND serves of it and of key.example.
 set -eu
 sha256sum /etc/bind/campus/plain.zone /etc/bind/campus/plain.faculty
 for zone in plain.example key.example; do

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Prints the files of plain.example except for the serial, then the TTLs of four names' MX records.
+# The files of plain.example but for the serial, then the TTLs of four names' MX records.
 set -eu
 cat /etc/bind/campus/plain.zone /etc/bind/campus/plain.faculty | sed 's/hostmaster [0-9]*/hostmaster N/'
 python3 - <<'.'

@@ -103,11 +103,6 @@ def test_bytes_that_are_no_text_are_replaced(run, tmp_path):
     assert (tmp_path / "etc" / "routes").read_bytes() == b"a\n"
 
 
-def test_two_files_of_one_name_cannot_be_told_apart(run):
-    result = run("a", "a\n", files=[{"path": "/a/x", "content": ""}, {"path": "/b/x", "content": ""}])
-    assert result["msg"] == "files: the last parts of the paths must differ: x, x"
-
-
 def test_without_a_program_to_validate_files_are_written_unchecked(run, tmp_path):
     assert run("b", "a\n", validate=[])["changed"]
     assert contents(tmp_path) == {"routes": "a\n", "settings": "b"}
@@ -118,3 +113,8 @@ def test_the_owner_that_a_file_has_is_no_change(run, tmp_path):
     files = [{"path": str(tmp_path / "etc" / "settings"), "content": "a", **mine}]
     assert run("", "", files=files, validate=[])["changed"]
     assert not run("", "", files=files, validate=[])["changed"]
+
+
+def test_two_files_of_one_name_cannot_be_told_apart(run):
+    result = run("a", "a\n", files=[{"path": "/a/x", "content": ""}, {"path": "/b/x", "content": ""}])
+    assert result["msg"] == "files: the last parts of the paths must differ: x, x"
