@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends mail from outside through the gateway and says what became of it; exits with 1 if not as expected."""
+"""Send mail from outside through the gateway and check the results; exit status 1 if one is not as expected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HUB = "198.18.2.25"
 
 campus = Campus(Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"]))
 different = 0
-# A cabinet (.cab) with one file, letter.txt, that begins as programs do.
+# A cabinet (.cab) with one file, letter.txt, whose first bytes are those of a program.
 CABINET = (
     b"TVNDRgAAAABlAAAAAAAAACwAAAAAAAAAAwEBAAEAAAABAAAARwAAAAEAAAAWAAAAAAAA"
     b"AAAAAFoAACAAbGV0dGVyLnR4dAAAAAAAFgAWAE1aAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -27,7 +27,7 @@ CABINET = (
 
 
 def check(what: str, expected: object, seen: object) -> None:
-    """Print one check, and remember whether it held."""
+    """Print one check and count a difference."""
     global different  # noqa: PLW0603  one program, one count
     different += expected != seen
     print(f"{'ok  ' if expected == seen else 'DIFF'} {what}: expected {expected!r}, saw {seen!r}", flush=True)
@@ -39,28 +39,28 @@ def send(letter: Letter, via: str = GATEWAY, *others: str) -> int:
     return int(campus.probe("outside", "send", to=to, sender=letter.sender, message=message, via=via)["code"])
 
 
-def said(recipient: str, via: str = GATEWAY) -> str:
-    """Ask for a recipient from outside; return where the answer came and its codes."""
+def rcpt_reply(recipient: str, via: str = GATEWAY) -> str:
+    """Send RCPT from outside; return the stage of the reply and its codes."""
     answer = campus.probe("outside", "send", to=[recipient], sender="stranger@elsewhere.example", via=via)
     return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
 
 
-check("a relay attempt", "RCPT 550 5.7.1", said("victim@elsewhere.example"))
-check("an unknown user", "RCPT 550 5.1.1", said("nobody-here@mech.eng.univ.example"))
+check("a relay attempt", "RCPT 550 5.7.1", rcpt_reply("victim@elsewhere.example"))
+check("an unknown user", "RCPT 550 5.1.1", rcpt_reply("nobody-here@mech.eng.univ.example"))
 
-# Its hub takes anybody for a leaf; the gateway asks the leaf.
+# The hub accepts any recipient of a leaf; the gateway verifies recipients at the leaf.
 LEAF = "bio.sci.univ.example"
-check("an unknown user behind a hub, asked of the hub", "RCPT 250 2.1.5", said(f"nobody-here@{LEAF}", HUB))
-check("an unknown user behind a hub", "RCPT 550 5.1.1", said(f"nobody-here@{LEAF}"))
+check("an unknown user behind a hub, at the hub", "RCPT 250 2.1.5", rcpt_reply(f"nobody-here@{LEAF}", HUB))
+check("an unknown user behind a hub", "RCPT 550 5.1.1", rcpt_reply(f"nobody-here@{LEAF}"))
 letter = Letter(f"bob@{LEAF}")
 check("mail for a domain behind a hub", 250, send(letter))
 copies = campus.copies("bio", letter)
 check("it arrives unchanged", [as_received(letter)], [without_trace(copy) for copy in copies])
-check("its way", ["gw1", "mail", "bio"], campus.path(copies))
-# A session that the gateway keeps has a process of its own, which stopping the service leaves alone.
+check("its path", ["gw1", "mail", "bio"], campus.path(copies))
+# A session that the gateway keeps open has its own process, which continues when the service stops.
 campus.sh("bio", "systemctl stop sendmail; pkill -x sendmail-mta; true")
-check("the same with the home server down: one who is known", "RCPT 250 2.1.5", said(f"bob@{LEAF}"))
-check("one who is not", "RCPT 450 4.4.1", said(f"{uuid.uuid4().hex}@{LEAF}"))
+check("a known recipient while the verification server is down", "RCPT 250 2.1.5", rcpt_reply(f"bob@{LEAF}"))
+check("an unknown recipient while it is down", "RCPT 450 4.4.1", rcpt_reply(f"{uuid.uuid4().hex}@{LEAF}"))
 campus.sh("bio", "systemctl start sendmail")
 
 for name, recipient, via in (
@@ -79,23 +79,23 @@ check("it arrives once, without the virus", [False], [letter.attachment() in cop
 
 letter = Letter("bob@mech.eng.univ.example", infected=True)
 other = replace(letter, recipient="alice@pc7.lab.mech.eng.univ.example")
-check("infected mail, for a domain with a policy of its own too", 250, send(letter, GATEWAY, other.recipient))
+check("infected mail, also for a domain with its own policy", 250, send(letter, GATEWAY, other.recipient))
 copies = [without_trace(copy) for one in (letter, other) for copy in campus.copies("mech", one)]
 check("it arrives for both without the virus", [False, False], [letter.attachment() in copy for copy in copies])
-check("each copy has a notice of its own", 2, len(set(copies)))
+check("each copy has its own notice", 2, len(set(copies)))
 
 
 class Archived(Letter):
     """A letter whose attachment is an archive with a program in it."""
 
     def attachment(self) -> bytes:
-        """Return it as it stands in the message."""
+        """Return it as encoded in the message."""
         return CABINET
 
 
 letter = Archived("bob@mech.eng.univ.example", infected=True)
 check("a program in an archive", 250, send(letter))
 copies = campus.copies("mech", letter)
-check("the archive is opened and taken out", [False], [letter.attachment() in copy for copy in copies])
+check("the archive is opened and removed", [False], [letter.attachment() in copy for copy in copies])
 
 sys.exit(1 if different else 0)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends real mail through the scenario's hosts and says what became of it: `python3 mail.py STAGE`, from the root.
+"""Send mail through the scenario's hosts and check the results: `python3 mail.py STAGE`, from the repository's root.
 
-Each check gives what was expected and what was seen; the exit status is 1 if any two differ.
+Each check prints the expected and the observed value; the exit status is 1 if any two differ.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ different = 0
 
 
 def check(what: str, expected: object, seen: object) -> None:
-    """Print one check, and remember whether it held."""
+    """Print one check and count a difference."""
     global different  # noqa: PLW0603  one program, one count
     different += expected != seen
     print(f"{'ok  ' if expected == seen else 'DIFF'} {what}: expected {expected!r}, saw {seen!r}", flush=True)
@@ -45,14 +45,14 @@ def run(host: str, name: str, **arguments: Any) -> dict[str, Any]:
 
 
 def send(host: str, letter: Letter, via: str, port: int = 25) -> int:
-    """Hand a letter to an address; return the last reply's code."""
+    """Send a letter to an address; return the code of the last reply."""
     message = letter.base64()
     answer = run(host, "send", to=[letter.recipient], sender=letter.sender, message=message, via=via, port=port)
     return int(answer["code"])
 
 
 def refusal(host: str, recipient: str, via: str) -> str:
-    """Ask for a recipient; return where the answer came and its codes."""
+    """Send RCPT; return the stage of the reply and its codes."""
     answer = run(host, "send", to=[recipient], sender="", via=via)
     return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
 
@@ -71,7 +71,7 @@ def way(copy: bytes) -> list[str]:
 
 
 def arrival(what: str, host: str, letter: Letter, hops: list[str]) -> None:
-    """Check that a letter arrived once, unchanged, and which way."""
+    """Check that a letter arrived once, unchanged, and over the expected hops."""
     found = copies(host, letter)
     check(f"{what}, copies", 1, len(found))
     if found:
@@ -80,9 +80,9 @@ def arrival(what: str, host: str, letter: Letter, hops: list[str]) -> None:
 
 
 def routes() -> None:
-    """By STATIC routes from leaf to leaf, host names under a wildcard, refusals."""
+    """Check STATIC routes from leaf to leaf, host names under a wildcard, and refusals."""
     letter = Letter("alice@bio.sci.univ.example", "bob@mech.eng.univ.example")
-    check("leaf hands over", 250, send("mech", letter, "127.0.0.1"))
+    check("leaf accepts", 250, send("mech", letter, "127.0.0.1"))
     arrival("leaf to another faculty's leaf", "bio", letter, ["127.0.0.1", LEAF, HUB, OTHER_HUB])
 
     letter = Letter("alice@pc7.lab.mech.eng.univ.example", "bob@bio.sci.univ.example")
@@ -109,7 +109,7 @@ def routes() -> None:
 
 
 def queue() -> None:
-    """The gateway's queue: loopback only, and it holds mail for a server that is down."""
+    """Check that the gateway's queue listens on loopback only and keeps mail for a server that is down."""
     seen = run("outside", "connect", address="198.18.0.25")["seen"]
     check("port 25 of a gateway is not the queue's", "refused", seen)
     seen = run("outside", "connect", address="198.18.0.25", port=QUEUE)["seen"]
@@ -124,7 +124,7 @@ def queue() -> None:
     done = twin.exec("gw1", ["su", "-s", "/bin/sh", "bob", "-c", command], input=as_received(local))
     check("the gateway's own mail", 0, done.returncode)
     found = copies("mech", local)
-    check("it leaves by the queue", [["127.0.0.1", "198.18.0.25"]], [way(copy) for copy in found])
+    check("it leaves through the queue", [["127.0.0.1", "198.18.0.25"]], [way(copy) for copy in found])
 
     letter = Letter("alice@mech.eng.univ.example")
     twin.stop("mech")
@@ -143,45 +143,49 @@ def queue() -> None:
 
 
 def killed() -> None:
-    """The gateway's queue comes back by itself when it is killed, with the mail in it, and a reload is no end of it."""
+    """Check that a killed queue is restarted with its mail, and that a reload does not restart it."""
     letter = Letter("alice@mech.eng.univ.example")
     twin.stop("mech")
     try:
         check("queue takes mail for a server that is down", 250, send("gw1", letter, "127.0.0.1", QUEUE))
         before = daemon("gw1")
-        check("systemd watches the one that listens", before["MainPID"], listener("gw1"))
+        check("systemd supervises the process that listens", before["MainPID"], listener("gw1"))
         twin.exec("gw1", ["kill", "-9", listener("gw1")])
         took = back("gw1")
-        check("it is back within seconds", True, took < 15)
-        print(f"     it greeted after {took:.1f} s", flush=True)
+        check("it is restarted within seconds", True, took < 15)
+        print(f"     its banner came after {took:.1f} s", flush=True)
     finally:
         twin.start("mech")
     arrival("mail that was in it", "mech", letter, ["127.0.0.1", GATEWAY])
 
     after = daemon("gw1")
-    check("it is another one", True, after["MainPID"] != before["MainPID"])
+    check("it is a new process", True, after["MainPID"] != before["MainPID"])
     for command in ("systemctl reload sendmail", "service sendmail reload"):
         check(command, 0, twin.exec("gw1", command).returncode)
-        check("is no restart, and the same listens", (after, after["MainPID"]), (daemon("gw1"), listener("gw1")))
+        check(
+            "does not restart it",
+            (after, after["MainPID"]),
+            (daemon("gw1"), listener("gw1")),
+        )
     letter = Letter("alice@mech.eng.univ.example")
     check("queue takes mail afterwards", 250, send("gw1", letter, "127.0.0.1", QUEUE))
-    arrival("mail after all that", "mech", letter, ["127.0.0.1", GATEWAY])
+    arrival("mail after the reloads", "mech", letter, ["127.0.0.1", GATEWAY])
 
 
 def daemon(host: str) -> dict[str, str]:
-    """Return what systemd knows of sendmail: its process id, and how often it was started again."""
+    """Return sendmail's process id and number of restarts, as systemd reports them."""
     shown = twin.exec(host, ["systemctl", "show", "--property=MainPID,NRestarts", "sendmail.service"]).stdout.decode()
     return dict(line.split("=", 1) for line in shown.splitlines())
 
 
 def listener(host: str) -> str:
-    """Return the process ids of all that listen on the queue's port."""
+    """Return the ids of all processes that listen on the queue's port."""
     listening = twin.exec(host, ["ss", "-ltnpH", f"sport = :{QUEUE}"]).stdout.decode()
     return " ".join(re.findall(r"pid=(\d+)", listening))
 
 
 def back(host: str) -> float:
-    """Wait for the queue's greeting, half a minute at most; return the seconds it took."""
+    """Wait at most 30 seconds for the queue's banner; return the seconds it took."""
     began = time.monotonic()
     while time.monotonic() - began < 30:
         if twin.exec(host, f"printf 'QUIT\\r\\n' | nc -w 2 127.0.0.1 {QUEUE} | grep -q '^220 '").returncode == 0:
@@ -191,7 +195,7 @@ def back(host: str) -> float:
 
 
 def second() -> None:
-    """A domain with two servers: its home gets the mail, and the other one while the home is down."""
+    """Check a domain with two servers: the second receives its mail while the first is down."""
     starts = {"hub": ("mail.eng", 25, HUB), "queue": ("gw1", QUEUE, GATEWAY)}
     for start, (host, port, address) in starts.items():
         letter = Letter("alice@shared.univ.example")
@@ -208,15 +212,15 @@ def second() -> None:
         print(f"     both arrived in {time.monotonic() - began:.1f} s", flush=True)
         letter = Letter("alice@shared.univ.example")
         check("another faculty's hub takes it", 250, send("mail.sci", letter, "127.0.0.1"))
-        arrival("by the hub to the second server", "bio", letter, ["127.0.0.1", OTHER_HUB, HUB])
+        arrival("through the hub to the second server", "bio", letter, ["127.0.0.1", OTHER_HUB, HUB])
     finally:
         twin.start("mech")
 
 
 def moved() -> None:
-    """After the hub's route to the other leaf was changed, in the maps alone, and a domain was made local there."""
+    """Check the hub's changed route to the other leaf, in the maps only, and its new local domain."""
     letter = Letter("alice@bio.sci.univ.example", "bob@mech.eng.univ.example")
-    check("leaf hands over", 250, send("mech", letter, "127.0.0.1"))
+    check("leaf accepts", 250, send("mech", letter, "127.0.0.1"))
     arrival("the new route is used at once", "bio", letter, ["127.0.0.1", LEAF, HUB])
     for user, answer in (("alice", "RCPT 250 2.1.5"), ("nobody-here", "RCPT 550 5.1.1")):
         seen = refusal("outside", f"{user}@new.eng.univ.example", HUB)

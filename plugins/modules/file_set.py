@@ -36,6 +36,12 @@ options:
         description: Permissions.
         type: str
         default: "0644"
+      owner:
+        description: Name of the owner. By default a new file belongs to the user who runs the module.
+        type: str
+      group:
+        description: Name of the group. By default a new file belongs to the group of that user.
+        type: str
   validate:
     description:
       - The program that checks the files, and its arguments. It runs, if a content differs, before any is replaced.
@@ -43,7 +49,7 @@ options:
       - In check mode it does not run, as it may not be installed yet.
     type: list
     elements: str
-    required: true
+    default: []
 extends_documentation_fragment:
   - campus.mailgate.attributes
 """
@@ -85,9 +91,11 @@ def main() -> None:
                     "path": {"type": "path", "required": True},
                     "content": {"type": "str", "required": True},
                     "mode": {"type": "str", "default": "0644"},
+                    "owner": {"type": "str"},
+                    "group": {"type": "str"},
                 },
             },
-            "validate": {"type": "list", "elements": "str", "required": True},
+            "validate": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -135,7 +143,7 @@ def replace(module: AnsibleModule, files: list[dict[str, str]], names: list[str]
             stage.write(file["content"])
     places = {f"{{{name}}}": path for name, path in staged.items()}
     line = [places.get(argument, argument) for argument in module.params["validate"]]
-    status, output, errors = module.run_command(line)
+    status, output, errors = module.run_command(line) if line else (0, "", "")
     if status:
         said = (errors.strip() or output.strip() or f"exit status {status}").replace(module.tmpdir, "new")
         module.fail_json(msg=f"{line[0]} refuses the new files, so the old ones stay:\n{said}", rc=status)
@@ -146,9 +154,10 @@ def replace(module: AnsibleModule, files: list[dict[str, str]], names: list[str]
 
 
 def set_mode(module: AnsibleModule, file: dict[str, str]) -> bool:
-    """Give a file its permissions; returns whether they were, or in check mode are, others."""
+    """Set a file's permissions, owner and group; return whether they differed."""
     changed: bool = module.set_mode_if_different(file["path"], file["mode"], False)
-    return changed
+    changed = module.set_owner_if_different(file["path"], file["owner"], changed)
+    return bool(module.set_group_if_different(file["path"], file["group"], changed))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role's argument spec says must be what its defaults are: the READMEs and the docs are made from the spec."""
+"""A role's argument spec is the source of its documentation: defaults, comments and README agree with it."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROLES = sorted(path for path in (Path(__file__).resolve().parents[2] / "roles").iterdir() if path.is_dir())
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -51,3 +55,46 @@ def test_every_option_has_a_type_and_a_description(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_variables_carry_the_roles_name(role: Path) -> None:
     assert [name for name in options(role) if not name.startswith(f"{role.name}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_default_has_one_comment_line(role: Path) -> None:
+    """Its text is the first sentence of the option's description: test_defaults_and_readmes_repeat_the_spec."""
+    lines = (role / "defaults" / "main.yml").read_text().splitlines()
+    bare = [line for line, above in zip(lines[1:], lines, strict=False) if re.match(r"\w+:", line) and above[:1] != "#"]
+    double = [line for line, above in zip(lines[4:], lines[3:], strict=False) if line[:1] == above[:1] == "#"]
+    assert (bare, double) == ([], [])
+    assert [line for line in lines if line.startswith("#") and len(line) > 120] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_role_installs_the_packages_of_one_variable(role: Path) -> None:
+    tasks = load(role / "tasks" / "main.yml")
+    names = [task["ansible.builtin.apt"]["name"] for task in tasks if "ansible.builtin.apt" in task]
+    assert names == [f"{{{{ {role.name}_packages }}}}"]
+
+
+def written(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the arguments that describe each file or directory that tasks write."""
+    found: list[dict[str, Any]] = []
+    for task in tasks:
+        found += written(task.get("block", []))
+        found += [
+            task[f"ansible.builtin.{name}"]
+            for name in ("copy", "file", "template")
+            if f"ansible.builtin.{name}" in task
+        ]
+        found += task.get("campus.mailgate.file_set", {}).get("files", [])
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_file_has_an_owner_a_group_and_a_mode(role: Path) -> None:
+    """A host's umask must not decide who can read a file."""
+    files = written(load(role / "tasks" / "main.yml"))
+    assert [file for file in files if not {"owner", "group", "mode"} <= set(file)] == []
+
+
+def test_defaults_and_readmes_repeat_the_spec() -> None:
+    tool = [sys.executable, str(ROOT / "tests" / "sanity" / "role_docs"), "--check"]
+    assert subprocess.run(tool, capture_output=True, text=True, check=False).stdout == ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks a DNS server for MX records over UDP: `mx.py SERVER NAME …` prints them as JSON."""
+"""Query MX records over UDP and print them as JSON: `mx.py SERVER NAME …`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import dns.query
 
 
 def ask(server: str, name: str) -> list[str]:
-    """Gives the answer's records as text, in order."""
+    """Return the records of the answer as text, sorted."""
     answer = dns.query.udp(dns.message.make_query(name, "MX"), server, timeout=5)
     return sorted(record.to_text() for rrset in answer.answer for record in rrset)
 

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What the zone files hold and what BIND serves; backups aside.
+# Prints the zone files, without backups, and what BIND serves.
 set -eu
 sha256sum /etc/bind/zones/*.zone
 for zone in eng.univ.example univ.example; do

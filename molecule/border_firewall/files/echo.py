@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Echoes lines on each TCP port named, over IPv4 and IPv6, until it is stopped."""
+"""Echo lines on each given TCP port, over IPv4 and IPv6, until stopped."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connects to each ADDRESS,PORT named and prints as JSON what came of it: open, refused, or the error's name."""
+"""Connect to each given ADDRESS,PORT and print the results as JSON: open, refused, or the name of the error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 
 
 def probe(target: str) -> str:
-    """Open a connection and have a line echoed."""
+    """Open a connection, send a line and expect its echo."""
     address, _comma, port = target.rpartition(",")
     try:
         with socket.create_connection((address, int(port)), timeout=3) as connection:

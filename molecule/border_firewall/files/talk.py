@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds one connection to each ADDRESS of port 25 open and has a line echoed on each ten times a second.
+"""Keep a connection to port 25 of each ADDRESS open: `talk.py FILE ADDRESS …`.
 
-Writes the number of rounds to the file named first, after each. Ends with an error when a connection does.
+Ten times a second it exchanges a line on each and writes the number of rounds to FILE. It exits with an error when a
+connection ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An HTTP proxy that asks for a name and a password, with one mirror behind it. Run on a host; logs to /run.
+"""HTTP proxy that requires a user name and a password, with one mirror behind it. Runs on a host; logs to /run.
 
-freshclam has it open a tunnel (CONNECT) for plain HTTP too; at its end is the mirror, which has one file.
+freshclam requests a tunnel (CONNECT) for plain HTTP too; the mirror at its end has one file.
 """
 
 import base64
@@ -16,19 +16,19 @@ CREDENTIALS = "Basic " + base64.b64encode(b"gateway:s3cret word").decode()
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
-    """The proxy, and once a tunnel is open the mirror."""
+    """Proxy, and mirror once a tunnel is open."""
 
     protocol_version = "HTTP/1.1"
     through = False
 
     def do_CONNECT(self) -> None:
-        """Open a tunnel to the mirror, for those who may."""
+        """Open a tunnel to the mirror if the credentials are right."""
         known = self.headers.get("Proxy-Authorization") == CREDENTIALS
         self.through = known and self.path == MIRROR
         self._answer(200 if self.through else 403 if known else 407)
 
     def do_GET(self) -> None:
-        """Serve the file to those who come through the tunnel."""
+        """Serve the file through the tunnel."""
         found = self.through and self.path == FILE
         self._answer(200 if found else 404, SIGNATURE if found else b"nothing")
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Has clamd scan samples by INSTREAM (clamd(8)) and prints its literal replies as JSON. Fed to python3 on the host."""
+"""Scan samples with clamd's INSTREAM (clamd(8)) and print its literal replies as JSON. Read by python3 on the host."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ import struct
 import zipfile
 
 SOCKET = "/run/clamav/clamd.ctl"
-# In two halves so that no scanner stops at this file.
+# In two parts, so that scanners do not report this file.
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + rb"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 BY_HASH = b"\x00\x01mailgate-lab-virus-known-by-its-hash-77e0d3\xff"
 
@@ -29,7 +29,7 @@ def message(attachment: bytes) -> bytes:
             b"",
             b"hello",
             b"--=_b",
-            b"Content-Type: application/octet-stream",
+            b"Content-Type: application/octet-stream",  # language: quoted
             b"Content-Transfer-Encoding: base64",
             b"",
             base64.encodebytes(attachment).replace(b"\n", b"\r\n") + b"--=_b--",
@@ -63,7 +63,7 @@ def scan(data: bytes) -> str:
         except PermissionError:
             return "permission denied"
         except (BrokenPipeError, ConnectionResetError):
-            pass  # clamd hangs up as soon as a stream is too long; its reply is there to read
+            pass  # clamd closes the connection once a stream is too long; its reply can still be read
         return clamd.recv(4096).decode().rstrip("\0")
 
 

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import getpass
+import grp
 import json
+import os
 import sys
 
 import pytest
@@ -98,6 +101,18 @@ def test_bytes_that_are_no_text_are_replaced(run, tmp_path):
     (tmp_path / "etc" / "routes").write_bytes(b"a \xff\r\n")
     assert run("a", "a\n")["changed"]
     assert (tmp_path / "etc" / "routes").read_bytes() == b"a\n"
+
+
+def test_without_a_program_to_validate_files_are_written_unchecked(run, tmp_path):
+    assert run("b", "a\n", validate=[])["changed"]
+    assert contents(tmp_path) == {"routes": "a\n", "settings": "b"}
+
+
+def test_the_owner_that_a_file_has_is_no_change(run, tmp_path):
+    mine = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+    files = [{"path": str(tmp_path / "etc" / "settings"), "content": "a", **mine}]
+    assert run("", "", files=files, validate=[])["changed"]
+    assert not run("", "", files=files, validate=[])["changed"]
 
 
 def test_two_files_of_one_name_cannot_be_told_apart(run):
