@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-#   make demo     boot the twin of inventories/demo, apply site.yml, tell the story, leave it running
+#   make demo     boot the twin of inventories/demo, apply site.yml, test it with real mail, leave it running
 #   make test     lint, unit tests, Molecule
 #   make bench    measure, BENCHES="plan mail" for some
+#   make docs     build the documentation site, .cache/docs/html/index.html
 #   make plan     print the plan of INVENTORY; needs neither root nor hosts
 #   make catalogs extract texts to translate, update and compile the catalogs
 
@@ -15,16 +16,16 @@ VENV   := .venv
 STAMPS := .cache/stamps
 BIN    := $(CURDIR)/$(VENV)/bin
 LINK   := .cache/collections/ansible_collections/campus/mailgate
-# In the environment, constraints hold for what builds a package too; Debian's pip wants to be told to isolate builds.
+# In the environment, constraints hold for what builds a package too; Debian's pip isolates builds only if told so.
 PIP    := PIP_CONSTRAINT=$(CURDIR)/requirements/lock.txt PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
-# One campus, one set of bytes: sorting and messages don't follow the admin's locale.
+# The same output in each locale: sorting and messages do not depend on the admin's.
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-shell test lint unit molecule bench plan catalogs setup setup-machine setup-tests clean
+.PHONY: help demo demo-down demo-shell test lint unit molecule bench docs plan setup setup-machine setup-tests clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,7 +37,7 @@ demo-down: setup
 	$(PYTHON_VENV) -m lab down --inventory $(INVENTORY)
 
 demo-shell: setup
-	@test -n "$(HOST)" || { echo "say which host: make demo-shell HOST=gw1" >&2; exit 2; }
+	@test -n "$(HOST)" || { echo "usage: make demo-shell HOST=gw1" >&2; exit 2; }
 	@$(PYTHON_VENV) -m lab shell --inventory $(INVENTORY) $(HOST)
 
 plan: setup
@@ -69,6 +70,10 @@ molecule: setup-machine setup
 
 lint: setup-tests setup
 	tests/sanity/lint
+
+docs: setup
+	@$(PYTHON_VENV) -m docs.sphinx.build
+	@echo ".cache/docs/html/index.html"
 
 # Measurements take minutes each, on a machine that does nothing else; results in .cache/bench.
 BENCHES ?= plan gateway_routes startup border zones mail limits scan infected
@@ -105,7 +110,7 @@ $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
 	@mkdir -p $(STAMPS) && touch $@
 
-# What the tests run besides: real netfilter, a real clamd and bsdtar.
+# Packages for tests only: netfilter tools, clamd and bsdtar.
 $(STAMPS)/tests: lab/setup-machine
 	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools
 	@mkdir -p $(STAMPS) && touch $@

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Build the documentation site from guides, argument specs and plugin documentation, without network access.
 
-Usage: .venv/bin/python docs/sphinx/build.py      (`make docs`)
+Usage: python -m docs.sphinx.build      (`make docs`)
 
 Pages are written to .cache/docs/html. The exit status is 1 if Sphinx reports a warning or a link has no target.
 """
@@ -18,7 +18,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import screens
+from docs.sphinx import screens
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

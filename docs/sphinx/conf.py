@@ -13,7 +13,7 @@ BUILD = ROOT / ".cache" / "docs"
 
 project = "campus.mailgate"
 author = "mailgate contributors"
-copyright = "2026 mailgate contributors"  # noqa: A001
+copyright = "2026 mailgate contributors"
 title = html_short_title = "campus.mailgate"
 version = release = str(yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"])
 

@@ -17,7 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "inventories" / "demo"
 PACKAGE = ROOT / "roles" / "gateway" / "files"
-HELP = {"mailgate-help": [], **{f"mailgate-{name}-help": [name] for name in ("report", "quarantine", "routes", "check")}}
+HELP = {
+    "mailgate-help": [],
+    **{f"mailgate-{name}-help": [name] for name in ("report", "quarantine", "routes", "check")},
+}
 
 
 def write(destination: Path, extra: Path) -> None:
@@ -39,7 +42,13 @@ def write(destination: Path, extra: Path) -> None:
 
 
 def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    base = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+    base = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "LC_ALL": "C.UTF-8",
+        "COLUMNS": "100",
+        "TZ": "UTC",
+    }
     return subprocess.run(command, cwd=ROOT, env={**base, **environment}, capture_output=True, text=True, check=False)
 
 
