@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-#   make demo     boot the twin of inventories/demo, apply site.yml, test it with real mail, leave it running
+#   make demo     boot the twin of inventories/demo, apply site.yml, tell the story, leave it running
 #   make test     lint, unit tests, Molecule
 #   make bench    measure, BENCHES="plan mail" for some
 #   make docs     build the documentation site, .cache/docs/html/index.html
@@ -16,12 +16,12 @@ VENV   := .venv
 STAMPS := .cache/stamps
 BIN    := $(CURDIR)/$(VENV)/bin
 LINK   := .cache/collections/ansible_collections/campus/mailgate
-# In the environment, constraints hold for what builds a package too; Debian's pip isolates builds only if told so.
+# In the environment, constraints hold for what builds a package too; Debian's pip wants to be told to isolate builds.
 PIP    := PIP_CONSTRAINT=$(CURDIR)/requirements/lock.txt PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
-# The same output in each locale: sorting and messages do not depend on the admin's.
+# One campus, one set of bytes: sorting and messages don't follow the admin's locale.
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ demo-down: setup
 	$(PYTHON_VENV) -m lab down --inventory $(INVENTORY)
 
 demo-shell: setup
-	@test -n "$(HOST)" || { echo "usage: make demo-shell HOST=gw1" >&2; exit 2; }
+	@test -n "$(HOST)" || { echo "say which host: make demo-shell HOST=gw1" >&2; exit 2; }
 	@$(PYTHON_VENV) -m lab shell --inventory $(INVENTORY) $(HOST)
 
 plan: setup
@@ -110,7 +110,7 @@ $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
 	@mkdir -p $(STAMPS) && touch $@
 
-# Packages for tests only: netfilter tools, clamd and bsdtar.
+# What the tests run besides: real netfilter, a real clamd and bsdtar.
 $(STAMPS)/tests: lab/setup-machine
 	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools
 	@mkdir -p $(STAMPS) && touch $@

@@ -105,7 +105,7 @@ def _problems() -> str:
         permit = inventory / "faculties" / "research.yml"
         permit.write_text(permit.read_text().replace("2029-03-31", "2026-03-31"))
         printed = _plan(inventory, works=False).replace(directory, "inventories")
-    found = re.search(r"^\[ERROR\]: (.*?)(?=^Origin: )", printed, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^(?:\[ERROR\]: )?(?:Task failed: )?(.*:\n(?: +\d+\. .*\n)+)", printed, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"the plan reports no problems:\n{printed}")
     return found[1]
