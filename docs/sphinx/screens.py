@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import textwrap
 from datetime import datetime
 from pathlib import Path
 
@@ -75,7 +76,8 @@ def _tree(directory: Path) -> str:
     for faculty in sorted((directory / "faculties").iterdir()):
         lines.append(f"    {faculty.name}/")
         names = sorted(path.name for path in faculty.iterdir())
-        lines.append("      " + " ".join(names) if faculty.name == "engineering" else "      …")
+        names = names if faculty.name == "engineering" else ["…"]
+        lines += textwrap.wrap(" ".join(names), 90, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines) + "\n"
 
 
