@@ -27,6 +27,7 @@ TEXTS = [
 ]
 GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+SOURCES = "".join(path.read_text() for path in sorted(Path(mailgate.__file__).parent.rglob("*.py")))
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 SECTIONS = {
     item.name: {setting.name for setting in dataclasses.fields(item.default_factory)}
@@ -132,7 +133,13 @@ def test_guides_open_with_a_command(page):
 def test_events_exist():
     page = (ROOT / "docs" / "docsite" / "rst" / "mail.rst").read_text()
     table = page.partition("Events in the journal")[2]
-    sources = "".join(path.read_text() for path in Path(mailgate.__file__).parent.rglob("*.py"))
     named = [name for name in literals(table) if re.fullmatch(r"[a-z]+(_[a-z]+)*", name)]
     assert len(named) > 20
-    assert [name for name in named if f'"{name}"' not in sources and f"{name}=" not in sources] == []
+    assert [name for name in named if f'"{name}"' not in SOURCES and f"{name}=" not in SOURCES] == []
+
+
+def test_replies_exist():
+    page = (ROOT / "docs" / "docsite" / "rst" / "troubleshoot.rst").read_text()
+    named = [found for text in literals(page) if (found := re.fullmatch(r"([245]\d\d) (\d\.\d+\.\d+ \D.*)", text))]
+    assert len(named) > 20
+    assert [found[0] for found in named if not re.search(rf'{found[1]}, f?"{re.escape(found[2])}', SOURCES)] == []
