@@ -71,15 +71,15 @@ molecule: setup-machine setup
 lint: setup-tests setup
 	tests/sanity/lint
 
-docs: setup
-	@$(PYTHON_VENV) -m docs.sphinx.build
-	@echo ".cache/docs/html/index.html"
-
 # Measurements take minutes each, on a machine that does nothing else; results in .cache/bench.
 BENCHES ?= plan gateway_routes startup border zones mail limits scan infected
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
 	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done
+
+docs: setup
+	@$(PYTHON_VENV) -m docs.sphinx.build
+	@echo ".cache/docs/html/index.html"
 
 setup: $(STAMPS)/venv $(STAMPS)/wheelhouse $(LINK)
 setup-machine: $(STAMPS)/machine
