@@ -25,7 +25,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-shell test lint unit molecule bench docs plan setup setup-machine setup-tests clean
+.PHONY: help demo demo-down demo-shell test lint unit molecule bench docs plan catalogs setup setup-machine setup-tests clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
