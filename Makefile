@@ -4,6 +4,7 @@
 #   make demo     boot the twin of inventories/demo, apply site.yml, tell the story, leave it running
 #   make test     lint, unit tests, Molecule
 #   make bench    measure, BENCHES="plan mail" for some
+#   make docs     build the documentation site, .cache/docs/html/index.html
 #   make plan     print the plan of INVENTORY; needs neither root nor hosts
 #   make catalogs extract texts to translate, update and compile the catalogs
 
@@ -24,7 +25,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-shell test lint unit molecule bench plan catalogs setup setup-machine setup-tests clean
+.PHONY: help demo demo-down demo-shell test lint unit molecule bench docs plan catalogs setup setup-machine setup-tests clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -75,6 +76,10 @@ BENCHES ?= plan gateway_routes startup border zones mail limits scan infected
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
 	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done
+
+docs: setup
+	@$(PYTHON_VENV) -m docs.sphinx.build
+	@echo ".cache/docs/html/index.html"
 
 setup: $(STAMPS)/venv $(STAMPS)/wheelhouse $(LINK)
 setup-machine: $(STAMPS)/machine

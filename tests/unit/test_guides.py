@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the guides name must exist: variables of roles, settings of the gateway, its commands and its events."""
+"""Names in the guides must exist: variables, settings, commands, events, playbooks, files and links."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ import pytest
 import yaml
 
 import mailgate
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory import findings
 from mailgate import cli
 from mailgate.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = sorted((ROOT / "docs" / "docsite" / "rst").glob("*.rst"))
 PAGES = [pytest.param(path, id=path.stem) for path in GUIDES]
+TEXTS = [
+    pytest.param(path, id=str(path.relative_to(ROOT)))
+    for path in (*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
+]
+GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+SOURCES = "".join(path.read_text() for path in sorted(Path(mailgate.__file__).parent.rglob("*.py")))
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 SECTIONS = {
     item.name: {setting.name for setting in dataclasses.fields(item.default_factory)}
@@ -52,7 +59,7 @@ def test_variables_of_roles_exist(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_settings_exist(page):
-    named = re.findall(rf"``({'|'.join(SECTIONS)})\.([a-z_]+)", page.read_text())
+    named = re.findall(rf"``({'|'.join(SECTIONS)})\.(?!py`)([a-z_]+)", page.read_text())
     assert [f"{section}.{name}" for section, name in named if name not in SECTIONS[section]] == []
 
 
@@ -79,17 +86,60 @@ def test_commands_are_understood(page, capsys):
     for line in (literal for literal in literals(text) if re.match(r"mailgate [a-z]", literal)):
         with pytest.raises(SystemExit) as left:
             cli._parser().parse_args([*shlex.split(line)[1:], "--help"])
-        told = capsys.readouterr().out
-        assert (left.value.code, [word for word in line.split() if word.startswith("--") and word not in told]) == (
-            0,
-            [],
-        )
+        printed = capsys.readouterr().out
+        assert left.value.code == 0
+        assert [word for word in line.split() if word.startswith("--") and word not in printed] == []
 
 
-def test_events_are_told():
+@pytest.mark.parametrize("page", TEXTS)
+def test_variables_of_the_inventory_exist(page):
+    groups = {f"mailgate_{kind}" for kind in findings.KINDS}
+    named = set(re.findall(r"(?<![\w./-])mailgate_[a-z0-9_]*[a-z0-9]\b", page.read_text()))
+    assert [name for name in named - groups if findings.is_unknown(name)] == []
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_playbooks_exist(page):
+    named = re.findall(r"(?:playbook|console).*campus\.mailgate\.(\w+)", page.read_text())
+    named += re.findall(r"playbooks/([\w/]+)\.yml", page.read_text())
+    assert [name for name in named if not (ROOT / "playbooks" / f"{name}.yml").is_file()] == []
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_files_exist(page):
+    text = page.read_text()
+    quoted = re.findall(r"`((?:inventories|roles|plugins|requirements|tests|lab|docs)/[\w./-]*)`", text)
+    linked = re.findall(rf"{re.escape(GALAXY['repository'])}/([\w./-]+)", text)
+    assert [path for path in (*quoted, *linked) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_to_guides_exist(page):
+    linked = re.findall(rf"{re.escape(GALAXY['documentation'])}/docsite/(\w+)\.html", page.read_text())
+    assert set(linked) <= {path.stem for path in GUIDES}
+
+
+def test_every_guide_is_in_the_table_of_contents():
+    sections = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
+    assert sorted(name for section in sections for name in section["toctree"]) == [path.stem for path in GUIDES]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_guides_open_with_a_command(page):
+    opening = page.read_text().partition("\n===")[2][:1600]
+    assert re.search(r"^\.\. code-block:: console\n|::\n\n +mailgate ", opening, re.MULTILINE)
+
+
+def test_events_exist():
     page = (ROOT / "docs" / "docsite" / "rst" / "mail.rst").read_text()
     table = page.partition("Events in the journal")[2]
-    sources = "".join(path.read_text() for path in Path(mailgate.__file__).parent.rglob("*.py"))
     named = [name for name in literals(table) if re.fullmatch(r"[a-z]+(_[a-z]+)*", name)]
     assert len(named) > 20
-    assert [name for name in named if f'"{name}"' not in sources and f"{name}=" not in sources] == []
+    assert [name for name in named if f'"{name}"' not in SOURCES and f"{name}=" not in SOURCES] == []
+
+
+def test_replies_exist():
+    page = (ROOT / "docs" / "docsite" / "rst" / "troubleshoot.rst").read_text()
+    named = [found for text in literals(page) if (found := re.fullmatch(r"([245]\d\d) (\d\.\d+\.\d+ \D.*)", text))]
+    assert len(named) > 20
+    assert [found[0] for found in named if not re.search(rf'{found[1]}, f?"{re.escape(found[2])}', SOURCES)] == []
