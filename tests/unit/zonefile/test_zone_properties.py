@@ -145,7 +145,7 @@ def test_any_zone(chunks, plan, line_end, final_line_end, ttl, cut):
         assert is_later(edit.serial_after, edit.serial_before)
     # dnspython sees the plan, and nothing else that changed
     prove(data, edit.data, apex, names, include_after=later["include"], **arguments)
-    # what is not ours is there, in order, byte for byte; the rest are MX lines of the plan
+    # unplanned content stays in order, byte for byte; the rest are planned MX records
     after = (
         edit.data if len(parts) == 1 else edit.data.replace(INCLUDE.replace("\n", line_end).encode(), b"") + new
     ).decode("latin-1")
