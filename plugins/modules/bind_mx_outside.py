@@ -47,7 +47,7 @@ options:
             type: str
             required: true
           mx:
-            description: All MX records in the external zone. A null MX (RFC 7505) in the internal zone takes precedence.
+            description: All MX records in the external zone. A null MX in the internal zone (RFC 7505) is kept.
             type: list
             elements: dict
             required: true
