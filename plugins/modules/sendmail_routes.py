@@ -167,7 +167,7 @@ tests:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._sendmail import host
-from ..module_utils._sendmail import tables as text
+from ..module_utils._sendmail.settings import Listener, Route, Settings
 
 
 def main() -> None:
@@ -203,12 +203,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    settings = text.Settings(
+    settings = Settings(
         hostname=given["hostname"],
-        listen=tuple(text.Listener(**entry) for entry in given["listen"]),
+        listen=tuple(Listener(**entry) for entry in given["listen"]),
         local=tuple(given["local"]),
         relay=tuple(given["relay"]),
-        routes=tuple(text.Route(**{**route, "next_hops": tuple(route["next_hops"])}) for route in given["routes"]),
+        routes=tuple(Route(**{**route, "next_hops": tuple(route["next_hops"])}) for route in given["routes"]),
         queue_interval=given["queue_interval"],
         max_daemon_children=given["max_daemon_children"],
         double_bounce_address=given["double_bounce_address"],
