@@ -8,7 +8,7 @@ import json
 import sys
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils import basic
 
 from ansible_collections.campus.mailgate.plugins.modules import file_set
 
@@ -22,7 +22,7 @@ if settings.strip() != routes.split()[0]:
 
 
 @pytest.fixture
-def run(tmp_path, capsys):
+def run(tmp_path, capsys, monkeypatch):
     check = tmp_path / "check.py"
     check.write_text(CHECK)
 
@@ -36,7 +36,10 @@ def run(tmp_path, capsys):
             "_ansible_remote_tmp": str(tmp_path / "tmp"),
             **module_args,
         }
-        with patch_module_args(args), pytest.raises(SystemExit):
+        # ansible.module_utils.testing exists since ansible-core 2.19 only; it sets the profile too.
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": args}).encode())
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        with pytest.raises(SystemExit):
             file_set.main()
         return json.loads(capsys.readouterr().out)
 
@@ -64,7 +67,7 @@ def test_a_refused_pair_leaves_every_byte_as_it_was(run, tmp_path):
     result = run("a", "b\n")
     assert result["failed"]
     assert result["msg"].endswith(
-        "refuses the new files, so the old ones stay:\nnew/settings: a is not the first of the routes"
+        "rejects the new files, so no file was changed:\nnew/settings: a is not the first of the routes"
     )
     assert contents(tmp_path) == {"routes": "a\n", "settings": "a"}
 
@@ -102,4 +105,4 @@ def test_bytes_that_are_no_text_are_replaced(run, tmp_path):
 
 def test_two_files_of_one_name_cannot_be_told_apart(run):
     result = run("a", "a\n", files=[{"path": "/a/x", "content": ""}, {"path": "/b/x", "content": ""}])
-    assert result["msg"] == "files: the last parts of the paths must differ: x, x"
+    assert result["msg"] == "files: the base names must differ: x, x"

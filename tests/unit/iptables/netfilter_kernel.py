@@ -101,7 +101,7 @@ class Kernel:
         return [line for line in self.rules(family) if "MAILGATE" not in line]
 
     def count(self, family: str) -> None:
-        """Make every counter of our chain differ from nought."""
+        """Make every counter of the managed chain nonzero."""
         tool = "iptables" if family == "ipv4" else "ip6tables"
         ours = [line for line in self.rules(family, counters=False) if line.startswith("-A MAILGATE")]
         text = "".join(f"[7:700] {line}\n" for line in ours)

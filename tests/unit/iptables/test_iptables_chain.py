@@ -134,8 +134,8 @@ def test_outbound_observes_by_itself_and_has_a_set_of_its_own() -> None:
     assert table.chains[0].rules[-1].endswith("-j REJECT --reject-with tcp-reset")
     assert list(table.sets) == ["mailgate-senders"]
     assert model.problems(change(outbound=Outbound("observe", (Permit("::/0"),), prefix=""))) == [
-        "outbound.senders: '::/0' would open every server; name single servers or small networks",
-        "outbound.prefix: ''; 1 to 29 printable ASCII characters without quotes or backslashes",
+        "outbound.senders: '::/0' would permit every server; list single servers or small networks",
+        "outbound.prefix: ''; use 1 to 29 printable ASCII characters without quotes or backslashes",
     ]
 
 
