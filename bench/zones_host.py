@@ -24,7 +24,7 @@ OPTIONS = 'options { directory "/var/cache/bind"; recursion no; dnssec-validatio
 
 
 def zone_text(hosts: int) -> str:
-    """A zone as its admin wrote it: two records a host, an address and an MX line."""
+    """A zone as its admin wrote it: two records a host, an address and an MX record."""
     lines = [
         f"h{n}\tIN\tA\t198.18.{n // 250 % 250}.{n % 250 + 1}\n\tIN\tMX\t0 h{n}\t; own server\n" for n in range(hosts)
     ]

@@ -169,39 +169,38 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._sendmail import host
 from ..module_utils._sendmail.settings import Listener, Route, Settings
 
+ARGUMENTS = {
+    "hostname": {"type": "str", "default": ""},
+    "listen": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 25}},
+    },
+    "local": {"type": "list", "elements": "str", "default": []},
+    "relay": {"type": "list", "elements": "str", "default": []},
+    "routes": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "domain": {"type": "str", "required": True},
+            "next_hop": {"type": "str", "required": True},
+            "host": {"type": "str", "default": ""},
+            "next_hops": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "queue_interval": {"type": "str", "default": "10m"},
+    "max_daemon_children": {"type": "int", "default": 60},
+    "double_bounce_address": {"type": "str", "default": "nobody"},
+    "extra": {"type": "list", "elements": "str", "default": []},
+    "foreground": {"type": "bool", "default": False},
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "hostname": {"type": "str", "default": ""},
-            "listen": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 25}},
-            },
-            "local": {"type": "list", "elements": "str", "default": []},
-            "relay": {"type": "list", "elements": "str", "default": []},
-            "routes": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "domain": {"type": "str", "required": True},
-                    "next_hop": {"type": "str", "required": True},
-                    "host": {"type": "str", "default": ""},
-                    "next_hops": {"type": "list", "elements": "str", "default": []},
-                },
-            },
-            "queue_interval": {"type": "str", "default": "10m"},
-            "max_daemon_children": {"type": "int", "default": 60},
-            "double_bounce_address": {"type": "str", "default": "nobody"},
-            "extra": {"type": "list", "elements": "str", "default": []},
-            "foreground": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     settings = Settings(
         hostname=given["hostname"],
