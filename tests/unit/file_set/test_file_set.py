@@ -8,7 +8,6 @@ import json
 import sys
 
 import pytest
-from ansible.module_utils import basic
 
 from ansible_collections.campus.mailgate.plugins.modules import file_set
 
@@ -22,7 +21,7 @@ if settings.strip() != routes.split()[0]:
 
 
 @pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
+def run(tmp_path, capsys, module_arguments):
     check = tmp_path / "check.py"
     check.write_text(CHECK)
 
@@ -36,10 +35,7 @@ def run(tmp_path, capsys, monkeypatch):
             "_ansible_remote_tmp": str(tmp_path / "tmp"),
             **module_args,
         }
-        # ansible.module_utils.testing exists since ansible-core 2.19 only; it sets the profile too.
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": args}).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        with pytest.raises(SystemExit):
+        with module_arguments(args), pytest.raises(SystemExit):
             file_set.main()
         return json.loads(capsys.readouterr().out)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import dns.zone
 import pytest
-from ansible.module_utils import basic
 
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.client import DnsClient, MxSet
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.external import ExternalRequest, refresh
@@ -204,7 +203,7 @@ def test_a_failed_rollback_is_not_called_a_restored_state():
 
 
 @pytest.fixture
-def module(bind, tmp_path, capsys, monkeypatch):
+def module(bind, tmp_path, capsys, monkeypatch, module_arguments):
     """Run the module bind_mx with these options; return its result."""
     monkeypatch.setattr(bind_mx, "runner", lambda _module: bind.run)
     zones = [
@@ -221,10 +220,8 @@ def module(bind, tmp_path, capsys, monkeypatch):
             "_ansible_remote_tmp": str(tmp_path / "tmp"),
             **options,
         }
-        args = {"ANSIBLE_MODULE_ARGS": {key: value for key, value in args.items() if value is not None}}
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps(args).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        with pytest.raises(SystemExit):
+        given = {key: value for key, value in args.items() if value is not None}
+        with module_arguments(given), pytest.raises(SystemExit):
             bind_mx.main()
         return json.loads(capsys.readouterr().out)
 
