@@ -17,7 +17,10 @@ _NEW_MODE = 0o644
 
 
 def replace_all(
-    old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | None], like: Mapping[Path, Path] | None = None
+    old: Mapping[Path, bytes | None],
+    new: Mapping[Path, bytes | None],
+    like: Mapping[Path, Path] | None = None,
+    modes: Mapping[Path, int] | None = None,
 ) -> None:
     """Replace files in the order of `new`; on failure restore all in reverse order.
 
@@ -26,18 +29,23 @@ def replace_all(
     Args:
         old: The present content by real path (no symbolic links); None for a file that does not exist.
         new: The new content by path; None removes the file.
-        like: For a new file, the file whose owner and mode it gets; by default everyone can read it.
+        like: For a new file, the file whose owner and mode it gets.
+        modes: For a new file, its mode; by default everyone can read it.
 
     Raises:
         OSError: All files have their old content.
     """
-    like = like or {}
+    models, new_modes = like or {}, modes or {}
+
+    def stage(path: Path, data: bytes) -> Path:
+        return _stage(path, data, models.get(path, path), new_modes.get(path, _NEW_MODE))
+
     staged: dict[Path, Path] = {}
     done: list[Path] = []
     try:
         for path, data in new.items():
             if data is not None:
-                staged[path] = _stage(path, data, like.get(path, path))
+                staged[path] = stage(path, data)
         for path in new:
             if (path.read_bytes() if path.exists() else None) != old[path]:
                 raise OSError(f"{path} was changed by another process in the meantime")
@@ -47,7 +55,7 @@ def replace_all(
     except BaseException:
         for path in reversed(done):
             before = old[path]
-            _put(path, None if before is None else _stage(path, before, like.get(path, path)))
+            _put(path, None if before is None else stage(path, before))
         raise
     finally:
         for temporary in staged.values():
@@ -63,10 +71,10 @@ def _put(path: Path, staged: Path | None) -> None:
         path.unlink()
 
 
-def _stage(path: Path, data: bytes, like: Path) -> Path:
+def _stage(path: Path, data: bytes, like: Path, mode: int) -> Path:
     """Write the new content to a temporary file next to `path`, with the metadata of `like` except its time.
 
-    BIND reads a file again only if its time has changed.
+    BIND reads a file again only if its time has changed. Without a file `like` the mode is `mode`.
     """
     for leftover in path.parent.glob(f".{path.name}{_MARK}*"):
         leftover.unlink(missing_ok=True)
@@ -81,7 +89,7 @@ def _stage(path: Path, data: bytes, like: Path) -> Path:
                 shutil.copystat(like, name)
                 os.utime(name)
             else:
-                os.fchmod(descriptor, _NEW_MODE)
+                os.fchmod(descriptor, mode)
             os.fsync(descriptor)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._replace import replace_all
 from . import cf, mc, tables
 from . import trial as trials
 from .settings import Settings, normalize, problems
@@ -23,6 +24,7 @@ PID_FILE = Path("/run/sendmail/mta/sendmail.pid")
 CF_M4 = Path("/usr/share/sendmail/cf/m4/cf.m4")
 SENDMAIL = "/usr/sbin/sendmail-mta"
 MAKEMAP = "/usr/sbin/makemap"
+_PRIVATE_MODE = 0o640
 
 Run = Callable[[list[str], str], tuple[int, str, str]]
 """Runs a command with text on standard input; returns exit status, standard output and standard error."""
@@ -198,37 +200,13 @@ def _entries(path: Path, run: Run) -> Mapping[str, str] | None:
 
 def _swap(new: Mapping[Path, bytes]) -> None:
     """Replace all files or none, derived ones last so that they are newer; restore the old ones on an error."""
-    staged: list[tuple[Path, Path]] = []
-    old: list[tuple[Path, bytes | None]] = []
+    derived_last = sorted(new, key=lambda path: (path.suffix in (".db", ".cf"), str(path)))
+    files = {path.resolve(): new[path] for path in derived_last}
+    modes = {path.resolve(): _PRIVATE_MODE for path in new if path.name in ("access", "access.db", "mailertable.db")}
     try:
-        for path in sorted(new, key=lambda p: (p.suffix in (".db", ".cf"), str(p))):
-            real = path.resolve()
-            temporary = real.with_name(f".{real.name}.mailgate")
-            staged.append((temporary, real))
-            temporary.write_bytes(new[path])
-            _like(real, temporary, private=path.name in ("access", "access.db", "mailertable.db"))
-        for temporary, real in staged:
-            old.append((real, real.read_bytes() if real.exists() else None))
-            temporary.replace(real)
+        replace_all({path: path.read_bytes() if path.exists() else None for path in files}, files, modes=modes)
     except OSError as error:
-        for real, data in old:
-            if data is None:
-                real.unlink(missing_ok=True)
-            else:
-                real.write_bytes(data)
         raise SendmailError(f"Cannot replace the files; the old ones were restored: {error}") from error
-    finally:
-        for temporary, _real in staged:
-            temporary.unlink(missing_ok=True)
-
-
-def _like(real: Path, temporary: Path, *, private: bool) -> None:
-    if real.exists():
-        stat = real.stat()
-        os.chown(temporary, stat.st_uid, stat.st_gid)
-        temporary.chmod(stat.st_mode & 0o7777)
-    else:
-        temporary.chmod(0o640 if private else 0o644)
 
 
 def _must(run: Run, command: list[str], stdin: str, purpose: str) -> str:

@@ -37,24 +37,12 @@ class Change(Protocol):
         """Undo what `commit` did so far; return the problems that remain."""
 
 
-class PlannedZone(Protocol):
-    """What is reported about one zone, before and after its change is committed."""
+class ZoneFacts(Protocol):
+    """What is known about every zone that changes."""
 
     @property
     def zone(self) -> ServedZone:
         """The zone in the server's configuration."""
-
-    @property
-    def plan(self) -> Plan:
-        """The planned MX records."""
-
-    @property
-    def method(self) -> str:
-        """How the records are changed: `file` or `update`."""
-
-    @property
-    def changed(self) -> bool:
-        """Whether a record or a byte changes."""
 
     @property
     def needs_reload(self) -> bool:
@@ -67,6 +55,22 @@ class PlannedZone(Protocol):
     @property
     def serial_after(self) -> int:
         """The serial after the change."""
+
+
+class PlannedZone(ZoneFacts, Protocol):
+    """What is reported about one zone, before and after its change is committed."""
+
+    @property
+    def plan(self) -> Plan:
+        """The planned MX records."""
+
+    @property
+    def method(self) -> str:
+        """How the records are changed: `file` or `update`."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether a record or a byte changes."""
 
     @property
     def null_mx(self) -> Sequence[Name]:
@@ -87,12 +91,8 @@ class PlannedZone(Protocol):
         """Return the texts that change, for a diff: a title, the text before and the text after."""
 
 
-class FileZone(Protocol):
+class FileZone(ZoneFacts, Protocol):
     """A zone that BIND reads from files; `before` and `after` have those that change, by their real paths."""
-
-    @property
-    def zone(self) -> ServedZone:
-        """The zone in the server's configuration."""
 
     @property
     def before(self) -> Mapping[Path, bytes | None]:
@@ -105,18 +105,6 @@ class FileZone(Protocol):
     @property
     def bridge(self) -> Bridge:
         """The temporary content that keeps the zone whole while several files are replaced."""
-
-    @property
-    def needs_reload(self) -> bool:
-        """Whether BIND must load the zone's file."""
-
-    @property
-    def serial_before(self) -> int:
-        """The serial before the change."""
-
-    @property
-    def serial_after(self) -> int:
-        """The serial after the change."""
 
 
 def commit_all(changes: Sequence[Change]) -> None:
