@@ -38,6 +38,7 @@ def replace_all(
     models, new_modes = like or {}, modes or {}
 
     def stage(path: Path, data: bytes) -> Path:
+        """Stage content with the metadata for its path."""
         return _stage(path, data, models.get(path, path), new_modes.get(path, _NEW_MODE))
 
     staged: dict[Path, Path] = {}
@@ -65,6 +66,7 @@ def replace_all(
 
 
 def _put(path: Path, staged: Path | None) -> None:
+    """Move a staged file to its path, or remove the file."""
     if staged:
         staged.replace(path)
     else:
@@ -98,6 +100,7 @@ def _stage(path: Path, data: bytes, like: Path, mode: int) -> Path:
 
 
 def _sync_directory(directory: Path) -> None:
+    """Write the entries of a directory to disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

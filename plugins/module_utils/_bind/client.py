@@ -118,12 +118,14 @@ class DnsClient:
         return found
 
     def _mx(self, zone: str, owner: Name, key: Key | None) -> MxSet:
+        """Return the MX records that a query returns for a name."""
         rrset = self._records(zone, spell(owner), "MX", key)
         if not rrset:
             return MxSet()
         return MxSet(frozenset((mx.preference, mx.exchange.canonicalize().labels[:-1]) for mx in rrset), rrset.ttl)
 
     def _records(self, zone: str, name: str, rtype: str, key: Key | None) -> Any:
+        """Return the record set of an authoritative answer, None if it is empty."""
         answer = self._ask(name, rtype, key, recursive=False)
         if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN} or not answer.flags & dns.flags.AA:
             raise ZoneError(
@@ -139,6 +141,7 @@ class DnsClient:
         return next((rrset for rrset in answer.answer if rrset.rdtype == wanted), None)
 
     def _ask(self, name: str, rtype: str, key: Key | None, *, recursive: bool) -> Any:
+        """Send a query and return the answer."""
         query = dns.message.make_query(name, rtype)
         if not recursive:
             query.flags &= ~dns.flags.RD
@@ -184,6 +187,7 @@ class DnsClient:
             done += part
 
     def _update(self, zone: str, changes: Sequence[Change], key: Key | None) -> None:
+        """Send one update message."""
         message = self._message(zone, key)
         for owner, old, new in changes:
             name = spell(owner)
@@ -207,6 +211,7 @@ class DnsClient:
         raise ZoneError(f"zone {zone}: {self.address} rejects the updates ({dns.rcode.to_text(code)}): {cause}")
 
     def _message(self, zone: str, key: Key | None) -> Any:
+        """Return an empty update message, signed with the key if there is one."""
         if not key:
             return dns.update.UpdateMessage(zone)
         return dns.update.UpdateMessage(
@@ -214,6 +219,7 @@ class DnsClient:
         )
 
     def _send(self, zone: str, message: Any) -> Any:
+        """Send an update message and return the response code."""
         try:
             return dns.query.tcp(message, self.address, timeout=self._timeout, port=self._port).rcode()
         except dns.tsig.PeerError as error:
@@ -251,6 +257,7 @@ def choose_key(zone: str, named: Sequence[str], keys: Mapping[str, Key]) -> Key 
 
 
 def _keyring(key: Key) -> Any:
+    """Return the keyring of one TSIG key."""
     try:
         return dns.tsigkeyring.from_text({key.name: (dns.name.from_text(key.algorithm), key.secret)})
     except ValueError as error:
@@ -258,8 +265,10 @@ def _keyring(key: Key) -> Any:
 
 
 def _text(mx: Mx) -> str:
+    """Return an MX record as its data in a zone file."""
     return f"{mx[0]} {spell(mx[1])}"
 
 
 def _format_error(error: Exception) -> str:
+    """Return the message of an error, or its type if it has none."""
     return str(error) or type(error).__name__

@@ -78,6 +78,7 @@ class Bind:
 
     @cached_property
     def _by_file(self) -> dict[Path, list[ServedZone]]:
+        """The zones of each file, by its real path."""
         found: dict[Path, list[ServedZone]] = {}
         for zone in self.zones:
             if zone.file:
@@ -170,6 +171,7 @@ class Bind:
         return int(match[1])
 
     def _quick(self, zone: ServedZone) -> int | None:
+        """Return the served serial from a query, None if the answer may be that of another zone file."""
         # A query may match another view, and a signed zone is served with another serial than that of its file.
         return None if zone.view or zone.signed or not self._ask else self._ask(zone.name)
 
@@ -218,13 +220,16 @@ def included_files(path: Path, directory: str) -> set[Path]:
 
 
 def _display_name(zone: ServedZone) -> str:
+    """Return a zone's name and view, for messages."""
     return f"{zone.name} (view {zone.view})" if zone.view else zone.name
 
 
 def _checkzone(zone: ServedZone) -> list[str]:
+    """Return the command that checks a zone."""
     # `-i local` checks this zone's own records only, without DNS queries.
     return ["named-checkzone", "-i", "local", *(["-w", zone.directory] if zone.directory else [])]
 
 
 def _named(zone: ServedZone) -> list[str]:
+    """Return the arguments of rndc that name a zone."""
     return [zone.name, "IN", zone.view] if zone.view else [zone.name]

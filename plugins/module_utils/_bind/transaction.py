@@ -173,6 +173,7 @@ class _Prepared:
             self.problems.append(f"zone {plan.zone.name}: {error}")
 
     def _add_dynamic(self, client: DnsClient, request: Request, plan: ZonePlan) -> None:
+        """Plan the change of a zone that accepts dynamic updates."""
         if DNSPYTHON_ERROR:
             raise ZoneError(f"zone {plan.zone.name}: dnspython is required because the zone accepts dynamic updates")
         zone = DynamicZone.prepare(client, plan.zone, plan.plan, plan.ttls, request.keys)
@@ -180,6 +181,7 @@ class _Prepared:
         self.zones.append(zone)
 
     def _add_static(self, bind: Bind, request: Request, plan: ZonePlan) -> None:
+        """Plan the change of a zone that BIND reads from files."""
         zone = StaticZone.prepare(
             bind,
             plan.zone,

@@ -143,5 +143,6 @@ def report(bans: Iterable[Ban], now: int) -> list[dict[str, str | int]]:
 
 
 def _order(ban: Ban) -> tuple[int, int, int]:
+    """Return the sort key of a ban: its address."""
     network = ipaddress.ip_network(ban.address)
     return network.version, int(network.network_address), network.prefixlen

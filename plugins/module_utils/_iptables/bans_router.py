@@ -89,17 +89,20 @@ class Bans:
                 raise ApplyError(f"The port-25 rules ({family}) on this router predate ban support. {APPLY_FIRST}")
 
     def _load(self, text: str) -> None:
+        """Load commands into ipset."""
         status, _out, error = self._feed(["ipset", "-exist", "restore"], text)
         if status:
             raise ApplyError(f"Cannot change the bans: {format_error(error)}")
 
     def _text(self) -> str:
+        """Return the content of the file, "" without one."""
         try:
             return self._file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
 
     def _write(self, text: str) -> None:
+        """Replace the file atomically and durably."""
         self._file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         temporary = self._file.with_name(f".{self._file.name}")
         with temporary.open("w", encoding="utf-8") as file:
@@ -110,6 +113,7 @@ class Bans:
 
 
 def _lines(bans: list[dict[str, str | int]]) -> str:
+    """Return the bans as text, for a diff."""
     return "".join(
         f"{ban['address']} until {ban['until'] or 'removed manually'}  {ban['reason']}".rstrip() + "\n" for ban in bans
     )

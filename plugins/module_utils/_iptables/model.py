@@ -158,6 +158,7 @@ def problems(guard: Guard) -> list[str]:
 
 
 def _log_problems(log: Log) -> list[str]:
+    """Return all problems of the log settings."""
     if log.target == "none":
         return []
     found: list[str] = []
@@ -172,6 +173,7 @@ def _log_problems(log: Log) -> list[str]:
 
 
 def _prefix_problems(option: str, prefix: str, max_bytes: int) -> list[str]:
+    """Return the problem of a log prefix, if it has one."""
     if 1 <= len(prefix.encode()) <= max_bytes and re.fullmatch(r"[ -~]*", prefix) and not set(prefix) & set("\"'\\"):
         return []
     return [f"{option}: {prefix!r}; use 1 to {max_bytes} printable ASCII characters without quotes or backslashes"]
@@ -264,6 +266,7 @@ def short(network: str) -> str:
 
 
 def _rule(option: str, address: str, comment: str) -> str:
+    """Return a rule that lets an address pass."""
     match = f'-m comment --comment "{comment}" ' if comment else ""
     return f"{option} {address} {match}-j RETURN"
 

@@ -152,6 +152,7 @@ class Router:
                 raise ApplyError(f"The new port-25 rules are loaded but could not be confirmed: {format_error(error)}")
 
     def _require(self, change: Change) -> None:
+        """Raise ApplyError if a required program is missing."""
         programs = [self._loader, *(f"{PROGRAMS[family]}-restore" for family in change.families)]
         programs += ["ipset"] if change.sets else []
         missing = [program for program in programs if not self._find(program)]
@@ -179,6 +180,7 @@ class Router:
         return saved_text.parse_save(out)
 
     def _set_names(self) -> set[str]:
+        """Return the names of all address sets."""
         program = self._find("ipset")
         if not program:
             return set()
@@ -188,6 +190,7 @@ class Router:
         return set(out.split())
 
     def _entries(self, name: str) -> dict[str, str]:
+        """Return the comment of each address in a set."""
         status, out, error = self._run([self._find("ipset") or "ipset", "save", name])
         if status:
             raise ApplyError(f"ipset cannot read the set {name}: {format_error(error)}")
@@ -202,6 +205,7 @@ class Router:
         return "" if status else out
 
     def _unconfirmed(self) -> bool:
+        """Return whether a change waits for confirmation."""
         return (self._directory / "undo").is_dir() or (self._directory / "undoing").is_dir()
 
     def _keep_old(self, old_files: dict[str, str]) -> None:
@@ -215,6 +219,7 @@ class Router:
         staged.rename(self._directory / "undo")
 
     def _arm(self, seconds: int) -> None:
+        """Start the timer that reverts the change."""
         self._run(["systemctl", "stop", f"{UNDO_UNIT}.timer"])
         timer = ["--collect", f"--unit={UNDO_UNIT}", f"--on-active={seconds}s", "--timer-property=AccuracySec=100ms"]
         status, _out, error = self._run(["systemd-run", "--quiet", *timer, self._loader, "undo"])
@@ -225,6 +230,7 @@ class Router:
             )
 
     def _read(self, name: str) -> str | None:
+        """Return the content of a file, None without one."""
         try:
             return (self._directory / name).read_text(encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError:
@@ -232,6 +238,7 @@ class Router:
 
     @staticmethod
     def _write(directory: Path, name: str, text: str) -> None:
+        """Replace a file atomically."""
         temporary = directory / f".{name}"
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
         temporary.chmod(0o644)
@@ -245,6 +252,7 @@ def format_error(error: str) -> str:
 
 
 def _set_text(entries: dict[str, str] | None) -> str:
+    """Return the entries of a set as text, for a diff."""
     if entries is None:
         return ""
     return "".join(f"{address}  {comment}".rstrip() + "\n" for address, comment in sorted(entries.items()))

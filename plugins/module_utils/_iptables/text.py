@@ -134,6 +134,7 @@ def _parts(words: list[str]) -> list[tuple[str, ...]]:
 
 
 def _normalized(option: str, values: list[str]) -> tuple[str, ...]:
+    """Return an option with its values in one form."""
     name = option.lstrip("!")
     try:
         if name in {"--source", "--destination"}:
@@ -169,6 +170,7 @@ def same(table: Table, saved: Saved) -> bool:
 
 
 def _meaning(saved: Saved) -> object:
+    """Return a value that is equal for chains and jumps with the same meaning."""
     chains = {name: [rule_key(rule) for rule in rules] for name, rules in saved.chains.items()}
     return chains, [(position, rule_key(rule)) for position, rule in saved.jumps]
 

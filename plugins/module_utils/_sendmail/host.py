@@ -128,6 +128,7 @@ def own_addresses(settings: Settings) -> list[str]:
 
 
 def _sources(settings: Settings) -> dict[Path, str]:
+    """Return the content of all source files."""
     return {
         ETC_MAIL / "static-route": tables.static_route(settings),
         ETC_MAIL / "mailertable": tables.mailertable(settings),
@@ -210,6 +211,7 @@ def _swap(new: Mapping[Path, bytes]) -> None:
 
 
 def _must(run: Run, command: list[str], stdin: str, purpose: str) -> str:
+    """Run a command and return its output; raise SendmailError if it fails."""
     status, out, err = run(command, stdin)
     if status != 0 or "error" in err.lower():
         raise SendmailError(f"Cannot {purpose}: {' '.join(command)} failed with status {status}:\n{err or out}")
@@ -217,6 +219,7 @@ def _must(run: Run, command: list[str], stdin: str, purpose: str) -> str:
 
 
 def _read(path: Path) -> str | None:
+    """Return the content of a file, None without one."""
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -224,4 +227,5 @@ def _read(path: Path) -> str | None:
 
 
 def _diff(path: Path, before: str | None, after: str) -> dict[str, str]:
+    """Return a difference in the format of Ansible."""
     return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": after}

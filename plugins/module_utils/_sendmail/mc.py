@@ -56,6 +56,7 @@ def _privacy(settings: Settings) -> str:
 
 
 def _family(address: str) -> str:
+    """Return the address family in sendmail's notation."""
     return "inet6" if ":" in address else "inet"
 
 

@@ -111,6 +111,7 @@ def problems(settings: Settings) -> list[str]:
 
 
 def _route_problems(settings: Settings) -> list[str]:
+    """Return all problems of the routes."""
     found = []
     hops: dict[str, Route] = {}
     for route in settings.routes:
@@ -136,6 +137,7 @@ def _route_problems(settings: Settings) -> list[str]:
 
 
 def _listen_problems(listeners: tuple[Listener, ...]) -> list[str]:
+    """Return all problems of the addresses to listen on."""
     found = [] if listeners else ["listen: is empty; at least one address and port is required"]
     for listener in listeners:
         if not _is_address(listener.address):
@@ -146,6 +148,7 @@ def _listen_problems(listeners: tuple[Listener, ...]) -> list[str]:
 
 
 def _option_problems(settings: Settings) -> list[str]:
+    """Return all problems of the other options."""
     found = []
     if settings.hostname and not _is_domain(settings.hostname):
         found.append(
@@ -168,6 +171,7 @@ def in_order(domains: Iterable[str]) -> list[str]:
 
 
 def _name(domain: str) -> str:
+    """Return a domain in lower case without the final dot."""
     return domain.strip().lower().rstrip(".")
 
 
@@ -177,11 +181,13 @@ def is_wildcard(domain: str) -> bool:
 
 
 def _is_domain(domain: str) -> bool:
+    """Return whether a text is a domain of at least two labels, or `*.` and such a domain."""
     name = domain.removeprefix("*.")
     return len(name) <= 253 and "." in name and all(_LABEL.match(label) for label in name.split("."))
 
 
 def _is_address(text: str) -> bool:
+    """Return whether a text is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -190,11 +196,8 @@ def _is_address(text: str) -> bool:
 
 
 def _address(text: str) -> str:
+    """Return an IP address in its canonical form; any other text stays."""
     return str(ipaddress.ip_address(text)) if _is_address(text) else text
-
-
-def _dotted(domain: str) -> str:
-    return domain.removeprefix("*")
 
 
 def tree_key(domain: str) -> tuple[str, ...]:

@@ -101,8 +101,10 @@ def map_entries(text: str) -> Mapping[str, str]:
 
 
 def _dotted(domain: str) -> str:
+    """Return a domain in the notation of the tables: `.suffix` for a wildcard."""
     return domain.removeprefix("*")
 
 
 def _by_domain(routes: Iterable[Route]) -> list[Route]:
+    """Return the last route of each domain."""
     return list({r.domain: r for r in routes}.values())

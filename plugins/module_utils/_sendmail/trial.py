@@ -73,4 +73,5 @@ def failures(tests: Iterable[AddressTest], output: str) -> list[str]:
 
 
 def _probe(domain: str) -> str:
+    """Return a test address in a domain."""
     return f"{PROBE_USER}@{domain.replace('*', PROBE_LABEL)}"

@@ -76,6 +76,7 @@ def replace_over(old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | No
 
 
 def _backwards(files: Mapping[Path, bytes | None]) -> dict[Path, bytes | None]:
+    """Return the files in reverse order."""
     return dict(reversed(list(files.items())))
 
 
@@ -119,4 +120,5 @@ def recover(path: Path, included: Collection[Path], directory: str) -> None:
 
 
 def _without_copies(data: bytes) -> bytes:
+    """Return the content of a file with the original names in its $INCLUDE lines."""
     return _CHANGED.sub(rb"\g<head>\g<folder>\g<name>", data)

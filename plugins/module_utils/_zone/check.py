@@ -81,6 +81,7 @@ def prove_by_bind(
 
 
 def _is_mx_of(line: bytes, owners: Collection[bytes]) -> bool:
+    """Return whether a line of BIND's output is an MX record of one of the owners."""
     if b"MX" not in line:
         return False
     words = line.split(None, 4)
@@ -96,6 +97,7 @@ def _compare(
     path: str,
     ttls: Mapping[Name, int],
 ) -> None:
+    """Raise ZoneError for each difference that is not planned."""
     problems = []
     apex = dns.name.from_text(spell(zone))
     for owner, wanted in plan.items():
@@ -120,16 +122,19 @@ def _compare(
 
 
 def _mx(records: Iterable[Any]) -> set[tuple[int, Any]]:
+    """Return MX records as pairs of preference and exchange."""
     return {(mx.preference, mx.exchange) for mx in records}
 
 
 def _record_sets(data: bytes, zone: Name, path: str, include: Include) -> _Sets:
+    """Return the record sets that dnspython reads from a zone file."""
     text = _flat(read_zone(data, zone, path, include))
     # Bytes above ASCII are escaped, because dnspython would read them as Unicode.
     return _parsed(_HIGH.sub(lambda match: f"\\{ord(match[1]):03d}", text.replace("\r\n", "\n")), zone, path)
 
 
 def _parsed(text: str, zone: Name, path: str) -> _Sets:
+    """Return the record sets that dnspython reads from a text."""
     try:
         parsed = dns.zone.from_text(text, origin=spell(zone), relativize=False, check_origin=False)
     except (dns.exception.DNSException, ValueError) as error:
@@ -188,6 +193,7 @@ def with_includes_from(file: ZoneFile, changed: Collection[str], directory: Path
 
 
 def _ttl_first(file: ZoneFile, entry: Entry) -> str:
+    """Return the text of a record with its TTL before its class."""
     ttl, rclass = record_of(file.text, entry)[:2]
     if not ttl or not rclass:
         raise AssertionError("a record whose TTL follows its class has both")

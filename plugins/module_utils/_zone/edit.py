@@ -98,6 +98,7 @@ def plan_names(
 
 
 def _checked_name(text: str, what: str, problems: list[str], *, host: bool) -> Name:
+    """Parse a name; add a problem if it is not a valid host or domain name."""
     try:
         name = to_name(text, ())
     except ValueError:
@@ -155,6 +156,8 @@ def edit_zone(
 
 
 class _Editor:
+    """The edit of one zone: its files, and what was found and changed so far."""
+
     def __init__(self, file: ZoneFile, zone: Name, plan: Plan, ttls: Mapping[Name, int]) -> None:
         self.file, self.zone, self.ttls = file, zone, ttls
         self.problems: list[str] = []
@@ -167,6 +170,7 @@ class _Editor:
         self.soa = self._find_soa()
 
     def serial(self) -> int:
+        """Return the serial in the SOA record."""
         part, index = self.soa
         rdata = record_of(part.file.text, part.entries[index]).rdata
         if len(rdata) != 7 or not rdata[2].text.isdecimal() or int(rdata[2].text) >= 2**32:
@@ -175,12 +179,14 @@ class _Editor:
         return int(rdata[2].text)
 
     def set_serial(self, serial: int) -> None:
+        """Set the serial in the SOA record."""
         part, index = self.soa
         word = record_of(part.file.text, part.entries[index]).rdata[2]
         # The apex's MX records may already follow the SOA record.
         part.document.keep(index)[0].body = part.document.body(index, word.start, word.end, str(serial))
 
     def _find_soa(self) -> tuple[Part, int]:
+        """Return the file and index of the zone's only SOA record."""
         found = [
             (part, index) for part in self.parts for index, entry in enumerate(part.entries) if entry.rtype == "SOA"
         ]
@@ -190,6 +196,7 @@ class _Editor:
         return found[0]
 
     def refuse_signed(self) -> None:
+        """Raise ZoneError if the zone file has DNSSEC signatures."""
         for part in self.parts:
             entry = next((entry for entry in part.entries if entry.rtype in _SIGNED), None)
             if entry:
@@ -199,6 +206,7 @@ class _Editor:
                 )
 
     def edit(self, owner: Name, planned: Sequence[Mx] | None) -> None:
+        """Change the records of one owner; `planned` None keeps them and sets the TTL only."""
         problems = len(self.problems)
         # By file, in reading order: the indexes of the name's MX records, and the records.
         have = [{index: self._read_mx(part, index) for index in part.mx_entries(owner)} for part in self.parts]
@@ -235,6 +243,7 @@ class _Editor:
                 part.rewrite(owner, (planned or []) if k == home else [], each, ttl)
 
     def _respect_null(self, owner: Name, lines: list[Mx]) -> None:
+        """Leave a null MX alone; add a problem if it is not the only MX record."""
         if set(lines) == {_NULL}:
             self.null_mx.append(owner)
         else:

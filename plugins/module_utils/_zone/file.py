@@ -156,6 +156,7 @@ def spell(name: Name, origin: Name | None = None) -> str:
 
 
 def _spell_label(label: bytes) -> str:
+    """Return a label in presentation format."""
     return "".join(
         chr(c) if chr(c).isascii() and (chr(c).isalnum() or chr(c) in "-_*/") else f"\\{c:03d}" for c in label
     )
@@ -212,6 +213,7 @@ class _Reader:
         self.include = include
 
     def read(self, text: str, path: str, depth: int) -> ZoneFile:
+        """Parse the text of one file."""
         result = ZoneFile(path, text)
         offset, line = 0, 1
         while offset < len(text):
@@ -267,6 +269,7 @@ class _Reader:
         return True
 
     def _parse_entry(self, entry: Entry, words: list[Field], depth: int) -> None:
+        """Set the fields of an entry from its words."""
         head = words[0].text
         indented = words[0].start > entry.start
         if not indented and head.startswith("$"):
@@ -299,6 +302,7 @@ class _Reader:
         entry.default_ttl = self.default_ttl
 
     def _directive(self, entry: Entry, head: str, values: list[str], depth: int) -> None:
+        """Apply a directive."""
         if head == "$ORIGIN" and len(values) == 1:
             entry.kind = "origin"
             entry.origin = self.origin = to_name(values[0], self.origin)
@@ -360,6 +364,7 @@ def _logical_line(text: str, start: int, line: int) -> tuple[Entry, list[Field]]
 
 
 def _syntax_error(char: str) -> str:
+    """Return the error message for an unexpected character."""
     if char == '"':
         return "quoted string without an end on its line"
     if char == "\r":

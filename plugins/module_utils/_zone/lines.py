@@ -177,6 +177,7 @@ class Document:
         return state
 
     def _record(self, line: Entry | Line, state: State) -> tuple[str, State]:
+        """Return the text of a record and the state after it."""
         if isinstance(line, Entry):
             lead, body = self.text[line.start : line.lead_end], self.text[line.lead_end : line.end]
             is_soa, own_ttl = line.rtype == "SOA", line.ttl if line.own_ttl else None
@@ -198,16 +199,19 @@ class Document:
         return lead + body, State(line.owner, default, last)
 
     def _lines(self) -> Iterator[Entry | Line]:
+        """Yield the entries that stay and the lines that replace or follow others."""
         for index, entry in enumerate(self.entries):
             yield from self.replaced.get(index, (entry,))
             yield from self.behind.get(index, ())
         yield from self.appended
 
     def _with_owner(self, lead: str, owner: Name, origin: Name) -> str:
+        """Return a lead that states the owner, as a removed record spelled it."""
         name = self._removed_leads.get((owner, origin), spell(owner, origin)).rstrip(" \t")
         return _padded(name, lead)
 
     def _join(self, pieces: list[tuple[str, str]]) -> str:
+        """Join lines; the last one has a line end only if the file had."""
         if not pieces:
             return ""
         ended = bool(self.entries[-1].eol)
@@ -257,4 +261,5 @@ def _padded(name: str, like: str) -> str:
 
 
 def _width(text: str) -> int:
+    """Return the width of a text in columns."""
     return len(text.expandtabs(_TAB))
