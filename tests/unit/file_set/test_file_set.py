@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that belong together are written all or none, and only when something differs."""
+"""Files are written all or none, and only if one differs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.campus.mailgate.plugins.modules import file_set
 
-# Refuses when the settings name a table that the routes do not begin with.
+# Fails if the settings name a table that the routes do not start with.
 CHECK = """
 import pathlib, sys
 settings, routes = (pathlib.Path(name).read_text() for name in sys.argv[1:])

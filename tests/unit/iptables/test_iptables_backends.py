@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two kinds of iptables side by side, locks held by others, and tables that iptables cannot read."""
+"""Both variants of iptables, locks held by other processes, and tables that iptables cannot read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router i
 SENDERS = (Permit("198.18.7.7"), Permit("2001:db8:18::77"))
 BOTH_WAYS = dataclasses.replace(GUARD, set_threshold=0, outbound=Outbound("enforce", SENDERS))
 
-# Puts a rule into FORWARD that iptables has no words for, nft's own `reject`: batch begin, NFT_MSG_NEWRULE, batch end.
+# Adds a rule to FORWARD that only nft supports, its own `reject`: batch begin, NFT_MSG_NEWRULE, batch end.
 ODD_RULE = """
 import socket, struct
 def attribute(kind, value): return struct.pack("HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)

@@ -114,7 +114,7 @@ def test_bans_outlive_new_rules_and_a_reboot_with_the_time_that_remains(kernel: 
     now = int(time.time())
     old = kernel.bans_file.read_text()
     assert "mailgate-bans 198.19.9.9 it's a flood\n" in old
-    # A hundred seconds go by; one more ban has ended; a clock far behind makes no ban longer; the last line is damaged.
+    # After 100 seconds one more ban has ended. A clock that is behind extends no ban. The last line is damaged.
     kernel.bans_file.write_text(
         f"{now + 500} 600 mailgate-bans 198.19.9.9 it's a flood\n"
         f"{now - 1} 600 mailgate-bans 198.19.9.10 over\n"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The port-25 chain as text: made, read back, compared."""
+"""The port-25 chain as text: rendered, parsed and compared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rules(guard: Guard, family: str, chain: int = 0) -> tuple[str, ...]:
 
 
 def saved_text(table: model.Table, before: str = "", after: str = "") -> str:
-    """What iptables-save prints once the table is loaded, among rules of others."""
+    """Return what iptables-save prints after the table is loaded, among other rules."""
     names = "".join(f":{chain.name} - [0:0]\n" for chain in table.chains)
     jumps = "".join(f"-A FORWARD {chain.jump}\n" for chain in table.chains)
     ours = "".join(f"{rule}\n" for rule in table.rules)

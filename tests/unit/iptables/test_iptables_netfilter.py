@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The chain in a real kernel: a network namespace of its own for each test, both kinds of iptables."""
+"""The chain in a real kernel: one network namespace for each test, both variants of iptables."""
 
 from __future__ import annotations
 

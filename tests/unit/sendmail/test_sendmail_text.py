@@ -301,7 +301,7 @@ def test_any_table_comes_out_once_and_the_same_in_any_order(names: list[str], ch
 
 
 def test_a_server_serves_others_beside_all_that_two_gateways_may_open() -> None:
-    """A gateway that loses power leaves its sessions half open; a server that they fill refuses everybody's mail."""
+    """A gateway that loses power leaves half-open sessions; a server that they fill up rejects all mail."""
     root = Path(__file__).resolve().parents[3]
     defaults = yaml.safe_load((root / "roles/sendmail_routes/defaults/main.yml").read_text())
     assert defaults["sendmail_routes_max_daemon_children"] > 2 * Limits().max_connections_per_next_hop

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which zones may be edited at all. What BIND's programs say is given; BIND itself is asked in molecule/bind_mx."""
+"""Which zones can be edited, with given output of BIND's programs. molecule/bind_mx runs BIND itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All files or none, on a real file system; failures are made by real means."""
+"""All files or none, on a real file system with real failures."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Zone files before and after, as an admin would look at them: only planned MX records and the serial differ."""
+"""Zone files before and after an edit: only planned MX records and the serial differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GATEWAYS = [(0, "gw1.univ.example"), (10, "gw2.univ.example")]
 
 
 def edit(text: str | bytes, *owners, ttl=None, served=None, files=None) -> ZoneEdit:
-    """Edits and proves a zone u.example; a second run must then change no byte."""
+    """Edit and prove a zone u.example; a second run must not change a byte."""
     data = text.encode() if isinstance(text, str) else text
 
     def include(name: str, files=files or {}) -> bytes:
@@ -346,7 +346,7 @@ def test_bad_plan(owners, message):
 
 
 def by_bind(data: bytes) -> list[bytes]:
-    """What named-checkzone writes: a record a line. dnspython stands in for it here; BIND itself is in Molecule."""
+    """Return what named-checkzone writes, a record a line, here from dnspython; molecule/bind_mx runs BIND itself."""
     zone = dns.zone.from_text(data.decode(), origin="u.example.", relativize=False)
     return [f"{name} {ttl} IN {rdata.rdtype.name} {rdata}".encode() for name, ttl, rdata in zone.iterate_rdatas()]
 
