@@ -29,6 +29,10 @@ from typing import Any
 
 from lab.twin import REPOSITORY, Twin
 
+sys.path.insert(0, str(REPOSITORY / ".cache" / "collections"))
+
+from ansible_collections.campus.mailgate.plugins.action.zipapp import build
+
 DIRECTORY = REPOSITORY / ".cache" / "bench" / "zones"
 ANSIBLE = "ansible==12.3.0"
 HOST = "ns1.univ.example"
@@ -155,13 +159,19 @@ def main() -> None:
     twin.up()
     try:
         host = (REPOSITORY / "bench" / "zones_host.py").read_bytes()
-        code = sorted((REPOSITORY / "plugins" / "module_utils").glob("_*"))
-        packed = subprocess.run(
-            ["tar", "c", "-C", str(code[0].parent), *(p.name for p in code)], capture_output=True, check=True
+        utils = REPOSITORY / "plugins" / "module_utils"
+        archive, _wheels = build(
+            {
+                "packages": [utils / "_bind", utils / "_zone", utils / "_replace.py"],
+                "parent": "mailgate_bind",
+                "entry_point": "mailgate_bind._bind.external_command:main",
+                "interpreter": "/usr/bin/python3 -I",
+                "exclude": [],
+                "wheelhouse": None,
+            }
         )
         twin.exec(HOST, ["tee", "/root/zones_host.py"], input=host).check_returncode()
-        unpack = "mkdir -p /root/mailgate_bind && tar x -C /root/mailgate_bind && touch /root/mailgate_bind/__init__.py"
-        twin.exec(HOST, unpack, input=packed.stdout).check_returncode()
+        twin.exec(HOST, ["tee", "/root/mailgate-outside.pyz"], input=archive).check_returncode()
         for _round in range(given.rounds):
             for name, (kind, tasks) in peers.items():
                 make = ["python3", "/root/zones_host.py", "make", str(given.zones), str(given.hosts)]

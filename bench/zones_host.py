@@ -3,7 +3,7 @@
 """The part of bench/zones.py that runs on the DNS server: makes zones, and edits one big zone with the module's code.
 
 zones_host.py make ZONES HOSTS        static zones sN.example and dynamic ones dN.example, HOSTS hosts in each
-zones_host.py big RECORDS OWNERS      one zone of so many records; MX lines of OWNERS names change; JSON comes out
+zones_host.py big RECORDS OWNERS      one zone of so many records; MX records of OWNERS names change; JSON comes out
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPTIONS = 'options { directory "/var/cache/bind"; recursion no; dnssec-validatio
 
 
 def zone_text(hosts: int) -> str:
-    """A zone as its admin wrote it: two records a host, an address and an MX line."""
+    """A zone as its admin wrote it: two records a host, an address and an MX record."""
     lines = [
         f"h{n}\tIN\tA\t198.18.{n // 250 % 250}.{n % 250 + 1}\n\tIN\tMX\t0 h{n}\t; own server\n" for n in range(hosts)
     ]
@@ -58,7 +58,7 @@ def wait(zones: list[str]) -> None:
 
 def big(records: int, owners: int) -> None:
     """Edit a big zone: proof, check, replacement and loading included."""
-    sys.path.insert(0, "/root")
+    sys.path.insert(0, "/root/mailgate-outside.pyz")
     from mailgate_bind._bind.client import DnsClient  # noqa: PLC0415
     from mailgate_bind._bind.external_command import run  # noqa: PLC0415
     from mailgate_bind._bind.server import Bind  # noqa: PLC0415

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""What modules of this collection support, for their documentation; a module says what differs."""
+"""Documentation fragment: the attributes that the modules of this collection have in common."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode, and says what it would change.
+    description: Can run in check mode and predict the changes.
     support: full
   diff_mode:
-    description: Shows in diff mode what changes, or would in check mode.
+    description: Returns the differences in diff mode.
     support: full
 """
 
@@ -25,6 +25,6 @@ attributes:
 options: {}
 attributes:
   action:
-    description: Has an action plugin, which does all of it on the controller.
+    description: Runs on the controller only, as an action plugin.
     support: full
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Replaces several files as one: all of them, or none; and each one atomically, so that a reader sees old or new."""
+"""Replace several files, all or none, each one atomically: a reader sees the old or the new content."""
 
 from __future__ import annotations
 
@@ -17,31 +17,46 @@ _NEW_MODE = 0o644
 
 
 def replace_all(
-    old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | None], like: Mapping[Path, Path] | None = None
+    old: Mapping[Path, bytes | None],
+    new: Mapping[Path, bytes | None],
+    like: Mapping[Path, Path] | None = None,
+    modes: Mapping[Path, int] | None = None,
 ) -> None:
-    """Writes `new` over the files, which must still hold `old`; on any failure all have their old bytes.
+    """Replace files in the order of `new`; on failure restore all in reverse order.
 
-    None stands for a file that is not there. Owner, mode, ACL and SELinux label stay; a new file has those of another
-    that `like` names, or can be read by all. Files are replaced in the order of `new`, and put back in the other.
-    Paths are real (no symbolic links). Raises OSError.
+    Owner, mode, ACL and SELinux label stay.
+
+    Args:
+        old: The present content by real path (no symbolic links); None for a file that does not exist.
+        new: The new content by path; None removes the file.
+        like: For a new file, the file whose owner and mode it gets.
+        modes: For a new file, its mode; by default everyone can read it.
+
+    Raises:
+        OSError: All files have their old content.
     """
-    like = like or {}
+    models, new_modes = like or {}, modes or {}
+
+    def stage(path: Path, data: bytes) -> Path:
+        """Stage content with the metadata for its path."""
+        return _stage(path, data, models.get(path, path), new_modes.get(path, _NEW_MODE))
+
     staged: dict[Path, Path] = {}
     done: list[Path] = []
     try:
         for path, data in new.items():
             if data is not None:
-                staged[path] = _stage(path, data, like.get(path, path))
+                staged[path] = stage(path, data)
         for path in new:
             if (path.read_bytes() if path.exists() else None) != old[path]:
-                raise OSError(f"{path} was changed by somebody else in the meantime")
+                raise OSError(f"{path} was changed by another process in the meantime")
         for path in new:
             _put(path, staged.get(path))
             done.append(path)
     except BaseException:
         for path in reversed(done):
             before = old[path]
-            _put(path, None if before is None else _stage(path, before, like.get(path, path)))
+            _put(path, None if before is None else stage(path, before))
         raise
     finally:
         for temporary in staged.values():
@@ -51,14 +66,18 @@ def replace_all(
 
 
 def _put(path: Path, staged: Path | None) -> None:
+    """Move a staged file to its path, or remove the file."""
     if staged:
         staged.replace(path)
     else:
         path.unlink()
 
 
-def _stage(path: Path, data: bytes, like: Path) -> Path:
-    """Writes a file's next content beside it, with all that belongs to `like` but its time, which BIND looks at."""
+def _stage(path: Path, data: bytes, like: Path, mode: int) -> Path:
+    """Write the new content to a temporary file next to `path`, with the metadata of `like` except its time.
+
+    BIND reads a file again only if its time has changed. Without a file `like` the mode is `mode`.
+    """
     for leftover in path.parent.glob(f".{path.name}{_MARK}*"):
         leftover.unlink(missing_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}{_MARK}", dir=path.parent)
@@ -72,7 +91,7 @@ def _stage(path: Path, data: bytes, like: Path) -> Path:
                 shutil.copystat(like, name)
                 os.utime(name)
             else:
-                os.fchmod(descriptor, _NEW_MODE)
+                os.fchmod(descriptor, mode)
             os.fsync(descriptor)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -81,6 +100,7 @@ def _stage(path: Path, data: bytes, like: Path) -> Path:
 
 
 def _sync_directory(directory: Path) -> None:
+    """Write the entries of a directory to disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,36 +9,38 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bind_mx
-short_description: Set MX lines in the zone files of a BIND server
+short_description: Set MX records in the zones of a BIND server
 version_added: 0.1.0
 author:
   - mailgate contributors (!UNKNOWN)
 description:
-  - Makes the MX records of the listed names exactly the listed ones, in all zones of a server in one call.
-  - Everything else in a zone file stays byte for byte, comments and spacing included. Only the serial moves, once for
-    each changed zone, in the form it has (C(YYYYMMDDnn) or a counter), and never backwards (RFC 1982).
-  - An edit is proved before it is written. dnspython reads the old and the new zone and must find nothing but the
-    planned change, and C(named-checkzone) must accept the new file. All zones are written or none.
-  - Lines in a file that a zone includes are changed there, unless another zone includes it too.
-  - Zones that take dynamic updates are changed by RFC 2136, with what was read before as prerequisite, never in their
-    file. A zone that BIND signs itself but that takes no updates is changed in its unsigned file.
-  - Names that are not listed keep their MX records. So does a name with a null MX (RFC 7505), and a warning tells it.
+  - Sets the MX records of the listed names to exactly the listed ones, in all zones of a server in one call.
+  - Everything else in a zone file stays byte for byte, including comments and spacing. The serial is increased once for
+    each changed zone, in its present form (C(YYYYMMDDnn) or a counter; RFC 1982).
+  - Each edit is proved before it is written. dnspython reads the old and the new zone and must find only the planned
+    change, and C(named-checkzone) must accept the new file. All zones are written or none.
+  - Records in an included file are changed there, unless another zone includes this file too.
+  - Zones that accept dynamic updates are changed by RFC 2136, with the present records as prerequisite, never in their
+    file. A zone that BIND signs itself and that accepts no updates is changed in its unsigned file.
+  - Names that are not listed keep their MX records. A name with a null MX (RFC 7505) keeps it, with a warning.
+  - With O(ttl_state) the module changes TTLs only, before and after a cut-over.
 requirements:
-  - dnspython (package C(python3-dnspython)), but for check mode without dynamic zones
+  - dnspython (package C(python3-dnspython)), except in check mode without dynamic zones
   - C(named-checkconf) and C(named-checkzone) (package C(bind9-utils)), C(rndc) (package C(bind9))
 options:
   zones:
-    description: The zones to edit, each with the names whose MX records are managed.
+    description:
+      - The zones to edit, each with the names whose MX records are managed.
+      - Required unless O(ttl_state=restore), which ignores it.
     type: list
     elements: dict
-    required: true
     suboptions:
       zone:
         description: The zone's name.
         type: str
         required: true
       view:
-        description: The view whose zone it is, where several have it; else O(view).
+        description: The view of the zone if several views have it. By default O(view).
         type: str
         default: ""
       owners:
@@ -48,60 +50,77 @@ options:
         required: true
         suboptions:
           owner:
-            description: The name, in full, with or without the final dot. V(*) may be its first label.
+            description: The full name, with or without the final dot. V(*) may be its first label.
             type: str
             required: true
           mx:
-            description: All MX records of the name. An empty list removes them. Without it they stay.
+            description: All MX records of the name. An empty list removes them. Without this option they stay.
             type: list
             elements: dict
             suboptions:
               preference:
-                description: The preference, from 0 to 65535. The lowest is tried first.
+                description: The preference, from 0 to 65535. Senders try the lowest first.
                 type: int
                 required: true
               exchange:
-                description: The mail server's host name, in full, with or without the final dot.
+                description: The full host name of the mail server, with or without the final dot.
                 type: str
                 required: true
           ttl:
-            description: The TTL in seconds of this name's MX records, instead of O(ttl).
+            description: The TTL in seconds of this name's MX records, in place of O(ttl).
             type: int
   named_conf:
-    description: The server's configuration, from which the files of the zones are found.
+    description: The server's configuration, which names the files of the zones.
     type: path
     default: /etc/bind/named.conf
   view:
-    description: The view of those zones that name none.
+    description: The view of zones without O(zones[].view).
     type: str
     default: ""
   ttl:
     description:
       - The TTL in seconds of the MX records of the listed names.
-      - Without it they keep what they have, and new ones take the TTL of their neighbours.
+      - Without it present records keep their TTL, and new ones get the TTL of the neighbouring records.
+      - With O(ttl_state=lower) the lowered TTL, which is then required.
     type: int
+  ttl_state:
+    description:
+      - Changes TTLs only. O(zones[].owners[].mx) and O(zones[].owners[].ttl) are ignored.
+      - V(lower) saves the present TTLs in O(ttl_file) and then sets O(ttl). An existing file stays, as the present TTLs
+        may be lowered already.
+      - V(restore) sets the saved TTLs of all saved zones and removes the file.
+      - In check mode the file is neither written nor removed.
+    type: str
+    choices: [lower, restore]
+    version_added: 0.2.0
+  ttl_file:
+    description: The file on the server in which O(ttl_state) saves TTLs.
+    type: path
+    default: /var/lib/bind_mx_ttl.json
+    version_added: 0.2.0
   check_exchanges:
     description:
-      - Refuse a change that leads to an MX target without address record, or to an alias (CNAME).
-      - A target in one of O(zones) is looked for there; others are asked for at O(server). A warning names those that
-        cannot be looked up.
+      - Reject a change to an MX target that has no address record or is an alias (CNAME).
+      - A target in one of O(zones) is looked up there, any other at O(server). A warning lists targets that could not
+        be verified.
     type: bool
     default: true
   server:
-    description: The address at which this server is asked and sent updates.
+    description: The address for queries and updates to this server.
     type: str
     default: 127.0.0.1
   port:
-    description: The port at that address.
+    description: The port for queries and updates.
     type: int
     default: 53
   key_file:
     description:
-      - A file on the server with the TSIG keys for zones that take dynamic updates, as BIND's C(tsig-keygen) writes it.
-      - For C(update-policy local) BIND's own session key is used.
+      - A file on the server with the TSIG keys for zones that accept dynamic updates, in the format of BIND's
+        C(tsig-keygen).
+      - For C(update-policy local) the module uses BIND's session key.
     type: path
   key:
-    description: A TSIG key for zones that take dynamic updates, besides those of O(key_file).
+    description: A TSIG key for zones that accept dynamic updates, in addition to those in O(key_file).
     type: dict
     suboptions:
       name:
@@ -109,7 +128,7 @@ options:
         type: str
         required: true
       algorithm:
-        description: The algorithm, as BIND names it.
+        description: The algorithm, by its name in BIND.
         type: str
         default: hmac-sha256
       secret:
@@ -118,32 +137,32 @@ options:
         required: true
   reload:
     description:
-      - Reload each changed zone and wait until the server serves it. When it does not, all files are put back as they
-        were, and the module fails.
-      - A zone whose file has a later serial than the server, as an interrupted run leaves it, is reloaded too.
+      - Reload each changed zone and wait until the server serves it. If it does not, the module restores all files and
+        fails.
+      - A zone whose file has a later serial than the server, for example after an interrupted run, is reloaded too.
     type: bool
     default: true
   reload_timeout:
-    description: How many seconds the server may take to load all changed zones.
+    description: Seconds that the server may take to load all changed zones.
     type: int
     default: 30
   backup:
-    description: Keep a copy of each changed file beside it, with the date in its name.
+    description: Keep a copy of each changed file in its directory, with a timestamp in its name.
     type: bool
     default: false
 extends_documentation_fragment:
   - campus.mailgate.attributes
 notes:
-  - Refused, with nothing written, are zones that this server does not have as primary, that are signed by hand, have a
-    journal but take no updates, or share their file with another zone; MX records that come from C($GENERATE), or
-    stand in a file that several zones include.
-  - Of one zone's updates all are made or none. Files are replaced and loaded before the first update is sent, and put
-    back when one is refused.
-  - Zone files are read as bytes, with their own line ends.
+  - The module fails, with nothing changed, for zones that this server does not have as primary, that are signed
+    manually, that have a journal but accept no updates, or that share their file with another zone; and for MX records
+    that C($GENERATE) generates or that are in a file that several zones include.
+  - Each zone's updates are made completely or not at all. Files are replaced and loaded before the first update is
+    sent, and restored when an update fails.
+  - Zone files are read as bytes and keep their line ends.
 """
 
 EXAMPLES = r"""
-- name: Send the mail of two domains through the gateways
+- name: Route the mail of two domains through the gateways
   campus.mailgate.bind_mx:
     zones:
       - zone: eng.univ.example
@@ -157,11 +176,29 @@ EXAMPLES = r"""
             mx:
               - {preference: 0, exchange: gw1.univ.example}
               - {preference: 10, exchange: gw2.univ.example}
+
+- name: Lower the TTLs before a cut-over
+  campus.mailgate.bind_mx:
+    ttl_state: lower
+    ttl: 300
+    zones:
+      - zone: eng.univ.example
+        owners:
+          - owner: mech.eng.univ.example
+  register: lowered
+
+- name: Report how long to wait
+  ansible.builtin.debug:
+    msg: "Wait {{ lowered.max_ttl }} seconds."
+
+- name: Restore the TTLs after the cut-over
+  campus.mailgate.bind_mx:
+    ttl_state: restore
 """
 
 RETURN = r"""
 zones:
-  description: What happened to each zone, or would in check mode, in the given order.
+  description: The result for each zone, or the prediction in check mode, in the given order.
   returned: success
   type: list
   elements: dict
@@ -169,24 +206,31 @@ zones:
     zone: {description: The zone's name., type: str, returned: always}
     view: {description: Its view., type: str, returned: always}
     file: {description: Its file., type: str, returned: always}
-    method: {description: V(file) or V(update)., type: str, returned: always}
-    serial_before: {description: The serial before., type: int, returned: always}
-    serial_after: {description: The serial now., type: int, returned: always}
+    method: {description: How it is changed, choices: [file, update], type: str, returned: always}
+    serial_before: {description: The serial before the change., type: int, returned: always}
+    serial_after: {description: The serial after the change., type: int, returned: always}
     changed: {description: Whether a record was changed., type: bool, returned: always}
-    reloaded: {description: Whether the server was told to reload the zone., type: bool, returned: always}
+    reloaded: {description: Whether the zone was reloaded., type: bool, returned: always}
     backup_files:
-      description: The copies of the old files.
+      description: The paths of the backup copies.
       type: list
       elements: str
       returned: with O(backup=true) and a change
     ttls: {description: The TTLs in seconds that the MX records of the listed names had., type: dict, returned: always}
     null_mx:
-      description: The listed names that take no mail (RFC 7505) and were left alone.
+      description: The listed names that accept no mail (RFC 7505) and were left alone.
       type: list
       elements: str
       returned: always
+max_ttl:
+  description:
+    - The longest TTL in seconds that the MX records of the listed names had, V(0) without records.
+    - After that time no cache holds the previous records.
+  returned: success
+  type: int
+  sample: 3600
 problems:
-  description: Everything that keeps the module from doing its work, one sentence each.
+  description: All problems that prevented the change.
   returned: failure
   type: list
   elements: str
@@ -200,7 +244,9 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.server import Bind
-from ..module_utils._bind.transaction import Request, StaticZone, ZoneRequest, update
+from ..module_utils._bind.transaction import Request, ZoneRequest, update
+from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
+from ..module_utils._zone.change import PlannedZone
 from ..module_utils._zone.file import ZoneError, spell
 
 KEY = {
@@ -209,10 +255,15 @@ KEY = {
     "secret": {"type": "str", "required": True, "no_log": True},
 }
 ARGUMENTS = {
-    "zones": zones_argument({"ttl": {"type": "int"}}, {"view": {"type": "str", "default": ""}}, mx_required=False),
+    "zones": {
+        **zones_argument({"ttl": {"type": "int"}}, {"view": {"type": "str", "default": ""}}, mx_required=False),
+        "required": False,
+    },
     "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
     "view": {"type": "str", "default": ""},
     "ttl": {"type": "int"},
+    "ttl_state": {"type": "str", "choices": ["lower", "restore"]},
+    "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
     "check_exchanges": {"type": "bool", "default": True},
     "server": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 53},
@@ -225,24 +276,29 @@ ARGUMENTS = {
 ANSWER_SECONDS = 5.0
 
 
-def request(module: AnsibleModule) -> Request:
-    """Reads the module's parameters; raises ZoneError for a key file that can't be read."""
-    default = module.params["ttl"]
-
-    def owner(value: dict[str, Any]) -> tuple[str, list[tuple[int, str]] | None, int | None]:
-        lines = None if value["mx"] is None else [(line["preference"], line["exchange"]) for line in value["mx"]]
-        return value["owner"], lines, default if value["ttl"] is None else value["ttl"]
-
-    zones = [
-        ZoneRequest(z["zone"], z["view"] or module.params["view"], [owner(value) for value in z["owners"]])
-        for z in module.params["zones"]
-    ]
+def request(module: AnsibleModule, note: TtlNote) -> Request:
+    """Make a request from the module's parameters; raise ZoneError for a file that cannot be read."""
+    zones = (
+        note.requests()
+        if module.params["ttl_state"] == "restore"
+        else [zone_request(module.params, zone) for zone in module.params["zones"]]
+    )
     rest = {key: module.params[key] for key in ("reload", "reload_timeout", "check_exchanges")}
     return Request(zones, check_only=module.check_mode, today=date.today(), keys=keys(module), **rest)
 
 
+def zone_request(params: dict[str, Any], zone: dict[str, Any]) -> ZoneRequest:
+    """Make the request for one item of `zones`."""
+    owners = []
+    for owner in zone["owners"]:
+        records = None if owner["mx"] is None else [(mx["preference"], mx["exchange"]) for mx in owner["mx"]]
+        ttl = params["ttl"] if owner["ttl"] is None else owner["ttl"]
+        owners.append((owner["owner"], None, params["ttl"]) if params["ttl_state"] else (owner["owner"], records, ttl))
+    return ZoneRequest(zone["zone"], zone["view"] or params["view"], owners)
+
+
 def keys(module: AnsibleModule) -> dict[str, Key]:
-    """Gives the TSIG keys by their names in lower case."""
+    """Return the TSIG keys by their names in lower case."""
     found = read_keys(module.params["key_file"]) if module.params["key_file"] else {}
     if module.params["key"]:
         key = Key(**module.params["key"])
@@ -250,69 +306,72 @@ def keys(module: AnsibleModule) -> dict[str, Key]:
     return found
 
 
-def told(zone: Any) -> dict[str, Any]:
-    """Gives one zone's part of the return value."""
-    static = isinstance(zone, StaticZone)
+def result_of(zone: PlannedZone) -> dict[str, Any]:
+    """Return one zone's part of the return value."""
     result = {
         "zone": zone.zone.name,
         "view": zone.zone.view,
         "file": zone.zone.file,
-        "method": "file" if static else "update",
+        "method": zone.method,
         "serial_before": zone.serial_before,
         "serial_after": zone.serial_after,
         "changed": zone.changed,
-        "reloaded": static and zone.reloaded,
-        "ttls": {spell(owner).rstrip("."): ttl for owner, ttl in zone.ttls.items()},
+        "reloaded": zone.needs_reload,
+        "ttls": ttls_by_name(zone),
         "null_mx": [spell(owner).rstrip(".") for owner in zone.null_mx],
     }
-    return {**result, "backup_files": zone.backups} if static and zone.backups else result
+    return {**result, "backup_files": zone.backups} if zone.backups else result
 
 
-def differences(zone: Any) -> list[dict[str, str]]:
-    """Gives one zone's part of the diff: each of its files that changes, or the records that an update changes."""
-    serials = f"serial {zone.serial_before}", f"serial {zone.serial_after}"
-    if isinstance(zone, StaticZone):
-        texts = [
-            (str(path), old.decode("utf-8", "replace"), zone.after[path].decode("utf-8", "replace"))
-            for path, old in zone.before.items()
-        ]
-    else:
-        texts = [(f"{zone.zone.name}, by update", zone.text(after=False), zone.text(after=True))]
+def diff_of(zone: PlannedZone) -> list[dict[str, str]]:
+    """Return one zone's part of the diff: each file, or the records of an update, that changes."""
     return [
         {
             "before": before,
             "after": after,
-            "before_header": f"{name} ({serials[0]})",
-            "after_header": f"{name} ({serials[1]})",
+            "before_header": f"{title} (serial {zone.serial_before})",
+            "after_header": f"{title} (serial {zone.serial_after})",
         }
-        for name, before, after in texts
+        for title, before, after in zone.texts()
     ]
 
 
 def main() -> None:
-    """Runs the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        required_one_of=[("zones", "ttl_state")],
+        required_if=[("ttl_state", "lower", ("zones", "ttl"))],
+        supports_check_mode=True,
+    )
     if DNSPYTHON_ERROR and module.check_mode:
-        module.warn("dnspython is not installed yet, so the planned edit has not been proved")
+        module.warn("could not prove the planned changes in check mode: dnspython is not installed")
     elif DNSPYTHON_ERROR:
         module.fail_json(msg=missing_required_lib("dnspython"), exception=DNSPYTHON_ERROR, problems=[])
 
+    note = TtlNote(module.params["ttl_file"])
+    lower, restore = (module.params["ttl_state"] == state for state in ("lower", "restore"))
+    note_changes = (lower and not note.exists) or restore
     try:
         client = DnsClient(module.params["server"], module.params["port"], ANSWER_SECONDS)
         bind = Bind(runner(module), module.params["named_conf"], client.served)
-        result = update(bind, client, request(module), module.backup_local if module.params["backup"] else None)
+        back_up = module.backup_local if module.params["backup"] else None
+        result = update(bind, client, request(module, note), back_up, note.save if lower else None)
+        if restore and not module.check_mode:
+            note.remove()
     except ZoneError as error:
-        module.fail_json(msg="MX lines not changed: " + "\n".join(error.problems), problems=error.problems)
-    zones = [told(zone) for zone in result.zones]
+        module.fail_json(msg="MX records not changed: " + "\n".join(error.problems), problems=error.problems)
+    zones = [result_of(zone) for zone in result.zones]
     for warning in result.warnings:
         module.warn(warning)
     for zone in zones:
         for owner in zone["null_mx"]:
-            module.warn(f"{owner} has a null MX: it takes no mail (RFC 7505). It was left alone")
+            module.warn(f"{owner} has a null MX record, so it accepts no mail (RFC 7505); it was left alone")
     module.exit_json(
-        changed=any(zone["changed"] or zone["reloaded"] for zone in zones),
+        changed=note_changes or any(zone["changed"] or zone["reloaded"] for zone in zones),
         zones=zones,
-        diff=[difference for zone in result.zones if zone.changed for difference in differences(zone)],
+        max_ttl=max((ttl for zone in zones for ttl in zone["ttls"].values()), default=0),
+        diff=[item for zone in result.zones if zone.changed for item in diff_of(zone)],
     )
 
 

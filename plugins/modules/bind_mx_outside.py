@@ -9,25 +9,25 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bind_mx_outside
-short_description: Make the outside copies of zones for a split DNS
+short_description: Generate the external zones of a split DNS
 version_added: 0.1.0
 author:
   - mailgate contributors (!UNKNOWN)
 description:
-  - Writes, for each zone, what outsiders shall see of it. It is the whole inside zone, but the listed names have other
-    MX records. The zone itself is not touched.
-  - The file is that of the zone in the outside view, or on a server of its own, as C(named.conf) has it. It must be
-    configured there; the file need not exist yet. A file that was not made by this module is never replaced.
-  - Without a change in the inside zone or in the list nothing is written. The serial follows that of the inside zone
-    and never goes backwards.
-  - Each copy is proved by dnspython, which must find no other difference from the inside zone, and by
-    C(named-checkzone). All are written or none. They are loaded, and taken back when BIND refuses one.
+  - Generates an external zone from each internal zone. It has all records of the internal zone, with other MX records
+    for the listed names. The internal zone is not changed.
+  - The external zone must be configured in C(named.conf), in the external view or on a server of its own. Its file need
+    not exist yet. A file that this module did not generate is never replaced.
+  - Nothing is written without a change in the internal zone or in the list. The serial follows that of the internal
+    zone and never decreases (RFC 1982).
+  - dnspython must find no other difference from the internal zone, and C(named-checkzone) must accept the external one.
+    All files are written or none. BIND loads them; if it rejects one, all are restored.
 requirements:
   - dnspython (package C(python3-dnspython))
   - C(named-checkconf) and C(named-checkzone) (package C(bind9-utils)), C(rndc) (package C(bind9))
 options:
   zones:
-    description: The zones, each with the names whose MX records differ outside.
+    description: The zones, each with the names whose MX records differ in the external zone.
     type: list
     elements: dict
     required: true
@@ -37,69 +37,69 @@ options:
         type: str
         required: true
       owners:
-        description: The names whose MX records differ. Others look outside as they do inside.
+        description: The names whose MX records differ. Other names have the same records in both zones.
         type: list
         elements: dict
         required: true
         suboptions:
           owner:
-            description: The name, in full. V(*) may be its first label.
+            description: The full name. V(*) may be its first label.
             type: str
             required: true
           mx:
-            description: All MX records that outsiders see. With a null MX inside (RFC 7505) they see that.
+            description: All MX records in the external zone. A null MX in the internal zone (RFC 7505) is kept.
             type: list
             elements: dict
             required: true
             suboptions:
               preference:
-                description: The preference, from 0 to 65535. The lowest is tried first.
+                description: The preference, from 0 to 65535. Senders try the lowest first.
                 type: int
                 required: true
               exchange:
-                description: The mail server's host name, in full.
+                description: The full host name of the mail server.
                 type: str
                 required: true
   outside_view:
-    description: The view of this server that outsiders see. Needed where several have these zones.
+    description: The view for external clients. Required if several views have these zones.
     type: str
     default: ""
   inside_view:
-    description: The view of this server whose zones are copied, from file and journal.
+    description: The view for internal clients. Its zones are read from file and journal.
     type: str
     default: ""
   inside_server:
-    description: The address of another server that the zones are copied from, by zone transfer, instead of a view.
+    description: The address of another server from which the internal zones are transferred, in place of a view.
     type: str
     default: ""
   inside_port:
-    description: The port of that server.
+    description: The port of this other server.
     type: int
     default: 53
   key_file:
-    description: A file on this server with the TSIG key for the transfer, as BIND's C(tsig-keygen) writes it.
+    description: A file on this server with the TSIG key for transfers, as BIND's C(tsig-keygen) writes it.
     type: path
   named_conf:
     description: This server's configuration.
     type: path
     default: /etc/bind/named.conf
   reload:
-    description: Load each changed copy and wait until it is served; take all back when one is not.
+    description: Load each changed external zone and wait until it is served. If one is not, restore all.
     type: bool
     default: true
   reload_timeout:
-    description: How many seconds the server may take to load all of them.
+    description: Seconds that the server may take to load all of them.
     type: int
     default: 30
 extends_documentation_fragment:
   - campus.mailgate.attributes
 notes:
-  - DNSSEC records are not copied. If the outside zone is to be signed, let BIND sign the copy with C(inline-signing).
-  - A zone whose file inside is newer than what is served there waits until that has been loaded.
+  - DNSSEC records are not included. To sign the external zone, configure C(inline-signing) for it in BIND.
+  - If BIND has not loaded the internal zone's new file yet, the external zone stays unchanged until it has.
 """
 
 EXAMPLES = r"""
-- name: Show outsiders the gateways only
+- name: Publish only the gateways to external clients
   campus.mailgate.bind_mx_outside:
     inside_view: inside
     outside_view: outside
@@ -114,21 +114,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 zones:
-  description: What happened to each copy, or would in check mode, in the given order.
+  description: The result for each zone, or the prediction in check mode, in the given order.
   returned: success
   type: list
   elements: dict
   contains:
     zone: {description: The zone's name., type: str, returned: always}
-    file: {description: The copy's file., type: str, returned: always}
-    serial_before: {description: The copy's serial before; 0 for none., type: int, returned: always}
-    serial_after: {description: The copy's serial now., type: int, returned: always}
-    inside_serial: {description: The inside zone's serial., type: int, returned: always}
-    changed: {description: Whether the copy was changed., type: bool, returned: always}
-    reloaded: {description: Whether the server was told to load it., type: bool, returned: always}
-    waiting: {description: Whether the inside zone is not loaded yet., type: bool, returned: always}
+    file: {description: The file of the external zone., type: str, returned: always}
+    serial_before: {description: The external serial before the change; 0 for none., type: int, returned: always}
+    serial_after: {description: The external serial after the change., type: int, returned: always}
+    inside_serial: {description: The serial of the internal zone., type: int, returned: always}
+    changed: {description: Whether the external zone was changed., type: bool, returned: always}
+    reloaded: {description: Whether the external zone was loaded., type: bool, returned: always}
+    waiting: {description: Whether the internal zone is not loaded yet., type: bool, returned: always}
 problems:
-  description: Everything that keeps the module from doing its work, one sentence each.
+  description: All problems that prevented the change.
   returned: failure
   type: list
   elements: str
@@ -140,7 +140,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._bind.client import DNSPYTHON_ERROR
 from ..module_utils._bind.command_module import runner, zones_argument
-from ..module_utils._bind.external import Copy, refresh, request_from
+from ..module_utils._bind.external import ExternalZone, refresh, request_from
 from ..module_utils._bind.server import Bind
 from ..module_utils._zone.file import ZoneError
 
@@ -157,40 +157,50 @@ ARGUMENTS = {
 }
 
 
-def told(copy: Copy) -> dict[str, Any]:
-    """Gives one copy's part of the return value."""
-    names = ("serial_before", "serial_after", "inside_serial", "changed", "reloaded", "waiting")
-    return {"zone": copy.zone.name, "file": str(copy.path), **{name: getattr(copy, name) for name in names}}
+def result_of(zone: ExternalZone) -> dict[str, Any]:
+    """Return one zone's part of the return value."""
+    return {
+        "zone": zone.zone.name,
+        "file": str(zone.path),
+        "serial_before": zone.serial_before,
+        "serial_after": zone.serial_after,
+        "inside_serial": zone.internal_serial,
+        "changed": zone.changed,
+        "reloaded": zone.needs_reload,
+        "waiting": zone.waiting,
+    }
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if DNSPYTHON_ERROR and module.check_mode:
-        module.exit_json(changed=True, zones=[], msg="dnspython is not installed yet, so the copies cannot be foreseen")
+        module.exit_json(
+            changed=True, zones=[], msg="cannot predict the external zones in check mode: dnspython is not installed"
+        )
     elif DNSPYTHON_ERROR:
         module.fail_json(msg=missing_required_lib("dnspython"), exception=DNSPYTHON_ERROR, problems=[])
 
     try:
         bind = Bind(runner(module), module.params["named_conf"])
-        copies = refresh(bind, request_from(module.params, check_only=module.check_mode))
+        zones = refresh(bind, request_from(module.params, check_only=module.check_mode))
     except ZoneError as error:
-        module.fail_json(msg="outside copies not made: " + "\n".join(error.problems), problems=error.problems)
-    for copy in copies:
-        if copy.waiting:
-            module.warn(f"{copy.zone.name}: the inside does not serve its new file (serial {copy.inside_serial}) yet")
+        module.fail_json(msg="external zones not generated: " + "\n".join(error.problems), problems=error.problems)
+    for zone in zones:
+        if zone.waiting:
+            module.warn(f"{zone.zone.name}: BIND does not serve internal serial {zone.internal_serial} yet")
     module.exit_json(
-        changed=any(copy.changed or copy.reloaded for copy in copies),
-        zones=[told(copy) for copy in copies],
+        changed=any(zone.changed or zone.needs_reload for zone in zones),
+        zones=[result_of(zone) for zone in zones],
         diff=[
             {
-                "before": (copy.before or b"").decode("ascii", "replace"),
-                "after": copy.after.decode("ascii", "replace"),
-                "before_header": f"{copy.path} (serial {copy.serial_before})",
-                "after_header": f"{copy.path} (serial {copy.serial_after})",
+                "before": (zone.present or b"").decode("ascii", "replace"),
+                "after": zone.planned.decode("ascii", "replace"),
+                "before_header": f"{zone.path} (serial {zone.serial_before})",
+                "after_header": f"{zone.path} (serial {zone.serial_after})",
             }
-            for copy in copies
-            if copy.changed
+            for zone in zones
+            if zone.changed
         ],
     )
 

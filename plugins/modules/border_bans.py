@@ -3,80 +3,79 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Ansible module: addresses that may not connect to port 25 for a while, at a border router."""
+"""Ansible module border_bans."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: border_bans
-short_description: Ban addresses from port 25 at a border router, for a limited time
+short_description: Ban addresses from port 25 temporarily at a border router
 version_added: 0.1.0
 description:
-  - The emergency measure against a host that floods the campus with mail. Its new TCP connections to port 25 are
-    dropped at the border, those to gateways and permitted servers too, until the time is over. Connections that are
-    established go on.
-  - A ban ends by itself, in the kernel. It is kept when M(campus.mailgate.iptables_chain) changes the rules, and over a
-    reboot, with the time that remains.
-  - A ban is in force also while the router otherwise only observes.
-  - Without O(addresses) nothing is changed, and the bans are listed.
+  - An emergency measure against hosts that flood the campus with mail. The router drops their new TCP connections to
+    port 25, also to gateways and permitted servers, until the ban expires. Established connections continue.
+  - The kernel ends a ban. A ban survives a change by M(campus.mailgate.iptables_chain) and, with its remaining time, a
+    reboot.
+  - Bans also apply in observe mode.
+  - Without O(addresses) the module only lists the bans.
 author:
   - mailgate contributors (@mailgate)
 requirements:
-  - a router that role P(campus.mailgate.border_firewall#role) was applied to
+  - a router with the role P(campus.mailgate.border_firewall#role) applied
 extends_documentation_fragment:
   - campus.mailgate.attributes
 options:
   addresses:
-    description: Addresses or networks to ban or to let go, IPv4 and IPv6 mixed.
+    description: Addresses or networks to ban or unban, IPv4 and IPv6.
     type: list
     elements: str
     default: []
   duration:
     description:
-      - Time from now on, a number and V(s), V(m), V(h) or V(d), at most V(24d). It replaces the time of a ban in force,
-        unless that ends at about the same moment.
+      - The time from now, a number and V(s), V(m), V(h) or V(d), at most V(24d). It replaces the remaining time of an
+        existing ban, unless both end at about the same time.
     type: str
     default: 1h
   reason:
-    description: Told in the list.
+    description: The reason, for the list of bans.
     type: str
     default: ''
   state:
-    description: V(absent) lets the addresses go.
+    description: V(absent) removes the bans.
     type: str
     choices: [present, absent]
     default: present
 """
 
 EXAMPLES = r"""
-- name: Stop a flood for two hours
+- name: Ban two sources for two hours
   campus.mailgate.border_bans:
     addresses: [198.19.9.9, '2001:db8:bad::/48']
     duration: 2h
     reason: flood of double bounces
 
-- name: Let one go before its time
+- name: Remove a ban early
   campus.mailgate.border_bans:
     addresses: [198.19.9.9]
     state: absent
 
-- name: List
+- name: List all bans
   campus.mailgate.border_bans:
   register: listed
 """
 
 RETURN = r"""
 bans:
-  description: All bans in force, ordered by address.
+  description: All bans, ordered by address.
   type: list
   elements: dict
   returned: always
   contains:
-    address: {description: Address or network., type: str}
-    reason: {description: Why., type: str}
-    seconds_left: {description: 'Seconds until it ends; 0 for a ban that was put in by hand and has no end.', type: int}
-    until: {description: 'When it ends, UTC in ISO 8601.', type: str}
-    refused: {description: Attempts to connect that were dropped., type: int}
+    address: {description: The address or network., type: str}
+    reason: {description: The reason., type: str}
+    seconds_left: {description: 'The remaining seconds; 0 for a manually added ban without end.', type: int}
+    until: {description: 'The end, UTC in ISO 8601.', type: str}
+    refused: {description: The number of dropped connection attempts., type: int}
   sample:
     - {address: 198.19.9.9, reason: flood, seconds_left: 7200, until: '2026-04-01T12:00:00Z', refused: 1234}
 """
@@ -97,7 +96,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    """Read the sets, add or remove, list."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
     problems = ban_sets.problems(params["addresses"], params["duration"])

@@ -2,19 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Write files that belong together, all or none, after one check of them all."""
+"""Ansible module file_set."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: file_set
-short_description: Write files that belong together, after one check of them all
+short_description: Write several files after one validation of all of them
 version_added: 0.1.0
 description:
-  - Writes several files of one program, whose check only makes sense for all of them at once; for example settings, and
-    a table that the settings name.
-  - If the check refuses the new contents, no file is changed.
-  - Each file is replaced in one step, in the order given. Missing directories are made.
+  - Writes several files that must be validated together, for example settings and a table that they refer to.
+  - If the validation fails, no file is changed.
+  - Each file is replaced atomically, in the given order. Missing directories are created.
 author:
   - mailgate contributors (!UNKNOWN)
 options:
@@ -25,15 +24,15 @@ options:
     required: true
     suboptions:
       path:
-        description: Absolute path. The last parts of all paths must differ.
+        description: The absolute path. The base names of all paths must differ.
         type: path
         required: true
       content:
-        description: The whole text.
+        description: The content.
         type: str
         required: true
       mode:
-        description: Permissions.
+        description: The permissions.
         type: str
         default: "0644"
       owner:
@@ -44,9 +43,9 @@ options:
         type: str
   validate:
     description:
-      - The program that checks the files, and its arguments. It runs, if a content differs, before any is replaced.
-      - An argument V({NAME}) stands for the new file whose path ends in V(NAME). Others are passed as they are.
-      - In check mode it does not run, as it may not be installed yet.
+      - The validation command. It runs before any file is replaced, if a content differs.
+      - An argument V({NAME}) is replaced by the path of the new file with the base name V(NAME).
+      - It does not run in check mode, as it may not be installed yet.
     type: list
     elements: str
     default: []
@@ -67,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 paths:
-  description: The files whose content or permissions were changed, or would be in check mode.
+  description: The files whose content or permissions changed, or would change in check mode.
   type: list
   elements: str
   returned: success
@@ -80,7 +79,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def main() -> None:
-    """Compare, stage, check, replace."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "files": {
@@ -102,7 +101,7 @@ def main() -> None:
     files = module.params["files"]
     names = [os.path.basename(file["path"]) for file in files]
     if len(set(names)) < len(names):
-        module.fail_json(msg=f"files: the last parts of the paths must differ: {', '.join(sorted(names))}")
+        module.fail_json(msg=f"files: the base names must differ: {', '.join(sorted(names))}")
 
     before = [read(file["path"]) for file in files]
     new = [file for file, old in zip(files, before, strict=True) if old != file["content"]]
@@ -126,7 +125,7 @@ def main() -> None:
 
 
 def read(path: str) -> str | None:
-    """Return a file's text, None if there is none. Bytes that are no UTF-8 are kept apart from all text."""
+    """Return a file's text, None without a file; bytes that are not UTF-8 equal no text."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return file.read()
@@ -135,7 +134,7 @@ def read(path: str) -> str | None:
 
 
 def replace(module: AnsibleModule, files: list[dict[str, str]], names: list[str], new: list[dict[str, str]]) -> None:
-    """Write the new contents aside, have them checked, and move those that differ to their places."""
+    """Stage the new contents, validate them, and move those that differ to their paths."""
     staged = {}
     for name, file in zip(names, files, strict=True):
         staged[name] = os.path.join(module.tmpdir, name)
@@ -145,8 +144,8 @@ def replace(module: AnsibleModule, files: list[dict[str, str]], names: list[str]
     line = [places.get(argument, argument) for argument in module.params["validate"]]
     status, output, errors = module.run_command(line) if line else (0, "", "")
     if status:
-        said = (errors.strip() or output.strip() or f"exit status {status}").replace(module.tmpdir, "new")
-        module.fail_json(msg=f"{line[0]} refuses the new files, so the old ones stay:\n{said}", rc=status)
+        reported = (errors.strip() or output.strip() or f"exit status {status}").replace(module.tmpdir, "new")
+        module.fail_json(msg=f"{line[0]} rejects the new files, so no file was changed:\n{reported}", rc=status)
     for file in new:
         os.makedirs(os.path.dirname(file["path"]), mode=0o755, exist_ok=True)
         module.atomic_move(staged[os.path.basename(file["path"])], file["path"])

@@ -3,28 +3,27 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Ansible module: the port-25 chains of a border router, both families in one call."""
+"""Ansible module iptables_chain."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iptables_chain
-short_description: Guard port 25 at a border router with chains of its own
+short_description: Manage the port-25 chains of a border router
 version_added: 0.1.0
 description:
-  - Owns the chain C(MAILGATE) in the table C(filter), for IPv4 and for IPv6, and the one jump to it, first in
-    C(FORWARD). With O(outbound) there is a second chain, C(MAILGATE-OUT). Rules, order and counters of everybody else
-    stay as they are.
-  - The chain sees attempts to open a TCP connection (SYN without ACK) to port 25 that come in by the outside interface.
-    Gateways and permitted servers return to the router's other rules; the rest of the campus networks is logged and
-    refused. Established connections are never cut, and the router need not track connections.
-  - A family without an entry in O(networks) is guarded for every destination, so that forgetting IPv6 does not leave
-    it open.
-  - Addresses that M(campus.mailgate.border_bans) bans are refused first, in either mode.
-  - Works with iptables-nft and iptables-legacy. Chains of ours in the tables of the one that is not in use are removed.
-  - Rules are replaced in one C(iptables-restore --noflush) transaction a family, after both were tested. When one can't
-    be loaded, both are put back.
-  - The files the rules are loaded from, in C(/etc/mailgate/border), are those that are loaded at boot.
+  - Manages the chain C(MAILGATE) in the table C(filter), for IPv4 and IPv6, and the jump to it, first in C(FORWARD).
+    With O(outbound) there is a second chain, C(MAILGATE-OUT). All other rules, their order and counters stay.
+  - The chain handles attempts to open a TCP connection (SYN without ACK) to port 25 from the external interface.
+    Traffic to gateways and permitted servers returns to the router's other rules. Traffic to the rest of the campus
+    networks is logged and rejected. Established connections are never cut, and the router need not track connections.
+  - A family without an entry in O(networks) is guarded for every destination, so that an omitted IPv6 network does not
+    leave IPv6 open.
+  - Addresses banned by M(campus.mailgate.border_bans) are dropped first, in both modes.
+  - Works with iptables-nft and iptables-legacy. Managed chains in the tables of the unused variant are removed.
+  - Each family's rules are replaced in one C(iptables-restore --noflush) transaction, after both were tested. If one
+    cannot be loaded, both are restored.
+  - The rules are loaded from files in C(/etc/mailgate/border), which are also loaded at boot.
 author:
   - mailgate contributors (@mailgate)
 requirements:
@@ -34,148 +33,148 @@ extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
   check_mode:
-    details: Works before iptables is installed.
+    details: Works even if iptables is not installed yet.
 options:
   outside_interface:
-    description: Interface towards the internet. It need not exist yet. A final V(+) stands for any ending.
+    description: The interface to the internet. It need not exist yet. A final V(+) matches any suffix.
     type: str
     required: true
   networks:
-    description: Campus networks behind this router, IPv4 and IPv6 mixed.
+    description: The campus networks behind this router, IPv4 and IPv6.
     type: list
     elements: str
     required: true
   gateways:
-    description: Addresses of the mail gateways, IPv4 and IPv6 mixed.
+    description: The addresses of the mail gateways, IPv4 and IPv6.
     type: list
     elements: str
     required: true
   permits:
-    description: Servers that stay reachable from outside.
+    description: The servers that stay reachable from the internet.
     type: list
     elements: dict
     default: []
     suboptions:
       address:
-        description: Address or network, IPv4 or IPv6.
+        description: An address or network, IPv4 or IPv6.
         type: str
         required: true
       host:
-        description: Name of the server, for the comment beside the rule.
+        description: The name of the server, for the comment of the rule.
         type: str
         default: ''
       reason:
-        description: Why it stays open.
+        description: The reason for the permit.
         type: str
         default: ''
       owner:
-        description: Who asked for it.
+        description: The person or group responsible.
         type: str
         default: ''
       until:
-        description: Last day of the permit. It is told in the comment, not enforced here.
+        description: The last day of the permit, for the comment only. It is not enforced.
         type: str
         default: ''
   action:
-    description: Answer with a TCP reset, so that senders go on to the next MX at once, or with silence.
+    description: V(reject) sends a TCP reset, so that senders try the next MX at once. V(drop) sends nothing.
     type: str
     choices: [reject, drop]
     default: reject
   mode:
-    description: V(observe) logs and counts what would be refused, and refuses nothing.
+    description: V(observe) only logs and counts what V(enforce) rejects.
     type: str
     choices: [enforce, observe]
     default: enforce
   log:
-    description: How attempts are logged that are, or would be, refused.
+    description: Logging of attempts that are, or in observe mode would be, rejected.
     type: dict
     default: {}
     suboptions:
       target:
-        description: Kernel log, netlink log for a program such as ulogd2, or no log.
+        description: The kernel log, the netlink log for a program such as ulogd2, or none.
         type: str
         choices: [log, nflog, none]
         default: log
       prefix:
-        description: Beginning of each line, up to 29 characters (63 with V(nflog)).
+        description: The prefix of each line, up to 29 characters (63 with V(nflog)).
         type: str
         default: 'mailgate-25: '
       limit:
-        description: Most lines for each campus network, as V(10/minute).
+        description: The maximum rate of lines for each campus network, for example V(10/minute).
         type: str
         default: 10/minute
       burst:
-        description: Lines before the limit sets in.
+        description: The number of lines before the limit applies.
         type: int
         default: 20
       group:
-        description: Netlink group for V(nflog).
+        description: The netlink group for V(nflog).
         type: int
         default: 0
   outbound:
     description:
-      - The other direction, known as outbound port 25 blocking (OP25B). Only the gateways and listed hosts may connect
-        to port 25 outside.
-      - Its rules are in the chain C(MAILGATE-OUT), its jump is second in C(FORWARD). O(action), the rest of O(log) and
-        O(ipset_threshold) are the same for both directions.
-      - Servers that send to the internet by themselves must be listed, or relay through a gateway.
+      - The other direction, known as outbound port 25 blocking (OP25B). Only the gateways and the listed hosts may
+        connect to external port 25.
+      - Its rules are in the chain C(MAILGATE-OUT), and the jump to it is second in C(FORWARD). O(action), the other
+        options of O(log) and O(ipset_threshold) apply to both directions.
+      - Servers that send to the internet directly must be listed, or relay through a gateway.
     type: dict
     default: {}
     suboptions:
       mode:
-        description: V(observe) logs and counts what would be refused, and refuses nothing.
+        description: V(observe) only logs and counts what V(enforce) rejects.
         type: str
         choices: [disabled, observe, enforce]
         default: disabled
       senders:
-        description: Hosts, besides the gateways, that may send to the internet.
+        description: The hosts, besides the gateways, that may send to the internet.
         type: list
         elements: dict
         default: []
         suboptions:
           address:
-            description: Address or network, IPv4 or IPv6.
+            description: An address or network, IPv4 or IPv6.
             type: str
             required: true
           host:
-            description: Name of the host, for the comment beside the rule.
+            description: The name of the host, for the comment of the rule.
             type: str
             default: ''
           reason:
-            description: Why it may send.
+            description: The reason for the permit.
             type: str
             default: ''
           owner:
-            description: Who asked for it.
+            description: The person or group responsible.
             type: str
             default: ''
           until:
-            description: Last day. It is told in the comment, not enforced here.
+            description: The last day of the permit, for the comment only. It is not enforced.
             type: str
             default: ''
       prefix:
-        description: Beginning of each line logged.
+        description: The prefix of each log line.
         type: str
         default: 'mailgate-25-out: '
   ipset_threshold:
-    description: With more permits, or senders, of one family than this, an address set replaces the rule for each.
+    description: If a family has more permits, or senders, than this, one address set replaces their rules.
     type: int
     default: 64
   confirm_timeout:
     description:
-      - Seconds after which the router takes the change back by itself, unless C(mailgate-border confirm) was run.
-      - V(0) confirms at once.
+      - Seconds after which the router reverts the change, unless C(mailgate-border confirm) was run before.
+      - V(0) confirms the change at once.
     type: int
     default: 0
   state:
-    description: V(absent) removes chains, jumps, sets and files, and the bans with them.
+    description: V(absent) removes chains, jumps, sets and files, including all bans.
     type: str
     choices: [present, absent]
     default: present
 """
 
 EXAMPLES = r"""
-- name: Only the gateways and one research server receive mail from outside
+- name: Permit mail from the internet to the gateways and one research server only
   campus.mailgate.iptables_chain:
     outside_interface: outside0
     networks: [198.18.0.0/16, '2001:db8:18::/48']
@@ -190,17 +189,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 foreign:
-  description: Rules somebody had put into our chains by hand, and which are removed.
+  description: Rules that were added to the managed chains manually, and are removed.
   type: list
   elements: str
   returned: always
   sample: ['-A MAILGATE -s 198.19.0.0/24 -j ACCEPT']
 confirm:
-  description: Whether the change waits for C(mailgate-border confirm).
+  description: Whether the change must be confirmed by C(mailgate-border confirm).
   type: bool
   returned: always
 permits:
-  description: How many permitted addresses the router has, by family.
+  description: The number of permitted addresses by family.
   type: dict
   returned: when O(state=present)
   sample: {ipv4: 1, ipv6: 0}
@@ -252,14 +251,14 @@ OPTIONS = {
 
 
 def permits(listed: list[dict[str, str]]) -> tuple[model.Permit, ...]:
-    """Make permits from the items of an option."""
+    """Return permits from the items of an option."""
     return tuple(
         model.Permit(p["address"], model.permit_comment(p["host"], p["reason"], p["owner"], p["until"])) for p in listed
     )
 
 
 def main() -> None:
-    """Compare what is wanted with files and kernel, and load the difference."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
     outbound = params["outbound"]
@@ -276,7 +275,7 @@ def main() -> None:
     )
     problems = model.problems(guard)
     if problems:
-        module.fail_json(msg="The port-25 rules were not touched: " + "; ".join(problems), problems=problems)
+        module.fail_json(msg="The port-25 rules were not changed: " + "; ".join(problems), problems=problems)
 
     tables = [model.render(guard, family) for family in model.FAMILIES] if params["state"] == "present" else []
     router = Router(module.run_command, module.get_bin_path)
@@ -287,7 +286,7 @@ def main() -> None:
     except ApplyError as error:
         module.fail_json(msg=str(error))
     if change.foreign:
-        module.warn(f"Our port-25 chains had rules that are not ours: {'; '.join(change.foreign)}")
+        module.warn(f"Removed manually added rules from the port-25 chains: {'; '.join(change.foreign)}")
     result = {
         "changed": change.needed,
         "foreign": change.foreign,

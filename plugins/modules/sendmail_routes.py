@@ -3,121 +3,121 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: all routing files of a sendmail host in one call."""
+"""Ansible module sendmail_routes."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sendmail_routes
-short_description: Write all routing files of a sendmail host in one call
+short_description: Write all routing files of a sendmail host
 version_added: 0.1.0
 description:
-  - Makes C(static-route), C(mailertable), C(local-host-names), C(sendmail.mc), C(submit.mc) and what is built from them
-    in C(/etc/mail), and sets its own lines in C(access) and C(sendmail.conf).
-  - Adds the aliases C(postmaster) and C(mailer-daemon) where they are missing.
-  - All is built aside and tested with C(sendmail -bt). Each route must lead to its next hop, each local domain to the
-    local mailer, each relay domain must be accepted from a stranger, and a foreign domain must be refused.
-    Only then are the files replaced, all or none.
-  - Next hops are addresses, so that no MX record is ever followed for a domain of the table.
-  - It starts, reloads and restarts nothing; see RV(action).
+  - Writes C(static-route), C(mailertable), C(local-host-names), C(sendmail.mc), C(submit.mc) and the files built from
+    them in C(/etc/mail), and manages its own lines in C(access) and C(sendmail.conf).
+  - Adds the aliases C(postmaster) and C(mailer-daemon) if they are missing.
+  - All files are built in a temporary directory and tested with C(sendmail -bt). Each route must resolve to its next
+    hop and each local domain to the local mailer. An external client's mail must be accepted for each relay domain and
+    rejected for any other domain. Only then are the files replaced, all or none.
+  - Next hops are addresses, so that sendmail never follows MX records for a routed domain.
+  - The module does not start, reload or restart the daemon; see RV(action).
 author:
   - mailgate contributors (!UNKNOWN)
 options:
   hostname:
-    description: The full name this host greets with. When empty, sendmail finds out.
+    description: The fully qualified name in the SMTP greeting. If empty, sendmail determines it.
     type: str
     default: ""
   listen:
-    description: Where the daemon listens. The address V(::) takes IPv4 as well, and one socket restarts fastest.
+    description: Where the daemon listens. The address V(::) accepts IPv4 too, and one socket restarts fastest.
     type: list
     elements: dict
     required: true
     suboptions:
       address:
-        description: IPv4 or IPv6 address.
+        description: The IPv4 or IPv6 address.
         type: str
         required: true
       port:
-        description: TCP port.
+        description: The TCP port.
         type: int
         default: 25
   local:
-    description: Domains whose users live on this host. V(*.suffix) takes every host name under the suffix.
+    description: The domains whose users are on this host. V(*.suffix) matches every host name below the suffix.
     type: list
     elements: str
     default: []
   relay:
-    description: Domains for which mail from anybody is passed on. V(*.suffix) is allowed.
+    description: The domains to which mail of every client is relayed. V(*.suffix) is allowed.
     type: list
     elements: str
     default: []
   routes:
-    description: The table of routes.
+    description: The routing table.
     type: list
     elements: dict
     default: []
     suboptions:
       domain:
-        description: A domain, or V(*.suffix) for every host name under the suffix.
+        description: A domain, or V(*.suffix) for every host name below the suffix.
         type: str
         required: true
       next_hop:
-        description: IPv4 or IPv6 address of the server that gets the mail.
+        description: The IPv4 or IPv6 address of the server that receives the mail.
         type: str
         required: true
       next_hops:
         description:
-          - All addresses of servers that may get the mail, in order. The first is O(routes[].next_hop), the others are
-            tried while those before them do not answer.
-          - Needed only where there is more than one.
+          - All addresses of servers that can receive the mail, in order. The first is O(routes[].next_hop). sendmail
+            tries the others when those before them do not answer.
+          - Required only if there is more than one.
         type: list
         elements: str
         default: []
       host:
-        description: Name of that server, for messages only.
+        description: The name of that server, for messages only.
         type: str
         default: ""
   queue_interval:
-    description: Time between two runs of the queue, as sendmail writes it.
+    description: The time between two queue runs, in the format of sendmail.
     type: str
     default: 10m
   max_daemon_children:
-    description: Connections served at a time; more are refused until one ends.
+    description: The maximum number of simultaneous connections; further ones are rejected.
     type: int
     default: 60
   double_bounce_address:
     description:
-      - Who gets an error message that itself can't be delivered. When empty, it is dropped.
-      - A name without a domain and without an alias is given the alias C(/dev/null).
+      - The recipient of bounces that cannot be delivered. If empty, they are discarded.
+      - A name without a domain and without an alias gets the alias C(/dev/null).
     type: str
     default: nobody
   extra:
-    description: Lines of m4 for C(sendmail.mc), put before the mailers.
+    description: Lines of m4 for C(sendmail.mc), inserted before the mailers.
     type: list
     elements: str
     default: []
   foreground:
     description:
-      - Whether systemd is to run the daemon in the foreground, C(sendmail -bD).
-      - One that runs otherwise needs a restart.
-      - It writes no unit.
+      - Whether systemd runs the daemon in the foreground, C(sendmail -bD).
+      - A daemon in another mode needs a restart; see RV(action).
+      - The module writes no unit.
     type: bool
     default: false
 extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
   check_mode:
-    details: Where sendmail is not installed yet, the differences are shown, but what m4 makes can't be tested.
+    details: If sendmail is not installed yet, the differences are shown without building and testing the files.
   diff_mode:
-    details: A difference in C(sendmail.cf) or C(submit.cf) is shown only when its source has none.
+    details: A difference in C(sendmail.cf) or C(submit.cf) is shown only if its source is unchanged.
   platform:
-    description: Target OS for which it works.
+    description: The supported operating systems.
     support: full
     platforms: debian
 """
 
 EXAMPLES = r"""
-- name: A leaf server, home of one domain
+- name: Configure a server for one domain
   campus.mailgate.sendmail_routes:
     hostname: mech.eng.univ.example
     listen:
@@ -140,25 +140,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: Paths of the files that changed.
+  description: The paths of the changed files.
   type: list
   elements: str
   returned: success
   sample: [/etc/mail/mailertable, /etc/mail/mailertable.db, /etc/mail/static-route]
 action:
   description:
-    - What the daemon needs to use the files. A changed map needs nothing, sendmail notices by itself.
-    - Known from when the daemon was started, so a play that broke off before its handlers is made good by the next.
+    - What the daemon needs to use the files. A changed map needs nothing, as sendmail detects it.
+    - It is derived from the daemon's start time, so a run completes what an interrupted one left.
   type: str
   returned: success
   choices: [none, reload, restart]
   sample: reload
 installed:
-  description: Whether sendmail is complete on the host; can be false in check mode only.
+  description: Whether sendmail is completely installed; false only in check mode.
   type: bool
   returned: success
 tests:
-  description: Number of address tests that the configuration passed.
+  description: The number of address tests that the configuration passed.
   type: int
   returned: success
   sample: 12
@@ -167,48 +167,47 @@ tests:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._sendmail import host
-from ..module_utils._sendmail import tables as text
+from ..module_utils._sendmail.settings import Listener, Route, Settings
+
+ARGUMENTS = {
+    "hostname": {"type": "str", "default": ""},
+    "listen": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 25}},
+    },
+    "local": {"type": "list", "elements": "str", "default": []},
+    "relay": {"type": "list", "elements": "str", "default": []},
+    "routes": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "domain": {"type": "str", "required": True},
+            "next_hop": {"type": "str", "required": True},
+            "host": {"type": "str", "default": ""},
+            "next_hops": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "queue_interval": {"type": "str", "default": "10m"},
+    "max_daemon_children": {"type": "int", "default": 60},
+    "double_bounce_address": {"type": "str", "default": "nobody"},
+    "extra": {"type": "list", "elements": "str", "default": []},
+    "foreground": {"type": "bool", "default": False},
+}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "hostname": {"type": "str", "default": ""},
-            "listen": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 25}},
-            },
-            "local": {"type": "list", "elements": "str", "default": []},
-            "relay": {"type": "list", "elements": "str", "default": []},
-            "routes": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "domain": {"type": "str", "required": True},
-                    "next_hop": {"type": "str", "required": True},
-                    "host": {"type": "str", "default": ""},
-                    "next_hops": {"type": "list", "elements": "str", "default": []},
-                },
-            },
-            "queue_interval": {"type": "str", "default": "10m"},
-            "max_daemon_children": {"type": "int", "default": 60},
-            "double_bounce_address": {"type": "str", "default": "nobody"},
-            "extra": {"type": "list", "elements": "str", "default": []},
-            "foreground": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
-    settings = text.Settings(
+    settings = Settings(
         hostname=given["hostname"],
-        listen=tuple(text.Listener(**entry) for entry in given["listen"]),
+        listen=tuple(Listener(**entry) for entry in given["listen"]),
         local=tuple(given["local"]),
         relay=tuple(given["relay"]),
-        routes=tuple(text.Route(**{**route, "next_hops": tuple(route["next_hops"])}) for route in given["routes"]),
+        routes=tuple(Route(**{**route, "next_hops": tuple(route["next_hops"])}) for route in given["routes"]),
         queue_interval=given["queue_interval"],
         max_daemon_children=given["max_daemon_children"],
         double_bounce_address=given["double_bounce_address"],

@@ -20,22 +20,27 @@ author:
   - mailgate contributors (!UNKNOWN)
 options:
   packages:
-    description: Directories of packages to include, each importable by its base name.
+    description: Directories of packages, and files of modules, to include, each importable by its base name.
     type: list
     elements: path
     required: true
+  parent:
+    description:
+      - A package to create around O(packages), so that they can import each other relatively.
+      - Their directories become packages even without a file C(__init__.py).
+    type: str
+    version_added: 0.2.0
   requirements:
     description:
       - File with one requirement per line, for example V(aiosmtpd==1.4.6).
       - Their dependencies are read from the metadata of the wheels.
+      - Required together with O(wheelhouse). Without them no wheels are included.
     type: path
-    required: true
   wheelhouse:
     description:
       - Directory with the wheels, filled by C(pip wheel -r REQUIREMENTS -w WHEELHOUSE).
       - They must be pure Python. Wheels that are not required are omitted.
     type: path
-    required: true
   dest:
     description: Path of the archive. Missing directories are created.
     type: path

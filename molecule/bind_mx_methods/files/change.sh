@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Changes the inside zones as an admin does, and waits for the outside copies: nothing may show before BIND serves it.
+# Changes the internal zones as an admin does, and waits for the external zones. They must not show what BIND does not
+# serve yet.
 set -eu
 zone=/etc/bind/campus/plain.zone
 outside=/var/lib/bind/outside
@@ -10,7 +11,7 @@ sed -i 's/hostmaster [0-9]*/hostmaster 100/' $zone
 echo 'later IN A 198.18.1.77' >>$zone
 sleep 5
 if grep -q later $outside/plain.zone; then
-    echo "the outside sees what the inside does not serve yet" >&2
+    echo "the external zone has a record that BIND does not serve in the internal zone yet" >&2
     exit 1
 fi
 rndc reload plain.example IN inside

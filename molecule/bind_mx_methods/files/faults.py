@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kills the module's work before each of its writing calls in turn; zones on disk and served must be old or new.
+"""Kill a run of the module before each of its writing calls in turn; zones on disk and served must be old or new.
 
-Runs on the DNS server with the module's own code. Each round forks a run that a profile hook ends by SIGKILL at its
-n-th call that writes a file, renames, starts `rndc reload` or sends a packet; the last round is the one that ends by
-itself. After each, BIND loads what is on disk, and a whole run must complete the work. One zone has lines in an
+Runs on the DNS server with the code of the timer's archive. In each round a profile hook kills a forked run by SIGKILL
+before its n-th call that writes a file, renames, starts `rndc reload` or sends a packet; the last round is not killed.
+After each round BIND loads what is on disk, and another run must complete the change. One zone has records in an
 included file too: both files together must be the old zone or the new one.
 """
 
@@ -18,7 +18,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-sys.path.insert(0, "/usr/local/lib/mailgate")
+sys.path.insert(0, "/usr/local/lib/mailgate-outside.pyz")
 
 import dns.message
 import dns.query
@@ -42,27 +42,27 @@ POSIX = {"open", "write", "fsync", "rename", "replace", "unlink", "chmod", "fchm
 
 
 def request(gateway: str, *, check_only: bool = False) -> Request:
-    """A plan that makes every zone's MX this one gateway."""
+    """Return a plan that sets the MX record of every zone to one gateway."""
     lines = [(0, f"{gateway}.univ.example")]
     zones = [ZoneRequest(name, "inside", [(owner, lines, None) for owner in owners]) for name, owners in OWNERS.items()]
     return Request(zones, True, 30, check_only, date.today(), keys=KEYS)
 
 
 def work(gateway: str, *, check_only: bool = False):
-    """Does what the module does."""
+    """Do what the module does."""
     return update(
         Bind(run, "/etc/bind/named.conf"), DnsClient("127.0.0.1", 53, 5), request(gateway, check_only=check_only)
     )
 
 
 class Killer:
-    """A profile hook that ends the process before its n-th writing call."""
+    """A profile hook that kills the process before its n-th writing call."""
 
     def __init__(self, n: int) -> None:
         self.left = n
 
     def __call__(self, frame, event, arg) -> None:
-        """Counts calls of C functions."""
+        """Count calls of C functions."""
         if event == "c_call" and self.writes(frame, arg):
             self.left -= 1
             if self.left < 0:
@@ -70,7 +70,7 @@ class Killer:
 
     @staticmethod
     def writes(frame, arg) -> bool:
-        """Says whether a call may change a file, what BIND has loaded, or, by a packet, a zone."""
+        """Return whether a call may change a file, what BIND has loaded, or, by a packet, a zone."""
         name, owner = arg.__name__, getattr(arg, "__self__", None)
         module = getattr(arg, "__module__", None) or type(owner).__module__
         if module == "posix":
@@ -83,7 +83,7 @@ class Killer:
 
 
 def killed_at(n: int, gateway: str) -> bool:
-    """Runs the work in a child; says whether it was killed before its end."""
+    """Run the work in a child; return whether it was killed."""
     child = os.fork()
     if not child:
         sys.setprofile(Killer(n))
@@ -98,23 +98,23 @@ def killed_at(n: int, gateway: str) -> bool:
 
 
 def ask(name: str, rtype: str) -> str:
-    """What BIND serves, in a comparable form."""
+    """Return what BIND serves, in a comparable form."""
     answer = dns.query.udp(dns.message.make_query(name, rtype), "127.0.0.1", timeout=5)
     return str(sorted(record.to_text() for rrset in answer.answer for record in rrset))
 
 
 def served(name: str) -> tuple[str, list[str]]:
-    """A zone's SOA record, and its planned names' MX records."""
+    """Return a zone's SOA record and its planned names' MX records."""
     return ask(name, "SOA"), [ask(owner, "MX") for owner in OWNERS[name]]
 
 
 def planned(name: str, gateway: str) -> list[str]:
-    """The MX records that the plan gives."""
+    """Return the planned MX records."""
     return [str([f"0 {gateway}.univ.example."]) for _owner in OWNERS[name]]
 
 
 def on_disk(name: str) -> list[str]:
-    """The records of a zone's files but for its SOA record, as BIND reads them."""
+    """Return the records of a zone's files without the SOA record, as BIND reads them."""
     command = ["named-checkzone", "-i", "none", "-q", "-s", "full", "-o", "-", "-D", name, str(FILES[name])]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
@@ -122,7 +122,7 @@ def on_disk(name: str) -> list[str]:
 
 
 def with_gateway(name: str, lines: list[str], gateway: str) -> list[str]:
-    """The same records with the planned MX."""
+    """Return the records with the planned MX records."""
     ours = tuple(f"{owner}. " for owner in OWNERS[name])
     return [
         f"{line.rsplit(' ', 1)[0]} {gateway}.univ.example." if line.startswith(ours) and " MX " in line else line
@@ -131,7 +131,7 @@ def with_gateway(name: str, lines: list[str], gateway: str) -> list[str]:
 
 
 def is_whole(name: str, old: tuple[str, list[str]], gateway: str) -> bool:
-    """Says whether a zone is served as it was or as planned; a load may fall between two looks."""
+    """Return whether a zone is served as before or as planned; BIND may load it between two queries."""
     for _look in range(20):
         now = served(name)
         if now == old or (now[1] == planned(name, gateway) and now[0] != "[]"):
@@ -141,7 +141,7 @@ def is_whole(name: str, old: tuple[str, list[str]], gateway: str) -> bool:
 
 
 def main() -> None:
-    """Every n, until a run ends by itself."""
+    """Kill the run at every n, until one completes."""
     work("gw1")
     gateways, n, bridges = ["gw2", "gw1"], 0, 0
     while True:

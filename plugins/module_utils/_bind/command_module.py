@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""What the modules about MX lines share: their arguments, and BIND's programs as a module runs them."""
+"""What the modules for MX records share: their options, and BIND's programs as a module runs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ MX = {"preference": {"type": "int", "required": True}, "exchange": {"type": "str
 
 
 def zones_argument(owner: Mapping[str, Any], zone: Mapping[str, Any], *, mx_required: bool) -> dict[str, Any]:
-    """The argument `zones`, a list of zones with owners with MX records; `owner` and `zone`: their further options."""
+    """Return the option `zones`, a list of zones with owners with MX records.
+
+    Args:
+        owner: Further suboptions of an owner.
+        zone: Further suboptions of a zone.
+        mx_required: Whether each owner must have MX records.
+    """
     mx = {"type": "list", "elements": "dict", "required": mx_required, "options": MX}
     owners = {"owner": {"type": "str", "required": True}, "mx": mx, **owner}
     options = {
@@ -27,9 +33,10 @@ def zones_argument(owner: Mapping[str, Any], zone: Mapping[str, Any], *, mx_requ
 
 
 def runner(module: Any) -> Run:
-    """Programs as `module`, an AnsibleModule, runs them, with bytes going in."""
+    """Return a function that runs programs through `module`, an AnsibleModule, with bytes on standard input."""
 
     def run(command: Sequence[str], data: bytes | None) -> tuple[int, str, str]:
+        """Run a command; return its exit status, standard output and standard error."""
         result: tuple[int, str, str] = module.run_command(list(command), data=data, binary_data=True)
         return result
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""The command that a timer on the DNS server runs: `_outside_command SETTINGS.json` refreshes the outside copies."""
+"""The command that a timer on the DNS server runs: `mailgate-outside.pyz SETTINGS.json` refreshes external zones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .server import Bind
 
 
 def run(command: Sequence[str], data: bytes | None) -> tuple[int, str, str]:
-    """Runs one of BIND's programs."""
+    """Run one of BIND's programs; return its exit status, standard output and standard error."""
     try:
         done = subprocess.run(command, input=data or b"", capture_output=True, check=False)
     except OSError as error:
@@ -26,22 +26,28 @@ def run(command: Sequence[str], data: bytes | None) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Refreshes; says what changed, and what is wrong. Gives the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Refresh the external zones; print what changed and what failed; return the exit status.
+
+    Args:
+        arguments: The path of a JSON file with the options of the module bind_mx_outside. By default those of the
+            command line.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         values = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        copies = refresh(Bind(run, values["named_conf"]), request_from(values, check_only=False))
+        zones = refresh(Bind(run, values["named_conf"]), request_from(values, check_only=False))
     except (ZoneError, OSError, ValueError, KeyError, IndexError) as error:
-        sys.stderr.write(f"outside copies not refreshed: {error if isinstance(error, ZoneError) else repr(error)}\n")
+        sys.stderr.write(f"external zones not refreshed: {error if isinstance(error, ZoneError) else repr(error)}\n")
         return 1
-    for copy in copies:
-        if copy.waiting:
-            sys.stdout.write(f"{copy.zone.name}: waits until the inside serves serial {copy.inside_serial}\n")
-        elif copy.changed:
-            serials = f"outside serial {copy.serial_after}, from inside serial {copy.inside_serial}"
-            sys.stdout.write(f"{copy.zone.name}: {serials}\n")
+    for zone in zones:
+        if zone.waiting:
+            sys.stdout.write(f"{zone.zone.name}: waiting until BIND serves internal serial {zone.internal_serial}\n")
+        elif zone.changed:
+            serials = f"external serial {zone.serial_after}, from internal serial {zone.internal_serial}"
+            sys.stdout.write(f"{zone.zone.name}: {serials}\n")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

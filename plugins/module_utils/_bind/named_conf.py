@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TypeAlias
@@ -23,11 +23,21 @@ _NOBODY = frozenset({"none", "!any", ""})
 
 @dataclass(frozen=True, slots=True)
 class ServedZone:
-    """A zone statement. `file` and `directory` are paths or "", `obstacles` say why its file must not be edited.
+    """A zone statement.
 
-    `updates` tells that it takes RFC 2136 updates, by which statement; then `keys` are the TSIG keys that it names, and
-    `session_key` is the file of BIND's own key for `update-policy local`. `signed` tells that BIND signs it itself,
-    `differences` that BIND makes a journal of what an edited file changes.
+    Attributes:
+        name: The zone's name, in lower case without the final dot.
+        view: Its view, "" without views.
+        kind: Its type, such as `primary`.
+        file: The path of its file, or "".
+        directory: The directory of relative paths, or "".
+        journal: The path of its journal, if it is set.
+        obstacles: The reasons why its file must not be edited.
+        updates: The statement that permits RFC 2136 updates, or "".
+        keys: The TSIG keys that this statement names.
+        session_key: The file of BIND's own key for `update-policy local`, or "".
+        signed: Whether BIND signs the zone itself.
+        differences: Whether BIND keeps a journal of the changes in an edited file.
     """
 
     name: str
@@ -45,7 +55,7 @@ class ServedZone:
 
 
 def parse(text: str) -> Block:
-    """Reads statements into nested lists: words as str, `{ }` as lists; ValueError for unbalanced braces."""
+    """Parse statements into nested lists: words as str, `{ }` as lists; raise ValueError for unbalanced braces."""
     stack: list[Block] = [[]]
     statement: Statement = []
     open_statements: list[Statement] = []
@@ -57,7 +67,7 @@ def parse(text: str) -> Block:
             statement = []
         elif mark == "}":
             if not open_statements:
-                raise ValueError("a closing brace without an opening one")
+                raise ValueError("closing brace without an opening brace")
             block = stack.pop()
             statement = open_statements.pop()
             statement.append(block)
@@ -68,12 +78,12 @@ def parse(text: str) -> Block:
         else:
             statement.append(word if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
     if open_statements:
-        raise ValueError("an opening brace is never closed")
+        raise ValueError("opening brace without a closing brace")
     return stack[0]
 
 
 def served_zones(text: str) -> list[ServedZone]:
-    """Lists every zone of every view, in order; the view is "" when there are none."""
+    """Return every zone of every view, in order; without views the view is ""."""
     top = parse(text)
     options = [inner for statement in top if statement[0] == "options" for inner in _block(statement)]
     found = [_zone(statement, "", options) for statement in top if statement[0] == "zone"]
@@ -85,43 +95,43 @@ def served_zones(text: str) -> list[ServedZone]:
 
 
 def _block(statement: Statement) -> Block:
+    """Return the statements in the first `{ }` of a statement."""
     return next((part for part in statement if isinstance(part, list)), [])
 
 
-def _zone(statement: Statement, view: str, around: Block) -> ServedZone:
-    own = _block(statement)
+class _Statements:
+    """The statements of a zone, and those of its view and of `options` that it inherits."""
 
-    def find(name: str, *, inherit: bool = True) -> Statement | None:
-        return next((s for s in [*own, *(around if inherit else [])] if s[0] == name), None)
+    def __init__(self, own: Block, inherited: Block) -> None:
+        self._own, self._inherited = own, inherited
 
-    def value(name: str, *, inherit: bool = True) -> str:
-        found = find(name, inherit=inherit)
+    def find(self, name: str, *, inherit: bool = True) -> Statement | None:
+        """Return the statement that applies, None without one."""
+        return next((s for s in [*self._own, *(self._inherited if inherit else [])] if s[0] == name), None)
+
+    def value(self, name: str, *, inherit: bool = True) -> str:
+        """Return the first value of the statement that applies, "" without one."""
+        found = self.find(name, inherit=inherit)
         return str(found[1]) if found and len(found) > 1 else ""
 
-    kind = value("type", inherit=False)
-    if find("in-view", inherit=False):
-        kind = "in-view"
-    file, directory = value("file", inherit=False), value("directory")
+
+def _zone(statement: Statement, view: str, inherited: Block) -> ServedZone:
+    """Return a zone from its statement."""
+    options = _Statements(_block(statement), inherited)
+    kind = "in-view" if options.find("in-view", inherit=False) else options.value("type", inherit=False)
+    file, directory = options.value("file", inherit=False), options.value("directory")
     if file and directory:
         file = str(PurePosixPath(directory) / file)
     name = str(statement[1]).rstrip(".").lower() or "."
-    found = ServedZone(name, view, kind, file, directory, value("journal", inherit=False), ())
+    found = ServedZone(name, view, kind, file, directory, options.value("journal", inherit=False), ())
     if kind not in _PRIMARY:
         return found
     obstacles = []
-    if value("masterfile-format") not in {"", "text"}:
-        obstacles.append(f"its file is not text (masterfile-format {value('masterfile-format')})")
-    if value("database", inherit=False) or find("dlz", inherit=False):
+    if options.value("masterfile-format") not in {"", "text"}:
+        obstacles.append(f"its file is not text (masterfile-format {options.value('masterfile-format')})")
+    if options.value("database", inherit=False) or options.find("dlz", inherit=False):
         obstacles.append("it is not served from a file")
-    policy, allowed = find("update-policy", inherit=False), find("allow-update")
-    updates, session_key = "", ""
-    keys: tuple[str, ...] = ()
-    if policy:
-        updates, keys = "update-policy", tuple(str(grant[1]) for grant in _block(policy) if len(grant) > 1)
-        if "local" in policy:
-            session_key = value("session-keyfile") or _SESSION_KEY
-    elif allowed and not {" ".join(map(str, s)) for s in _block(allowed)} <= _NOBODY:
-        updates, keys = "allow-update", tuple(_keys(_block(allowed)))
+    updates, keys, session_key = _updates(options)
     return replace(
         found,
         obstacles=tuple(obstacles),
@@ -129,15 +139,26 @@ def _zone(statement: Statement, view: str, around: Block) -> ServedZone:
         keys=tuple(dict.fromkeys(key.rstrip(".").lower() for key in keys)),
         session_key=session_key,
         signed=any(
-            value(name) not in {"", "none", "no", "off", "insecure"}
+            options.value(name) not in {"", "none", "no", "off", "insecure"}
             for name in ("dnssec-policy", "inline-signing", "auto-dnssec")
         ),
-        differences=value("ixfr-from-differences") in {"yes", "primary", "master"},
+        differences=options.value("ixfr-from-differences") in {"yes", "primary", "master"},
     )
 
 
+def _updates(options: _Statements) -> tuple[str, Sequence[str], str]:
+    """Return the statement that permits dynamic updates, the keys that it names and the file of BIND's own key."""
+    policy, allowed = options.find("update-policy", inherit=False), options.find("allow-update")
+    if policy:
+        keys = [str(grant[1]) for grant in _block(policy) if len(grant) > 1]
+        return "update-policy", keys, (options.value("session-keyfile") or _SESSION_KEY) if "local" in policy else ""
+    if allowed and not {" ".join(map(str, s)) for s in _block(allowed)} <= _NOBODY:
+        return "allow-update", list(_keys(_block(allowed))), ""
+    return "", (), ""
+
+
 def _keys(acl: Block) -> Iterator[str]:
-    """Finds the key names of an address match list, also in lists within it."""
+    """Yield the key names in an address match list and in the lists within it."""
     for statement in acl:
         if statement[0] == "key" and len(statement) > 1:
             yield str(statement[1])
@@ -145,7 +166,7 @@ def _keys(acl: Block) -> Iterator[str]:
 
 
 def tsig_keys(text: str) -> dict[str, tuple[str, str]]:
-    """Reads `key` statements, as in a key file of BIND: by name, each one's algorithm and secret (base64)."""
+    """Parse `key` statements, as in a key file of BIND; return algorithm and secret (base64) by name."""
     found = {}
     for statement in parse(text):
         if statement[0] == "key" and len(statement) > 1:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""A running BIND 9, through its own programs: which zones it has, whether it accepts a file, what it serves now."""
+"""A running BIND 9 through its own programs: its zones, checks of zone files, the serials that it serves."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .._zone.file import ZoneError
 from .named_conf import ServedZone, served_zones
 
 Run = Callable[[Sequence[str], "bytes | None"], "tuple[int, str, str]"]
-"""Runs a command with bytes on its standard input; gives status, output and errors."""
+"""Runs a command with bytes on standard input; returns exit status, standard output and standard error."""
 
 Ask = Callable[[str], "int | None"]
-"""Asks a server, as a client does, which serial of a zone it serves; None when it does not say."""
+"""Queries a server, as a client does, for the serial of a zone; None if there is no answer."""
 
 _SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(rb'^\$INCLUDE[ \t]+"?([^\s";]+)', re.MULTILINE | re.IGNORECASE)
@@ -29,18 +29,19 @@ _POLL_SECONDS = 0.05
 
 
 class Bind:
-    """One server. Every method raises ZoneError with what the program itself said."""
+    """One server. Every method raises ZoneError with the message of the program."""
 
     def __init__(self, run: Run, named_conf: str, ask: Ask | None = None) -> None:
-        """`ask` is the quick way to a served serial; what it can't tell, or not for certain, `rndc` is asked."""
+        """Keep the runner; `ask` is a fast way to a served serial, with `rndc` where it has no certain answer."""
         self._run = run
         self._named_conf = named_conf
         self._ask = ask
 
     def locate(self, wanted: Sequence[tuple[str, str]]) -> list[ServedZone]:
-        """Finds these zones, each by name and view, in the configuration, in order; view "": the only one.
+        """Return the zones with these names and views, in order; the view "" stands for the only one.
 
-        A problem for each that neither by its file nor by updates can be changed.
+        Raises:
+            ZoneError: With a problem for each zone that can be changed neither in its file nor by updates.
         """
         problems: list[str] = []
         found: list[ServedZone] = []
@@ -57,19 +58,19 @@ class Bind:
         return found
 
     def find(self, name: str, view: str) -> ServedZone:
-        """Finds a zone of this server that is to be read only."""
+        """Return a zone of this server that is only read."""
         same = [zone for zone in self.zones if zone.name == name.rstrip(".").lower() and view in {"", zone.view}]
         if len(same) != 1 or not same[0].file:
-            said = "several views have it" if len(same) > 1 else "no view has it" if not same else "it has no file"
-            raise ZoneError(f"zone {name}: the inside zone in view {view!r} of {self._named_conf}: {said}")
+            cause = "several views have it" if len(same) > 1 else "no view has it" if not same else "it has no file"
+            raise ZoneError(f"zone {name}: internal zone in view {view!r} of {self._named_conf}: {cause}")
         return same[0]
 
     @cached_property
     def zones(self) -> list[ServedZone]:
-        """All zones of the configuration."""
+        """All zones in the configuration."""
         status, output, errors = self._run(["named-checkconf", "-p", self._named_conf], None)
         if status:
-            raise ZoneError(f"{self._named_conf}: named-checkconf refuses it: {(errors or output).strip()}")
+            raise ZoneError(f"{self._named_conf}: named-checkconf rejects it: {(errors or output).strip()}")
         try:
             return served_zones(output)
         except ValueError as error:
@@ -77,6 +78,7 @@ class Bind:
 
     @cached_property
     def _by_file(self) -> dict[Path, list[ServedZone]]:
+        """The zones of each file, by its real path."""
         found: dict[Path, list[ServedZone]] = {}
         for zone in self.zones:
             if zone.file:
@@ -84,50 +86,51 @@ class Bind:
         return found
 
     def _obstacle(self, same: list[ServedZone], view: str) -> str:
+        """Return why the only zone in `same` cannot be changed, or ""."""
         if not same:
             return (
-                f"{self._named_conf} has no such zone{f' in view {view}' if view else ''}. Add it there, or correct "
+                f"{self._named_conf} has no such zone{f' in view {view}' if view else ''}. Add it, or correct "
                 "the host's mailgate_dns.zones"
             )
         if len(same) > 1:
             views = ", ".join(zone.view for zone in same)
             return (
-                f"it is in several views ({views}). Say which one's by `view` (role bind_mx: bind_mx_inside_view, "
+                f"it is in several views ({views}). Set `view` to one of them (role bind_mx: bind_mx_inside_view, "
                 "bind_mx_outside_view)"
             )
         zone = same[0]
         if zone.kind not in {"primary", "master"}:
-            return f"this server has it as {zone.kind or 'no type'}, not as primary. Name the server that has its file"
+            return f"this server has it as {zone.kind or 'no type'}, not as primary. Use the server that has its file"
         reasons = list(zone.obstacles)
         if not zone.updates:
             if not zone.file.startswith("/"):
                 return f"its file {zone.file!r} is not an absolute path. Set `directory` in named.conf's options"
             journal = Path(zone.directory, zone.journal) if zone.journal else Path(f"{zone.file}.jnl")
-            # BIND itself keeps one of what an edited file changed, when it signs or tells secondaries the difference.
+            # BIND itself keeps a journal of changes in an edited file when it signs or sends incremental transfers.
             if journal.exists() and not (zone.signed or zone.differences):
                 reasons.append(f"it has a journal of dynamic updates ({journal})")
             sharing = [other for other in self._by_file[Path(zone.file).resolve()] if other is not zone]
             if sharing:
-                reasons.append(f"its file is that of {', '.join(map(_told, sharing))} too")
+                reasons.append(f"it shares its file with {', '.join(map(_display_name, sharing))}")
         return f"{' and '.join(reasons)}, so {zone.file} must not be edited" if reasons else ""
 
     def including(self, files: Collection[Path], but: ServedZone) -> dict[Path, str]:
-        """Tells which of these files another zone of the configuration includes, and one such zone of each."""
+        """Return those of `files` that a zone other than `but` includes, each with one such zone."""
         found: dict[Path, str] = {}
         for zone in self.zones:
             if zone == but or not zone.file.startswith("/"):
                 continue
             for path in set(files) & included_files(Path(zone.file), zone.directory):
-                found.setdefault(path, _told(zone))
+                found.setdefault(path, _display_name(zone))
         return found
 
     def check(self, zone: ServedZone, data: bytes) -> str:
-        """Has named-checkzone read a file's bytes; gives what it objects to, or ""."""
+        """Have named-checkzone check the content of a zone file; return its error message, or ""."""
         status, output, errors = self._run([*_checkzone(zone), zone.name, "/dev/stdin"], data)
         return (output + errors).strip() if status else ""
 
     def read(self, zone: ServedZone, data: bytes) -> list[bytes]:
-        """Has named-checkzone read a file's bytes; gives all records, one a line, in BIND's full form."""
+        """Have named-checkzone read the content of a zone file; return all records, one a line, in BIND's full form."""
         with tempfile.TemporaryDirectory() as directory:
             out = Path(directory, "zone")
             command = [*_checkzone(zone), "-s", "full", "-o", str(out), "-D", zone.name, "/dev/stdin"]
@@ -137,15 +140,15 @@ class Bind:
             return out.read_bytes().splitlines()
 
     def dump(self, zone: ServedZone) -> list[str]:
-        """Gives the records of a zone's file and journal, one a line, in BIND's full form."""
+        """Return the records of a zone's file and journal, one a line, in BIND's full form."""
         command = ["named-checkzone", "-i", "none", "-q", "-j", *(["-w", zone.directory] if zone.directory else [])]
         status, output, errors = self._run([*command, "-s", "full", "-o", "-", "-D", zone.name, zone.file], None)
         if status:
-            raise ZoneError(f"zone {zone.name}: named-checkzone refuses {zone.file}: {(errors or output).strip()}")
+            raise ZoneError(f"zone {zone.name}: named-checkzone rejects {zone.file}: {(errors or output).strip()}")
         return output.splitlines()
 
     def loaded(self, zone: ServedZone) -> int | None:
-        """Asks which serial the server serves; None for a zone that it has not loaded."""
+        """Return the serial that the server serves; None for a zone that it has not loaded."""
         quick = self._quick(zone)
         if quick is not None:
             return quick
@@ -154,7 +157,7 @@ class Bind:
         return int(match[1]) if match and not status else None
 
     def serial(self, zone: ServedZone) -> int:
-        """Asks the running server which serial it serves."""
+        """Return the serial that the running server serves."""
         quick = self._quick(zone)
         if quick is not None:
             return quick
@@ -162,19 +165,24 @@ class Bind:
         match = _SERIAL.search(output)
         if status or not match:
             raise ZoneError(
-                f"zone {zone.name}: BIND does not say what it serves: {(errors or output).strip()}. "
-                "Start it, or load its configuration (rndc reconfig), or say `reload: false`"
+                f"zone {zone.name}: cannot read the served serial: {(errors or output).strip()}. "
+                "Start BIND, or load its configuration (rndc reconfig), or set `reload: false`"
             )
         return int(match[1])
 
     def _quick(self, zone: ServedZone) -> int | None:
-        # A query may fall into another view, and the serial of a signed zone is another than that of its file.
+        """Return the served serial from a query, None if the answer may be that of another zone file."""
+        # A query may match another view, and a signed zone is served with another serial than that of its file.
         return None if zone.view or zone.signed or not self._ask else self._ask(zone.name)
 
     def reload(self, wanted: Mapping[ServedZone, int], timeout: float) -> list[str]:
-        """Reloads zones and waits until each is served with its serial; gives a problem for each that is not.
+        """Reload zones and wait until each is served with its serial; return a problem for each that is not.
 
-        `rndc reload` only queues the loading of a file and succeeds even if that fails later; the serial tells.
+        `rndc reload` only queues the loading of a file and succeeds even if that fails later, so the serial decides.
+
+        Args:
+            wanted: The serial of each zone.
+            timeout: Seconds that the server may take for all zones.
         """
         problems = {}
         for zone in wanted:
@@ -190,14 +198,12 @@ class Bind:
             if waiting:
                 time.sleep(_POLL_SECONDS)
         for zone in waiting:
-            problems[zone] = (
-                f"zone {zone.name}: BIND does not load the new file (serial {wanted[zone]}); its log says why"
-            )
+            problems[zone] = f"zone {zone.name}: BIND does not load the new file (serial {wanted[zone]}); see its log"
         return list(problems.values())
 
 
 def included_files(path: Path, directory: str) -> set[Path]:
-    """Gives the real paths of all files that a zone's file includes, by whatever way; unreadable ones are left out."""
+    """Return the real paths of all files that a zone's file includes, directly or not; skip unreadable ones."""
     found: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -213,14 +219,17 @@ def included_files(path: Path, directory: str) -> set[Path]:
     return found
 
 
-def _told(zone: ServedZone) -> str:
+def _display_name(zone: ServedZone) -> str:
+    """Return a zone's name and view, for messages."""
     return f"{zone.name} (view {zone.view})" if zone.view else zone.name
 
 
 def _checkzone(zone: ServedZone) -> list[str]:
-    # `-i local` looks at this zone's own records only and asks no other server.
+    """Return the command that checks a zone."""
+    # `-i local` checks this zone's own records only, without DNS queries.
     return ["named-checkzone", "-i", "local", *(["-w", zone.directory] if zone.directory else [])]
 
 
 def _named(zone: ServedZone) -> list[str]:
+    """Return the arguments of rndc that name a zone."""
     return [zone.name, "IN", zone.view] if zone.view else [zone.name]

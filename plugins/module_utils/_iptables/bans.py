@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Addresses that may not connect to port 25 for a while: entries with a timeout in the sets of `_iptables.BANS`.
+"""Temporary bans of addresses from port 25: entries with a timeout in the sets of `model.BANS`.
 
-The kernel ends a ban. The file holds what the loader puts back after a reboot, and is written from the kernel's sets.
-Pure: text in, text out; times are seconds, points in time seconds since 1970.
+The kernel ends a ban. A file, written from the kernel's sets, lets the loader restore the bans after a reboot.
+Pure, no I/O. Times are in seconds, points in time in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .text import split_rule
 
 # ipset(8): "The largest possible timeout value is 2147483 (in seconds)."
 MAX_SECONDS = 2147483
-# Shorter prefixes are networks of whole providers and more, and most likely a slip.
+# Shorter prefixes cover whole providers and are most likely a mistake.
 SHORTEST_PREFIX = {4: 8, 6: 19}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
 class Ban:
-    """A banned address or network: seconds left (0: for ever, put in by hand), reason, attempts refused so far."""
+    """A banned address or network: seconds left (0: no end, added manually), reason, attempts dropped so far."""
 
     address: str
     left: int
@@ -37,40 +37,41 @@ class Ban:
 
     @property
     def set_name(self) -> str:
-        """Name of the set that holds it."""
+        """The name of its set."""
         return BANS[f"ipv{ipaddress.ip_network(self.address).version}"]
 
     def add(self) -> str:
-        """Input for `ipset -exist restore`, which replaces an entry of that address."""
-        told = f' comment "{self.reason}"' if self.reason else ""
-        return f"add {self.set_name} {self.address} timeout {self.left} packets {self.refused}{told}"
+        """Return input for `ipset -exist restore`, which replaces an entry of the same address."""
+        comment = f' comment "{self.reason}"' if self.reason else ""
+        return f"add {self.set_name} {self.address} timeout {self.left} packets {self.refused}{comment}"
 
 
 def seconds(duration: str) -> int | None:
-    """Read `90s`, `30m`, `2h` or `1d`; None where it is no duration or no possible one."""
+    """Return the seconds of `90s`, `30m`, `2h` or `1d`; None for an invalid or impossible duration."""
     found = re.fullmatch(r"([0-9]{1,7})([smhd])", duration)
     value = int(found.group(1)) * UNITS[found.group(2)] if found else 0
     return value if 1 <= value <= MAX_SECONDS else None
 
 
 def problems(addresses: Iterable[str], duration: str) -> list[str]:
-    """List everything wrong with the input, each entry naming the option and how to mend it."""
+    """Return all problems of the input, each with its option and its fix."""
     found = []
     for address in addresses:
         try:
             network = ipaddress.ip_network(address)
         except ValueError as error:
-            found.append(f"addresses: {address!r}: {error}; write an address or a network, as 198.19.9.9")
+            found.append(f"addresses: {address!r}: {error}; use an address or a network, for example 198.19.9.9")
             continue
-        if network.prefixlen < SHORTEST_PREFIX[network.version]:
-            found.append(f"addresses: {address!r} is too large a network; at most /{SHORTEST_PREFIX[network.version]}")
+        shortest = SHORTEST_PREFIX[network.version]
+        if network.prefixlen < shortest:
+            found.append(f"addresses: {address!r} is too large a network; the shortest prefix is /{shortest}")
     if seconds(duration) is None:
-        found.append(f"duration: {duration!r}; write NUMBER and s, m, h or d, as 2h; at most 24d")
+        found.append(f"duration: {duration!r}; use NUMBER and s, m, h or d, for example 2h; at most 24d")
     return found
 
 
 def parse(text: str) -> dict[str, Ban]:
-    """Read what `ipset save SET` printed; keys are addresses."""
+    """Return the bans by address from the output of `ipset save SET`."""
     bans: dict[str, Ban] = {}
     for line in text.splitlines():
         words = split_rule(line)
@@ -83,9 +84,9 @@ def parse(text: str) -> dict[str, Ban]:
 
 
 def added(bans: Mapping[str, Ban], addresses: Iterable[str], duration: int, reason: str) -> dict[str, Ban]:
-    """Bans to add or replace: none for an address whose ban ends at about that time and has that reason.
+    """Return the bans to add or replace, without those that already have this end and reason.
 
-    About: a tenth of the duration, at most a minute, so that running twice is running once.
+    The end may differ by a tenth of the duration, at most a minute, so that a second run changes nothing.
     """
     tolerance = min(60, duration // 10)
     wanted = {}
@@ -97,7 +98,7 @@ def added(bans: Mapping[str, Ban], addresses: Iterable[str], duration: int, reas
 
 
 def covering(bans: Mapping[str, Ban], address: str) -> list[str]:
-    """List the banned networks that an address, or a network, lies in."""
+    """Return the banned networks that contain an address or a network."""
     inner = ipaddress.ip_network(address)
     outers = [ipaddress.ip_network(ban) for ban in bans]
     return [
@@ -108,7 +109,7 @@ def covering(bans: Mapping[str, Ban], address: str) -> list[str]:
 
 
 def record(bans: Iterable[Ban], now: int) -> str:
-    """Write the file that the loader reads at boot: END LEFT SET ADDRESS REASON, a ban a line."""
+    """Return the content of the file that the loader reads at boot: END LEFT SET ADDRESS REASON, a ban a line."""
     lines = [
         f"{now + ban.left} {ban.left} {ban.set_name} {ban.address} {ban.reason}".rstrip() + "\n"
         for ban in sorted(bans, key=_order)
@@ -118,7 +119,7 @@ def record(bans: Iterable[Ban], now: int) -> str:
 
 
 def recorded(text: str, now: int) -> dict[str, int]:
-    """Read the file: addresses with the end of their bans, of those that have not ended."""
+    """Return the ends of the recorded bans by address, without expired ones."""
     found: dict[str, int] = {}
     for line in text.splitlines():
         words = line.split(" ", 4)
@@ -127,8 +128,8 @@ def recorded(text: str, now: int) -> dict[str, int]:
     return found
 
 
-def told(bans: Iterable[Ban], now: int) -> list[dict[str, str | int]]:
-    """Make the list for people and playbooks, ends as UTC in ISO 8601."""
+def report(bans: Iterable[Ban], now: int) -> list[dict[str, str | int]]:
+    """Return the bans as the module reports them, with ends as UTC in ISO 8601."""
     return [
         {
             "address": ban.address,
@@ -142,5 +143,6 @@ def told(bans: Iterable[Ban], now: int) -> list[dict[str, str | int]]:
 
 
 def _order(ban: Ban) -> tuple[int, int, int]:
+    """Return the sort key of a ban: its address."""
     network = ipaddress.ip_network(ban.address)
     return network.version, int(network.network_address), network.prefixlen

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""The router's side of the bans: the kernel's sets, and the file that brings them back after a reboot."""
+"""The bans on a router: the kernel's sets, and the file that restores them after a reboot."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from typing import Any
 from . import bans as ban_sets
 from .bans import Ban
 from .model import BANS, INBOUND, short
-from .router import PROGRAMS, ApplyError, Find, Run, told
+from .router import PROGRAMS, ApplyError, Find, Run, format_error
 
 FILE = Path("/var/lib/mailgate-border/bans")
-APPLY_FIRST = "Apply role campus.mailgate.border_firewall to it first (playbooks/site.yml)."
-
+APPLY_FIRST = "Apply the role campus.mailgate.border_firewall first (playbooks/site.yml)."
 
 Feed = Callable[[Sequence[str], str], "tuple[int, str, str]"]
 
 
 class Bans:
-    """Reads and changes the bans, by a command runner, one that feeds the command a text, and a program finder."""
+    """The bans on this router."""
 
     def __init__(self, run: Run, feed: Feed, find: Find, file: Path = FILE) -> None:
+        """Use these functions: `run` runs a command, `feed` one with standard input, `find` finds a program."""
         self._run = run
         self._feed = feed
         self._find = find
         self._file = file
 
     def change(self, addresses: Sequence[str], duration: int, reason: str, absent: bool, dry: bool) -> dict[str, Any]:
-        """Ban addresses for `duration` seconds, or let them go; without addresses only list. `dry` changes nothing.
+        """Ban addresses for `duration` seconds, or with `absent` unban them; `dry` only predicts.
 
-        Returns `changed`, `bans`, `diff` and `warnings`.
+        Returns:
+            `changed`, `bans`, `diff` and `warnings`.
         """
         before = self._live()
         now = int(time.time())
@@ -61,44 +62,47 @@ class Bans:
                 self._load("".join(f"{command}\n" for command in commands))
             if commands or stale:
                 self._write(ban_sets.record(after.values(), now))
-        bans = ban_sets.told(after.values(), now)
+        bans = ban_sets.report(after.values(), now)
         diff = {"before_header": "bans", "after_header": "bans"}
-        diff |= {"before": _lines(ban_sets.told(before.values(), now)), "after": _lines(bans)}
+        diff |= {"before": _lines(ban_sets.report(before.values(), now)), "after": _lines(bans)}
         return {"changed": bool(commands or stale), "bans": bans, "diff": diff, "warnings": warnings}
 
     def _live(self) -> dict[str, Ban]:
-        """Read the bans from the kernel."""
+        """Return the bans in the kernel."""
         bans: dict[str, Ban] = {}
         program = self._find("ipset")
         if not program:
-            raise ApplyError(f"This router has no ipset. {APPLY_FIRST}")
+            raise ApplyError(f"ipset is not installed on this router. {APPLY_FIRST}")
         for name in BANS.values():
             status, out, error = self._run([program, "save", name])
             if status:
-                raise ApplyError(f"This router has no set {name}: {told(error)} {APPLY_FIRST}")
+                raise ApplyError(f"Cannot read the set {name} on this router: {format_error(error)}. {APPLY_FIRST}")
             bans.update(ban_sets.parse(out))
         return bans
 
     def _require_rules(self, addresses: Sequence[str]) -> None:
-        """Make sure that a ban has an effect: the sets may be there and the rules not."""
+        """Raise ApplyError if no rule uses the sets, as a ban would have no effect."""
         for family in sorted({f"ipv{ipaddress.ip_network(address).version}" for address in addresses}):
             rule = ["-m", "set", "--match-set", BANS[family], "src", "-j", "DROP"]
             status, _out, _error = self._run([PROGRAMS[family], "-w", "60", "-C", INBOUND, *rule])
             if status:
-                raise ApplyError(f"This router's {family} rules do not heed bans. {APPLY_FIRST}")
+                raise ApplyError(f"The port-25 rules ({family}) on this router predate ban support. {APPLY_FIRST}")
 
     def _load(self, text: str) -> None:
+        """Load commands into ipset."""
         status, _out, error = self._feed(["ipset", "-exist", "restore"], text)
         if status:
-            raise ApplyError(f"The bans can't be changed: {told(error)}")
+            raise ApplyError(f"Cannot change the bans: {format_error(error)}")
 
     def _text(self) -> str:
+        """Return the content of the file, "" without one."""
         try:
             return self._file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
 
     def _write(self, text: str) -> None:
+        """Replace the file atomically and durably."""
         self._file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         temporary = self._file.with_name(f".{self._file.name}")
         with temporary.open("w", encoding="utf-8") as file:
@@ -109,6 +113,7 @@ class Bans:
 
 
 def _lines(bans: list[dict[str, str | int]]) -> str:
+    """Return the bans as text, for a diff."""
     return "".join(
-        f"{ban['address']} until {ban['until'] or 'somebody ends it'}  {ban['reason']}".rstrip() + "\n" for ban in bans
+        f"{ban['address']} until {ban['until'] or 'removed manually'}  {ban['reason']}".rstrip() + "\n" for ban in bans
     )

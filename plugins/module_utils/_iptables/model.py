@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""The port-25 chains of a border router, rendered as iptables-restore and ipset input.
+"""The port-25 chains of a border router, rendered as input for iptables-restore and ipset.
 
-Pure: text out; `_iptables_text` reads it back. A *rule* is one line as iptables-save(8) prints it, without `-A CHAIN`.
+Pure, no I/O; `text` parses what the kernel has. A *rule* is one line as iptables-save(8) prints it, without `-A CHAIN`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ BANS = {"ipv4": "mailgate-bans", "ipv6": "mailgate-bans6"}
 
 # Both the comment match (XT_MAX_COMMENT_LEN) and ipset (IPSET_MAX_COMMENT_SIZE) hold 255 bytes and a NUL.
 COMMENT_BYTES = 255
-# Only a limit, no memory is taken for it; one value for ever, because `ipset create -exist` refuses another.
+# Only a limit, which allocates no memory. It must not change: `ipset create -exist` rejects another value.
 SET_MAXELEM = 1048576
 PREFIX_BYTES = {"log": 29, "nflog": 63}
-# limit match: periods are kept in 1/10000 s (XT_LIMIT_SCALE).
+# limit match: the kernel keeps periods in 1/10000 s (XT_LIMIT_SCALE).
 RATE_SCALE = 10000
 RATE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 @dataclass(frozen=True)
 class Permit:
-    """An address that may be reached, or that may send, and why."""
+    """An address that may receive, or send, mail directly, and a comment."""
 
     address: str
     comment: str = ""
@@ -42,7 +42,7 @@ class Permit:
 
 @dataclass(frozen=True)
 class Log:
-    """How refused attempts are logged; `target` is log, nflog or none."""
+    """How rejected attempts are logged; `target` is log, nflog or none."""
 
     target: str = "log"
     prefix: str = "mailgate-25: "
@@ -53,7 +53,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Outbound:
-    """Who, besides the gateways, may send to port 25 outside; `mode` is disabled, observe or enforce."""
+    """The hosts, besides the gateways, that may connect to external port 25; `mode` is disabled, observe or enforce."""
 
     mode: str = "disabled"
     senders: tuple[Permit, ...] = ()
@@ -62,7 +62,7 @@ class Outbound:
 
 @dataclass(frozen=True)
 class Guard:
-    """What the chains are made from. Addresses and networks of both families are mixed."""
+    """The settings of the chains. Addresses and networks of both families are mixed."""
 
     interface: str
     networks: tuple[str, ...]
@@ -77,7 +77,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain of ours: its rules, and the jump to it from the parent chain."""
+    """A managed chain: its rules, and the jump to it from the parent chain."""
 
     name: str
     jump: str
@@ -86,9 +86,9 @@ class Chain:
 
 @dataclass(frozen=True)
 class Table:
-    """What a family's table holds of ours: chains, in the order of their jumps; entries of the sets they need.
+    """The managed part of a family's table: chains, in the order of their jumps, and entries of the sets they use.
 
-    `permits` counts permitted addresses. The set of banned addresses is not in `sets`: its entries come and go.
+    `permits` counts permitted addresses. The set of banned addresses is not in `sets`, as its entries are temporary.
     """
 
     family: str
@@ -102,37 +102,37 @@ class Table:
         return tuple(f"-A {chain.name} {rule}" for chain in self.chains for rule in chain.rules)
 
     def text(self) -> str:
-        """Input for `iptables-restore --noflush`: chain lines, our rules, then the jumps. No dates, no counters."""
+        """Return input for `iptables-restore --noflush`: chains, rules, then jumps, without dates and counters."""
         lines = ["*filter", *(f":{chain.name} - [0:0]" for chain in self.chains), *self.rules]
         lines += [f"-I {PARENT} {place} {chain.jump}" for place, chain in enumerate(self.chains, 1)]
         return "\n".join([*lines, "COMMIT", ""])
 
 
 def clean_comment(text: str) -> str:
-    """Make a text fit for a comment of iptables and ipset: one line, no quotes or backslashes, 255 bytes of UTF-8."""
+    """Return a text as a comment of iptables and ipset: one line, no quotes or backslashes, 255 bytes of UTF-8."""
     text = "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
     text = " ".join(text.split()).replace('"', "'").replace("\\", "/")
     return text.encode("utf-8", "ignore")[:COMMENT_BYTES].decode("utf-8", "ignore").strip()
 
 
 def permit_comment(host: str, reason: str, owner: str, until: str) -> str:
-    """Say in one line why a server stays open: who asked, what for, until when (an ISO date)."""
+    """Return a comment for a permit: the host, the reason, the owner and the last day (an ISO date)."""
     parts = [reason, owner, f"until {until}" if until else ""]
-    told = "; ".join(part for part in parts if part)
-    return clean_comment(f"{host}: {told}" if host and told else host or told)
+    details = "; ".join(part for part in parts if part)
+    return clean_comment(f"{host}: {details}" if host and details else host or details)
 
 
 def problems(guard: Guard) -> list[str]:
-    """List everything wrong with the input, each entry naming the option and how to mend it."""
+    """Return all problems of the settings, each with its option and its fix."""
     found: list[str] = []
     if not re.fullmatch(r"[^\s/!:\"'\\-][^\s/!:\"'\\]{0,14}", guard.interface):
         found.append(
-            f"outside_interface: {guard.interface!r} is no interface name (1 to 15 characters, as `ip link` shows)"
+            f"outside_interface: {guard.interface!r} is not a valid interface name (1 to 15 characters; see `ip link`)"
         )
     if not guard.networks:
-        found.append("networks: empty; name the campus networks behind this router, as 198.18.0.0/16")
+        found.append("networks: empty; list the campus networks behind this router, for example 198.18.0.0/16")
     if not guard.gateways:
-        found.append("gateways: empty; without a gateway all mail from outside would be refused")
+        found.append("gateways: empty; without a gateway all inbound mail would be rejected")
     for option, values in (
         ("networks", guard.networks),
         ("gateways", guard.gateways),
@@ -144,73 +144,75 @@ def problems(guard: Guard) -> list[str]:
                 network = ipaddress.ip_network(value)
             except ValueError as error:
                 found.append(
-                    f"{option}: {value!r}: {error}; write an address or a network, as 198.18.1.40 or 198.18.0.0/16"
+                    f"{option}: {value!r}: {error}; use an address or a network such as 198.18.1.40 or 198.18.0.0/16"
                 )
                 continue
             if option != "networks" and network.prefixlen == 0:
-                found.append(f"{option}: {value!r} would open every server; name single servers or small networks")
+                found.append(f"{option}: {value!r} would permit every server; list single servers or small networks")
     found += _log_problems(guard.log)
     if guard.log.target != "none" and guard.outbound.mode != "disabled":
         found += _prefix_problems("outbound.prefix", guard.outbound.prefix, PREFIX_BYTES[guard.log.target])
     if guard.set_threshold < 0:
-        found.append(f"ipset_threshold: {guard.set_threshold} is below 0")
+        found.append(f"ipset_threshold: {guard.set_threshold} is negative")
     return found
 
 
 def _log_problems(log: Log) -> list[str]:
+    """Return all problems of the log settings."""
     if log.target == "none":
         return []
     found: list[str] = []
     rate = re.fullmatch(r"([1-9][0-9]{0,4})/(second|minute|hour|day)", log.limit)
     if not rate or int(rate.group(1)) > RATE_SCALE * RATE_UNITS[rate.group(2)]:
-        found.append(f"log.limit: {log.limit!r}; write NUMBER/second, /minute, /hour or /day, at most 10000/second")
+        found.append(f"log.limit: {log.limit!r}; use NUMBER/second, /minute, /hour or /day, at most 10000/second")
     if not 1 <= log.burst <= RATE_SCALE:
-        found.append(f"log.burst: {log.burst}; from 1 to {RATE_SCALE}")
+        found.append(f"log.burst: {log.burst}; use 1 to {RATE_SCALE}")
     if not 0 <= log.group <= 65535:
-        found.append(f"log.group: {log.group}; from 0 to 65535")
+        found.append(f"log.group: {log.group}; use 0 to 65535")
     return found + _prefix_problems("log.prefix", log.prefix, PREFIX_BYTES[log.target])
 
 
-def _prefix_problems(option: str, prefix: str, room: int) -> list[str]:
-    if 1 <= len(prefix.encode()) <= room and re.fullmatch(r"[ -~]*", prefix) and not set(prefix) & set("\"'\\"):
+def _prefix_problems(option: str, prefix: str, max_bytes: int) -> list[str]:
+    """Return the problem of a log prefix, if it has one."""
+    if 1 <= len(prefix.encode()) <= max_bytes and re.fullmatch(r"[ -~]*", prefix) and not set(prefix) & set("\"'\\"):
         return []
-    return [f"{option}: {prefix!r}; 1 to {room} printable ASCII characters without quotes or backslashes"]
+    return [f"{option}: {prefix!r}; use 1 to {max_bytes} printable ASCII characters without quotes or backslashes"]
 
 
 def render(guard: Guard, family: str) -> Table:
-    """Make one family's chains from a guard without problems.
+    """Return one family's chains for settings without problems.
 
-    Only attempts to open a connection (SYN without ACK) come here, so established connections are never cut and the
-    router need not track connections. Who may pass returns to the other rules of the router. A family without
-    campus networks is guarded for every address: forgetting IPv6 must not leave it open.
+    The jumps match connection attempts only (SYN without ACK), so established connections are never cut and the router
+    need not track connections. Permitted traffic returns to the router's other rules. A family without campus networks
+    is guarded for every address, so that an omitted IPv6 network does not leave IPv6 open.
 
-    A banned address is somebody's decision of the hour, not a rule on trial: it is refused in observe mode too.
+    A ban is an operator's explicit decision, so banned addresses are dropped in observe mode too.
     """
     gateways = _of_family(guard.gateways, family)
     networks = _of_family(guard.networks, family) or ("",)
-    permits = _listed(guard.permits, family, gateways)
+    permits = _comments_by_address(guard.permits, family, gateways)
     sets: dict[str, dict[str, str]] = {}
     rules = [f"-m set --match-set {BANS[family]} src -j DROP"]
     rules += [_rule("-d", address, "gateway") for address in gateways]
-    rules += _passing(permits, guard.set_threshold, PERMITS[family], "dst", sets)
+    rules += _permit_rules(permits, guard.set_threshold, PERMITS[family], "dst", sets)
     for network in networks:
-        rules += _ending(guard, f"-d {network} " if network else "", guard.mode, guard.log.prefix)
+        rules += _reject_rules(guard, f"-d {network} " if network else "", guard.mode, guard.log.prefix)
     connecting = "-p tcp -m tcp --dport 25 --tcp-flags SYN,ACK SYN"
     chains = [Chain(INBOUND, f"-i {guard.interface} {connecting} -j {INBOUND}", tuple(rules))]
 
     outbound = guard.outbound
     if outbound.mode != "disabled":
-        senders = _listed(outbound.senders, family, gateways)
+        senders = _comments_by_address(outbound.senders, family, gateways)
         rules = [_rule("-s", address, "gateway") for address in gateways]
-        rules += _passing(senders, guard.set_threshold, SENDERS[family], "src", sets)
+        rules += _permit_rules(senders, guard.set_threshold, SENDERS[family], "src", sets)
         for network in networks:
-            rules += _ending(guard, f"-s {network} " if network else "", outbound.mode, outbound.prefix)
+            rules += _reject_rules(guard, f"-s {network} " if network else "", outbound.mode, outbound.prefix)
         chains.append(Chain(OUTBOUND, f"-o {guard.interface} {connecting} -j {OUTBOUND}", tuple(rules)))
     return Table(family=family, chains=tuple(chains), sets=sets, permits=len(permits))
 
 
-def _listed(permits: Iterable[Permit], family: str, gateways: Iterable[str]) -> dict[str, str]:
-    """One family's addresses that are not gateways, each once, with their comments."""
+def _comments_by_address(permits: Iterable[Permit], family: str, gateways: Iterable[str]) -> dict[str, str]:
+    """Return one family's addresses that are not gateways, without duplicates, with their comments."""
     found: dict[str, str] = {}
     for permit in permits:
         for address in _of_family((permit.address,), family):
@@ -219,18 +221,18 @@ def _listed(permits: Iterable[Permit], family: str, gateways: Iterable[str]) -> 
     return found
 
 
-def _passing(
+def _permit_rules(
     permits: dict[str, str], threshold: int, name: str, side: str, sets: dict[str, dict[str, str]]
 ) -> list[str]:
-    """Let addresses pass by a rule for each or, above the threshold, by one set, which is added to `sets`."""
+    """Return a rule for each address or, above the threshold, one rule for a set, which is added to `sets`."""
     if len(permits) > threshold:
         sets[name] = {short(address): comment for address, comment in permits.items()}
         return [f"-m set --match-set {name} {side} -j RETURN"]
     return [_rule(f"-{side[0]}", address, comment) for address, comment in permits.items()]
 
 
-def _ending(guard: Guard, where: str, mode: str, prefix: str) -> list[str]:
-    """Log, then refuse (or only count, in observe mode), what goes to, or comes from, one network."""
+def _reject_rules(guard: Guard, where: str, mode: str, prefix: str) -> list[str]:
+    """Return rules that log and reject (in observe mode only count) traffic to or from one network."""
     log = guard.log
     rules: list[str] = []
     if log.target != "none":
@@ -251,27 +253,29 @@ def _ending(guard: Guard, where: str, mode: str, prefix: str) -> list[str]:
 
 
 def _of_family(values: Iterable[str], family: str) -> tuple[str, ...]:
-    """Keep one family's addresses, each once, as networks with a prefix length, in the order given."""
+    """Return one family's addresses without duplicates, as networks with a prefix length, in the given order."""
     wanted = 4 if family == "ipv4" else 6
     networks = (ipaddress.ip_network(value) for value in values)
     return tuple(dict.fromkeys(str(network) for network in networks if network.version == wanted))
 
 
 def short(network: str) -> str:
-    """Write a host without its prefix length, as ipset prints it."""
+    """Return a network, or a host without prefix length, as ipset prints it."""
     parsed = ipaddress.ip_network(network)
     return str(parsed.network_address) if parsed.prefixlen == parsed.max_prefixlen else str(parsed)
 
 
 def _rule(option: str, address: str, comment: str) -> str:
-    told = f'-m comment --comment "{comment}" ' if comment else ""
-    return f"{option} {address} {told}-j RETURN"
+    """Return a rule that lets an address pass."""
+    match = f'-m comment --comment "{comment}" ' if comment else ""
+    return f"{option} {address} {match}-j RETURN"
 
 
 def sets_text(tables: Iterable[Table]) -> str:
-    """Input for `ipset -exist restore`; empty without a table.
+    """Return input for `ipset -exist restore`; empty without a table.
 
-    The set of bans is created and its entries are left alone. The other sets are filled aside and swapped in.
+    The set of bans is created if it is missing, and its entries stay. The other sets are filled under a temporary name
+    and swapped in.
     """
     lines: list[str] = []
     for table in tables:

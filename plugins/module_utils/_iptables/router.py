@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""The router's side of the port-25 chains: reads kernel and files, and has the loader bring in what differs."""
+"""The port-25 chains on a router: comparison with kernel and files, and loading of the differences."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ Find = Callable[[str], "str | None"]
 
 
 class ApplyError(Exception):
-    """The rules could not be read or loaded; the message says why, and what state the router is in."""
+    """The rules could not be read or loaded; the message has the cause and the state of the router."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is wanted, what there is, and so what must be loaded."""
+    """The wanted and the present state, and what must be loaded."""
 
     files: dict[str, str]
     old_files: dict[str, str]
     families: list[str]
     sets: bool
     left: bool
-    waiting: bool
+    unconfirmed: bool
     foreign: list[str]
     texts: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def needed(self) -> bool:
-        """Whether anything is to be done; a change that still waits for confirmation counts, and so does what is left
-        of ours in the tables of the other iptables."""
-        return bool(self.files != self.old_files or self.families or self.sets or self.left or self.waiting)
+        """Whether anything must be done, also for an unconfirmed change or leftovers in the unused tables."""
+        return bool(self.files != self.old_files or self.families or self.sets or self.left or self.unconfirmed)
 
     def diff(self) -> list[dict[str, str]]:
-        """Texts before and after in the form of Ansible's --diff."""
+        """Return the texts before and after in the format of Ansible's --diff."""
         return [
             {"before_header": name, "after_header": name, "before": before, "after": after}
             for name, before, after in self.texts
@@ -59,16 +58,17 @@ class Change:
 
 
 class Router:
-    """The kernel's tables and the files in `DIRECTORY`, reached by a command runner and a program finder."""
+    """The kernel's tables and the files of this router."""
 
     def __init__(self, run: Run, find: Find, directory: Path = DIRECTORY, loader: str = LOADER) -> None:
+        """Use these functions: `run` runs a command, `find` finds a program."""
         self._run = run
         self._find = find
         self._directory = directory
         self._loader = loader
 
     def compare(self, tables: Sequence[Table]) -> Change:
-        """Compare the wanted tables (none: what is ours is to go) with files and kernel."""
+        """Compare the wanted tables (none: remove all) with files and kernel."""
         wanted = {table.family: table for table in tables}
         files = {f"{table.family}.rules": table.text() for table in tables}
         sets_text = model.sets_text(tables)
@@ -95,7 +95,7 @@ class Router:
                 families.append(family)
         set_texts = self._compare_sets(wanted)
         left = self._left_in_other_tables()
-        texts += [*set_texts, ("chains of ours in the tables of the other iptables", left, "")]
+        texts += [*set_texts, ("managed chains in the unused iptables tables", left, "")]
         if not any(before != after for _name, before, after in texts):
             texts = [(str(self._directory / name), old_files.get(name, ""), files.get(name, "")) for name in names]
         return Change(
@@ -104,31 +104,31 @@ class Router:
             families=families,
             sets=any(before != after for _name, before, after in set_texts),
             left=bool(left),
-            waiting=self._waiting(),
+            unconfirmed=self._unconfirmed(),
             foreign=foreign,
             texts=texts,
         )
 
     def _compare_sets(self, wanted: dict[str, Table]) -> list[tuple[str, str, str]]:
-        """Each set of ours as text, before and after; of the set of bans only whether it is there."""
-        there = self._set_names()
+        """Return each managed set as text, before and after; of the set of bans only whether it exists."""
+        existing = self._set_names()
         texts: list[tuple[str, str, str]] = []
         for family in FAMILIES:
             table = wanted.get(family)
             for name in (model.PERMITS[family], model.SENDERS[family]):
-                live = self._entries(name) if name in there else None
+                live = self._entries(name) if name in existing else None
                 texts.append((f"set {name}", _set_text(live), _set_text(table.sets.get(name) if table else None)))
             name = model.BANS[family]
-            texts.append((f"set {name}", "there\n" if name in there else "", "there\n" if table else ""))
+            texts.append((f"set {name}", "exists\n" if name in existing else "", "exists\n" if table else ""))
         return texts
 
     def apply(self, change: Change, confirm_timeout: int) -> None:
-        """Write the files and load them; on failure files and kernel are put back.
+        """Write the files and load them; on failure restore files and kernel.
 
-        With a timeout (seconds) the router takes the change back by itself unless it is confirmed before.
+        With a timeout (seconds) the router reverts the change unless it is confirmed before.
         """
         self._require(change)
-        if not self._waiting():
+        if not self._unconfirmed():
             self._keep_old(change.old_files)
         if confirm_timeout:
             self._arm(confirm_timeout)
@@ -140,25 +140,30 @@ class Router:
         if status:
             undone, _out, undo_error = self._run([self._loader, "undo"])
             self._run(["systemctl", "stop", f"{UNDO_UNIT}.timer"])
-            state = f"Putting the old ones back failed too: {told(undo_error)}" if undone else "The old ones are back."
-            raise ApplyError(f"The new port-25 rules can't be loaded: {told(error)} {state}")
+            state = (
+                f"Restoring the old rules failed too: {format_error(undo_error)}"
+                if undone
+                else "The old rules were restored."
+            )
+            raise ApplyError(f"Cannot load the new port-25 rules: {format_error(error)}. {state}")
         if not confirm_timeout:
             status, _out, error = self._run([self._loader, "confirm"])
             if status:
-                raise ApplyError(f"The new port-25 rules are loaded, but not confirmed: {told(error)}")
+                raise ApplyError(f"The new port-25 rules are loaded but could not be confirmed: {format_error(error)}")
 
     def _require(self, change: Change) -> None:
+        """Raise ApplyError if a required program is missing."""
         programs = [self._loader, *(f"{PROGRAMS[family]}-restore" for family in change.families)]
         programs += ["ipset"] if change.sets else []
         missing = [program for program in programs if not self._find(program)]
         if missing:
             raise ApplyError(
-                f"Not on this router: {', '.join(missing)}. "
-                "Role campus.mailgate.border_firewall installs all that is needed."
+                f"Not installed on this router: {', '.join(missing)}. "
+                "Apply the role campus.mailgate.border_firewall, which installs them."
             )
 
     def _saved(self, family: str) -> Saved | None:
-        """Read our part of the kernel's rules; None: this router has no such family at all."""
+        """Return the managed part of the kernel's rules; None if the kernel does not support the family."""
         if family == "ipv6" and not Path("/proc/sys/net/ipv6").is_dir():
             return None
         program = self._find(f"{PROGRAMS[family]}-save")
@@ -166,61 +171,66 @@ class Router:
             return Saved()
         status, out, error = self._run([program, "-t", "filter"])
         if status:
-            raise ApplyError(f"{program} can't read the {family} rules: {told(error)}")
+            raise ApplyError(f"{program} cannot read the {family} rules: {format_error(error)}")
         if "is incompatible, use 'nft' tool" in out:
             raise ApplyError(
-                f"{program} can't read the table 'filter': it holds rules that only nft understands. "
-                "Move those rules to a table of another name."
+                f"{program} cannot read the table 'filter': it has rules that only nft supports. "
+                "Move those rules to another table."
             )
         return saved_text.parse_save(out)
 
     def _set_names(self) -> set[str]:
+        """Return the names of all address sets."""
         program = self._find("ipset")
         if not program:
             return set()
         status, out, error = self._run([program, "list", "-name"])
         if status:
-            raise ApplyError(f"{program} can't list the address sets: {told(error)}")
+            raise ApplyError(f"{program} cannot list the address sets: {format_error(error)}")
         return set(out.split())
 
     def _entries(self, name: str) -> dict[str, str]:
+        """Return the comment of each address in a set."""
         status, out, error = self._run([self._find("ipset") or "ipset", "save", name])
         if status:
-            raise ApplyError(f"ipset can't read the set {name}: {told(error)}")
+            raise ApplyError(f"ipset cannot read the set {name}: {format_error(error)}")
         return saved_text.parse_set(out)
 
     def _left_in_other_tables(self) -> str:
-        """What the loader finds of ours in the tables of the iptables that is not in use, nft or legacy; or nothing."""
+        """Return the managed chains in the tables of the unused iptables variant (nft or legacy), or ""."""
         if not self._find(self._loader):
             return ""
-        # An older loader doesn't know the question.
+        # An older loader does not have this command.
         status, out, _error = self._run([self._loader, "left"])
         return "" if status else out
 
-    def _waiting(self) -> bool:
+    def _unconfirmed(self) -> bool:
+        """Return whether a change waits for confirmation."""
         return (self._directory / "undo").is_dir() or (self._directory / "undoing").is_dir()
 
     def _keep_old(self, old_files: dict[str, str]) -> None:
-        """Lay the old files aside under a name that appears only when they are all there."""
-        aside = self._directory / "undo.new"
-        shutil.rmtree(aside, ignore_errors=True)
+        """Save the old files in a directory that gets its final name when it is complete."""
+        staged = self._directory / "undo.new"
+        shutil.rmtree(staged, ignore_errors=True)
         self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        aside.mkdir(mode=0o755)
+        staged.mkdir(mode=0o755)
         for name, text in old_files.items():
-            self._write(aside, name, text)
-        aside.rename(self._directory / "undo")
+            self._write(staged, name, text)
+        staged.rename(self._directory / "undo")
 
     def _arm(self, seconds: int) -> None:
+        """Start the timer that reverts the change."""
         self._run(["systemctl", "stop", f"{UNDO_UNIT}.timer"])
         timer = ["--collect", f"--unit={UNDO_UNIT}", f"--on-active={seconds}s", "--timer-property=AccuracySec=100ms"]
         status, _out, error = self._run(["systemd-run", "--quiet", *timer, self._loader, "undo"])
         if status:
             self._run([self._loader, "undo"])
             raise ApplyError(
-                f"The timer that takes the rules back can't be started, so nothing was done: {told(error)}"
+                f"Cannot start the timer that would revert the rules, so nothing was changed: {format_error(error)}"
             )
 
     def _read(self, name: str) -> str | None:
+        """Return the content of a file, None without one."""
         try:
             return (self._directory / name).read_text(encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError:
@@ -228,18 +238,21 @@ class Router:
 
     @staticmethod
     def _write(directory: Path, name: str, text: str) -> None:
+        """Replace a file atomically."""
         temporary = directory / f".{name}"
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
         temporary.chmod(0o644)
         temporary.replace(directory / name)
 
 
-def told(error: str) -> str:
-    """Put what a program complained of into one line, without its advice to read the manual."""
-    return " ".join(line.strip() for line in error.splitlines() if line.strip() and not line.startswith("Try `"))
+def format_error(error: str) -> str:
+    """Return a program's error output as one line, without its advice to read the manual and the final period."""
+    lines = (line.strip() for line in error.splitlines() if not line.startswith("Try `"))
+    return " ".join(line for line in lines if line).rstrip(".")
 
 
 def _set_text(entries: dict[str, str] | None) -> str:
+    """Return the entries of a set as text, for a diff."""
     if entries is None:
         return ""
     return "".join(f"{address}  {comment}".rstrip() + "\n" for address, comment in sorted(entries.items()))

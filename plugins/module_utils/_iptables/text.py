@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""What iptables-save and ipset print, read and compared with the chains that `_iptables` renders.
-
-Pure: text in, values out.
-"""
+"""Parser of the output of iptables-save and ipset, and its comparison with the rendered chains. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -21,19 +18,19 @@ CHAINS = (INBOUND, OUTBOUND)
 
 @dataclass(frozen=True)
 class Saved:
-    """Our part of what iptables-save printed; jumps are (position in the parent chain from 1, rule)."""
+    """The managed part of the output of iptables-save; jumps are (position in the parent chain from 1, rule)."""
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     jumps: tuple[tuple[int, str], ...] = ()
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """All rules of our chains, each with its `-A CHAIN`."""
+        """All rules of the managed chains, each with its `-A CHAIN`."""
         return tuple(f"-A {name} {rule}" for name, rules in self.chains.items() for rule in rules)
 
 
 def parse_set(text: str) -> dict[str, str]:
-    """Read address and comment of each entry from what `ipset save NAME` printed."""
+    """Return the comment of each address from the output of `ipset save NAME`."""
     entries: dict[str, str] = {}
     for line in text.splitlines():
         words = split_rule(line)
@@ -44,7 +41,7 @@ def parse_set(text: str) -> dict[str, str]:
 
 
 def parse_save(text: str) -> Saved:
-    """Find our chains and their jumps in what `iptables-save -t filter` printed, counters or none."""
+    """Return the managed chains and their jumps from the output of `iptables-save -t filter`."""
     position = 0
     rules: dict[str, list[str]] = {}
     jumps: list[tuple[int, str]] = []
@@ -65,28 +62,28 @@ def parse_save(text: str) -> Saved:
 
 
 def split_rule(rule: str) -> list[str]:
-    """Split a rule into words as iptables-restore does: in double quotes a backslash guards the next character."""
+    """Split a rule into words as iptables-restore does: in double quotes a backslash escapes the next character."""
     words: list[str] = []
-    word, quoted, begun, escaped = "", False, False, False
+    word, quoted, started, escaped = "", False, False, False
     for char in rule:
         if escaped:
             word, escaped = word + char, False
         elif char == "\\" and quoted:
             escaped = True
         elif char == '"':
-            quoted, begun = not quoted, True
+            quoted, started = not quoted, True
         elif char.isspace() and not quoted:
-            if word or begun:
+            if word or started:
                 words.append(word)
-            word, begun = "", False
+            word, started = "", False
         else:
             word += char
-    if word or begun:
+    if word or started:
         words.append(word)
     return words
 
 
-# Options that iptables-save leaves out, or prints, when they have their default; it differs between versions.
+# Options with their default value, which some versions of iptables-save print and others omit.
 _DEFAULTS = {
     ("--limit-burst", "5"),
     ("--log-level", "4"),
@@ -104,10 +101,10 @@ _LONG.update({"--dport": "--destination-port", "--sport": "--source-port"})
 
 
 def rule_key(rule: str) -> tuple[tuple[str, ...], ...]:
-    """Make a value that is equal for two rules which mean the same, however they are written.
+    """Return a key that is equal for two rules with the same meaning.
 
-    Matches of a rule are all required, so their order does not count; masks, rates, flags and defaults are brought
-    to one form. `-m NAME` is left out, unless NAME alone is the match.
+    All matches of a rule must apply, so their order is ignored. Masks, rates, flags and defaults are normalized.
+    `-m NAME` is omitted, unless NAME alone is the match.
     """
     parts = _parts(split_rule(rule))
     protocols = {part[1:] for part in parts if part[0] == "--protocol"}
@@ -122,7 +119,7 @@ def rule_key(rule: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _parts(words: list[str]) -> list[tuple[str, ...]]:
-    """Group words into options with their values in one form; `!` becomes part of the option it negates."""
+    """Group words into options with normalized values; `!` becomes part of the option that it negates."""
     groups: list[list[str]] = []
     negated = ""
     for word in words:
@@ -133,10 +130,11 @@ def _parts(words: list[str]) -> list[tuple[str, ...]]:
             negated = ""
         else:
             groups[-1].append(word)
-    return [_one_form(group[0], group[1:]) for group in groups]
+    return [_normalized(group[0], group[1:]) for group in groups]
 
 
-def _one_form(option: str, values: list[str]) -> tuple[str, ...]:
+def _normalized(option: str, values: list[str]) -> tuple[str, ...]:
+    """Return an option with its values in one form."""
     name = option.lstrip("!")
     try:
         if name in {"--source", "--destination"}:
@@ -148,12 +146,12 @@ def _one_form(option: str, values: list[str]) -> tuple[str, ...]:
         elif name in {"--ctstate", "--tcp-flags"}:
             values = [",".join(sorted(value.split(","))) for value in values]
     except (ValueError, IndexError, ZeroDivisionError):
-        pass  # a rule of somebody else's in a form we never write: compared as it stands
+        pass  # an unmanaged rule in an unknown form is compared as it is
     return (option, *values)
 
 
 def _period(rate: str) -> int:
-    """Turn `10/minute`, `10/min` or `10/m` into the kernel's period in 1/10000 s."""
+    """Convert `10/minute`, `10/min` or `10/m` to the kernel's period in 1/10000 s."""
     count, _slash, unit = rate.partition("/")
     unit = unit or "second"
     seconds = next((RATE_UNITS[name] for name in RATE_UNITS if name.startswith(unit)), 0)
@@ -161,23 +159,24 @@ def _period(rate: str) -> int:
 
 
 def as_saved(table: Table) -> Saved:
-    """Say what the kernel has once this table is loaded."""
+    """Return what the kernel has after this table is loaded."""
     jumps = tuple((place, chain.jump) for place, chain in enumerate(table.chains, 1))
     return Saved({chain.name: chain.rules for chain in table.chains}, jumps)
 
 
 def same(table: Table, saved: Saved) -> bool:
-    """Whether the kernel has exactly these chains, with one jump to each, first in the parent chain."""
+    """Return whether the kernel has exactly these chains, with one jump to each, first in the parent chain."""
     return _meaning(as_saved(table)) == _meaning(saved)
 
 
 def _meaning(saved: Saved) -> object:
+    """Return a value that is equal for chains and jumps with the same meaning."""
     chains = {name: [rule_key(rule) for rule in rules] for name, rules in saved.chains.items()}
     return chains, [(position, rule_key(rule)) for position, rule in saved.jumps]
 
 
 def listing(saved: Saved, like: Table | None = None) -> str:
-    """Print what the kernel has; rules that mean the same as one of `like` are written as there, so a diff is short."""
+    """Return what the kernel has as text; write rules as their equivalents in `like`, so that a diff is short."""
     known = (*like.rules, *(chain.jump for chain in like.chains)) if like else ()
     wording = {rule_key(rule): rule for rule in known}
     lines = [f":{name}" for name in saved.chains]
@@ -187,6 +186,6 @@ def listing(saved: Saved, like: Table | None = None) -> str:
 
 
 def foreign(saved: Saved, known: Iterable[str]) -> list[str]:
-    """List the rules in our chains that are none of the known ones: somebody put them there by hand."""
+    """Return the rules in the managed chains that are not among the known ones: manual changes."""
     keys = {rule_key(rule) for rule in known}
     return [rule for rule in saved.rules if rule_key(rule) not in keys]

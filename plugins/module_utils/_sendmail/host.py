@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put the files of one sendmail host in place: build aside, test with sendmail itself, then replace all or none."""
+"""Install the files of one sendmail host: build in a temporary directory, test with sendmail, replace all or none."""
 
 from __future__ import annotations
 
@@ -14,30 +14,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import cf
-from . import tables as text
+from .._replace import replace_all
+from . import cf, mc, tables
 from . import trial as trials
+from .settings import Settings, normalize, problems
 
 ETC_MAIL = Path("/etc/mail")
 PID_FILE = Path("/run/sendmail/mta/sendmail.pid")
 CF_M4 = Path("/usr/share/sendmail/cf/m4/cf.m4")
 SENDMAIL = "/usr/sbin/sendmail-mta"
 MAKEMAP = "/usr/sbin/makemap"
+_PRIVATE_MODE = 0o640
 
-# Returns exit status, standard output, standard error of a command given standard input.
 Run = Callable[[list[str], str], tuple[int, str, str]]
+"""Runs a command with text on standard input; returns exit status, standard output and standard error."""
 
 
 class SendmailError(Exception):
-    """The files can't be made, or do not what they should; nothing was changed. The message says how to mend it."""
+    """The files cannot be built or fail a test; nothing was changed. The message has the fix."""
 
 
 @dataclass
 class Outcome:
-    """What was, or in check mode would be, done.
+    """The result, or in check mode the prediction.
 
-    `files` are the paths that differ, `diff` Ansible's diffs of those that people read, `action` is what makes the
-    running daemon use them: `none`, `reload` or `restart`. `tests` counts the address tests passed.
+    Attributes:
+        files: The paths of the files that change.
+        diff: Ansible's diffs of the text files among them.
+        action: What the daemon needs to use them: `none`, `reload` or `restart`.
+        installed: Whether sendmail is complete on this host.
+        tests: The number of address tests passed.
     """
 
     files: list[str] = field(default_factory=list)
@@ -48,24 +54,25 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        """Whether a file differs, or the daemon still runs with what was there before."""
+        """Whether a file changes, or the daemon still uses the previous files."""
         return bool(self.files) or self.action != "none"
 
 
-def apply(settings: text.Settings, run: Run, *, check: bool) -> Outcome:
-    """Bring the files of this host in line with `settings`; with `check`, only say what would change.
+def apply(settings: Settings, run: Run, *, check: bool) -> Outcome:
+    """Make the files of this host match `settings`; with `check`, only predict the changes.
 
-    Raises SendmailError before anything is replaced when the settings are wrong, sendmail is not there (unless
-    `check`), or the new configuration fails an address test.
+    Raises:
+        SendmailError: Nothing was replaced: the settings are not valid, sendmail is not installed (without `check`), or
+            the new configuration fails an address test.
     """
-    settings = text.normal(settings)
-    found = text.problems(settings) + own_addresses(settings)
+    settings = normalize(settings)
+    found = problems(settings) + own_addresses(settings)
     if found:
-        raise SendmailError("The tables of this host can't be used:\n" + "\n".join(f"- {p}" for p in found))
+        raise SendmailError("The settings of this host are not valid:\n" + "\n".join(f"- {p}" for p in found))
     installed = all(Path(p).exists() for p in (SENDMAIL, MAKEMAP, CF_M4)) and shutil.which("m4") is not None
     if not installed and not check:
         raise SendmailError(
-            "sendmail is not complete on this host: install the packages sendmail-bin, sendmail-cf and m4"
+            "sendmail is not completely installed: install the packages sendmail-bin, sendmail-cf and m4"
         )
     sources = _sources(settings)
     outcome = Outcome(installed=installed)
@@ -77,19 +84,8 @@ def apply(settings: text.Settings, run: Run, *, check: bool) -> Outcome:
             outcome.diff.append(_diff(path, before, content))
     if installed:
         with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
-            tests, built = _build(settings, sources, Path(stage), run)
-        outcome.tests = tests
-        for path, data in built.items():
-            if path.suffix == ".cf":
-                before = _read(path) or ""
-                if cf.comparable_cf(before) == data.decode():
-                    continue
-                # A .cf follows from its .mc, whose difference is the one to read, unless somebody edited the .cf.
-                if path.with_suffix(".mc") not in new:
-                    outcome.diff.append(_diff(path, before, data.decode()))
-            elif _entries(path, run) == text.map_entries(sources[path.with_suffix("")]):
-                continue
-            new[path] = data
+            outcome.tests, built = _build(settings, sources, Path(stage), run)
+        _add_built(built, sources, new, outcome, run)
     outcome.files = sorted(str(p) for p in new)
     if not check:
         _swap(new)
@@ -99,7 +95,24 @@ def apply(settings: text.Settings, run: Run, *, check: bool) -> Outcome:
     return outcome
 
 
-def own_addresses(settings: text.Settings) -> list[str]:
+def _add_built(
+    built: Mapping[Path, bytes], sources: Mapping[Path, str], new: dict[Path, bytes], outcome: Outcome, run: Run
+) -> None:
+    """Add those derived files to `new` whose meaning differs from what is on disk."""
+    for path, data in built.items():
+        if path.suffix == ".cf":
+            before = _read(path) or ""
+            if cf.comparable_cf(before) == data.decode():
+                continue
+            # The diff of the .mc shows the change, unless the .cf was edited manually.
+            if path.with_suffix(".mc") not in new:
+                outcome.diff.append(_diff(path, before, data.decode()))
+        elif _entries(path, run) == tables.map_entries(sources[path.with_suffix("")]):
+            continue
+        new[path] = data
+
+
+def own_addresses(settings: Settings) -> list[str]:
     """Return a problem for each next hop that is an address of this host: such mail would loop."""
     found = []
     for address in sorted({hop for r in settings.routes for hop in r.hops}):
@@ -114,32 +127,31 @@ def own_addresses(settings: text.Settings) -> list[str]:
     return found
 
 
-def _sources(settings: text.Settings) -> dict[Path, str]:
+def _sources(settings: Settings) -> dict[Path, str]:
+    """Return the content of all source files."""
     return {
-        ETC_MAIL / "static-route": text.static_route(settings),
-        ETC_MAIL / "mailertable": text.mailertable(settings),
-        ETC_MAIL / "local-host-names": text.local_host_names(settings),
-        ETC_MAIL / "access": text.access(_read(ETC_MAIL / "access") or "", settings),
-        ETC_MAIL / "aliases": text.aliases(_read(ETC_MAIL / "aliases") or "", settings),
-        ETC_MAIL / "sendmail.conf": text.conf(_read(ETC_MAIL / "sendmail.conf") or "", settings),
-        ETC_MAIL / "sendmail.mc": cf.sendmail_mc(settings),
-        ETC_MAIL / "submit.mc": cf.submit_mc(settings),
+        ETC_MAIL / "static-route": tables.static_route(settings),
+        ETC_MAIL / "mailertable": tables.mailertable(settings),
+        ETC_MAIL / "local-host-names": tables.local_host_names(settings),
+        ETC_MAIL / "access": tables.access(_read(ETC_MAIL / "access") or "", settings),
+        ETC_MAIL / "aliases": tables.aliases(_read(ETC_MAIL / "aliases") or "", settings),
+        ETC_MAIL / "sendmail.conf": tables.conf(_read(ETC_MAIL / "sendmail.conf") or "", settings),
+        ETC_MAIL / "sendmail.mc": mc.sendmail_mc(settings),
+        ETC_MAIL / "submit.mc": mc.submit_mc(settings),
     }
 
 
-def _build(
-    settings: text.Settings, sources: Mapping[Path, str], stage: Path, run: Run
-) -> tuple[int, dict[Path, bytes]]:
-    """Make the derived files in `stage`, test them, and return the number of tests and the files' content."""
+def _build(settings: Settings, sources: Mapping[Path, str], stage: Path, run: Run) -> tuple[int, dict[Path, bytes]]:
+    """Build the derived files in `stage` and test them; return the number of tests and the files' content."""
     built: dict[Path, bytes] = {}
     trial = ""
     for path, content in sources.items():
         (stage / path.name).write_text(content)
         if path.name in ("mailertable", "access"):
-            _must(run, [MAKEMAP, "hash", str(stage / path.name)], content, f"make {path}.db")
+            _must(run, [MAKEMAP, "hash", str(stage / path.name)], content, f"build {path}.db")
             built[path.with_name(f"{path.name}.db")] = (stage / f"{path.name}.db").read_bytes()
         elif path.suffix == ".mc":
-            m4 = _must(run, ["m4", str(stage / path.name)], "", f"make {path.with_suffix('.cf')}")
+            m4 = _must(run, ["m4", str(stage / path.name)], "", f"build {path.with_suffix('.cf')}")
             made = cf.cf(m4, path.name, content)
             built[path.with_suffix(".cf")] = made.encode()
             if path.name == "sendmail.mc":
@@ -154,15 +166,15 @@ def _build(
     failed = trials.failures(tests, output)
     if failed:
         raise SendmailError(
-            "The new configuration does not do what the table says, so nothing was changed. Look for lines in "
-            f"{ETC_MAIL}/access, {ETC_MAIL}/relay-domains or the extra m4 lines that work against it:\n"
+            "The new configuration fails these address tests, so nothing was changed. Look for conflicting lines in "
+            f"{ETC_MAIL}/access, {ETC_MAIL}/relay-domains or the extra m4 lines:\n"
             + "\n".join(f"- {f}" for f in failed)
         )
     return len(tests), built
 
 
-def _action(settings: text.Settings, new: Mapping[Path, bytes], *, check: bool) -> str:
-    """Return what the daemon needs. Seen from its pid file, so that a play that broke off is made good by the next."""
+def _action(settings: Settings, new: Mapping[Path, bytes], *, check: bool) -> str:
+    """Return what the daemon needs, from its pid file, so that a run completes what an interrupted one left."""
     loaded = [ETC_MAIL / "sendmail.cf", ETC_MAIL / "local-host-names"]
     if check and ETC_MAIL / "sendmail.conf" in new:
         return "restart"
@@ -180,58 +192,34 @@ def _action(settings: text.Settings, new: Mapping[Path, bytes], *, check: bool) 
 
 
 def _entries(path: Path, run: Run) -> Mapping[str, str] | None:
-    """Return what a hash map on disk holds, or None where it can't be read."""
+    """Return the entries of a hash map on disk, or None if it cannot be read."""
     if not path.exists():
         return None
     status, out, _err = run([MAKEMAP, "-u", "hash", str(path)], "")
-    return text.map_entries(out) if status == 0 else None
+    return tables.map_entries(out) if status == 0 else None
 
 
 def _swap(new: Mapping[Path, bytes]) -> None:
-    """Replace all files, derived ones last so that they are the newer ones, or none: on an error the old come back."""
-    staged: list[tuple[Path, Path]] = []
-    old: list[tuple[Path, bytes | None]] = []
+    """Replace all files or none, derived ones last so that they are newer; restore the old ones on an error."""
+    derived_last = sorted(new, key=lambda path: (path.suffix in (".db", ".cf"), str(path)))
+    files = {path.resolve(): new[path] for path in derived_last}
+    modes = {path.resolve(): _PRIVATE_MODE for path in new if path.name in ("access", "access.db", "mailertable.db")}
     try:
-        for path in sorted(new, key=lambda p: (p.suffix in (".db", ".cf"), str(p))):
-            real = path.resolve()
-            temporary = real.with_name(f".{real.name}.mailgate")
-            staged.append((temporary, real))
-            temporary.write_bytes(new[path])
-            _like(real, temporary, private=path.name in ("access", "access.db", "mailertable.db"))
-        for temporary, real in staged:
-            old.append((real, real.read_bytes() if real.exists() else None))
-            temporary.replace(real)
+        replace_all({path: path.read_bytes() if path.exists() else None for path in files}, files, modes=modes)
     except OSError as error:
-        for real, data in old:
-            if data is None:
-                real.unlink(missing_ok=True)
-            else:
-                real.write_bytes(data)
-        raise SendmailError(f"The files could not be replaced, the old ones are back: {error}") from error
-    finally:
-        for temporary, _real in staged:
-            temporary.unlink(missing_ok=True)
-
-
-def _like(real: Path, temporary: Path, *, private: bool) -> None:
-    if real.exists():
-        stat = real.stat()
-        os.chown(temporary, stat.st_uid, stat.st_gid)
-        temporary.chmod(stat.st_mode & 0o7777)
-    else:
-        temporary.chmod(0o640 if private else 0o644)
+        raise SendmailError(f"Cannot replace the files; the old ones were restored: {error}") from error
 
 
 def _must(run: Run, command: list[str], stdin: str, purpose: str) -> str:
+    """Run a command and return its output; raise SendmailError if it fails."""
     status, out, err = run(command, stdin)
     if status != 0 or "error" in err.lower():
-        raise SendmailError(
-            f"Could not {purpose}: {' '.join(command)} ended with status {status}; nothing more was done:\n{err or out}"
-        )
+        raise SendmailError(f"Cannot {purpose}: {' '.join(command)} failed with status {status}:\n{err or out}")
     return out
 
 
 def _read(path: Path) -> str | None:
+    """Return the content of a file, None without one."""
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -239,4 +227,5 @@ def _read(path: Path) -> str | None:
 
 
 def _diff(path: Path, before: str | None, after: str) -> dict[str, str]:
+    """Return a difference in the format of Ansible."""
     return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": after}

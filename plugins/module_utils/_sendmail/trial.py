@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .tables import MAILER, Settings, hop, in_order
+from .settings import Settings, in_order
+from .tables import MAILER, hop
 
-# A probe that no campus relays for: the "stranger" of the relay check, an address set aside for documentation.
-STRANGER = "IPv6:2001:db8:ffff:0:0:0:0:1"
+# The external client of the relay check, an address reserved for documentation (RFC 3849).
+EXTERNAL_CLIENT = "IPv6:2001:db8:ffff:0:0:0:0:1"
 FOREIGN_DOMAIN = "mailgate-probe.invalid"
 PROBE_LABEL = "mailgate-probe"
 PROBE_USER = "mailgate-probe"
@@ -26,7 +27,7 @@ _RETURNS = re.compile(r"^(\S+)\s+returns: (.*)$")
 
 @dataclass(frozen=True)
 class AddressTest:
-    """A line for `sendmail -bt` (`command`), the ruleset whose result counts, and what it must begin with."""
+    """A line for `sendmail -bt` (`command`), the ruleset that is tested, and the required start of its result."""
 
     command: str
     ruleset: str
@@ -36,8 +37,8 @@ class AddressTest:
 def address_tests(settings: Settings) -> list[AddressTest]:
     """Return the tests that a configuration must pass before it is used.
 
-    Each route must lead to its own next hop, each local domain to the local mailer, each relay domain must be taken
-    from a stranger, and a stranger's mail for a foreign domain must be refused.
+    Each route must resolve to its next hop and each local domain to the local mailer. An external client's mail must be
+    accepted for each relay domain and rejected for any other domain.
     """
     tests = [AddressTest(f"3,0 {_probe(r.domain)}", "parse", f"$#{MAILER}$@{hop(r)}$:") for r in settings.routes]
     tests += [AddressTest(f"3,0 {_probe(d)}", "parse", "$#local$") for d in settings.local]
@@ -48,15 +49,15 @@ def address_tests(settings: Settings) -> list[AddressTest]:
 
 
 def test_script(tests: Iterable[AddressTest]) -> str:
-    """Return the input for `sendmail -bt`: the tests, with a client that nobody knows."""
-    client = [f".D{{client_addr}}{STRANGER}", f".D{{client_name}}{FOREIGN_DOMAIN}", ".D{client_resolve}FAIL"]
+    """Return the input for `sendmail -bt`: an external client, then the tests."""
+    client = [f".D{{client_addr}}{EXTERNAL_CLIENT}", f".D{{client_name}}{FOREIGN_DOMAIN}", ".D{client_resolve}FAIL"]
     return "".join(f"{line}\n" for line in (*client, *(t.command for t in tests)))
 
 
 def failures(tests: Iterable[AddressTest], output: str) -> list[str]:
-    """Return what `output`, printed by `sendmail -bt` for `test_script(tests)`, says against the tests; [] if nothing.
+    """Return the failed tests, from the `output` of `sendmail -bt` for `test_script(tests)`.
 
-    sendmail prints a line for each ruleset as it returns, with blanks between tokens; a test's own is the last.
+    sendmail prints a line when each ruleset returns, with blanks between tokens. The tested ruleset returns last.
     """
     results = []
     for line in output.splitlines():
@@ -65,11 +66,12 @@ def failures(tests: Iterable[AddressTest], output: str) -> list[str]:
             results.append((match[1], match[2].replace(" ", "")))
     found = []
     for test in tests:
-        ruleset, got = results.pop(0) if results else ("", "no answer")
+        ruleset, got = results.pop(0) if results else ("", "no result")
         if ruleset != test.ruleset or not got.lower().startswith(test.expected.lower()):
             found.append(f"{test.command}: expected {test.expected}…, got {got}")
     return found
 
 
 def _probe(domain: str) -> str:
+    """Return a test address in a domain."""
     return f"{PROBE_USER}@{domain.replace('*', PROBE_LABEL)}"

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Replaces a zone's file and those it includes so that, wherever the work ends, the zone is the old or the new one.
+"""Replace a zone's file and the files that it includes so that an interruption leaves the old or the new zone.
 
-A rename replaces one file, not several. So the zone's own file first becomes a bridge, the same zone read from copies
-of the included files; then these change, which nobody reads; then the own file becomes the new one, and the copies go.
+A rename replaces one file, not several. Therefore the zone's own file is first replaced by a bridge: the same zone,
+read from copies of the included files. Then the included files change, which are not read in this state. Then the own
+file is replaced by the new one, and the copies are removed.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ _CHANGED = re.compile(
 )
 
 Bridge = Mapping[Path, "tuple[bytes | None, bytes, bytes | None]"]
-"""The copies, then each zone's own file: its bytes before, during and after the change of the included files."""
+"""The copies, then each zone's own file: the content before, during and after the change of the included files."""
 
 
 def copy_of(name: str) -> str:
-    """Gives the path of an included file's copy, beside it, however the path is written."""
-    at = name.rfind("/") + 1
-    return f"{name[:at]}.{name[at:]}{_MARK}"
+    """Return the path of an included file's copy, in the same directory; a relative path stays relative."""
+    base = name.rfind("/") + 1
+    return f"{name[:base]}.{name[base:]}{_MARK}"
 
 
 def bridge_over(file: ZoneFile, changed: Collection[str]) -> tuple[bytes, dict[str, bytes]]:
-    """Gives the text of a file that reads copies of its `changed` included files, and these copies by their paths.
+    """Return the content of a file that reads copies of its `changed` included files, and these copies by their paths.
 
-    `changed` and the paths are as the $INCLUDE lines have them. Every file that leads to a changed one has a copy.
+    `changed` and the paths are as the $INCLUDE lines have them. Every file that includes a changed one, directly or
+    not, has a copy.
     """
     pieces, copies = [], {}
     for entry in file.entries:
@@ -58,14 +60,14 @@ def bridge_over(file: ZoneFile, changed: Collection[str]) -> tuple[bytes, dict[s
 
 
 def replace_over(old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | None], bridge: Bridge) -> None:
-    """Does what replace_all does, by way of the bridge; raises OSError, and then all files have their old bytes."""
+    """Do what replace_all does over the bridge; raise OSError on failure, and then all files have their old content."""
     before = {path: steps[0] for path, steps in bridge.items()}
     during: dict[Path, bytes | None] = {path: steps[1] for path, steps in bridge.items()}
     after = {path: steps[2] for path, steps in bridge.items()}
     like = {path: path.with_name(path.name[1 : -len(_MARK)]) for path, data in before.items() if data is None}
     replace_all(before, during, like)
     try:
-        # The own files are last in the bridge: backwards, they go before the copies that they no longer read.
+        # The own files are last in the bridge. In reverse order they are replaced before the copies are removed.
         rest = {path: data for path, data in new.items() if path not in bridge}
         replace_all({**old, **during}, {**rest, **_backwards(after)}, like)
     except BaseException:
@@ -74,19 +76,25 @@ def replace_over(old: Mapping[Path, bytes | None], new: Mapping[Path, bytes | No
 
 
 def _backwards(files: Mapping[Path, bytes | None]) -> dict[Path, bytes | None]:
+    """Return the files in reverse order."""
     return dict(reversed(list(files.items())))
 
 
 def is_bridge(data: bytes) -> bool:
-    """Says whether a zone's file reads copies, as a run that was ended leaves it."""
+    """Return whether a zone's file reads copies, as an interrupted run leaves it."""
     return bool(_CHANGED.search(data))
 
 
 def recover(path: Path, included: Collection[Path], directory: str) -> None:
-    """Ends what a run that was itself ended has begun: the zone of the file `path` is the same, but without copies.
+    """Clean up after an interrupted run: keep the zone of the file `path` as it is, but without copies.
 
-    `included` are the real paths of all files that it includes; `directory` is that which names in $INCLUDE lines start
-    from. Raises OSError.
+    Args:
+        path: The zone's own file.
+        included: The real paths of all files that it includes.
+        directory: The directory of relative paths in $INCLUDE lines.
+
+    Raises:
+        OSError: A file cannot be read or replaced. All have their old content.
     """
     now = path.read_bytes()
     old: dict[Path, bytes | None] = {}
@@ -104,7 +112,7 @@ def recover(path: Path, included: Collection[Path], directory: str) -> None:
     if copies:
         old[path], new[path] = now, _without_copies(now)
     else:
-        # Ended before the first step, or after the last.
+        # Interrupted before the first step or after the last one.
         found = {file.with_name(copy_of(file.name)) for file in included}
         copies = {copy: copy.read_bytes() for copy in found if copy.exists()}
     if copies:
@@ -112,4 +120,5 @@ def recover(path: Path, included: Collection[Path], directory: str) -> None:
 
 
 def _without_copies(data: bytes) -> bytes:
+    """Return the content of a file with the original names in its $INCLUDE lines."""
     return _CHANGED.sub(rb"\g<head>\g<folder>\g<name>", data)

@@ -2,16 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""A zone that takes dynamic updates: its file is BIND's, so its MX records change by RFC 2136."""
+"""A zone that accepts dynamic updates: BIND owns its file, so its MX records are changed by RFC 2136."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from .._bind.client import Change, DnsClient, Key, MxSet, choose_key, read_keys
 from .._bind.named_conf import ServedZone
 from .edit import Plan
+from .exchanges import Target
 from .file import Name, ZoneError, spell
 
 _NULL = (0, ())
@@ -19,7 +20,7 @@ _NULL = (0, ())
 
 @dataclass(slots=True)
 class DynamicZone:
-    """One zone's changes, each with what must be there before; and the TTLs that the planned names' records had."""
+    """One zone's changes, each with its prerequisite; and the TTLs in seconds that the planned names' records had."""
 
     zone: ServedZone
     plan: Plan
@@ -33,15 +34,30 @@ class DynamicZone:
     sent: bool = False
 
     @property
+    def method(self) -> str:
+        """How the records are changed."""
+        return "update"
+
+    @property
     def changed(self) -> bool:
         """Whether a record changes."""
         return bool(self.changes)
+
+    @property
+    def needs_reload(self) -> bool:
+        """Whether BIND must load a file: it serves an update at once."""
+        return False
+
+    @property
+    def backups(self) -> Sequence[str]:
+        """The copies of replaced files: none."""
+        return ()
 
     @classmethod
     def prepare(
         cls, client: DnsClient, zone: ServedZone, plan: Plan, ttls: Mapping[Name, int], keys: Mapping[str, Key]
     ) -> DynamicZone:
-        """Asks the server what it has and works out the changes; raises ZoneError with every problem."""
+        """Query the server for the present records and compute the changes; raise ZoneError with every problem."""
         key = (
             next(iter(read_keys(zone.session_key).values()))
             if zone.session_key
@@ -52,7 +68,7 @@ class DynamicZone:
         null_mx: list[Name] = []
         old_ttls: dict[Name, int] = {}
         problems: list[str] = []
-        for owner, lines in plan.items():
+        for owner, wanted in plan.items():
             try:
                 old = client.mx(zone.name, owner, key)
             except ZoneError as error:
@@ -63,39 +79,51 @@ class DynamicZone:
             if _NULL in old.records:
                 null_mx.append(owner)
                 continue
-            records = old.records if lines is None else frozenset(lines)
+            records = old.records if wanted is None else frozenset(wanted)
             ttl = ttls.get(owner, old.ttl if old.records else default_ttl)
             if records != old.records or (records and ttl != old.ttl):
                 changes.append((owner, old, MxSet(records, ttl)))
         if problems:
             raise ZoneError(*problems)
-        # BIND counts a dynamic zone's serial itself; this is its usual way.
+        # BIND increments a dynamic zone's serial itself, usually like this.
         after = (serial + 1) % 2**32 or 1 if changes else serial
         return cls(zone, plan, client, key, changes, null_mx, old_ttls, serial, after)
 
-    def send(self) -> None:
-        """Makes the changes and asks again; raises ZoneError, and then nothing has changed."""
+    def commit(self) -> None:
+        """Send the updates and verify them; raise ZoneError on failure."""
         self.client.update(self.zone.name, self.changes, self.key)
         self.sent = True
-        wrong = [
+        differing = [
             spell(owner) for owner, _old, new in self.changes if self.client.mx(self.zone.name, owner, self.key) != new
         ]
-        if wrong:
-            raise ZoneError(f"zone {self.zone.name}: the server took the updates of {', '.join(wrong)} but differs")
+        if differing:
+            raise ZoneError(
+                f"zone {self.zone.name}: the server accepted the updates of {', '.join(differing)} but serves other "
+                "MX records"
+            )
         self.serial_after = self.client.soa(self.zone.name, self.key)[0]
 
-    def take_back(self) -> list[str]:
-        """Undoes `send`; gives what goes wrong."""
+    def rollback(self) -> list[str]:
+        """Undo `commit`; return the problems that remain."""
         if not self.sent:
             return []
         try:
             self.client.update(self.zone.name, [(owner, new, old) for owner, old, new in self.changes], self.key)
         except ZoneError as error:
-            return [f"after a failure: {problem}" for problem in error.problems]
+            return [f"cannot undo the updates: {problem}" for problem in error.problems]
+        self.sent = False
         return []
 
-    def text(self, *, after: bool) -> str:
-        """Gives the records that change, as zone file lines, for a difference."""
+    def targets(self, names: Collection[Name]) -> dict[Name, Target]:
+        """Return nothing: the server answers for the names in this zone."""
+        return {}
+
+    def texts(self) -> list[tuple[str, str, str]]:
+        """Return the records that change, for a diff."""
+        return [(f"{self.zone.name}, by update", self._records(after=False), self._records(after=True))]
+
+    def _records(self, *, after: bool) -> str:
+        """Return the records that change, before or after, as lines of a zone file."""
         return "".join(
             f"{spell(owner)}\t{mx.ttl}\tIN\tMX\t{preference} {spell(exchange)}\n"
             for owner, old, new in self.changes

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Changes the MX lines of planned names in a zone's files, and the serial; every other byte stays.
+"""Change the MX records of planned names in a zone's files, and the serial; keep every other byte.
 
-Lines that already say what is planned are left alone. Lines in an included file are changed there. A removed line's
-owner passes on to the lines that inherited it.
+Records that are already as planned stay. Records in an included file are changed there. If a removed record stated the
+owner for later lines, the next of them states it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .part import Part
 from .serial import next_serial
 
 Plan = Mapping[Name, "Sequence[Mx] | None"]
-"""The MX lines that each owner of a zone shall have; None: those that it has."""
+"""The planned MX records of each owner; None keeps the present ones."""
 
 _SIGNED = frozenset({"RRSIG", "NSEC", "NSEC3", "TYPE46", "TYPE47", "TYPE50"})
 _NULL: Mx = (0, ())
@@ -40,10 +40,16 @@ _OWNER_LABEL = re.compile(rb"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 @dataclass(frozen=True, slots=True)
 class ZoneEdit:
-    """The edited zone and what happened to it; equal bytes and serials when nothing had to change.
+    """The edited zone; `data` and serials are equal to the present ones if nothing changes.
 
-    `included` has the new bytes of changed included files, by the path in their $INCLUDE line. `null_mx` are planned
-    names that take no mail and were left alone, `ttls` the TTLs in seconds that the planned names' MX records had.
+    Attributes:
+        data: The new content of the zone's own file.
+        serial_before: The present serial.
+        serial_after: The new serial.
+        changed: Whether the zone changes.
+        included: The new content of changed included files, by the path in their $INCLUDE line.
+        null_mx: The planned names that accept no mail and are left alone.
+        ttls: The TTLs in seconds that the planned names' MX records had.
     """
 
     data: bytes
@@ -58,31 +64,33 @@ class ZoneEdit:
 def plan_names(
     zone: str, owners: Sequence[tuple[str, Sequence[tuple[int, str]] | None]]
 ) -> tuple[Name, dict[Name, list[Mx] | None]]:
-    """Reads the plan of one zone; names are absolute, with or without the final dot. None: the lines stay.
+    """Parse the plan of one zone; names are absolute, with or without the final dot; None keeps the records.
 
-    Raises ZoneError naming every owner that is not in the zone or said twice, and every value that DNS does not allow.
+    Raises:
+        ZoneError: An owner is not in the zone or is listed twice, or a value is not valid in DNS. Every problem is
+            listed.
     """
     problems: list[str] = []
     apex = _checked_name(zone, "zone", problems, host=False)
     plan: dict[Name, list[Mx] | None] = {}
-    for text, lines in owners:
+    for text, records in owners:
         where = f"zone {zone}, {text}"
         owner = _checked_name(text, f"zone {zone}: owner", problems, host=False)
         if owner[-len(apex) :] != apex:
             problems.append(f"zone {zone}: owner {text!r} does not lie in the zone")
         if owner in plan:
             problems.append(f"zone {zone}: owner {text!r} is listed twice")
-        if lines is None:
+        if records is None:
             plan[owner] = None
             continue
         wanted = [
-            (preference, _checked_name(to, f"{where}: exchange", problems, host=True)) for preference, to in lines
+            (preference, _checked_name(to, f"{where}: exchange", problems, host=True)) for preference, to in records
         ]
-        for preference, to in lines:
+        for preference, to in records:
             if not 0 <= preference <= 65535:
                 problems.append(f"{where}: preference {preference} of {to} is not between 0 and 65535")
         if len({to for _unused, to in wanted}) < len(wanted):
-            problems.append(f"{where}: one exchange is listed twice")
+            problems.append(f"{where}: an exchange is listed twice")
         plan[owner] = sorted(wanted)
     if problems:
         raise ZoneError(*problems)
@@ -90,6 +98,7 @@ def plan_names(
 
 
 def _checked_name(text: str, what: str, problems: list[str], *, host: bool) -> Name:
+    """Parse a name; add a problem if it is not a valid host or domain name."""
     try:
         name = to_name(text, ())
     except ValueError:
@@ -97,9 +106,9 @@ def _checked_name(text: str, what: str, problems: list[str], *, host: bool) -> N
     labels = name[1:] if not host and name[:1] == (b"*",) else name
     label = _HOST_LABEL if host else _OWNER_LABEL
     if not labels or not all(label.fullmatch(part) for part in labels) or sum(len(part) + 1 for part in name) > 254:
-        problems.append(f"{what} {text!r} is not a {'host' if host else 'domain'} name")
+        problems.append(f"{what} {text!r} is not a valid {'host' if host else 'domain'} name")
     elif host and labels[-1].isdigit():
-        problems.append(f"{what} {text!r} is an address; an MX takes names only (RFC 5321, section 5.1)")
+        problems.append(f"{what} {text!r} is an address, but an MX target must be a name (RFC 5321, section 5.1)")
     return name
 
 
@@ -114,10 +123,20 @@ def edit_zone(
     ttls: Mapping[Name, int] | None = None,
     served: int | None = None,
 ) -> ZoneEdit:
-    """Gives the zone file `data` with the MX records of each planned owner made exactly the planned ones.
+    """Return the zone file `data` with exactly the planned MX records of each planned owner.
 
-    `ttls` (seconds) are set on the lines of these owners; others keep what they have. `served` is the serial the server
-    answers with. Raises ZoneError for anything that cannot be edited safely.
+    Args:
+        data: The present content of the zone's own file.
+        zone: The zone's name.
+        plan: The MX records of the planned names.
+        path: The path of the file, for messages.
+        include: Reads included files.
+        today: The date for a serial of the form YYYYMMDDnn.
+        ttls: The planned TTLs in seconds; other owners keep theirs.
+        served: The serial that the server answers with.
+
+    Raises:
+        ZoneError: The zone cannot be edited safely.
     """
     file = read_zone(data, zone, path, include)
     editor = _Editor(file, zone, plan, ttls or {})
@@ -127,66 +146,74 @@ def edit_zone(
         editor.edit(owner, wanted)
     if editor.problems:
         raise ZoneError(*editor.problems)
-    told = editor.null_mx, editor.old_ttls
+    report = editor.null_mx, editor.old_ttls
     if not editor.changed:
-        return ZoneEdit(data, serial, serial, False, {}, *told)
+        return ZoneEdit(data, serial, serial, False, {}, *report)
     after = next_serial(serial, today, served)
     editor.set_serial(after)
     own, included = editor.render()
-    return ZoneEdit(own, serial, after, True, included, *told)
+    return ZoneEdit(own, serial, after, True, included, *report)
 
 
 class _Editor:
+    """The edit of one zone: its files, and what was found and changed so far."""
+
     def __init__(self, file: ZoneFile, zone: Name, plan: Plan, ttls: Mapping[Name, int]) -> None:
         self.file, self.zone, self.ttls = file, zone, ttls
         self.problems: list[str] = []
         self.null_mx: list[Name] = []
         self.old_ttls: dict[Name, int] = {}
         self.changed = False
-        # The planned names and those between them and the apex: where new lines may find a place.
+        # The planned names and those between them and the apex, next to which new records may be added.
         watched = {owner[cut:] for owner in plan for cut in range(max(1, len(owner) - len(zone)))}
         self.parts = [Part(each, zone, watched) for each in files_of(file)]
         self.soa = self._find_soa()
 
     def serial(self) -> int:
-        part, at = self.soa
-        rdata = record_of(part.file.text, part.entries[at]).rdata
+        """Return the serial in the SOA record."""
+        part, index = self.soa
+        rdata = record_of(part.file.text, part.entries[index]).rdata
         if len(rdata) != 7 or not rdata[2].text.isdecimal() or int(rdata[2].text) >= 2**32:
-            raise ZoneError(
-                f"{part.file.path}, line {part.entries[at].line}: not an SOA record of seven fields with a serial"
-            )
+            line = part.entries[index].line
+            raise ZoneError(f"{part.file.path}, line {line}: not an SOA record with seven fields and a valid serial")
         return int(rdata[2].text)
 
     def set_serial(self, serial: int) -> None:
-        part, at = self.soa
-        word = record_of(part.file.text, part.entries[at]).rdata[2]
-        # The apex's MX lines may already stand behind the SOA record.
-        part.document.keep(at)[0].body = part.document.body(at, word.start, word.end, str(serial))
+        """Set the serial in the SOA record."""
+        part, index = self.soa
+        word = record_of(part.file.text, part.entries[index]).rdata[2]
+        # The apex's MX records may already follow the SOA record.
+        part.document.keep(index)[0].body = part.document.body(index, word.start, word.end, str(serial))
 
     def _find_soa(self) -> tuple[Part, int]:
-        found = [(part, at) for part in self.parts for at, entry in enumerate(part.entries) if entry.rtype == "SOA"]
+        """Return the file and index of the zone's only SOA record."""
+        found = [
+            (part, index) for part in self.parts for index, entry in enumerate(part.entries) if entry.rtype == "SOA"
+        ]
         if len(found) != 1 or found[0][0].entries[found[0][1]].owner != self.zone:
-            where = ", ".join(f"{part.file.path} line {part.entries[at].line}" for part, at in found) or "none"
-            raise ZoneError(f"{self.file.path}: there must be one SOA record, of {spell(self.zone)}; found: {where}")
+            where = ", ".join(f"{part.file.path} line {part.entries[index].line}" for part, index in found) or "none"
+            raise ZoneError(f"{self.file.path}: expected one SOA record, of {spell(self.zone)}; found: {where}")
         return found[0]
 
     def refuse_signed(self) -> None:
+        """Raise ZoneError if the zone file has DNSSEC signatures."""
         for part in self.parts:
             entry = next((entry for entry in part.entries if entry.rtype in _SIGNED), None)
             if entry:
                 raise ZoneError(
-                    f"{part.file.path}, line {entry.line}: {entry.rtype} record: the zone is signed by hand, and an "
-                    "edit would break its signatures. Edit its unsigned source and sign that again"
+                    f"{part.file.path}, line {entry.line}: {entry.rtype} record: the zone is signed manually, and an "
+                    "edit would invalidate its signatures. Edit its unsigned source and sign that again"
                 )
 
     def edit(self, owner: Name, planned: Sequence[Mx] | None) -> None:
+        """Change the records of one owner; `planned` None keeps them and sets the TTL only."""
         problems = len(self.problems)
-        # By file, in the order in which they are read: where the name's MX lines are, and what they say.
-        have = [{at: self._read_mx(part, at) for at in part.mx_entries(owner)} for part in self.parts]
+        # By file, in reading order: the indexes of the name's MX records, and the records.
+        have = [{index: self._read_mx(part, index) for index in part.mx_entries(owner)} for part in self.parts]
         if len(self.problems) > problems:
             return
         lines = [mx for each in have for mx in each.values()]
-        ttls = {part.entries[at].ttl for part, each in zip(self.parts, have, strict=True) for at in each} - {None}
+        ttls = {part.entries[index].ttl for part, each in zip(self.parts, have, strict=True) for index in each} - {None}
         if ttls:
             self.old_ttls[owner] = max(ttl for ttl in ttls if ttl is not None)
         if _NULL in lines:
@@ -197,16 +224,16 @@ class _Editor:
         if same and (ttl is None or ttls <= {ttl}):
             return
         if planned and any(
-            part.entries[at].rtype == "CNAME" for part in self.parts for at in part.by_owner.get(owner, ())
+            part.entries[index].rtype == "CNAME" for part in self.parts for index in part.by_owner.get(owner, ())
         ):
             self.problems.append(
-                f"{self.file.path}: {spell(owner)} is a CNAME, and no MX may stand beside it (RFC 1034, 3.6.2). "
-                "Give it address records of its own, or take the domain out of the inventory"
+                f"{self.file.path}: {spell(owner)} is a CNAME, which excludes MX records (RFC 1034, section 3.6.2). "
+                "Replace it with address records, or remove the domain from the inventory"
             )
             return
         self.changed = True
         if ttl is None and len(ttls) > 1:
-            # One set has one TTL (RFC 2181, section 5.2); of several the lowest holds.
+            # A record set has one TTL (RFC 2181, section 5.2); of several the lowest applies.
             ttl = min(each for each in ttls if each is not None)
         home = next((k for k, each in enumerate(have) if each), 0)
         for k, (part, each) in enumerate(zip(self.parts, have, strict=True)):
@@ -216,21 +243,22 @@ class _Editor:
                 part.rewrite(owner, (planned or []) if k == home else [], each, ttl)
 
     def _respect_null(self, owner: Name, lines: list[Mx]) -> None:
+        """Leave a null MX alone; add a problem if it is not the only MX record."""
         if set(lines) == {_NULL}:
             self.null_mx.append(owner)
         else:
             self.problems.append(
-                f"{self.file.path}: {spell(owner)} has a null MX and other MX records beside it, which RFC 7505, "
-                "section 3 forbids. Remove what does not belong there"
+                f"{self.file.path}: {spell(owner)} has a null MX and other MX records, which RFC 7505, section 3 "
+                "forbids. Remove one or the other"
             )
 
-    def _read_mx(self, part: Part, at: int) -> Mx:
-        """Reads an MX entry; a problem is noted and a value that equals no planned one given."""
-        entry = part.entries[at]
+    def _read_mx(self, part: Part, index: int) -> Mx:
+        """Parse an MX record; on a problem, record it and return a value that equals no planned one."""
+        entry = part.entries[index]
         rdata = record_of(part.file.text, entry).rdata
         try:
             if entry.rtype != "MX" or len(rdata) != 2 or not rdata[0].text.isdecimal():
-                raise ValueError(f"an MX record of {spell(entry.owner)} that is not written `MX number name`")
+                raise ValueError(f"the MX record of {spell(entry.owner)} does not have the form `MX preference name`")
             exchange = to_name(rdata[1].text, entry.origin)
         except ValueError as error:
             self.problems.append(f"{part.file.path}, line {entry.line}: {error}")
@@ -238,7 +266,7 @@ class _Editor:
         return (int(rdata[0].text), exchange) if exchange else _NULL
 
     def render(self) -> tuple[bytes, dict[str, bytes]]:
-        """Gives the zone's own file and the included files that changed."""
+        """Return the zone's own file and the included files that changed."""
         documents = {id(part.file): part.document for part in self.parts}
         documents[id(self.file)].render(documents, State())
         own, *included = self.parts
@@ -251,14 +279,14 @@ class _Editor:
         for path in changed:
             if paths.count(path) > 1:
                 raise ZoneError(
-                    f"{self.file.path}: it includes {path} more than once, so a line changed there would change other "
-                    "names too. Move these MX lines into the zone's own file"
+                    f"{self.file.path}: it includes {path} more than once, so a change there would affect other "
+                    "names too. Move these MX records into the zone's own file"
                 )
         return own.document.rendered.encode("latin-1"), changed
 
 
 def files_of(file: ZoneFile) -> Iterator[ZoneFile]:
-    """Gives a zone's own file, then all that it includes, in the order in which they are read."""
+    """Yield a zone's own file, then all files that it includes, in reading order."""
     yield file
     for entry in file.entries:
         if entry.included:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Whether an MX's target can take mail: it has an address record and is no alias (RFC 5321, section 5.1)."""
+"""Checks of MX targets: a target has an address record and is not an alias (RFC 5321, section 5.1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .file import Name, ZoneFile
 
 
 class Target(Enum):
-    """What is known of a name as an MX's target."""
+    """What is known about a name as an MX target."""
 
     ADDRESS = "has an address"
     ALIAS = "is an alias (CNAME)"
@@ -22,13 +22,13 @@ class Target(Enum):
 
 
 Ask = Callable[[Name], Target]
-"""Asks a server about a name."""
+"""Queries a server for a name."""
 
-_TELLING = frozenset({"A", "AAAA", "CNAME", "DNAME", "NS", "TYPE1", "TYPE28"})
+_DECISIVE = frozenset({"A", "AAAA", "CNAME", "DNAME", "NS", "TYPE1", "TYPE28"})
 
 
 def targets_in(files: Iterable[ZoneFile], zone: Name, names: Collection[Name]) -> dict[Name, Target]:
-    """Judges those names that a zone's files tell of; left out are those that they don't, or not for certain.
+    """Return what a zone's files say about names; leave out those about which they are not decisive.
 
     `files` are the zone's own and all that it includes.
     """
@@ -42,7 +42,7 @@ def targets_in(files: Iterable[ZoneFile], zone: Name, names: Collection[Name]) -
     for file in files:
         for entry in file.entries:
             if entry.kind == "record":
-                if entry.rtype in _TELLING and entry.owner in watched:
+                if entry.rtype in _DECISIVE and entry.owner in watched:
                     types.setdefault(entry.owner, set()).add(entry.rtype)
             elif entry.kind == "generate":
                 generates = True
@@ -55,6 +55,7 @@ def targets_in(files: Iterable[ZoneFile], zone: Name, names: Collection[Name]) -
 
 
 def _target(name: Name, zone: Name, types: dict[Name, set[str]]) -> Target:
+    """Return what the record types of all watched names say about one name."""
     own = types.get(name, set())
     parents = [name[cut:] for cut in range(1, len(name) - len(zone) + 1)]
     if any("DNAME" in types.get(parent, ()) for parent in parents):
@@ -66,5 +67,5 @@ def _target(name: Name, zone: Name, types: dict[Name, set[str]]) -> Target:
     if own - {"NS", "DNAME"}:
         return Target.ADDRESS
     if any((b"*", *parent) in types for parent in parents):
-        return Target.UNKNOWN  # whether a wildcard holds here is the server's to say
+        return Target.UNKNOWN  # only the server can tell whether a wildcard matches
     return Target.MISSING

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""A zone file read into its logical lines, without losing a byte.
+"""A parser of zone files into logical lines that loses no byte.
 
 The grammar is RFC 1035 section 5 with BIND's `$TTL` (RFC 2308), `$GENERATE` and TTL units. A logical line ("entry") is
 a record, which parentheses may spread over several lines of text, a directive, or a blank or comment line.
-Text is the file decoded as latin-1, so that every byte is one character and nothing can fail to decode.
+The text is the file decoded as latin-1, so that every byte is one character and decoding cannot fail.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Name = tuple[bytes, ...]
-"""An absolute name: its labels in lower case, the root label left out."""
+"""An absolute name: its labels in lower case, without the root label."""
 
 Include = Callable[[str], bytes]
-"""Gives the bytes of the file that `$INCLUDE` names; raises OSError."""
+"""Returns the content of the file that `$INCLUDE` names; raises OSError."""
 
 MAX_INCLUDE_DEPTH = 16
 
@@ -34,7 +34,7 @@ _TOKEN = re.compile(
     | (?P<paren>[()])""",
     re.VERBOSE,
 )
-# A record on one line, without anything that needs care; most lines of a big zone are such.
+# A record on one line without special characters, like most lines of a large zone.
 _PRINTED = r"!#-'*-:<-\[\]-~"  # ASCII without space, quotes, parentheses, semicolon and backslash
 _PLAIN = re.compile(
     rf"(?P<owner>(?!\$)[{_PRINTED}]+)?[ \t]+(?P<first>[{_PRINTED}]+)[ \t]+(?P<second>[{_PRINTED}]+)"
@@ -48,9 +48,10 @@ _ESCAPE = re.compile(rb"\\(\d{3}|.)", re.DOTALL)
 
 
 class ZoneError(ValueError):
-    """A zone that cannot be edited safely. `problems` says what is wrong, where, and how to mend it."""
+    """A zone that cannot be edited safely; each of `problems` has the place, the problem and the fix."""
 
     def __init__(self, *problems: str) -> None:
+        """Keep the problems; the message has one a line."""
         super().__init__("\n".join(problems))
         self.problems = list(problems)
 
@@ -64,7 +65,7 @@ class Field(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The fields of a record after its owner; `ttl` and `rclass` stand in either order, or not at all."""
+    """The fields of a record after its owner; `ttl` and `rclass` are optional and come in either order."""
 
     ttl: Field | None
     rclass: Field | None
@@ -82,20 +83,20 @@ class Entry:
     line: int
     kind: str = "blank"  # blank | record | origin | ttl | include | generate
     owner: Name = ()  # of a record, inherited or not
-    explicit: bool = False  # a record that names its owner
+    explicit: bool = False  # whether a record states its owner
     lead_end: int = 0  # where the first field after the owner begins
     origin: Name = ()  # the origin in effect; of an $ORIGIN line, the one it sets
     rtype: str = ""
-    own_ttl: bool = False  # a record that states its TTL
-    class_first: bool = False  # and does so behind its class
-    ttl: int | None = None  # in effect, in seconds; of a $TTL line, its value
-    default_ttl: int | None = None  # of a record: what `$TTL` gives to those that state none
+    own_ttl: bool = False  # whether a record states its TTL
+    class_first: bool = False  # whether the TTL follows the class
+    ttl: int | None = None  # the effective TTL in seconds; of a $TTL line, its value
+    default_ttl: int | None = None  # of a record: the value of `$TTL`
     included: ZoneFile | None = None
 
 
 @dataclass(slots=True)
 class ZoneFile:
-    """A file's text and its entries, in order, and what is in effect at its end."""
+    """A file's text, its entries in order, and the origin and TTLs in effect at its end."""
 
     path: str
     text: str
@@ -106,9 +107,10 @@ class ZoneFile:
 
 
 def to_name(text: str, origin: Name) -> Name:
-    r"""Reads a name in presentation form (`@`, relative, absolute, `\.` and `\DDD` escapes).
+    r"""Parse a name in presentation format (`@`, relative, absolute, `\.` and `\DDD` escapes).
 
-    Raises ValueError for an empty label or a bad escape.
+    Raises:
+        ValueError: The name has an empty label or an invalid escape.
     """
     if text == "@":
         return origin
@@ -119,21 +121,21 @@ def to_name(text: str, origin: Name) -> Name:
         labels = raw.lower().split(b".")
     else:
         labels = [b""]
-        at = 0
-        while at < len(raw):
-            escape = _ESCAPE.match(raw, at)
+        offset = 0
+        while offset < len(raw):
+            escape = _ESCAPE.match(raw, offset)
             if escape:
                 code = escape[1]
                 if len(code) == 3 and int(code) > 255:
-                    raise ValueError(f"bad escape \\{code.decode()} in the name {text}")
+                    raise ValueError(f"invalid escape \\{code.decode()} in the name {text}")
                 labels[-1] += bytes([int(code)]) if len(code) == 3 else code
-                at = escape.end()
-            elif raw[at] == ord("."):
+                offset = escape.end()
+            elif raw[offset] == ord("."):
                 labels.append(b"")
-                at += 1
+                offset += 1
             else:
-                labels[-1] += raw[at : at + 1]
-                at += 1
+                labels[-1] += raw[offset : offset + 1]
+                offset += 1
         labels = [label.lower() for label in labels]
     absolute = labels[-1] == b""
     if absolute:
@@ -144,7 +146,7 @@ def to_name(text: str, origin: Name) -> Name:
 
 
 def spell(name: Name, origin: Name | None = None) -> str:
-    """Writes a name: `@` or relative when it lies in `origin`, else absolute with its final dot."""
+    """Return a name in presentation format: `@` or relative if it lies in `origin`, else absolute."""
     if origin is not None and name == origin:
         return "@"
     relative = bool(origin) and len(name) > len(origin or ()) and name[-len(origin or ()) :] == origin
@@ -154,52 +156,54 @@ def spell(name: Name, origin: Name | None = None) -> str:
 
 
 def _spell_label(label: bytes) -> str:
+    """Return a label in presentation format."""
     return "".join(
         chr(c) if chr(c).isascii() and (chr(c).isalnum() or chr(c) in "-_*/") else f"\\{c:03d}" for c in label
     )
 
 
 def to_ttl(text: str) -> int | None:
-    """Reads a TTL in seconds or with BIND's units (`1h30m`); None when it is not one."""
+    """Parse a TTL in seconds or with BIND's units (`1h30m`); return None for another word."""
     if not _TTL.fullmatch(text):
         return None
     return sum(int(number) * _TTL_UNITS[unit.lower()] for number, unit in _TTL_PART.findall(text))
 
 
 def split_record(words: list[Field]) -> Record:
-    """Tells TTL, class, type and data apart in the words after the owner; ValueError without a type."""
+    """Split the words after the owner into TTL, class, type and data; raise ValueError without a type."""
     ttl = rclass = None
-    for at, word in enumerate(words):
+    for offset, word in enumerate(words):
         if ttl is None and to_ttl(word.text) is not None:
             ttl = word
         elif rclass is None and word.text.upper() in _CLASSES:
             rclass = word
         else:
-            return Record(ttl, rclass, word, words[at + 1 :])
-    raise ValueError("a record without a type")
+            return Record(ttl, rclass, word, words[offset + 1 :])
+    raise ValueError("record without a type")
 
 
 def words_in(text: str, start: int, end: int) -> list[Field]:
-    """Gives the words of a span of text that lies within one entry, comments and parentheses left out."""
+    """Return the words of a span of text within one entry, without comments and parentheses."""
     tokens = _TOKEN.finditer(text, start, end)
     return [Field(t[0], t.start(), t.end()) for t in tokens if t.lastgroup in {"word", "quoted"}]
 
 
 def record_of(text: str, entry: Entry) -> Record:
-    """Reads the fields of a record's entry again; they are not kept, as a zone may have a million records."""
+    """Parse the fields of a record again; they are not stored, as a zone may have a million records."""
     return split_record(words_in(text, entry.lead_end, entry.end))
 
 
 def read_zone(data: bytes, zone: Name, path: str, include: Include) -> ZoneFile:
-    """Reads a zone's file and all that it includes.
+    """Parse a zone's file and all files that it includes.
 
-    Raises ZoneError for what the grammar does not allow, naming file and line.
+    Raises:
+        ZoneError: A syntax error, with its file and line.
     """
     return _Reader(zone, include).read(data.decode("latin-1"), path, 0)
 
 
 class _Reader:
-    """The state that BIND carries from line to line: origin, owner, and the TTLs."""
+    """The state that BIND keeps from line to line: origin, owner and TTLs."""
 
     def __init__(self, origin: Name, include: Include) -> None:
         self.origin = origin
@@ -209,32 +213,33 @@ class _Reader:
         self.include = include
 
     def read(self, text: str, path: str, depth: int) -> ZoneFile:
+        """Parse the text of one file."""
         result = ZoneFile(path, text)
-        at, line = 0, 1
-        while at < len(text):
-            plain = _PLAIN.match(text, at)
+        offset, line = 0, 1
+        while offset < len(text):
+            plain = _PLAIN.match(text, offset)
             try:
                 if plain and (plain["owner"] or self.owner is not None) and self._plain(result.entries, plain, line):
                     line += 1
-                    at = plain.end()
+                    offset = plain.end()
                     continue
-                entry, words = _logical_line(text, at, line)
+                entry, words = _logical_line(text, offset, line)
                 entry.origin = self.origin
                 if words:
-                    self._understand(entry, words, depth)
+                    self._parse_entry(entry, words, depth)
             except ZoneError:
                 raise
             except ValueError as error:
                 raise ZoneError(f"{path}, line {line}: {error}") from error
             result.entries.append(entry)
             line += 1 + text.count("\n", entry.start, entry.end)
-            at = entry.end + len(entry.eol)
+            offset = entry.end + len(entry.eol)
         result.end_origin = self.origin
         result.end_default_ttl, result.end_last_ttl = self.default_ttl, self.last_ttl
         return result
 
     def _plain(self, entries: list[Entry], found: re.Match[str], line: int) -> bool:
-        """Takes a record of the plain kind, if it is one after all; says so."""
+        """Add a record that `_PLAIN` matched; return False if it must be parsed in full."""
         own_ttl: int | None = None
         rclass = False
         class_first = False
@@ -259,11 +264,12 @@ class _Reader:
         entry.origin, entry.rtype = self.origin, sys.intern(rtype)
         if own_ttl is not None:
             entry.own_ttl, entry.ttl, entry.class_first = True, own_ttl, class_first
-        self._count_ttl(entry, "")
+        self._set_ttl(entry, "")
         entries.append(entry)
         return True
 
-    def _understand(self, entry: Entry, words: list[Field], depth: int) -> None:
+    def _parse_entry(self, entry: Entry, words: list[Field], depth: int) -> None:
+        """Set the fields of an entry from its words."""
         head = words[0].text
         indented = words[0].start > entry.start
         if not indented and head.startswith("$"):
@@ -272,22 +278,22 @@ class _Reader:
         entry.kind = "record"
         if not indented:
             if head.startswith('"'):
-                raise ValueError(f"the owner's name {head} is in quotes")
+                raise ValueError(f"the owner name {head} is quoted")
             self.owner = to_name(head, self.origin)
             entry.explicit = True
             words = words[1:]
         if self.owner is None:
-            raise ValueError("the first record names no owner")
+            raise ValueError("the first record states no owner")
         entry.owner = self.owner
         record = split_record(words)
         entry.rtype = record.rtype.text.upper()
         if record.ttl:
             entry.own_ttl, entry.ttl = True, to_ttl(record.ttl.text)
             entry.class_first = record.rclass is not None and record.rclass.start < record.ttl.start
-        self._count_ttl(entry, words[-1].text)
+        self._set_ttl(entry, words[-1].text)
 
-    def _count_ttl(self, entry: Entry, last_word: str) -> None:
-        """Applies BIND's rule: own TTL, else `$TTL`, else that of the record before, else the SOA's minimum."""
+    def _set_ttl(self, entry: Entry, last_word: str) -> None:
+        """Set the TTL by BIND's rule: its own, else `$TTL`, else that of the previous record, else the SOA minimum."""
         if entry.ttl is None:
             entry.ttl = self.default_ttl if self.default_ttl is not None else self.last_ttl
         if entry.ttl is None and entry.rtype == "SOA":
@@ -296,6 +302,7 @@ class _Reader:
         entry.default_ttl = self.default_ttl
 
     def _directive(self, entry: Entry, head: str, values: list[str], depth: int) -> None:
+        """Apply a directive."""
         if head == "$ORIGIN" and len(values) == 1:
             entry.kind = "origin"
             entry.origin = self.origin = to_name(values[0], self.origin)
@@ -303,37 +310,37 @@ class _Reader:
             entry.kind = "ttl"
             entry.ttl = self.default_ttl = to_ttl(values[0])
             if self.default_ttl is None:
-                raise ValueError(f"$TTL {values[0]} is not a TTL")
+                raise ValueError(f"$TTL {values[0]} is not a valid TTL")
         elif head == "$GENERATE":
             entry.kind = "generate"
         elif head == "$INCLUDE" and len(values) in {1, 2}:
             entry.kind = "include"
             if depth >= MAX_INCLUDE_DEPTH:
-                raise ValueError(f"$INCLUDE nested deeper than {MAX_INCLUDE_DEPTH} files (a circle?)")
+                raise ValueError(f"$INCLUDE nested deeper than {MAX_INCLUDE_DEPTH} files (an include loop?)")
             file = values[0].strip('"')
             try:
                 data = self.include(file)
             except OSError as error:
                 raise ValueError(f"$INCLUDE {file}: {error.strerror or error}") from error
-            # Origin and owner come back after the included file, the TTLs stay (BIND, lib/dns/master.c).
+            # Origin and owner resume after the included file, the TTLs continue (BIND, lib/dns/master.c).
             saved = self.origin, self.owner
             if len(values) == 2:
                 self.origin = to_name(values[1], self.origin)
             entry.included = self.read(data.decode("latin-1"), file, depth + 1)
             self.origin, self.owner = saved
         else:
-            raise ValueError(f"{head} with {len(values)} words is not a directive that can be edited around")
+            raise ValueError(f"{head} with {len(values)} words is not a supported directive")
 
 
 def _logical_line(text: str, start: int, line: int) -> tuple[Entry, list[Field]]:
-    """Takes the entry that begins at `start` apart into words; ValueError when it cannot be read."""
+    """Split the entry that begins at `start` into words; raise ValueError on a syntax error."""
     words: list[Field] = []
-    at, nesting, lead_end, eol = start, 0, -1, ""
-    while at < len(text):
-        token = _TOKEN.match(text, at)
+    offset, nesting, lead_end, eol = start, 0, -1, ""
+    while offset < len(text):
+        token = _TOKEN.match(text, offset)
         if token is None:
-            raise ValueError(_unreadable(text[at]))
-        at = token.end()
+            raise ValueError(_syntax_error(text[offset]))
+        offset = token.end()
         kind = token.lastgroup
         if kind == "eol" and not nesting:
             eol = token[0]
@@ -342,23 +349,24 @@ def _logical_line(text: str, start: int, line: int) -> tuple[Entry, list[Field]]
             if lead_end < 0 and token.start() > start:
                 lead_end = token.start()
             if kind != "paren":
-                words.append(Field(token[0], token.start(), at))
+                words.append(Field(token[0], token.start(), offset))
                 continue
             if token.start() == start:
-                raise ValueError("a parenthesis stands where the owner's name belongs")
+                raise ValueError("parenthesis in place of the owner name")
             nesting += 1 if token[0] == "(" else -1
             if nesting < 0:
-                raise ValueError("a closing parenthesis without an opening one")
+                raise ValueError("closing parenthesis without an opening one")
     if nesting:
-        raise ValueError("an opening parenthesis is never closed")
+        raise ValueError("opening parenthesis without a closing one")
     if lead_end >= 0 and not words:
-        raise ValueError("parentheses with nothing in them")
-    return Entry(start, at - len(eol), eol, line, lead_end=lead_end), words
+        raise ValueError("empty parentheses")
+    return Entry(start, offset - len(eol), eol, line, lead_end=lead_end), words
 
 
-def _unreadable(char: str) -> str:
+def _syntax_error(char: str) -> str:
+    """Return the error message for an unexpected character."""
     if char == '"':
-        return "a quoted string is not closed on its line"
+        return "quoted string without an end on its line"
     if char == "\r":
-        return "a carriage return that ends no line"
+        return "carriage return within a line"
     return f"{char!r} at the end of a line"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""The lines of a zone file that is being edited: their style, and what each passes on to the next."""
+"""The lines of a zone file that is edited: their style, and what each line inherits from the previous one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TAB = 8
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a line hands on to the next: the owner, the TTL of `$TTL`, and the TTL of the record before."""
+    """What a line passes to the next one: the owner, the TTL of `$TTL`, and the TTL of the previous record."""
 
     owner: Name | None = None
     default: int | None = None
@@ -40,14 +40,14 @@ class State:
 
 @dataclass(slots=True)
 class Line:
-    """A record as it will be written: `lead` is the owner, if it is stated, and the space before the first field."""
+    """A record to be written; `lead` is the owner, if it is stated, and the white space before the first field."""
 
     lead: str
     body: str
     eol: str
     owner: Name
     origin: Name
-    ttl: int | None  # that it must have; None: whatever it inherits
+    ttl: int | None  # that it must have; None for any inherited TTL
 
     @property
     def explicit(self) -> bool:
@@ -56,9 +56,10 @@ class Line:
 
 
 class Document:
-    """A zone file, and the lines that will stand in place of its entries or behind them."""
+    """A zone file, and the lines that replace its entries or follow them."""
 
     def __init__(self, file: ZoneFile) -> None:
+        """Begin with the file as it is."""
         self.file = file
         self.text = file.text
         self.entries = file.entries
@@ -69,48 +70,48 @@ class Document:
         self.eol = next((entry.eol for entry in self.entries if entry.eol), "\n")
         self.rendered = self.text
 
-    # -- taking lines out, keeping them, making new ones ---------------------------------------------------------
+    # -- removing, keeping and adding lines ----------------------------------------------------------------------
 
-    def lead(self, at: int) -> str:
-        """Gives the text before the first field of a record's entry."""
-        entry = self.entries[at]
+    def lead(self, index: int) -> str:
+        """Return the text before the first field of a record."""
+        entry = self.entries[index]
         return self.text[entry.start : entry.lead_end]
 
-    def keep(self, at: int) -> list[Line]:
-        """Gives the lines in place of an entry, to be changed in place; at first the entry itself."""
-        entry = self.entries[at]
+    def keep(self, index: int) -> list[Line]:
+        """Return the lines that replace an entry, initially the entry itself; the caller may change the list."""
+        entry = self.entries[index]
         line = Line(
-            self.lead(at), self.text[entry.lead_end : entry.end], entry.eol, entry.owner, entry.origin, entry.ttl
+            self.lead(index), self.text[entry.lead_end : entry.end], entry.eol, entry.owner, entry.origin, entry.ttl
         )
-        return self.replaced.setdefault(at, [line])
+        return self.replaced.setdefault(index, [line])
 
-    def remove(self, at: int) -> None:
-        """Takes a record out; the spelling of its owner is kept for those that inherited it."""
-        entry = self.entries[at]
-        self.replaced[at] = []
+    def remove(self, index: int) -> None:
+        """Remove a record; keep the spelling of its owner for the records that inherited it."""
+        entry = self.entries[index]
+        self.replaced[index] = []
         if entry.explicit:
-            self._removed_leads[entry.owner, entry.origin] = self.lead(at)
+            self._removed_leads[entry.owner, entry.origin] = self.lead(index)
 
-    def body(self, at: int, word_at: int, word_end: int, new: str) -> str:
-        """Gives the body of an entry with one word replaced."""
-        entry = self.entries[at]
-        return self.text[entry.lead_end : word_at] + new + self.text[word_end : entry.end]
+    def body(self, index: int, word_start: int, word_end: int, new: str) -> str:
+        """Return the body of an entry with one word replaced."""
+        entry = self.entries[index]
+        return self.text[entry.lead_end : word_start] + new + self.text[word_end : entry.end]
 
-    def retargeted(self, at: int, preference: int) -> str:
-        """Gives the body of an MX entry with another preference; spacing and comment stay."""
-        old = record_of(self.text, self.entries[at]).rdata[0]
+    def retargeted(self, index: int, preference: int) -> str:
+        """Return the body of an MX record with another preference; keep spacing and comment."""
+        old = record_of(self.text, self.entries[index]).rdata[0]
         if int(old.text) == preference:
-            return self.body(at, old.start, old.end, old.text)
-        return self.body(at, old.start, old.end, str(preference))
+            return self.body(index, old.start, old.end, old.text)
+        return self.body(index, old.start, old.end, str(preference))
 
-    def hanging(self, at: int) -> str:
-        """Gives the lead for one more line of the same owner beside an entry, as its neighbours have it."""
-        entry = self.entries[at]
-        lead = self.lead(at)
+    def hanging(self, index: int) -> str:
+        """Return the lead of another line of the same owner next to an entry, in the style of its neighbours."""
+        entry = self.entries[index]
+        lead = self.lead(index)
         if not entry.explicit:
             return lead
         repeats = False
-        for near in (at + 1, at - 1):
+        for near in (index + 1, index - 1):
             other = self.entries[near] if 0 <= near < len(self.entries) else entry
             if other is entry or other.kind != "record" or other.owner != entry.owner:
                 continue
@@ -120,11 +121,11 @@ class Document:
         return lead if repeats else blank(lead)
 
     def named(self, owner: Name, origin: Name, like: int) -> str:
-        """Gives a lead that states an owner, spaced like another entry's."""
+        """Return a lead that states an owner, with the spacing of another entry."""
         return _padded(spell(owner, origin), self.lead(like))
 
     def mx_body(self, mx: Mx, like: int, owner: Name) -> str:
-        """Writes an MX record's fields in the style of another record; its TTL too when it is an MX of this owner."""
+        """Return the fields of an MX record in the style of another record; of this owner's MX also the TTL."""
         entry = self.entries[like]
         record = record_of(self.text, entry)
         is_mx = entry.rtype == "MX"
@@ -144,13 +145,20 @@ class Document:
             gap = " " * max(1, len(record.rtype.text) + len(gap) - len("MX"))
         return f"{before}MX{gap}{mx[0]} {spell(mx[1])}"
 
-    # -- the whole ------------------------------------------------------------------------------------------------
+    # -- rendering ------------------------------------------------------------------------------------------------
 
     def render(self, documents: Mapping[int, Document], state: State) -> State:
-        """Joins the file into `rendered`, and those it includes, mending what lines inherit from those before them.
+        """Render this file and those it includes into `rendered`; state owners that are no longer inherited.
 
-        `documents` are those of the included files, by the `id` of their ZoneFile. Gives the state at the end.
-        Raises ZoneError when a record that is not ours would get another TTL from its new predecessor.
+        Args:
+            documents: The documents of all files, by the `id` of their ZoneFile.
+            state: What the first line inherits.
+
+        Returns:
+            What a line after the last one inherits.
+
+        Raises:
+            ZoneError: An unplanned record would inherit another TTL from its new predecessor.
         """
         pieces: list[tuple[str, str]] = []
         for line in self._lines():
@@ -159,7 +167,7 @@ class Document:
                 if line.kind == "ttl":
                     state = replace(state, default=line.ttl)
                 elif line.included:
-                    # The owner comes back after an included file, the TTLs stay.
+                    # The owner resumes after an included file, the TTLs continue.
                     inner = documents[id(line.included)].render(documents, state)
                     state = replace(inner, owner=state.owner)
                 continue
@@ -169,6 +177,7 @@ class Document:
         return state
 
     def _record(self, line: Entry | Line, state: State) -> tuple[str, State]:
+        """Return the text of a record and the state after it."""
         if isinstance(line, Entry):
             lead, body = self.text[line.start : line.lead_end], self.text[line.lead_end : line.end]
             is_soa, own_ttl = line.rtype == "SOA", line.ttl if line.own_ttl else None
@@ -184,22 +193,25 @@ class Document:
             last = default = line.ttl
         if line.ttl not in {last, None}:
             raise ZoneError(
-                f"{self.file.path}: a record of {spell(line.owner)} takes its TTL from the line before it, so no "
-                "MX line can be changed there. Put a $TTL line at the head of the file, or give that record a TTL"
+                f"{self.file.path}: a record of {spell(line.owner)} inherits its TTL from the previous line, so no "
+                "MX record can be changed there. Add a $TTL line at the top of the file, or give that record a TTL"
             )
         return lead + body, State(line.owner, default, last)
 
     def _lines(self) -> Iterator[Entry | Line]:
-        for at, entry in enumerate(self.entries):
-            yield from self.replaced.get(at, (entry,))
-            yield from self.behind.get(at, ())
+        """Yield the entries that stay and the lines that replace or follow others."""
+        for index, entry in enumerate(self.entries):
+            yield from self.replaced.get(index, (entry,))
+            yield from self.behind.get(index, ())
         yield from self.appended
 
     def _with_owner(self, lead: str, owner: Name, origin: Name) -> str:
+        """Return a lead that states the owner, as a removed record spelled it."""
         name = self._removed_leads.get((owner, origin), spell(owner, origin)).rstrip(" \t")
         return _padded(name, lead)
 
     def _join(self, pieces: list[tuple[str, str]]) -> str:
+        """Join lines; the last one has a line end only if the file had."""
         if not pieces:
             return ""
         ended = bool(self.entries[-1].eol)
@@ -210,9 +222,9 @@ class Document:
 
 
 def with_ttl(body: str, ttl: int, inherited: int | None, default: int | None = None) -> str:
-    """Gives a record's body with a TTL of so many seconds, stated only if it differs from the inherited one.
+    """Return a record's body with a TTL in seconds, stated only if it differs from the inherited one.
 
-    A stated TTL is taken out when it becomes that of `$TTL`, `default`; so a TTL set and set back leaves no trace.
+    A stated TTL is removed when it equals that of `$TTL`, `default`; so a TTL set and reset leaves no difference.
     """
     words = words_in(body, 0, len(body))
     record = split_record(words)
@@ -225,12 +237,12 @@ def with_ttl(body: str, ttl: int, inherited: int | None, default: int | None = N
         return f"{body[:start]}{ttl}{body[end:]}"
     if inherited == ttl:
         return body
-    at, gap = words[0].start, body[words[0].end : words[0].end + 1]
-    return f"{body[:at]}{ttl}{gap if gap in {' ', chr(9)} else ' '}{body[at:]}"
+    start, gap = words[0].start, body[words[0].end : words[0].end + 1]
+    return f"{body[:start]}{ttl}{gap if gap in {' ', chr(9)} else ' '}{body[start:]}"
 
 
 def blank(lead: str) -> str:
-    """Gives white space as wide as a lead, by tabs where it has them."""
+    """Return white space as wide as a lead, in tabs where the lead has them."""
     to_last_tab, tab, behind = lead.rpartition("\t")
     if not tab:
         return " " * len(lead)
@@ -238,7 +250,7 @@ def blank(lead: str) -> str:
 
 
 def _padded(name: str, like: str) -> str:
-    """Gives a lead with this name, as wide as another lead where it fits."""
+    """Return a lead with this name, as wide as another lead if it fits."""
     to_last_tab, tab, behind = like.rpartition("\t")
     column = _width(to_last_tab + tab) if tab else len(like)
     if column <= len(name):
@@ -249,4 +261,5 @@ def _padded(name: str, like: str) -> str:
 
 
 def _width(text: str) -> int:
+    """Return the width of a text in columns."""
     return len(text.expandtabs(_TAB))

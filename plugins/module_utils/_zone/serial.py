@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""Zone serial numbers: 32 bits, compared on a circle (RFC 1982)."""
+"""Zone serial numbers: 32 bits, compared by serial number arithmetic (RFC 1982)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _SPAN = 2**32
 
 
 def is_later(serial: int, than: int) -> bool:
-    """Says whether `serial` follows `than` (RFC 1982, section 3.2)."""
+    """Return whether `serial` is later than `than` (RFC 1982, section 3.2)."""
     return 0 < (serial - than) % _SPAN < _SPAN // 2
 
 
 def next_serial(serial: int, today: date, served: int | None = None) -> int:
-    """Gives the serial after `serial`, and after `served`, the one that the server answers with now.
+    """Return the serial after `serial` and after `served`, the one that the server answers with now.
 
-    YYYYMMDDnn is continued as such (today's 01, or one more when that is not later); anything else is a counter.
-    A secondary takes 0 for "no serial" (RFC 2136, section 3.6), so the wrap-around skips it.
+    A serial of the form YYYYMMDDnn keeps it (today's 01, or one more if that is not later); any other is a counter.
+    A secondary treats 0 as "no serial" (RFC 2136, section 3.6), so the wrap-around skips it.
     """
     if served is not None and is_later(served, serial):
         serial = served

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""A zone that BIND reads from files: edited, proved by dnspython, checked by named-checkzone; not yet written."""
+"""A zone that BIND reads from files: its edit, proved by dnspython and checked by named-checkzone, not yet written."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .file import Include, Name, ZoneError, read_zone
 from .serial import is_later
 
 WHOLE_BYTES = 64 * 1024
-"""Zones up to this size are read by dnspython as a whole, which takes 0.1 ms a record; of others BIND's reading is."""
+"""dnspython reads zones up to this size completely, at 0.1 ms a record; of larger ones it reads BIND's output."""
 
 
 @dataclass(slots=True)
 class StaticZone:
     """One zone's files before and after, by their real paths, the zone's own first: only those that change.
 
-    Where included ones do, the zone is read over a `bridge` meanwhile. `behind` tells that its file is newer than what
-    the server has, as an interrupted run leaves it; `reloaded` that the server is told to load it.
+    Where included files change, BIND reads the zone over a `bridge` in the meantime. `behind` means that the file has a
+    later serial than the server, as an interrupted run leaves it; `reload` that BIND is to load what changes.
     """
 
     zone: ServedZone
@@ -40,9 +40,14 @@ class StaticZone:
     after: Mapping[Path, bytes]
     edit: ZoneEdit
     behind: bool
+    reload: bool
     bridge: Bridge = field(default_factory=dict)
-    reloaded: bool = False
     backups: Sequence[str] = field(default_factory=list)
+
+    @property
+    def method(self) -> str:
+        """How the records are changed."""
+        return "file"
 
     @property
     def changed(self) -> bool:
@@ -50,18 +55,23 @@ class StaticZone:
         return self.edit.changed
 
     @property
+    def needs_reload(self) -> bool:
+        """Whether BIND must load the zone's file."""
+        return self.reload and (self.changed or self.behind)
+
+    @property
     def serial_before(self) -> int:
-        """The serial in the file as it was."""
+        """The serial in the present file."""
         return self.edit.serial_before
 
     @property
     def serial_after(self) -> int:
-        """The serial in the file as it shall be."""
+        """The serial in the new file."""
         return self.edit.serial_after
 
     @property
     def null_mx(self) -> Sequence[Name]:
-        """The planned names that take no mail and are left alone."""
+        """The planned names that accept no mail and are left alone."""
         return self.edit.null_mx
 
     @property
@@ -80,8 +90,24 @@ class StaticZone:
         ttls: Mapping[Name, int],
         today: date,
         served: int | None,
+        reload: bool = True,
     ) -> StaticZone:
-        """Edits and proves; raises ZoneError for what cannot be done safely, OSError for a file that can't be read."""
+        """Edit the zone and prove the edit.
+
+        Args:
+            bind: The server.
+            zone: The zone in its configuration.
+            apex: The zone's name.
+            plan: The MX records of the planned names.
+            ttls: The planned TTLs in seconds.
+            today: The date for a serial of the form YYYYMMDDnn.
+            served: The serial that the server serves; None if it is not known.
+            reload: Whether BIND is to load the new file.
+
+        Raises:
+            ZoneError: The edit is not safe.
+            OSError: A file cannot be read.
+        """
         path = Path(zone.file).resolve()
         data = path.read_bytes()
         read = _Includes(zone.directory)
@@ -92,16 +118,19 @@ class StaticZone:
             before[included], after[included] = read(name), new
         if edit.changed:
             _refuse_shared(bind, zone, read, after.keys() - {path})
-            reread = _Includes(zone.directory, after)
-            ours = {owner: lines for owner, lines in plan.items() if owner not in edit.null_mx}
-            big = len(data) + read.size > WHOLE_BYTES and not DNSPYTHON_ERROR
-            if not big and not DNSPYTHON_ERROR:
-                prove(data, edit.data, apex, ours, path=zone.file, include=read, include_after=reread, ttls=ttls)
-            lines = _check(bind, zone, apex, data, edit=edit, reread=reread, read=big)
-            if big:
-                prove_by_bind(bind.read(zone, data), lines, apex, ours, path=zone.file, ttls=ttls)
+            _prove(
+                bind,
+                zone,
+                apex,
+                data,
+                edit=edit,
+                plan=plan,
+                ttls=ttls,
+                read=read,
+                reread=_Includes(zone.directory, after),
+            )
         for same in [each for each in before if before[each] == after[each]]:
-            # An SOA in an included file has the serial there.
+            # With the SOA record in an included file, the serial is there.
             del before[same], after[same]
         behind = served is not None and is_later(edit.serial_after, served)
         bridge: Bridge = {}
@@ -109,27 +138,35 @@ class StaticZone:
             text, copies = bridge_over(read_zone(data, apex, zone.file, read), edit.included.keys())
             bridge = {read.path(name): (None, copy, None) for name, copy in copies.items()}
             bridge = {**bridge, path: (data, text, edit.data)}
-        return cls(zone, plan, before, after, edit, behind, bridge)
+        return cls(zone, plan, before, after, edit, behind, reload, bridge)
 
     def targets(self, names: Collection[Name]) -> dict[Name, Target]:
-        """Judges those MX targets that lie in this zone."""
+        """Return what this zone says about the MX targets that lie in it."""
         apex = tuple(label.encode() for label in self.zone.name.split("."))
-        inside = [name for name in names if name[-len(apex) :] == apex]
-        if not inside:
+        internal = [name for name in names if name[-len(apex) :] == apex]
+        if not internal:
             return {}
         include = _Includes(self.zone.directory, self.after)
         file = read_zone(self.edit.data, apex, self.zone.file, include)
-        return targets_in(files_of(file), apex, inside)
+        return targets_in(files_of(file), apex, internal)
+
+    def texts(self) -> list[tuple[str, str, str]]:
+        """Return each file that changes, for a diff: its path, its present text and its new text."""
+        return [
+            (str(path), old.decode("utf-8", "replace"), self.after[path].decode("utf-8", "replace"))
+            for path, old in self.before.items()
+        ]
 
 
 class _Includes:
-    """Reads what $INCLUDE lines name, from the server's directory; `changed` files as they shall be."""
+    """Reads what $INCLUDE lines name, relative to the server's directory; of the files in `changed` the new content."""
 
     def __init__(self, directory: str, changed: Mapping[Path, bytes] | None = None) -> None:
         self._directory, self._changed = directory, changed or {}
-        self.size = 0  # of all that was read, in bytes
+        self.size = 0  # of all files read, in bytes
 
     def path(self, name: str) -> Path:
+        """Return the real path of an included file."""
         return Path(self._directory, name).resolve()
 
     def __call__(self, name: str) -> bytes:
@@ -140,37 +177,60 @@ class _Includes:
 
 
 def _refuse_shared(bind: Bind, zone: ServedZone, read: _Includes, changed: Collection[Path]) -> None:
+    """Raise ZoneError if another zone includes a file that would change."""
     if not changed:
         return
     sharing = bind.including(changed, but=zone)
     if sharing:
         raise ZoneError(
             *(
-                f"zone {zone.name}: its MX lines are in the included file {path}, which zone {other} includes too, so "
-                "a change there would change that zone. Move these lines into the zone's own file"
+                f"zone {zone.name}: its MX records are in the included file {path}, which zone {other} includes too; a "
+                "change there would change that zone. Move these records into the zone's own file"
                 for path, other in sorted(sharing.items())
             )
         )
 
 
+def _prove(
+    bind: Bind,
+    zone: ServedZone,
+    apex: Name,
+    data: bytes,
+    *,
+    edit: ZoneEdit,
+    plan: Plan,
+    ttls: Mapping[Name, int],
+    read: _Includes,
+    reread: _Includes,
+) -> None:
+    """Raise ZoneError unless BIND accepts the edited zone and dnspython finds the planned changes only."""
+    changed = {owner: records for owner, records in plan.items() if owner not in edit.null_mx}
+    by_bind = len(data) + read.size > WHOLE_BYTES and not DNSPYTHON_ERROR
+    if not by_bind and not DNSPYTHON_ERROR:
+        prove(data, edit.data, apex, changed, path=zone.file, include=read, include_after=reread, ttls=ttls)
+    records = _check(bind, zone, apex, data, edit=edit, reread=reread, read=by_bind)
+    if by_bind:
+        prove_by_bind(bind.read(zone, data), records, apex, changed, path=zone.file, ttls=ttls)
+
+
 def _check(
     bind: Bind, zone: ServedZone, apex: Name, before: bytes, *, edit: ZoneEdit, reread: Include, read: bool
 ) -> list[bytes]:
-    """Has BIND check the edited zone; gives all its records, one a line, if they are to be `read`."""
+    """Have BIND check the edited zone; with `read`, return all its records, one a line."""
     with tempfile.TemporaryDirectory() as directory:
         data = edit.data
         if edit.included:
             file = read_zone(data, apex, zone.file, reread)
             data = with_includes_from(file, edit.included.keys(), Path(directory)).encode("latin-1")
-        objection, lines = "", []
+        problem, records = "", []
         if read:
             try:
-                lines = bind.read(zone, data)
+                records = bind.read(zone, data)
             except ZoneError as error:
-                objection = str(error)
+                problem = str(error)
         else:
-            objection = bind.check(zone, data)
-    if objection:
-        whose = "the file as it is" if bind.check(zone, before) else "the file with the planned MX lines"
-        raise ZoneError(f"zone {zone.name}: named-checkzone refuses {whose} ({zone.file}): {objection}")
-    return lines
+            problem = bind.check(zone, data)
+    if problem:
+        which = "the present file" if bind.check(zone, before) else "the file with the planned MX records"
+        raise ZoneError(f"zone {zone.name}: named-checkzone rejects {which} ({zone.file}): {problem}")
+    return records

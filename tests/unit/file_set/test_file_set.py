@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that belong together are written all or none, and only when something differs."""
+"""Files are written all or none, and only if one differs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import os
 import sys
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.campus.mailgate.plugins.modules import file_set
 
-# Refuses when the settings name a table that the routes do not begin with.
+# Fails if the settings name a table that the routes do not start with.
 CHECK = """
 import pathlib, sys
 settings, routes = (pathlib.Path(name).read_text() for name in sys.argv[1:])
@@ -25,7 +24,7 @@ if settings.strip() != routes.split()[0]:
 
 
 @pytest.fixture
-def run(tmp_path, capsys):
+def run(tmp_path, capsys, module_arguments):
     check = tmp_path / "check.py"
     check.write_text(CHECK)
 
@@ -39,7 +38,7 @@ def run(tmp_path, capsys):
             "_ansible_remote_tmp": str(tmp_path / "tmp"),
             **module_args,
         }
-        with patch_module_args(args), pytest.raises(SystemExit):
+        with module_arguments(args), pytest.raises(SystemExit):
             file_set.main()
         return json.loads(capsys.readouterr().out)
 
@@ -67,7 +66,7 @@ def test_a_refused_pair_leaves_every_byte_as_it_was(run, tmp_path):
     result = run("a", "b\n")
     assert result["failed"]
     assert result["msg"].endswith(
-        "refuses the new files, so the old ones stay:\nnew/settings: a is not the first of the routes"
+        "rejects the new files, so no file was changed:\nnew/settings: a is not the first of the routes"
     )
     assert contents(tmp_path) == {"routes": "a\n", "settings": "a"}
 
@@ -117,4 +116,4 @@ def test_the_owner_that_a_file_has_is_no_change(run, tmp_path):
 
 def test_two_files_of_one_name_cannot_be_told_apart(run):
     result = run("a", "a\n", files=[{"path": "/a/x", "content": ""}, {"path": "/b/x", "content": ""}])
-    assert result["msg"] == "files: the last parts of the paths must differ: x, x"
+    assert result["msg"] == "files: the base names must differ: x, x"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A kernel of its own for each test that asks for one, with either kind of iptables in use."""
+"""A network namespace for each test that requests one, with each variant of iptables."""
 
 from __future__ import annotations
 

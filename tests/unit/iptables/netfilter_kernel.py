@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real kernel's netfilter tables for tests, in a network namespace, and a guard to load there."""
+"""The kernel's netfilter tables in a network namespace, and settings of the chains for tests."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Kernel:
         return change
 
     def switch(self, kind: str) -> None:
-        """Make nft or legacy the iptables in use, in this namespace alone."""
+        """Use the nft or legacy variant of iptables in this namespace."""
         for tool in ("iptables", "ip6tables"):
             for end in ("", "-save", "-restore"):
                 self.must("ln", "-sfn", f"/usr/sbin/{tool}-{kind}{end}", f"/etc/alternatives/{tool}{end}")
@@ -101,14 +101,14 @@ class Kernel:
         return [line for line in self.rules(family) if "MAILGATE" not in line]
 
     def count(self, family: str) -> None:
-        """Make every counter of our chain differ from nought."""
+        """Make every counter of the managed chain nonzero."""
         tool = "iptables" if family == "ipv4" else "ip6tables"
         ours = [line for line in self.rules(family, counters=False) if line.startswith("-A MAILGATE")]
         text = "".join(f"[7:700] {line}\n" for line in ours)
         self.must(f"{tool}-restore", "--noflush", "--counters", text=f"*filter\n:MAILGATE - [0:0]\n{text}COMMIT\n")
 
     def flush(self) -> None:
-        """What a reboot leaves of rules and sets."""
+        """Remove what a reboot removes: rules and sets."""
         for tool in ("iptables", "ip6tables"):
             self.must(tool, "-F")
             self.must(tool, "-X")

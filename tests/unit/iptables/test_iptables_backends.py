@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two kinds of iptables side by side, locks held by others, and tables that iptables cannot read."""
+"""Both variants of iptables, locks held by other processes, and tables that iptables cannot read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router i
 SENDERS = (Permit("198.18.7.7"), Permit("2001:db8:18::77"))
 BOTH_WAYS = dataclasses.replace(GUARD, set_threshold=0, outbound=Outbound("enforce", SENDERS))
 
-# Puts a rule into FORWARD that iptables has no words for, nft's own `reject`: batch begin, NFT_MSG_NEWRULE, batch end.
+# Adds a rule to FORWARD that only nft supports, its own `reject`: batch begin, NFT_MSG_NEWRULE, batch end.
 ODD_RULE = """
 import socket, struct
 def attribute(kind, value): return struct.pack("HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
@@ -47,7 +47,9 @@ def test_after_a_switch_our_chains_leave_the_other_tables(kernel: Kernel) -> Non
     kernel.switch(other(kind))
     change = kernel.compare(BOTH_WAYS)
     assert change.left
-    assert any(":MAILGATE-OUT" in text["before"] for text in change.diff() if "other iptables" in text["before_header"])
+    assert any(
+        ":MAILGATE-OUT" in text["before"] for text in change.diff() if "unused iptables tables" in text["before_header"]
+    )
     kernel.router().apply(change, 0)
     assert not kernel.compare(BOTH_WAYS).needed
     for tool in ("iptables", "ip6tables"):
@@ -117,9 +119,11 @@ def test_a_table_that_iptables_cannot_read_is_left_alone(kernel: Kernel) -> None
     kernel.apply(GUARD)
     change = kernel.compare(dataclasses.replace(GUARD, action="drop"))
     kernel.must(sys.executable, "-c", ODD_RULE)
-    with pytest.raises(ApplyError, match="only nft understands"):
+    with pytest.raises(ApplyError, match="only nft supports"):
         kernel.compare(GUARD)
-    with pytest.raises(ApplyError, match="can't be loaded: mailgate-border: iptables: the table filter holds rules"):
+    with pytest.raises(
+        ApplyError, match="Cannot load the new port-25 rules: mailgate-border: iptables: the table filter holds rules"
+    ):
         kernel.router().apply(change, 0)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from typing import Any
 
@@ -68,13 +69,18 @@ def test_what_is_recorded_is_read_again(reason: str, left: int, now: int) -> Non
     assert ban_sets.recorded(text, now + left) == {}
 
 
+def without_times(diff: dict[str, str]) -> dict[str, str]:
+    """Return a diff without the ends of the bans: the clock may tick between two calls."""
+    return {key: re.sub(r"until \S+", "until", text) for key, text in diff.items()}
+
+
 def test_bans_are_added_listed_and_removed(kernel: Kernel) -> None:
     kernel.apply(GUARD)
     would = change(kernel, *FLOOD, dry=True)
     assert would["changed"]
     assert banned(change(kernel)) == []
     done = change(kernel, *FLOOD)
-    assert done["diff"] == would["diff"]
+    assert without_times(done["diff"]) == without_times(would["diff"])
     assert banned(done) == ["198.19.8.0/24", "198.19.9.9", "2001:db8:bad::/48"]
     assert not change(kernel, *FLOOD)["changed"]
     listed = change(kernel)
@@ -108,7 +114,7 @@ def test_bans_outlive_new_rules_and_a_reboot_with_the_time_that_remains(kernel: 
     now = int(time.time())
     old = kernel.bans_file.read_text()
     assert "mailgate-bans 198.19.9.9 it's a flood\n" in old
-    # A hundred seconds go by; one more ban has ended; a clock far behind makes no ban longer; the last line is damaged.
+    # After 100 seconds one more ban has ended. A clock that is behind extends no ban. The last line is damaged.
     kernel.bans_file.write_text(
         f"{now + 500} 600 mailgate-bans 198.19.9.9 it's a flood\n"
         f"{now - 1} 600 mailgate-bans 198.19.9.10 over\n"
@@ -131,13 +137,13 @@ def test_rules_gone_for_good_take_their_bans_with_them(kernel: Kernel) -> None:
     change(kernel, "198.19.9.9")
     kernel.apply(None)
     assert not kernel.bans_file.exists()
-    with pytest.raises(ApplyError, match=r"no set mailgate-bans: .* Apply role"):
+    with pytest.raises(ApplyError, match=r"Cannot read the set mailgate-bans .*\. Apply the role"):
         change(kernel)
 
 
 def test_a_ban_without_effect_is_an_error(kernel: Kernel) -> None:
     kernel.apply(GUARD)
     kernel.must("iptables", "-F", "MAILGATE")
-    with pytest.raises(ApplyError, match="ipv4 rules do not heed bans"):
+    with pytest.raises(ApplyError, match=r"rules \(ipv4\) on this router predate ban support"):
         change(kernel, "198.19.9.9")
     assert banned(change(kernel, "2001:db8:bad::1")) == ["2001:db8:bad::1"]

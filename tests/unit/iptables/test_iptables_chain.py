@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The port-25 chain as text: made, read back, compared."""
+"""The port-25 chain as text: rendered, parsed and compared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rules(guard: Guard, family: str, chain: int = 0) -> tuple[str, ...]:
 
 
 def saved_text(table: model.Table, before: str = "", after: str = "") -> str:
-    """What iptables-save prints once the table is loaded, among rules of others."""
+    """Return what iptables-save prints after the table is loaded, among other rules."""
     names = "".join(f":{chain.name} - [0:0]\n" for chain in table.chains)
     jumps = "".join(f"-A FORWARD {chain.jump}\n" for chain in table.chains)
     ours = "".join(f"{rule}\n" for rule in table.rules)
@@ -134,8 +134,8 @@ def test_outbound_observes_by_itself_and_has_a_set_of_its_own() -> None:
     assert table.chains[0].rules[-1].endswith("-j REJECT --reject-with tcp-reset")
     assert list(table.sets) == ["mailgate-senders"]
     assert model.problems(change(outbound=Outbound("observe", (Permit("::/0"),), prefix=""))) == [
-        "outbound.senders: '::/0' would open every server; name single servers or small networks",
-        "outbound.prefix: ''; 1 to 29 printable ASCII characters without quotes or backslashes",
+        "outbound.senders: '::/0' would permit every server; list single servers or small networks",
+        "outbound.prefix: ''; use 1 to 29 printable ASCII characters without quotes or backslashes",
     ]
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The chain in a real kernel: a network namespace of its own for each test, both kinds of iptables."""
+"""The chain in a real kernel: one network namespace for each test, both variants of iptables."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_family_that_fails_leaves_both_as_they_were(kernel: Kernel) -> None:
     files = {path.name: path.read_text() for path in kernel.directory.iterdir()}
     change = kernel.compare(dataclasses.replace(GUARD, gateways=("198.18.0.99", "2001:db8:18::99")))
     change.files["ipv6.rules"] = change.files["ipv6.rules"].replace("-j RETURN", "-j NOWHERE")
-    with pytest.raises(ApplyError, match=r"can't be loaded: .*The old ones are back"):
+    with pytest.raises(ApplyError, match=r"Cannot load the new port-25 rules: .*The old rules were restored"):
         kernel.router().apply(change, 0)
     strip = [[line.split("] ", 1)[-1] for line in before[family]] for family in model.FAMILIES]
     assert [kernel.rules(family, counters=False) for family in model.FAMILIES] == strip
@@ -121,7 +121,7 @@ def test_the_first_change_taken_back_leaves_nothing(kernel: Kernel) -> None:
     before = {family: kernel.rules(family) for family in model.FAMILIES}
     change = kernel.compare(dataclasses.replace(GUARD, set_threshold=0))
     change.files["ipv6.rules"] = change.files["ipv6.rules"].replace("COMMIT", "-A NOWHERE -j DROP\nCOMMIT")
-    with pytest.raises(ApplyError, match="The old ones are back"):
+    with pytest.raises(ApplyError, match="The old rules were restored"):
         kernel.router().apply(change, 0)
     assert {family: kernel.rules(family) for family in model.FAMILIES} == before
     assert list(kernel.directory.iterdir()) == []
@@ -146,7 +146,7 @@ def test_an_unconfirmed_change_is_taken_back_at_boot_and_by_hand(kernel: Kernel)
         for name, text in change.files.items():
             (kernel.directory / name).write_text(text)
         assert kernel.loader("load", "ipv4", "ipv6") == 0
-        assert kernel.compare(new).waiting
+        assert kernel.compare(new).unconfirmed
         assert kernel.loader(way) == 0
         assert not kernel.compare(GUARD).needed
     assert kernel.loader("undo") == 1

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files are replaced all or none, and the daemon's need is seen from the host, not remembered."""
+"""All files are replaced or none; what the daemon needs is read from the host."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from pathlib import Path
 
 import pytest
 
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail.host as host
-import ansible_collections.campus.mailgate.plugins.module_utils._sendmail.tables as text
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
+    Listener,
+    Route,
+    Settings,
+    normalize,
+)
 
-SETTINGS = text.normal(
-    text.Settings(
+SETTINGS = normalize(
+    Settings(
         "a.univ.example",
-        (text.Listener("0.0.0.0", 25),),
+        (Listener("0.0.0.0", 25),),
         ("a.univ.example",),
         (),
-        (text.Route("b.univ.example", "198.18.1.2"),),
+        (Route("b.univ.example", "198.18.1.2"),),
     )
 )
 
@@ -76,7 +81,7 @@ def test_without_sendmail_only_check_mode_works_and_writes_nothing(etc: Path) ->
 
 
 def test_wrong_tables_are_refused_before_anything_runs(etc: Path) -> None:
-    wrong = text.Settings("a", (), (), (), (text.Route("b.univ.example", "c"),))
+    wrong = Settings("a", (), (), (), (Route("b.univ.example", "c"),))
     with pytest.raises(host.SendmailError) as error:
         host.apply(wrong, no_command, check=False)
     assert str(error.value).count("\n- ") == 3
@@ -84,7 +89,7 @@ def test_wrong_tables_are_refused_before_anything_runs(etc: Path) -> None:
 
 def test_an_address_of_this_host_is_no_next_hop() -> None:
     (found,) = host.own_addresses(
-        text.Settings("", (), (), (), (text.Route("b.example", "127.0.0.1"), text.Route("c.example", "198.19.255.254")))
+        Settings("", (), (), (), (Route("b.example", "127.0.0.1"), Route("c.example", "198.19.255.254")))
     )
     assert "127.0.0.1" in found
     assert "b.example" in found
@@ -102,6 +107,8 @@ def test_an_address_of_this_host_is_no_next_hop() -> None:
         (os.getpid(), "10m", "sendmail.cf", [], "reload"),
         (os.getpid(), "10m", "mailertable.db", [], "none"),
     ],
+    # Not by value: the process id differs between the workers of pytest-xdist.
+    ids=["no pid file", "running", "not running", "interval", "maps changed", "names changed", "cf newer", "map newer"],
 )
 def test_what_the_daemon_needs(
     etc: Path, pid: int | None, interval: str, newer: str | None, changed: list[str], action: str

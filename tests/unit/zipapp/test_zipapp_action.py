@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -61,3 +63,18 @@ def test_the_archive_is_replaced_whole(tmp_path):
     assert dest.read_bytes() == b"two"
     assert list(dest.parent.iterdir()) == [dest]
     assert dest.stat().st_mode & 0o777 == 0o755
+
+
+def test_packages_below_a_parent_need_neither_wheels_nor_init_files(args, tmp_path):
+    (tmp_path / "src" / "_one").mkdir()
+    (tmp_path / "src" / "_one" / "cli.py").write_text("from .._two import value\n\n\ndef main():\n    return value\n")
+    (tmp_path / "src" / "_two.py").write_text("value = 7\n")
+    packages = [str(tmp_path / "src" / name) for name in ("_one", "_two.py")]
+    none = {"requirements": None, "wheelhouse": None}
+    data, wheels = build(
+        {**args, **none, "packages": packages, "parent": "outer", "entry_point": "outer._one.cli:main"}
+    )
+    assert wheels == []
+    archive = tmp_path / "outer.pyz"
+    write(archive, data)
+    assert subprocess.run([sys.executable, "-I", str(archive)], check=False).returncode == 7

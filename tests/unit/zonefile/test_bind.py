@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which zones may be edited at all. What BIND's programs say is given; BIND itself is asked in molecule/bind_mx."""
+"""Which zones can be edited, with given output of BIND's programs. molecule/bind_mx runs BIND itself."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_every_problem_at_once(tmp_path):
         locate(server(printed), *(f"{name}.example" for name in names))
     expected = [
         ("journal", "it has a journal of dynamic updates"),
-        ("one", "its file is that of two.example too"),
-        ("two", "its file is that of one.example too"),
+        ("one", "it shares its file with two.example"),
+        ("two", "it shares its file with one.example"),
         ("relative", "'db.relative' is not an absolute path"),
         ("forward", "this server has it as forward, not as primary"),
         ("missing", "has no such zone"),
@@ -77,14 +77,14 @@ def test_views(tmp_path):
     )
     assert locate(bind, "b.example")[0].view == "in"
     assert locate(bind, "a.example", view="out")[0].file == str(tmp_path / "a2")
-    with pytest.raises(ZoneError, match=r"several views \(in, out\)\. Say which one's by `view`"):
+    with pytest.raises(ZoneError, match=r"several views \(in, out\)\. Set `view`"):
         locate(bind, "a.example")
     with pytest.raises(ZoneError, match="no such zone in view else"):
         locate(bind, "a.example", view="else")
 
 
-def test_a_configuration_bind_refuses():
-    with pytest.raises(ZoneError, match="named-checkconf refuses it: line 7: unknown option"):
+def test_a_configuration_that_bind_rejects():
+    with pytest.raises(ZoneError, match="named-checkconf rejects it: line 7: unknown option"):
         locate(server("", status=1), "a.example")
 
 

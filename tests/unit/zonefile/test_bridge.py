@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A zone in several files is the old one or the new one, wherever its replacing ends."""
+"""A zone in several files is the old or the new one, wherever its replacement is interrupted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENDS = {"replace", "rename", "unlink"}
 
 
 def records(directory: Path) -> list[tuple[object, ...]]:
-    """What a server reads of the zone."""
+    """Return the records that a server reads."""
     zone = read_zone((directory / "zone").read_bytes(), APEX, "zone", lambda name: (directory / name).read_bytes())
     return [(e.owner, e.rtype, e.ttl, f.text[e.lead_end : e.end]) for f in files_of(zone) for e in f.entries if e.rtype]
 
@@ -64,7 +64,7 @@ class Work:
         under_test.recover(path, included_files(path, str(self.directory)), str(self.directory))
 
     def killed_at(self, n: int, work: str) -> bool:
-        """Runs `work` in a child that is killed before its n-th rename or removal; says whether it came to that."""
+        """Run `work` in a child that is killed before its n-th rename or removal; return whether it was killed."""
         child = os.fork()
         if not child:
             left = [n]

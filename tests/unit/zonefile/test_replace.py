@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All files or none, on a real file system; failures are made by real means."""
+"""All files or none, on a real file system with real failures."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_new_files_and_back(files, tmp_path):
     assert contents(files) == files
     assert not fresh.exists()
     fresh.touch()
-    with pytest.raises(OSError, match="changed by somebody else"):
+    with pytest.raises(OSError, match="changed by another process"):
         replace_all(before, after)
 
 
@@ -81,10 +81,10 @@ def test_no_temporary_file_stays_not_even_an_earlier_one(files, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
-def test_a_file_that_somebody_else_changed_stops_all(files):
+def test_a_file_that_another_process_changed_stops_all(files):
     last = list(files)[-1]
     last.write_bytes(b"theirs")
-    with pytest.raises(OSError, match="changed by somebody else"):
+    with pytest.raises(OSError, match="changed by another process"):
         replace_all(files, new(files))
     assert contents(files) == {**files, last: b"theirs"}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Zone files before and after, as an admin would look at them: only planned MX lines and the serial differ."""
+"""Zone files before and after an edit: only planned MX records and the serial differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GATEWAYS = [(0, "gw1.univ.example"), (10, "gw2.univ.example")]
 
 
 def edit(text: str | bytes, *owners, ttl=None, served=None, files=None) -> ZoneEdit:
-    """Edits and proves a zone u.example; a second run must then change no byte."""
+    """Edit and prove a zone u.example; a second run must not change a byte."""
     data = text.encode() if isinstance(text, str) else text
 
     def include(name: str, files=files or {}) -> bytes:
@@ -250,18 +250,18 @@ REFUSED = {
     "MX in a file included twice": ("$INCLUDE sub.inc\n$INCLUDE sub.inc\n", "includes sub.inc more than once"),
     "an included file that is missing": ("$INCLUDE no.inc\n", "line 5.*INCLUDE no.inc: No such file"),
     "a CNAME": ("mech CNAME x\n", "mech.u.example. is a CNAME"),
-    "a null MX among others": ("mech MX 0 .\n     MX 5 x\n", "has a null MX and other MX records beside it"),
-    "generic MX data": ("mech MX \\# 4 00000000\n", "line 5: .*not written `MX number name`"),
-    "a signature": ("x RRSIG A 8 2 60 20260101000000 20250101000000 1 u.example. YQ==\n", "signed by hand"),
-    "an open quote": ('x TXT "abc\n', "line 5: a quoted string is not closed"),
-    "an open parenthesis": ("x TXT ( abc\n", "line 5: an opening parenthesis is never closed"),
-    "a second closing one": ("x TXT ( abc ))\n", "line 5: a closing parenthesis"),
+    "a null MX among others": ("mech MX 0 .\n     MX 5 x\n", "has a null MX and other MX records"),
+    "generic MX data": ("mech MX \\# 4 00000000\n", "line 5: .*does not have the form `MX preference name`"),
+    "a signature": ("x RRSIG A 8 2 60 20260101000000 20250101000000 1 u.example. YQ==\n", "signed manually"),
+    "an open quote": ('x TXT "abc\n', "line 5: quoted string without an end"),
+    "an open parenthesis": ("x TXT ( abc\n", "line 5: opening parenthesis without"),
+    "a second closing one": ("x TXT ( abc ))\n", "line 5: closing parenthesis"),
     "an unknown directive": ("$DATE 20260101\n", "line 5: .DATE"),
-    "a bare carriage return": ("x\rA 198.18.1.1\n", "line 5: a carriage return"),
+    "a bare carriage return": ("x\rA 198.18.1.1\n", "line 5: carriage return"),
     "an empty label": ("a..b A 198.18.1.1\n", "line 5: .*empty label"),
     "generated MX": ("$GENERATE 1-1 mech MX 5\\032x$\n", "cannot be edited safely|dnspython cannot read"),
     "a second SOA": ("@ SOA a b 1 1 1 1 1\n", "one SOA record.*line 2, db.u line 5"),
-    "no record type": ("mech IN\n", "line 5: a record without a type"),
+    "no record type": ("mech IN\n", "line 5: record without a type"),
     "data dnspython cannot read": ("x A not-an-address\nmech MX 0 mech\n", "dnspython cannot read"),
 }
 
@@ -315,7 +315,7 @@ def test_a_null_mx_is_respected():
 
 
 def test_a_ttl_that_hangs_on_our_line_is_refused():
-    with pytest.raises(ZoneError, match=r"takes its TTL from the line before.*\$TTL"):
+    with pytest.raises(ZoneError, match=r"inherits its TTL from the previous line.*\$TTL"):
         edit("@ 60 SOA ns1 h 7 1 1 1 1\n NS ns1\nmech 30 MX 0 x\nnext A 198.18.1.1\n", ("mech.u.example", []))
 
 
@@ -331,11 +331,11 @@ BAD_PLANS = {
     "a name that only ends alike": ([("xu.example", GATEWAYS)], "does not lie in the zone"),
     "twice": ([("a.u.example", []), ("A.u.example.", [])], "listed twice"),
     "an address": ([("a.u.example", [(0, "198.18.0.25")])], "is an address"),
-    "no host name": ([("a.u.example", [(0, "a_b.u.example")])], "is not a host name"),
-    "no owner": ([("", [])], "is not a domain name"),
+    "no host name": ([("a.u.example", [(0, "a_b.u.example")])], "is not a valid host name"),
+    "no owner": ([("", [])], "is not a valid domain name"),
     "preference": ([("a.u.example", [(65536, "a.u.example")])], "not between 0 and 65535"),
-    "one exchange twice": ([("a.u.example", [(0, "x.example"), (5, "X.example.")])], "one exchange is listed twice"),
-    "an injected line": ([("a.u.example", [(0, "x.example.\n@ A")])], "is not a host name"),
+    "one exchange twice": ([("a.u.example", [(0, "x.example"), (5, "X.example.")])], "an exchange is listed twice"),
+    "an injected line": ([("a.u.example", [(0, "x.example.\n@ A")])], "is not a valid host name"),
 }
 
 
@@ -346,7 +346,7 @@ def test_bad_plan(owners, message):
 
 
 def by_bind(data: bytes) -> list[bytes]:
-    """What named-checkzone writes: a record a line. dnspython stands in for it here; BIND itself is in Molecule."""
+    """Return what named-checkzone writes, a record a line, here from dnspython; molecule/bind_mx runs BIND itself."""
     zone = dns.zone.from_text(data.decode(), origin="u.example.", relativize=False)
     return [f"{name} {ttl} IN {rdata.rdtype.name} {rdata}".encode() for name, ttl, rdata in zone.iterate_rdatas()]
 
@@ -366,8 +366,8 @@ def test_proof_finds_what_an_editor_must_not_do(proof):
     good = edit(before, OWN).data
     proof(before, good, apex, plan, path="db.u")
     for bad, message in [
-        (before, "do not become the planned ones"),
-        (good.replace(b"same MX", b"other MX"), "same.u.example. do not become the planned ones"),
+        (before, "would not be the planned ones"),
+        (good.replace(b"same MX", b"other MX"), "same.u.example. would not be the planned ones"),
         (good.replace(b"198.18.1.1", b"198.18.1.2"), r"x\.u\.example\. A"),
         (good.replace(b"x 60 A", b"x 61 A"), r"x\.u\.example\. A"),
         (good.replace(b"hostmaster", b"somebody"), "SOA"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generated zone files in every style: the edit gives the plan, keeps other lines, and a second run changes nothing."""
+"""Generated zone files in every style: an edit applies the plan and keeps other lines; a second one changes nothing."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def plans(draw) -> list[tuple[str, list[tuple[int, str]]]]:
 
 
 def same_but_for(old: str, new: str, *, inherits: bool) -> bool:
-    """An untouched line; one that inherited its owner may have been given a removed line's."""
+    """Return whether a line is unchanged, except for the owner of a removed record that it inherited."""
     return old == new or (inherits and not new[:1].isspace() and new.split(None, 1)[1:] == [old.lstrip(" \t")])
 
 
@@ -143,9 +143,9 @@ def test_any_zone(chunks, plan, line_end, final_line_end, ttl, cut):
         assert (edit.data, edit.included) == (data, {}) and edit.serial_after == edit.serial_before
     else:
         assert is_later(edit.serial_after, edit.serial_before)
-    # dnspython sees the plan, and nothing else that changed
+    # dnspython finds the planned changes only
     prove(data, edit.data, apex, names, include_after=later["include"], **arguments)
-    # what is not ours is there, in order, byte for byte; the rest are MX lines of the plan
+    # unplanned content stays in order, byte for byte; the rest are planned MX records
     after = (
         edit.data if len(parts) == 1 else edit.data.replace(INCLUDE.replace("\n", line_end).encode(), b"") + new
     ).decode("latin-1")
@@ -173,6 +173,6 @@ def test_any_zone(chunks, plan, line_end, final_line_end, ttl, cut):
             assert taken and rest, f"{expected!r} is missing before {rest!r} in:\n{after}"
             rest = rest[taken.end() :]
     assert all(re.search(r"\bmx\b", line, re.IGNORECASE) or "(" in after for line in rest.split("\n") if line)
-    # and again: not a byte, not a serial
+    # a second run changes neither a byte nor the serial
     again = edit_zone(edit.data, apex, names, today=date(2027, 1, 1), **later)
     assert (again.data, again.included, again.changed) == (edit.data, {}, False)
