@@ -241,12 +241,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ..module_utils._bind.change import PlannedZone
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.server import Bind
 from ..module_utils._bind.transaction import Request, ZoneRequest, update
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
-from ..module_utils._zone.change import PlannedZone
 from ..module_utils._zone.file import ZoneError, spell
 
 KEY = {

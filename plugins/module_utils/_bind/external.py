@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from .._zone.bridge import Bridge
-from .._zone.change import commit_all
 from .._zone.check import prove
 from .._zone.edit import Plan, plan_names
 from .._zone.external import external_text, null_mx_in, serial_in, source_serial
 from .._zone.file import Name, ZoneError
 from .._zone.serial import is_later, next_serial
+from .change import commit_all
 from .client import DnsClient, Key, read_keys
 from .named_conf import ServedZone
 from .server import Bind

@@ -12,15 +12,15 @@ from datetime import date
 from pathlib import Path
 
 from .._zone.bridge import is_bridge, recover
-from .._zone.change import Change, PlannedZone, commit_all
-from .._zone.dynamic import DynamicZone
 from .._zone.edit import Plan, plan_names
 from .._zone.exchanges import Target
 from .._zone.file import Name, ZoneError, spell
-from .._zone.static import StaticZone
+from .change import Change, PlannedZone, commit_all
 from .client import DNSPYTHON_ERROR, DnsClient, Key
+from .dynamic import DynamicZone
 from .named_conf import ServedZone
 from .server import Bind, included_files
+from .static import StaticZone
 from .zone_files import ZoneFiles
 
 BackUp = Callable[[str], str]

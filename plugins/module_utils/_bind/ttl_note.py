@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._replace import replace_all
-from .._zone.change import PlannedZone
 from .._zone.file import ZoneError, spell
+from .change import PlannedZone
 from .transaction import ZoneRequest
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._zone.bridge import Bridge, replace_over
-from .._zone.change import FileZone
 from .._zone.file import ZoneError
+from .change import FileZone
 from .server import Bind
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import dns.zone
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.change import RESTORED, commit_all
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.client import DnsClient, MxSet
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.external import ExternalRequest, refresh
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import Bind
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.transaction import Request, ZoneRequest, update
-from ansible_collections.campus.mailgate.plugins.module_utils._zone.change import RESTORED, commit_all
 from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
 from ansible_collections.campus.mailgate.plugins.modules import bind_mx
 

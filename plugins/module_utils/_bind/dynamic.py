@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from .._bind.client import Change, DnsClient, Key, MxSet, choose_key, read_keys
-from .._bind.named_conf import ServedZone
-from .edit import Plan
-from .exchanges import Target
-from .file import Name, ZoneError, spell
+from .._zone.edit import Plan
+from .._zone.exchanges import Target
+from .._zone.file import Name, ZoneError, spell
+from .client import Change, DnsClient, Key, MxSet, choose_key, read_keys
+from .named_conf import ServedZone
 
 _NULL = (0, ())
 

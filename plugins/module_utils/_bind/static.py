@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from .._bind.client import DNSPYTHON_ERROR
-from .._bind.named_conf import ServedZone
-from .._bind.server import Bind
-from .bridge import Bridge, bridge_over
-from .check import prove, prove_by_bind, with_includes_from
-from .edit import Plan, ZoneEdit, edit_zone, files_of
-from .exchanges import Target, targets_in
-from .file import Include, Name, ZoneError, read_zone
-from .serial import is_later
+from .._zone.bridge import Bridge, bridge_over
+from .._zone.check import prove, prove_by_bind, with_includes_from
+from .._zone.edit import Plan, ZoneEdit, edit_zone, files_of
+from .._zone.exchanges import Target, targets_in
+from .._zone.file import Include, Name, ZoneError, read_zone
+from .._zone.serial import is_later
+from .client import DNSPYTHON_ERROR
+from .named_conf import ServedZone
+from .server import Bind
 
 WHOLE_BYTES = 64 * 1024
 """dnspython reads zones up to this size completely, at 0.1 ms a record; of larger ones it reads BIND's output."""

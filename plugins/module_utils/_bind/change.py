@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from .._bind.named_conf import ServedZone
-from .bridge import Bridge
-from .edit import Plan
-from .exchanges import Target
-from .file import Name, ZoneError
+from .._zone.bridge import Bridge
+from .._zone.edit import Plan
+from .._zone.exchanges import Target
+from .._zone.file import Name, ZoneError
+from .named_conf import ServedZone
 
 RESTORED = "All zones were restored to their previous state"
 
