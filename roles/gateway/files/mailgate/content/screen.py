@@ -169,7 +169,9 @@ async def _rescan(content: bytes, root: mime.Part | None, scan: ScanCall, policy
 
 def _action(found: Verdict, violations: Violations, policy: ContentPolicy) -> tuple[str, Violation | None]:
     """Return the strictest action for the finding and the violations, and the first violation that calls for it."""
-    action = strictest_action([policy.action_for(found.finding), *(needed for needed, _violation in violations.values())])
+    action = strictest_action(
+        [policy.action_for(found.finding), *(needed for needed, _violation in violations.values())]
+    )
     violation = next((violation for needed, violation in violations.values() if needed == action), None)
     return action, violation
 
