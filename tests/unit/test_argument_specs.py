@@ -82,7 +82,8 @@ def written(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found += [
             task[f"ansible.builtin.{name}"]
             for name in ("copy", "file", "template")
-            if f"ansible.builtin.{name}" in task
+            if task.get(f"ansible.builtin.{name}", {}).get("state", "") != "absent"
+            and f"ansible.builtin.{name}" in task
         ]
         found += task.get("campus.mailgate.file_set", {}).get("files", [])
     return found
@@ -91,7 +92,7 @@ def written(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_file_has_an_owner_a_group_and_a_mode(role: Path) -> None:
     """A host's umask must not decide who can read a file."""
-    files = written(load(role / "tasks" / "main.yml"))
+    files = [file for tasks in sorted((role / "tasks").glob("*.yml")) for file in written(load(tasks))]
     assert [file for file in files if not {"owner", "group", "mode"} <= set(file)] == []
 
 
