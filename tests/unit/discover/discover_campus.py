@@ -49,7 +49,7 @@ def plan(directory: Path) -> dict[str, Any]:
 
 
 def zone_texts(directory: Path) -> dict[str, dict[str, str]]:
-    """The zones of an inventory's campus as they are before the collection comes, by DNS server."""
+    """Return the zones of an inventory's campus as they are before the collection comes, by DNS server."""
     hosts = hosts_of(directory).hosts
     return {
         host.name: {zone: seed.zone_file(zone, hosts) for zone in host.zones}
@@ -59,7 +59,7 @@ def zone_texts(directory: Path) -> dict[str, dict[str, str]]:
 
 
 def settings(directory: Path, **more: Any) -> Settings:
-    """What the admin of that campus would say before a discovery."""
+    """Return what the admin of that campus would say before a discovery."""
     hosts = hosts_of(directory)
     chosen: dict[str, Any] = {
         "domain": "univ.example",
@@ -73,7 +73,7 @@ def settings(directory: Path, **more: Any) -> Settings:
 
 
 def faculties(directory: Path) -> dict[str, str]:
-    """The domain of each faculty, which is its label below the campus, to its group."""
+    """Return the domain of each faculty, which is its label below the campus, to its group."""
     return {".".join(host.name.split(".")[-3:]): host.faculty for host in hosts_of(directory).hosts if host.domains}
 
 

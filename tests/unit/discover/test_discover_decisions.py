@@ -30,7 +30,7 @@ mail.sci A 198.18.2.25
 
 
 def decide(records, zones=("univ.example",), **more):
-    """The draft of a campus with these records in univ.example, and `more` of its settings."""
+    """Return the draft of a campus with these records in univ.example, and `more` of its settings."""
     chosen = {
         "domain": "univ.example",
         "name": "University",

@@ -37,13 +37,13 @@ def draft(directory, into, change=lambda zone: zone):
 
 
 def all_gateways(zone):
-    """The zone after the cut-over: gateways first, the own server last."""
+    """Return the zone after the cut-over: gateways first, the own server last."""
     before = [(0, "gw1.univ.example"), (10, "gw2.univ.example")]
     return with_mx(zone, lambda own: [*before, *((preference + 20, name) for preference, name in own)])
 
 
 def fallback(zone):
-    """The zone under O University's order: the own server first."""
+    """Return the zone under O University's order: the own server first."""
     return with_mx(zone, lambda own: [own[0], (10, "gw1.univ.example"), (20, "gw2.univ.example")])
 
 

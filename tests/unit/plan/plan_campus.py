@@ -74,12 +74,12 @@ SMALL: Groups = {
 
 
 def small() -> Groups:
-    """A copy of the small campus, free to be broken."""
+    """Return a copy of the small campus, free to be broken."""
     return copy.deepcopy(SMALL)
 
 
 def facts_of(groups: Groups) -> list[HostFacts]:
-    """What Ansible would tell: every host in inventory order, with its groups' variables below its own."""
+    """Return what Ansible reports: every host in inventory order, with its groups' variables below its own."""
     whole = groups.get("all", {}).get(None, {})
     hosts: dict[str, HostFacts] = {}
     for group, members in groups.items():
@@ -101,7 +101,7 @@ def plan_of(groups: Groups) -> dict:
 
 
 def problems_of(groups: Groups, today: datetime.date = TODAY) -> list[Problem]:
-    """The problems for which the campus is refused; none is a failed test."""
+    """Return the problems for which the campus is refused; none is a failed test."""
     with pytest.raises(PlanRefused) as refused:
         make_plan(facts_of(groups), today)
     return refused.value.problems
@@ -114,7 +114,7 @@ def only_problem(groups: Groups) -> Problem:
 
 
 def paper(delivery: str = "direct") -> Groups:
-    """The paper's size: 142 servers, 18 faculty domains on hubs, 150 subdomains, five permits."""
+    """Return the paper's size: 142 servers, 18 faculty domains on hubs, 150 subdomains, five permits."""
     groups: Groups = {
         "all": {None: {**SMALL["all"][None], "mailgate_delivery": delivery}},
         "gateways": copy.deepcopy(SMALL["gateways"]),
@@ -141,7 +141,7 @@ def paper(delivery: str = "direct") -> Groups:
 
 
 def best(name: str, patterns: Mapping[str, object]) -> object:
-    """The longest match, the slow and plain way: all patterns that match, the exact one first, then the longest."""
+    """Return the longest match, the slow way: of all patterns that match, the exact one, then the longest."""
     matching = [p for p in patterns if p == name or (p.startswith("*.") and name.endswith(p[1:]) and name != p)]
     if not matching:
         return None

@@ -16,7 +16,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof impor
 
 @st.composite
 def campuses(draw):
-    """A campus of up to 4 faculties, with or without hubs, overlapping wildcards, 1 to 3 gateways, each MX method.
+    """Return a campus of up to 4 faculties, with or without hubs, overlapping wildcards, 1 to 3 gateways, any method.
 
     Some servers have a permit, some back up others, some domains keep their MX.
     """
@@ -93,7 +93,7 @@ def hosts_of(groups):
 
 
 def mail_names(plan, groups):
-    """A name for each planned domain, with the domain, and the servers that may take it, its home first."""
+    """Return a name for each planned domain, with the domain, and the servers that may take it, its home first."""
     homes = {route["domain"]: route["home"] for route in plan["routes"]}
     hosts = hosts_of(groups)
     for domain in homes:
@@ -117,7 +117,7 @@ def test_every_domain_arrives_from_every_host(groups):
 
 
 def mx_in_order(plan, groups, domain, finals):
-    """The hosts that an external sender tries for a domain, by the names in their MX records."""
+    """Return the hosts that an external sender tries for a domain, by the names in their MX records."""
     kept = hosts_of(groups)[finals[0]].get("mailgate_keep_mx")
     tables = plan["mx_outside"] if groups["all"][None]["mailgate_method"] == "split" else plan["mx"]
     entries = [

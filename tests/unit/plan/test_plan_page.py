@@ -19,7 +19,7 @@ def page(**settings):
 
 
 def section(text, title):
-    """The lines below a title, up to the next blank line."""
+    """Return the lines below a title, up to the next blank line."""
     lines = text.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(title))
     rest = lines[start + 1 :]

@@ -33,13 +33,13 @@ def play(directory, *args):
 
 
 def place(path, line, host):
-    """The place of a line in messages; before ansible-core 2.19, which does not know it, that of the host."""
+    """Return the place of a line in messages; before ansible-core 2.19, which does not know it, that of the host."""
     line = line if HAS_ORIGIN else host
     return f"campus/{path.name}" + (f":{line}" if line else "")
 
 
 def line_of(path, text):
-    """The number of the first line with this text."""
+    """Return the number of the first line with this text."""
     return next(n for n, line in enumerate(path.read_text().splitlines(), 1) if text in line)
 
 
@@ -96,7 +96,7 @@ def test_the_printed_plan(tmp_path):
 
 @pytest.fixture
 def grouped(tmp_path):
-    """A playbook that records which hosts its plays get after tasks/plan.yml, and what they know."""
+    """Return a playbook that records which hosts its plays get after tasks/plan.yml, and what they know."""
     groups = small()
     groups["all"][None]["tld"] = "example"
     groups["science"]["bio.sci.univ.example"]["mailgate_domains"] = ["{{ inventory_hostname }}", "bio.univ.{{ tld }}"]

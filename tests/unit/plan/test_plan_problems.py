@@ -28,7 +28,7 @@ CAMPUS = ("all", None)
 
 
 def changed(where, **variables):
-    """The small campus with some of a host's variables set, or removed where the value is None."""
+    """Return the small campus with some of a host's variables set, or removed where the value is None."""
     groups = small()
     own = groups[where[0]][where[1]]
     for name, value in variables.items():

@@ -145,7 +145,7 @@ def test_nobody_relays_for_outsiders():
 
 
 def broken(groups, **replaced):
-    """The proof of a campus whose tables were changed by hand."""
+    """Return the proof of a campus whose tables were changed by hand."""
     campus = campus_of(groups)
     tables = derive(campus)
     return campus, prove_campus(
@@ -154,7 +154,7 @@ def broken(groups, **replaced):
 
 
 def with_static(host, domain, next_hop, owner):
-    """A change of one STATIC line of a host."""
+    """Return a change of one STATIC line of a host."""
 
     def change(tables):
         old = tables.sendmail[host]

@@ -80,7 +80,7 @@ def big() -> Hosts:
 
 
 def result_of(facts: Hosts, **campus: Any) -> dict[str, Any]:
-    """What the module mail_plan returns."""
+    """Return what the module mail_plan returns."""
     whole = CAMPUS | campus
     return make_plan([HostFacts(name, ["all"], {**whole, **own}) for name, own in facts.items()], TODAY)
 

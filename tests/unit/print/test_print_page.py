@@ -164,7 +164,7 @@ def test_the_same_plan_gives_the_same_bytes():
 
 
 def contrast(one, other):
-    """The contrast ratio of WCAG 2, section 1.4.3."""
+    """Return the contrast ratio of WCAG 2, section 1.4.3."""
 
     def luminance(color):
         digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])

@@ -37,7 +37,7 @@ def fields(text):
 
 @pytest.fixture(scope="module")
 def used():
-    """The texts of the sources, with context, as the extraction tool finds them."""
+    """Return the texts of the sources, with context, as the extraction tool finds them."""
     extract = pytest.importorskip("babel.messages.extract")
     found = extract.extract_from_dir(str(SOURCES), METHOD_MAP)
     return {(context, message) for _file, _line, message, _comments, context in found}
