@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-#   make demo     boot the twin of inventories/demo, apply site.yml, tell the story, leave it running
+#   make demo     boot the twin of inventories/demo, apply site.yml, check it with real mail, leave it running
 #   make test     lint, unit tests, Molecule
+#   make unit     the unit tests that take less than a second each
 #   make bench    measure, BENCHES="plan mail" for some
 #   make docs     build the documentation site, .cache/docs/html/index.html
 #   make plan     print the plan of INVENTORY; needs neither root nor hosts
@@ -37,7 +38,7 @@ demo-down: setup
 	$(PYTHON_VENV) -m lab down --inventory $(INVENTORY)
 
 demo-shell: setup
-	@test -n "$(HOST)" || { echo "say which host: make demo-shell HOST=gw1" >&2; exit 2; }
+	@test -n "$(HOST)" || { echo "usage: make demo-shell HOST=gw1" >&2; exit 2; }
 	@$(PYTHON_VENV) -m lab shell --inventory $(INVENTORY) $(HOST)
 
 plan: setup
@@ -59,11 +60,15 @@ catalogs: setup
 	  done; \
 	done
 
+# Unit tests run on all processors; ports, directories and network namespaces are a worker's own.
+UNIT := pytest tests/unit --numprocesses auto --dist worksteal
+
 test: setup-tests setup lint
-	pytest tests/unit tests/integration
+	$(UNIT)
+	pytest tests/integration
 
 unit: setup
-	pytest tests/unit -m "not slow"
+	$(UNIT) -m "not slow"
 
 molecule: setup-machine setup
 	pytest tests/integration
@@ -71,7 +76,7 @@ molecule: setup-machine setup
 lint: setup-tests setup
 	tests/sanity/lint
 
-# Measurements take minutes each, on a machine that does nothing else; results in .cache/bench.
+# Each measurement takes minutes, on an otherwise idle machine; results in .cache/bench.
 BENCHES ?= plan gateway_routes startup border zones mail limits scan infected
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
