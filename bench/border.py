@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times the border's rules: putting 10,000 permits in place, and forwarding past them. Needs root.
+"""Time the border rules: installing 10,000 permits, and forwarding past them. Needs root.
 
     python bench/border.py [--rounds 7] [--output .cache/bench/border.json]
 
-The router is this process, in a network of its own with one host outside and one inside; /etc and /usr/local/sbin are
-layers that are thrown away. **In place**: one run of ansible-playbook (local connection), with the module, and with
-ansible.builtin.iptables in a loop over 10 and over 60 rules. The difference gives the cost of a rule; 10,000 rules are
-extrapolated from it, in favour of the loop: each of its calls lists the rules before, so later ones cost more.
+The router is this process, in its own network namespace with one host outside and one inside; /etc and /usr/local/sbin
+are throw-away overlays. **Installing**: one run of ansible-playbook (local connection), with the module, and with
+ansible.builtin.iptables in a loop over 10 and over 60 rules. The difference gives the cost per rule; 10,000 rules are
+extrapolated from it, in favour of the loop: each of its calls lists all earlier rules, so later calls cost more.
 **Forwarding**: SYN packets from a raw socket outside to the last permit, and whole connections to it; the three sets of
-rules take turns, the best round counts, since other programs on the machine only add time.
+rules alternate. The best round counts, since other programs on the machine only add time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ AS_RULES = 1_000_000
 
 
 def run(*command: str, text: str = "") -> str:
-    """Run a program that must succeed."""
+    """Run a program and return its output; exit if it fails."""
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: {done.stderr or done.stdout}")
@@ -52,12 +52,12 @@ def run(*command: str, text: str = "") -> str:
 
 
 def permits(count: int) -> list[str]:
-    """Addresses of permitted servers; the last one is there."""
+    """Return the addresses of permitted servers; only the last one exists."""
     return [f"198.18.{number // 250}.{number % 250 + 1}" for number in range(count - 1)] + [INSIDE]
 
 
 def load(count: int, threshold: int) -> None:
-    """Put rules in place as the module does."""
+    """Install rules as the module does."""
     guard = model.Guard(
         interface="outside0",
         networks=("198.18.0.0/16", "2001:db8:18::/48"),
@@ -75,7 +75,7 @@ def load(count: int, threshold: int) -> None:
 
 
 def playbook(directory: Path, task: dict[str, Any], values: dict[str, Any]) -> dict[str, float]:
-    """Run one task with ansible-playbook; seconds on the clock and of CPU."""
+    """Run one task with ansible-playbook; return wall-clock and CPU seconds."""
     play = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"name": "Bench", **task}]}]
     (directory / "play.json").write_text(json.dumps(play))
     (directory / "values.json").write_text(json.dumps({"ansible_python_interpreter": sys.executable, **values}))
@@ -123,13 +123,13 @@ def measure_applying(directory: Path) -> dict[str, Any]:
 
 
 def forwarded() -> int:
-    """Packets the router has sent inside."""
+    """Return the number of packets that the router has forwarded to the inside."""
     (link,) = json.loads(run("ip", "-json", "-stats", "link", "show", "inside0"))
     return int(link["stats64"]["tx"]["packets"])
 
 
 def send_syns(count: int) -> float:
-    """Send SYN packets to the last permit from a raw socket; seconds."""
+    """Send SYN packets to the last permit from a raw socket; return the seconds."""
     ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, socket.inet_aton(OUTSIDE), socket.inet_aton(INSIDE))
     tcp = struct.pack(">HHIIBBHHH", 40000, 25, 1, 0, 0x50, 2, 64240, 0, 0)
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
@@ -141,17 +141,17 @@ def send_syns(count: int) -> float:
 
 
 def connect(count: int) -> float:
-    """Open connections to the last permit, one after another; seconds."""
+    """Open connections to the last permit, one after another; return the seconds."""
     began = time.perf_counter()
     for _ in range(count):
         with socket.create_connection((INSIDE, 25), timeout=10) as connection:
-            # A reset at the end: no port stays in TIME_WAIT.
+            # Close with a reset, so that no port stays in TIME_WAIT.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return time.perf_counter() - began
 
 
 def listen() -> None:
-    """Accept and close."""
+    """Accept and close connections."""
     with socket.create_server((INSIDE, 25), backlog=1024) as server:
         print("ready", flush=True)
         while True:
@@ -161,7 +161,7 @@ def listen() -> None:
 
 @contextlib.contextmanager
 def hosts() -> Iterator[tuple[int, int]]:
-    """Wire a host outside and one inside to this network; their processes' ids."""
+    """Connect an outside and an inside host to this network; yield their process ids."""
     with contextlib.ExitStack() as stack:
         pids = []
         for name, host, router in (("outside", OUTSIDE, "198.19.255.1"), ("inside", INSIDE, "198.18.255.1")):
@@ -185,7 +185,7 @@ def hosts() -> Iterator[tuple[int, int]]:
 
 
 def measure_forwarding(rounds: int) -> list[dict[str, Any]]:
-    """Time SYN packets and connections past 10 permits, 10,000 in a set, and 10,000 as a rule each."""
+    """Time SYN packets and connections past 10 permits, 10,000 in a set, and 10,000 as one rule each."""
     kinds: list[dict[str, Any]] = [
         {"permits": 10, "as": "rules", "threshold": 64, "syns": 100_000, "connections": 2_000},
         {"permits": MANY, "as": "set", "threshold": 64, "syns": 100_000, "connections": 2_000},
@@ -218,8 +218,8 @@ def measure_forwarding(rounds: int) -> list[dict[str, Any]]:
     return kinds
 
 
-def in_own_space(arguments: Sequence[str]) -> int:
-    """Run this program again with network and mounts of its own."""
+def in_namespaces(arguments: Sequence[str]) -> int:
+    """Run this program again in its own network and mount namespaces."""
     os.environ |= {"MAILGATE_BENCH_BORDER": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     os.environ |= {
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"),
@@ -229,7 +229,7 @@ def in_own_space(arguments: Sequence[str]) -> int:
 
 
 def prepare(directory: Path) -> None:
-    """Lay throw-away layers over the directories that rules and loader live in."""
+    """Mount throw-away overlays on the directories of the rules and the loader."""
     run("mount", "-t", "tmpfs", "tmpfs", str(directory))
     for name in ("up", "work", "sbin"):
         (directory / name).mkdir()
@@ -243,16 +243,16 @@ def prepare(directory: Path) -> None:
 
 def show(applying: dict[str, Any], forwarding: list[dict[str, Any]]) -> None:
     """Print both tables."""
-    print(f"{'10,000 permits in place':44}{'wall s':>10}{'CPU s':>10}")
+    print(f"{'installing 10,000 permits':44}{'wall s':>10}{'CPU s':>10}")
     for label, key in (
         ("iptables_chain, one call", "module"),
-        ("iptables_chain again, nothing to change", "module_again"),
+        ("iptables_chain again, no change", "module_again"),
         ("ansible.builtin.iptables, 60 rules", "60"),
         ("ansible.builtin.iptables, extrapolated", "loop_extrapolated"),
     ):
         times = applying["loop"][key] if key in applying["loop"] else applying[key]
         print(f"{label:44}{times['wall_seconds']:10,.1f}{times['cpu_seconds']:10,.1f}")
-    print(f"\n{'forwarding past':28}{'us a SYN':>10}{'ratio':>7}{'us a connection':>18}{'ratio':>7}")
+    print(f"\n{'forwarding past':28}{'us/SYN':>10}{'ratio':>7}{'us/connection':>18}{'ratio':>7}")
     first = forwarding[0]
     for kind in forwarding:
         syn, whole = kind["syn_us"]["best"], kind["connect_us"]["best"]
@@ -276,14 +276,14 @@ def main() -> int:
         print(send_syns(args.syns) if args.syns else connect(args.connect))
         return 0
     if "MAILGATE_BENCH_BORDER" not in os.environ:
-        return in_own_space(sys.argv)
+        return in_namespaces(sys.argv)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         prepare(directory)
         applying = measure_applying(directory)
         run("iptables", "-F", "FORWARD")
         result = {"applying": applying, "forwarding": measure_forwarding(args.rounds)}
-        # The layer over /etc stays mounted until this process ends.
+        # The overlay on /etc stays mounted until this process ends.
         subprocess.run(["umount", "--lazy", "/etc", "/usr/local/sbin", name], check=False)
     show(applying, result["forwarding"])
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small campus for benches, as a twin: outside, border, DNS, two gateways, two inner servers with real sendmail."""
+"""A small campus for benches, as a twin: outside, border, DNS, two gateways, two final servers with real sendmail."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from lab.demo import play
 from lab.twin import Twin
 
 GATEWAYS = ("gw1", "gw2")
-#: The inner servers by the domain each is home to.
+#: The final servers by domain.
 SERVERS = {"mech.eng.univ.example": "mech", "bio.sci.univ.example": "bio"}
 USERS = 20
 
-# As in the demo: the queue is run every few seconds, so that a rehearsal need not wait.
+# As in the demo, the queue is run every few seconds, so that a bench need not wait.
 INVENTORY = """\
 all:
   vars:
@@ -49,13 +49,13 @@ all:
     bio.sci.univ.example: {ansible_host: 198.18.2.30, mailgate_domains: [bio.sci.univ.example]}
 """
 
-# An inner server has its users; a lock that a killed procmail leaves behind must not hold mail up for its 17 minutes.
-FURNISH = f"""\
+# A final server has users; the lock of a killed procmail must not delay mail for the default of 17 minutes.
+SETUP = f"""\
 for n in $(seq 0 {USERS - 1}); do id u$n >/dev/null 2>&1 || useradd --no-create-home u$n; done
 printf 'LOCKTIMEOUT=10\\nLOCKSLEEP=1\\n' >/etc/procmailrc
 """
 
-# Control files in a queue. Those that a killed sendmail had only begun are empty; it had not answered for them yet.
+# Control files in a queue. Files that a killed sendmail had just created are empty; it had not replied for them yet.
 QUEUED = "find /var/spool/mqueue -name '[qh]f*' -size +0"
 
 _RECEIVED = re.compile(rb"^Received:(?:[^\n]|\n[ \t])*?\bby ([\w.-]+)(?:[^\n]|\n[ \t])*?\bid (\w+)", re.MULTILINE)
@@ -64,20 +64,20 @@ _SUBJECT = re.compile(rb"^Subject: (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Copy:
-    """A message in a mailbox: its octets, and the hops it came through, first to last, as (host, number there)."""
+    """A message in a mailbox: its content, and its hops, first to last, as (host, queue id)."""
 
     content: bytes
     trace: tuple[tuple[str, str], ...]
 
     @property
     def number(self) -> int | None:
-        """The number that its sender gave it, None if it is not whole."""
+        """The number that its sender gave it, None if the message is incomplete."""
         found = _SUBJECT.search(self.content)
         return int(found[1]) if found and b"\nEnd of %s.\n" % found[1] in self.content else None
 
 
 def copies(mailbox: bytes) -> Iterator[Copy]:
-    """The messages of an mbox file."""
+    """Return the messages of an mbox file."""
     for entry in (b"\n" + mailbox).split(b"\nFrom ")[1:]:
         header = entry.partition(b"\n\n")[0]
         hops = [(by.decode().partition(".")[0], number.decode()) for by, number in _RECEIVED.findall(header)]
@@ -85,17 +85,24 @@ def copies(mailbox: bytes) -> Iterator[Copy]:
 
 
 @contextlib.contextmanager
-def own_campus(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[Campus, argparse.Namespace]]:
-    """The campus of a bench, and its options: up before and down afterwards, unless they say otherwise."""
+def bench_campus(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[Campus, argparse.Namespace]]:
+    """Boot the campus of a bench, yield it and the parsed options, take it down; the options can skip both."""
     parser.add_argument("--name", default=name, help="the twin's name")
-    parser.add_argument("--up", action=argparse.BooleanOptionalAction, default=True, help="use one that is up already")
-    parser.add_argument("--down", action=argparse.BooleanOptionalAction, default=True, help="leave it running")
+    parser.add_argument(
+        "--up", action=argparse.BooleanOptionalAction, default=True, help="boot the twin first, or use a running one"
+    )
+    parser.add_argument(
+        "--down",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="take the twin down afterwards, or leave it running",
+    )
     options = parser.parse_args()
     campus = Campus(options.name)
     try:
         if options.up:
             campus.up()
-        campus.forget()
+        campus.empty_mailboxes()
         yield campus, options
     finally:
         if options.down:
@@ -103,7 +110,7 @@ def own_campus(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[Cam
 
 
 class Campus:
-    """The campus, from `up` to `down`."""
+    """The twin of the campus and operations on its hosts."""
 
     def __init__(self, name: str) -> None:
         inventory = CACHE / name / "inventory.yml"
@@ -113,29 +120,29 @@ class Campus:
         self.twin = Twin(inventory, name)
 
     def up(self) -> None:
-        """Boot it and apply site.yml."""
+        """Boot the twin and apply site.yml."""
         self.twin.up()
         done = play(self.twin, log=self.directory / "site.log")
         if done.status:
             raise RuntimeError(f"site.yml failed; see {self.directory / 'site.log'}")
         for server in SERVERS.values():
-            self.sh(server, FURNISH)
+            self.sh(server, SETUP)
 
     def sh(self, called: str, script: str) -> str:
-        """Run a shell line on a host; what it printed. Raises RuntimeError when it fails."""
+        """Run a shell line on a host and return its output; raise RuntimeError if it fails."""
         done = self.twin.exec(called, ["sh", "-c", script], timeout=120)
         if done.returncode:
             raise RuntimeError(f"{called}: {script}: {done.stderr.decode().strip() or done.returncode}")
         return done.stdout.decode()
 
     def outside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> threading.Thread:
-        """A thread, not yet started, that runs `work` in the network of the host `outside`."""
+        """Return a thread, not yet started, that runs `work` in the network namespace of the host `outside`."""
         namespace = f"/run/netns/{self.twin.machine('outside').netns}"
 
         def run() -> None:
             handle = os.open(namespace, os.O_RDONLY)
             try:
-                # setns(2) moves this thread alone, and those that it starts.
+                # setns(2) moves only this thread and the threads that it starts.
                 if ctypes.CDLL(None, use_errno=True).setns(handle, 0):
                     raise OSError(ctypes.get_errno(), f"setns {namespace}")
             finally:
@@ -145,12 +152,12 @@ class Campus:
         return threading.Thread(target=run, daemon=True)
 
     def recipient(self, number: int) -> str:
-        """Who gets the message with this number."""
+        """Return the recipient of the message with this number."""
         domains = list(SERVERS)
         return f"u{number // len(domains) % USERS}@{domains[number % len(domains)]}"
 
     def processes(self, called: str, unit: str) -> list[int]:
-        """Processes of a systemd unit of a host, by their numbers on this machine."""
+        """Return the processes of a host's systemd unit, by their ids on this machine."""
         top = host.cgroups(self.twin.name, self.twin.machine(called).short)[0]
         found = []
         for path in top.rglob(f"{unit}/cgroup.procs"):
@@ -165,12 +172,12 @@ class Campus:
                 os.kill(process, number)
 
     def queued(self, called: str) -> list[int]:
-        """Numbers of the messages in a host's queue, by sendmail's control files."""
+        """Return the numbers of the messages in a host's queue, from sendmail's control files."""
         script = f"{QUEUED} -exec sed -n 's/^H.*Subject: //p' {{}} +"
         return [int(line) for line in self.sh(called, script).split()]
 
     def drained(self, seconds: float) -> float:
-        """Wait until all queues are empty, for `seconds` at most; how long it took."""
+        """Wait until all queues are empty, for at most `seconds`; return the seconds waited."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             if not any(int(self.sh(called, f"{QUEUED} | wc -l")) for called in (*GATEWAYS, *SERVERS.values())):
@@ -179,22 +186,22 @@ class Campus:
         return time.monotonic() - began
 
     def mail(self) -> list[Copy]:
-        """All that is in the inner servers' mailboxes."""
+        """Return all messages in the mailboxes of the final servers."""
         found: list[Copy] = []
         for server in SERVERS.values():
             done = self.twin.exec(server, "for f in /var/mail/u*; do case $f in *.lock) ;; *) cat $f; esac; done")
             found += copies(done.stdout)
         return found
 
-    def forget(self) -> None:
+    def empty_mailboxes(self) -> None:
         """Empty the mailboxes."""
         for server in SERVERS.values():
             self.sh(server, "rm -f /var/mail/u*")
 
 
 def exchanges(domain: str) -> list[tuple[str, int]]:
-    """Address and port of the hosts that take mail for a domain, best first, by this host's own DNS server."""
+    """Return address and port of a domain's mail exchanges, best first, from this host's own DNS server."""
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers = ["127.0.0.1"]
-    lines = sorted((line.preference, str(line.exchange)) for line in resolver.resolve(domain, "MX"))
-    return [(str(found), 25) for _preference, name in lines for found in resolver.resolve(name, "A")]
+    records = sorted((record.preference, str(record.exchange)) for record in resolver.resolve(domain, "MX"))
+    return [(str(found), 25) for _preference, name in records for found in resolver.resolve(name, "A")]

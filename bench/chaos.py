@@ -1,14 +1,20 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scanner disturbed again and again under load: killed, stopped, slowed, gone, and fed what is over its limits.
+"""A gateway under load while its clamd is killed, stopped, slowed, removed and given too much: nothing infected passes.
 
-Half of the messages are infected; a scanner in good health finds it in all of them, or says that they are too much.
+    python3 -m bench.chaos [--on loopback] [--times 1000] [--seconds 3600] [--seed 1]
+    python3 -m bench.chaos --on twin [--times 1000] [--seconds 600] [--seed 1]       (as root; real sendmail)
+
+Half of the messages are infected; a healthy clamd finds all infections or reports that a message exceeds its limits.
+Exits with 1 if an infected message was delivered or an accepted one was not.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
+import json
 import random
 import secrets
 import signal
@@ -18,6 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
+from bench.rootfs import CACHE
 from lab.tools import REPOSITORY
 
 sys.path[:0] = [str(REPOSITORY / "roles/gateway/files"), str(REPOSITORY / "tests/unit/gateway")]
@@ -26,42 +33,43 @@ from infected_mail import EICAR, b64, multi, part, zipped  # noqa: E402
 
 HEAD = b"From: a@sender.example\r\nTo: alice@a.example\r\nSubject: bench\r\nMIME-Version: 1.0\r\n"
 SESSIONS = 8
+#: Disturbances of clamd with their weights.
 ACTIONS = {"kill": 2, "terminate": 1, "stop": 3, "slow": 3, "reload": 2, "sever": 1, "absent": 1}
 
 
 def _nested(depth: int) -> bytes:
-    octets: bytes = EICAR
+    content: bytes = EICAR
     for _ in range(depth):
-        octets = zipped(octets, "x.zip")
-    return octets
+        content = zipped(content, "x.zip")
+    return content
 
 
-# Far more archives in one another than clamd opens.
+# More nested archives than clamd unpacks.
 TOO_DEEP = _nested(60)
-MARKS = tuple(base64.b64encode(octets)[:40] for octets in (EICAR, TOO_DEEP))
+MARKS = tuple(base64.b64encode(content)[:40] for content in (EICAR, TOO_DEEP))
 
 
-class Patient(Protocol):
+class Scanner(Protocol):
     """A clamd that can be disturbed."""
 
     def signal(self, number: signal.Signals, /) -> None:
         """Send a signal."""
 
     def kill(self) -> None:
-        """End it with -9 and wait for its end."""
+        """Kill it with SIGKILL and wait for its end."""
 
     def ended(self) -> None:
-        """Wait for an end that a signal has asked for."""
+        """Wait for its end after a signal."""
 
     def hide(self) -> None:
-        """Take its socket away."""
+        """Remove its socket."""
 
     def start(self) -> None:
-        """Start it, and wait until it can be asked."""
+        """Start it, and wait until it accepts connections."""
 
 
 async def send(address: tuple[str, int], content: bytes, recipient: str = "alice@a.example") -> str:
-    """Send one message; the answer that ended it, or the reason why there was none."""
+    """Send one message; return the start of the last reply, or the error that ended the session."""
     try:
         reader, writer = await asyncio.open_connection(*address)
     except OSError as error:
@@ -81,7 +89,7 @@ async def send(address: tuple[str, int], content: bytes, recipient: str = "alice
         writer.write(content + b".\r\n")
         await writer.drain()
         reply = (await reader.readline()).decode()[:9].strip()
-        # It goes on, so that the gateway knows that its answer was heard.
+        # The next command tells the gateway that its reply has arrived.
         writer.write(b"QUIT\r\n")
         await reader.readline()
         return reply or "hung up"
@@ -91,23 +99,23 @@ async def send(address: tuple[str, int], content: bytes, recipient: str = "alice
         writer.close()
 
 
-def letter(dice: random.Random) -> tuple[str, bytes]:
-    """A message that nobody has seen, and its kind; all of it but its name is the dice's."""
-    kind = dice.choices(("clean", "infected", "too deep"), (10, 9, 1))[0]
-    body = dice.randbytes(dice.choice((200, 20_000, 400_000)))
+def random_message(rng: random.Random) -> tuple[str, bytes]:
+    """Return the kind and content of a new message; all but its message id comes from `rng`."""
+    kind = rng.choices(("clean", "infected", "too deep"), (10, 9, 1))[0]
+    body = rng.randbytes(rng.choice((200, 20_000, 400_000)))
     parts = [b"Content-Type: text/plain\r\n\r\nhello", part(b64(body))]
     if kind != "clean":
-        parts.insert(dice.randrange(3), part(b64(EICAR if kind == "infected" else TOO_DEEP)))
+        parts.insert(rng.randrange(3), part(b64(EICAR if kind == "infected" else TOO_DEEP)))
     return kind, b"Message-ID: <%s@sender.example>\r\n" % secrets.token_hex(12).encode() + HEAD + multi(*parts)
 
 
 def infected(delivered: bytes) -> bool:
-    """Whether what was delivered has one of our infections in it."""
+    """Whether a delivered message contains one of the bench's infections."""
     return any(mark in delivered for mark in MARKS)
 
 
 async def disturbed(
-    clamd: Patient,
+    clamd: Scanner,
     address: tuple[str, int],
     recipients: Sequence[str],
     *,
@@ -115,9 +123,21 @@ async def disturbed(
     seed: int,
     seconds: float = 3600,
 ) -> dict[str, object]:
-    """What a gateway answered while its clamd was disturbed `times` times, or for `seconds`."""
-    dice = random.Random(seed)  # noqa: S311
-    answers: Counter[str] = Counter()
+    """Send messages to a gateway while its clamd is disturbed.
+
+    Args:
+        clamd: the gateway's scanner.
+        address: the gateway's address and port.
+        recipients: recipients of the messages, in turn by session.
+        times: number of disturbances.
+        seed: seed of the random messages and disturbances.
+        seconds: end after this time even if there were fewer disturbances.
+
+    Returns:
+        Counts of disturbances, of messages by kind, and of replies by kind of message.
+    """
+    rng = random.Random(seed)  # noqa: S311
+    replies: Counter[str] = Counter()
     sent: Counter[str] = Counter()
     actions: Counter[str] = Counter()
     done = False
@@ -125,19 +145,19 @@ async def disturbed(
     async def load(number: int) -> None:
         own = random.Random(seed + number)  # noqa: S311
         while not done:
-            kind, content = letter(own)
+            kind, content = random_message(own)
             reply = await send(address, content, recipients[number % len(recipients)])
             sent[kind] += 1
-            answers[f"{kind} {reply[:3]}"] += 1
+            replies[f"{kind} {reply[:3]}"] += 1
 
     tasks = [asyncio.create_task(load(number)) for number in range(SESSIONS)]
     started = time.monotonic()
     try:
         while actions.total() < times and time.monotonic() - started < seconds:
-            action = dice.choices(list(ACTIONS), list(ACTIONS.values()))[0]
+            action = rng.choices(list(ACTIONS), list(ACTIONS.values()))[0]
             actions[action] += 1
-            await asyncio.sleep(dice.uniform(0.005, 0.06))
-            await _disturb(clamd, action, dice)
+            await asyncio.sleep(rng.uniform(0.005, 0.06))
+            await _disturb(clamd, action, rng)
     finally:
         done = True
         await asyncio.gather(*tasks)
@@ -147,18 +167,18 @@ async def disturbed(
         "seed": seed,
         "seconds": round(time.monotonic() - started, 1),
         "sent": dict(sent),
-        "answers": dict(sorted(answers.items())),
-        "accepted": sum(number for answer, number in answers.items() if answer.endswith(" 250")),
+        "answers": dict(sorted(replies.items())),
+        "accepted": sum(number for reply, number in replies.items() if reply.endswith(" 250")),
     }
 
 
-async def _disturb(clamd: Patient, action: str, dice: random.Random) -> None:
+async def _disturb(clamd: Scanner, action: str, rng: random.Random) -> None:
     if action == "stop":
         clamd.signal(signal.SIGSTOP)
-        await asyncio.sleep(dice.choice((0.01, 0.05, 0.2)))
+        await asyncio.sleep(rng.choice((0.01, 0.05, 0.2)))
         clamd.signal(signal.SIGCONT)
     elif action == "slow":
-        for _ in range(dice.randrange(2, 12)):
+        for _ in range(rng.randrange(2, 12)):
             clamd.signal(signal.SIGSTOP)
             await asyncio.sleep(0.004)
             clamd.signal(signal.SIGCONT)
@@ -177,3 +197,25 @@ async def _disturb(clamd: Patient, action: str, dice: random.Random) -> None:
         if action == "absent":
             await asyncio.sleep(0.2)
         await asyncio.to_thread(clamd.start)
+
+
+def main() -> None:
+    """Run the bench on loopback or on a twin; print the result, write it as JSON."""
+    from bench.chaos_places import on_loopback, on_twin  # noqa: PLC0415  places import this module
+
+    parser = argparse.ArgumentParser(prog="bench.chaos")
+    parser.add_argument("--on", choices=("loopback", "twin"), default="loopback")
+    parser.add_argument("--times", type=int, default=1000, help="number of disturbances of clamd")
+    parser.add_argument("--seconds", type=int, help="end after this time (loopback: 3600, twin: 600)")
+    parser.add_argument("--seed", type=int, default=1)
+    place = parser.parse_known_args()[0].on
+    result = on_twin(parser) if place == "twin" else on_loopback(parser)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    (CACHE / f"chaos_{place}.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    passed = result["delivered"] == result["accepted"] and not result["delivered_infected"]
+    sys.exit(0 if passed and result["times"] else 1)
+
+
+if __name__ == "__main__":
+    main()

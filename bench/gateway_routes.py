@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times the gateway's delivery table: loading a million routes, and looking one up.
+"""Time the gateway's routes table: loading a million routes, and looking one up.
 
     python bench/gateway_routes.py [--routes 1000000] [--output .cache/bench/gateway_routes.json]
 
-The file is as the role writes it: sorted, one line a domain, one in seven a wildcard, one in forty with two next hops;
-10,000 servers. Load is reading and checking the whole file, as at start and at reload. A look-up is
-one call of `Routes.find`, timed singly with the clock's own cost taken off, for 100,000 names drawn with a fixed seed:
-70 % exact, 20 % below a wildcard, 10 % of nobody.
+The file is as the role writes it: sorted, one line per domain, one in seven a wildcard, one in forty with two next
+hops; 10,000 servers. Loading reads and checks the whole file, as at start and reload. A lookup is one call of
+`Routes.find`, timed individually minus the cost of the clock, for 100,000 names drawn with a fixed seed: 70 % exact,
+20 % below a wildcard, 10 % unknown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOOK_UPS = 100_000
 
 
 def write_table(path: Path, routes: int) -> None:
-    """Write a table, sorted by domain."""
+    """Write a routes table, sorted by domain."""
     lines = {}
     for number in range(routes):
         server = number % SERVERS
@@ -46,21 +46,21 @@ def write_table(path: Path, routes: int) -> None:
 
 
 def names(patterns: list[str]) -> list[str]:
-    """Draw names to look up."""
+    """Return random names to look up."""
     draw = random.Random(1)  # noqa: S311 # a fixed draw, nothing secret
     exact = [pattern for pattern in patterns if not pattern.startswith("*")]
     wildcards = [pattern for pattern in patterns if pattern.startswith("*")]
-    kinds = draw.choices(("exact", "below", "nobody"), (70, 20, 10), k=LOOK_UPS)
+    kinds = draw.choices(("exact", "below", "unknown"), (70, 20, 10), k=LOOK_UPS)
     drawn = {
         "exact": lambda: draw.choice(exact),
         "below": lambda: f"host{draw.randrange(100)}{draw.choice(wildcards)[1:]}",
-        "nobody": lambda: f"mx{draw.randrange(10**6)}.elsewhere.example",
+        "unknown": lambda: f"mx{draw.randrange(10**6)}.elsewhere.example",
     }
     return [drawn[kind]() for kind in kinds]
 
 
 def time_look_ups(routes: Routes, wanted: list[str]) -> list[float]:
-    """Microseconds of each look-up."""
+    """Return the microseconds of each lookup."""
     clock = time.perf_counter_ns
     empty = []
     for _ in range(10_000):
@@ -79,13 +79,13 @@ def time_look_ups(routes: Routes, wanted: list[str]) -> list[float]:
 
 def main() -> int:
     """Measure, print, write as JSON."""
-    parser = argparse.ArgumentParser(description="Time the gateway's delivery table.")
+    parser = argparse.ArgumentParser(description="Time the gateway's routes table.")
     parser.add_argument("--routes", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path, default=ROOT / ".cache" / "bench" / "gateway_routes.json")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "routes")
-        # In a process of its own, whose memory does not count.
+        # In a separate process, whose memory does not count.
         writer = multiprocessing.get_context("spawn").Process(target=write_table, args=(path, args.routes))
         writer.start()
         writer.join()
@@ -107,9 +107,9 @@ def main() -> int:
         "found": hits,
         "look_up_us": {"median": statistics.median(times), "p99": times[len(times) * 99 // 100]},
     }
-    memory = f"{added:,.0f} MiB more"
+    memory = f"{added:,.0f} MiB added"
     print(f"{args.routes:,} routes loaded in {load:.2f} s ({load_cpu:.2f} s CPU), {memory}")
-    print(f"look-up: median {result['look_up_us']['median']:.2f} us, p99 {result['look_up_us']['p99']:.2f} us")
+    print(f"lookup: median {result['look_up_us']['median']:.2f} us, p99 {result['look_up_us']['p99']:.2f} us")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(result, indent=2) + "\n")
     return 0

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of infected messages, before a real clamd: tables of how many are stripped, refused or passed.
+"""Actions taken on infected messages with a real clamd: how many are stripped, rejected or passed.
 
-Real messages as they are, the same with an infection at every place where one may be, and generated forms that hide an
-infection from some reader. Ends with 1 if one is delivered infected, or changed though nothing was removed. The real
-messages are in `MAILGATE_CORPORA` or in ../shared/corpora.
+Input: real messages unchanged, the same with an infection at every possible place, and generated messages that hide an
+infection from some mail readers. Exits with 1 if a message is delivered infected, or changed although nothing was
+removed. The real messages are in `MAILGATE_CORPORA` or in ../shared/corpora.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
                 print(f"{title}\n{found}\n", flush=True)
         finally:
             clamd.kill()
-    print("\n".join(["delivered and should not have been:", *bad]) if bad else "none is delivered infected")
+    print("\n".join(["delivered, but should not have been:", *bad]) if bad else "no message was delivered infected")
     return 1 if bad else 0
 
 

@@ -1,194 +1,115 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mail while programs are killed: nothing that was answered 250 may be lost, nor come twice without RFC 1047.
+"""Mail while programs and hosts are killed: no message that got a 250 reply is lost, each duplicate has a known cause.
 
-python3 -m bench.kill [--messages 20000] [--kills 30] [--sessions 20]       (as root; on a loopback of its own)
+    python3 -m bench.kill [--on loopback] [--messages 20000] [--kills 30] [--sessions 20]       (as root)
+    python3 -m bench.kill --on twin [--messages 20000] [--kills 30] [--sessions 16]             (as root; real sendmail)
+
+The only cause of duplicates is a lost reply (RFC 1047). A twin's host keeps its disk when its power is cut, whether
+fsync was called or not, so this does not test what a server has written to disk before it replies.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
-import random
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
-from bench.house import DOMAIN, GATEWAY, QUEUE, SINK, House, own_house
 from bench.rootfs import CACHE
 from bench.sender import Senders
 
-# In turn: a worker, the whole service, the scanner, the inner server, the queue, and all at once, as a host that fails.
+# In turn: a worker, the whole service, the scanner, the final server, the queue, and all of a gateway host.
 VICTIMS = ("worker", "service", "clamd", "server", "queue", "host")
-SECOND = 0.3
+
+#: The way of one copy of a message: (host, id there) for each hop.
+Trace: TypeAlias = tuple[tuple[str, str], ...]
+Explain: TypeAlias = Callable[[int, Sequence[Trace]], Iterable[str]]
 
 
-@dataclass
-class Mailbox:
-    """What a server has, by message: as its 250 was sent, so that it survives the server's end."""
+class Hosts(Protocol):
+    """Programs and hosts that can be killed."""
 
-    log: Path
-    found: Counter[int] = field(default_factory=Counter)
-
-    def read(self) -> None:
-        """Count what is written in the log, a number a line."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        self.found = Counter(int(line) for line in lines)
+    def kill(self, victim: str, /) -> str:
+        """Kill one of VICTIMS and have it come back; return its name for the log."""
 
 
-SERVER = r"""
-import asyncio, os, re, sys
-log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-number = re.compile(rb"^Subject: (\d+)", re.M)
-async def serve(reader, writer):
-    try:
-        writer.write(b"220 server\r\n")
-        while line := await reader.readuntil(b"\r\n"):
-            verb = line[:4].upper()
-            if verb == b"DATA":
-                writer.write(b"354 go\r\n")
-                text = await reader.readuntil(b"\r\n.\r\n")
-                # Its mailbox, before its answer: a server that is killed between the two makes the case of RFC 1047.
-                os.write(log, number.search(text)[1] + b"\n")
-                await asyncio.sleep(0)
-                writer.write(b"250 2.0.0 taken\r\n")
-            elif verb == b"EHLO":
-                writer.write(b"250-server\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
-            elif verb == b"RCPT" and b"<mailgate-" in line:
-                writer.write(b"550 5.1.1 unknown\r\n")
-            elif verb == b"QUIT":
-                writer.write(b"221 bye\r\n")
-                break
-            else:
-                writer.write(b"250 2.0.0 ok\r\n")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        pass
-    finally:
-        writer.close()
-async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), limit=1 << 22)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-
-
-class Campus:
-    """The programs of the run, each of which can be killed and started again."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        for name in ("server", "queue"):
-            (house.root / f"{name}.py").write_text(SERVER)
-
-    def start(self, name: str) -> None:
-        """Start one, without waiting for it."""
-        if name == "clamd":
-            command = ["clamd", "--config-file=/etc/clamav/clamd.conf"]
-        elif name == "service":
-            command = ["python3", "-I", "/opt/mailgate", "serve", "--config", "/etc/mailgate.toml"]
-        else:
-            port = SINK if name == "server" else QUEUE
-            command = ["python3", f"/{name}.py", str(port), f"/{name}.log"]
-        self.processes[name] = self.house.start(name, command)
-
-    def kill(self, name: str) -> None:
-        """Kill with -9: a worker, a program with all its processes, or all of the gateway host's."""
-        if name == "worker":
-            workers = [p for p in self.house.processes("service") if p != self.processes["service"].pid]
-            if workers:
-                os.kill(random.choice(workers), signal.SIGKILL)  # noqa: S311
-            return
-        for one in ("service", "clamd", "queue") if name == "host" else (name,):
-            for process in self.house.processes(one):
-                os.kill(process, signal.SIGKILL)
-            self.processes[one].wait()
-
-    def revive(self) -> None:
-        """Start again what has ended, as systemd would."""
-        for name, process in list(self.processes.items()):
-            if process.poll() is not None:
-                if name == "clamd":
-                    (self.house.root / "run/clamav/clamd.ctl").unlink(missing_ok=True)
-                self.start(name)
-
-
-async def killing(campus: Campus, senders: Senders, kills: int, victims: Counter[str]) -> None:
-    """Kill in turn, evenly over the messages; start again after a moment."""
+def kill_in_turn(hosts: Hosts, senders: Senders, kills: int, seconds: float) -> Counter[str]:
+    """Kill the victims in turn, evenly over the accepted messages, for at most `seconds`; return the kills."""
+    victims = Counter[str]()
+    deadline = time.monotonic() + seconds
     for number in range(kills):
-        wanted = min(senders.total, round(senders.total * (number + 0.5) / kills))
-        while len(senders.accepted) < wanted:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        name = VICTIMS[number % len(VICTIMS)]
-        campus.kill(name)
-        victims[name] += 1
-        await asyncio.sleep(SECOND)
-        campus.revive()
+        accepted = min(senders.total, round(senders.total * (number + 0.5) / kills))
+        while len(senders.accepted) < accepted:
+            if time.monotonic() > deadline:
+                return victims
+            time.sleep(0.02)
+        victim = VICTIMS[number % len(VICTIMS)]
+        messages, started = len(senders.accepted), time.monotonic()
+        name = hosts.kill(victim)
+        victims[victim] += 1
+        seconds_down = time.monotonic() - started
+        print(f"  {number + 1:2} {name:12} at {messages} messages, {seconds_down:.1f} s", file=sys.stderr)
+    return victims
+
+
+def account(
+    arrived: Mapping[int, Sequence[Trace]], queued: Iterable[int], senders: Senders, explain: Explain
+) -> dict[str, Any]:
+    """Compare what has arrived with what was accepted.
+
+    Args:
+        arrived: traces of all copies, by number of the message.
+        queued: numbers of the messages in queues.
+        senders: the senders after the run.
+        explain: returns the causes of a message's duplicates, "unexplained" among them.
+    """
+    waiting = Counter(queued)
+    lost = sorted(number for number in senders.accepted if number not in arrived and not waiting[number])
+    duplicated = {number: traces for number, traces in arrived.items() if len(traces) > 1}
+    reasons: Counter[str] = Counter()
+    unexplained = {}
+    for number, traces in duplicated.items():
+        causes = list(explain(number, traces))
+        reasons.update(causes)
+        if "unexplained" in causes:
+            unexplained[number] = traces
+    return {
+        "accepted": len(senders.accepted),
+        "arrived": len(arrived),
+        "in_queues": sum(waiting.values()),
+        "lost": len(lost),
+        "lost_numbers": lost[:20],
+        "doubled": len(duplicated),
+        "doubles_by_reason": dict(reasons),
+        "unexplained": dict(list(unexplained.items())[:5]),
+        "unexplained_doubles": len(unexplained),
+        "never_accepted": senders.total - len(senders.accepted),
+        "retries": sum(senders.attempts.values()) - senders.total,
+        "refusals": dict(senders.refused),
+        "accepted_by": dict(senders.accepted_by),
+        "unreachable": dict(senders.unreachable),
+    }
 
 
 def main() -> None:
-    """Prepare the system, then go on inside namespaces of our own."""
+    """Run the bench on loopback or on a twin; print the result, write it as JSON."""
+    from bench.kill_places import on_loopback, on_twin  # noqa: PLC0415  places import this module
+
     parser = argparse.ArgumentParser(prog="bench.kill")
+    parser.add_argument("--on", choices=("loopback", "twin"), default="loopback")
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--sessions", type=int, default=20)
-    with own_house(parser) as (house, options):
-        result = run(house, options)
-    (CACHE / "kill.json").write_text(json.dumps(result, indent=2) + "\n")
+    parser.add_argument("--sessions", type=int, help="parallel sessions (loopback: 20, twin: 16)")
+    place = parser.parse_known_args()[0].on
+    result = on_twin(parser) if place == "twin" else on_loopback(parser)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    (CACHE / f"kill_{place}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
-    sys.exit(0 if not result["lost"] and not result["unexplained_doubles"] else 1)
-
-
-def run(house: House, options: argparse.Namespace) -> dict[str, Any]:
-    """The run and its account."""
-    house.start_clamd()
-    house.start_gateway()
-    for process in house.running:
-        process.terminate()
-        process.wait()
-    (house.root / "run/clamav/clamd.ctl").unlink(missing_ok=True)
-    campus = Campus(house)
-    for name in ("server", "queue", "clamd", "service"):
-        campus.start(name)
-    senders = Senders(
-        options.messages, options.sessions, [("127.0.0.1", GATEWAY)], lambda number: f"u{number % 50}@{DOMAIN}"
-    )
-    victims: Counter[str] = Counter()
-    started = time.monotonic()
-
-    async def all_of_it() -> None:
-        await asyncio.gather(senders.run(), killing(campus, senders, options.kills, victims))
-
-    asyncio.run(asyncio.wait_for(all_of_it(), 1800))
-    server, queue = (Mailbox(house.root / f"{name}.log") for name in ("server", "queue"))
-    server.read()
-    queue.read()
-    arrived = server.found + queue.found
-    lost = sorted(senders.accepted - set(arrived))
-    doubled = {number: count for number, count in arrived.items() if count > 1}
-    # RFC 1047: an answer was lost, of the gateway to the sender or of a server to the gateway. The first shows at the
-    # sender, the second in the queue, which got what the server may have had.
-    explained = [n for n in doubled if senders.doubtful[n] or (server.found[n] and queue.found[n])]
-    return {
-        "messages": options.messages,
-        "kills": dict(victims),
-        "seconds": round(time.monotonic() - started, 1),
-        "accepted": len(senders.accepted),
-        "arrived_at_server": sum(1 for n in server.found if n not in queue.found),
-        "in_queue": len(queue.found),
-        "lost": len(lost),
-        "doubled": len(doubled),
-        "unexplained_doubles": len(doubled) - len(explained),
-        "retries": sum(senders.attempts.values()) - options.messages,
-        "refusals": dict(senders.refused),
-    }
+    sys.exit(1 if result["lost"] or result["unexplained_doubles"] or result["never_accepted"] else 0)
 
 
 if __name__ == "__main__":

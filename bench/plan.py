@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the plan (tables, proof and comparison of the methods) for campuses of growing size.
+"""Time the plan (tables, proof, comparison of the methods) for campuses of growing size.
 
     python bench/plan.py [--domains 168 10000 …] [--output .cache/bench/plan.json]
 
-The campus grows as the paper's: 142 servers and 18 faculties with a hub each for 168 domains, up to 5,000 servers and
-500 faculties; from there on each server has more domains. One domain in seven is a wildcard, one server in
-fifty is permitted, one in fifty backs up another; two gateways, one border, one DNS server with a zone per faculty.
+The campus scales like the paper's: 142 servers and 18 faculties with a hub each for 168 domains, up to 5,000 servers
+and 500 faculties; beyond that each server has more domains. One domain in seven is a wildcard, one server in fifty is
+permitted, one in fifty is a backup of another; two gateways, one border, one DNS server with a zone per faculty.
 
-Each size runs in a process of its own. `read` checks the facts, as they come from Ansible's inventory; `derive` makes
-the tables; `prove` simulates deliveries; `compare` does so for three methods; `routes` makes the gateways' table as
-the role gets it. STATIC lines of single hosts are made on request: `static` times the longest table. Growth is of CPU
-time, for ten times the domains (10 is linear); stages are CPU time too. Peak memory is that of the process.
+Each size runs in a separate process. `read` checks the facts from Ansible's inventory; `derive` makes the tables;
+`prove` walks them; `compare` does so for three methods; `routes` makes the gateways' table as the role gets it. The
+STATIC lines of a host are made on demand: `static` times the host with most lines. Growth is CPU time for ten times
+the domains (10 is linear); stages are CPU time too. Peak memory is that of the process.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def campus(domains: int) -> list[HostFacts]:
         }
         if server >= faculties and server % 50 == 0:
             variables["mailgate_permit"] = {"reason": "measurements", "owner": "netlab", "until": "2029-03-31"}
-        if server >= faculties and server % 50 == 1:  # for the server before it in the same faculty
+        if server >= faculties and server % 50 == 1:  # for the previous server of the same faculty
             variables["mailgate_backup_domains"] = homes[server - faculties]
         facts.append(HostFacts(f"s{server}.f{faculty}.univ.example", [f"faculty{faculty}"], variables))
     return facts
@@ -95,7 +95,7 @@ _OUTSIDE = {"outside_interface": "outside0"}
 
 
 def measure(domains: int) -> dict[str, object]:
-    """Plan one campus in this process; seconds, and MiB at the peak."""
+    """Plan one campus in this process; return the seconds and the peak memory in MiB."""
     facts = campus(domains)
     began = time.perf_counter()
     clock = [time.process_time()]
@@ -133,7 +133,7 @@ def measure(domains: int) -> dict[str, object]:
     lap()
     lines = sum(1 for _ in fullest.static)
     result["static"] = {"lines": lines, "seconds": lap()}
-    if domains <= 1000:  # what the module returns, with every host's STATIC lines and the page
+    if domains <= 1000:  # what the module returns, with every host's STATIC lines and the report
         rounds = []
         for _ in range(5):
             lap()
@@ -144,8 +144,8 @@ def measure(domains: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure each size, print a line for each, write all as JSON."""
-    parser = argparse.ArgumentParser(description="Time plan and proof for growing campuses.")
+    """Measure each size, print a line for each, write the result as JSON."""
+    parser = argparse.ArgumentParser(description="Time plan and proof for campuses of growing size.")
     parser.add_argument("--domains", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--output", type=Path, default=ROOT / ".cache" / "bench" / "plan.json")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -164,7 +164,7 @@ def main() -> int:
         found = json.loads(done.stdout)
         before = results[-1] if results else None
         seconds = found["cpu_seconds"]
-        # Per tenfold domains, so that steps of another size compare: linear growth is 10.
+        # Per tenfold domains, so that different steps are comparable: linear growth is 10.
         if before:
             ratio = seconds["total"] / before["cpu_seconds"]["total"]
             found["growth_per_tenfold"] = ratio ** (1 / math.log10(domains / before["domains"]))
@@ -174,7 +174,7 @@ def main() -> int:
         times = f"{found['wall_seconds']:>8.3f} {seconds['total']:>8.3f} {growth:>7}"
         print(f"{domains:>9,} {found['servers']:>8,} {times} {found['peak_mib']:>9,.0f}  {stages}", flush=True)
         if "module_result_seconds" in found:
-            print(f"{'':>9} whole result of the module, with its text: {found['module_result_seconds']:.3f} s")
+            print(f"{'':>9} the module's whole result with report: {found['module_result_seconds']:.3f} s")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     args.output.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The figures as a picture: throughput and own CPU for each size, as variants of the peer's."""
+"""Bar chart of throughput and CPU per message size, relative to the peer."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ WIDTH, ROW, LEFT = 640, 26, 170
 
 
 def bars(result: dict[str, Any]) -> str:
-    """SVG of the ratios to Postfix + clamav-milter, with the targets as marks."""
+    """Return an SVG of the ratios to Postfix with clamav-milter, with marks for the targets."""
     rows: list[tuple[str, float, float]] = []
     for size, row in result["sizes"].items():
         wanted = row["targets"]
         rows.append((f"{size} KiB messages/s", row["rate_ratio"], wanted["rate_ratio"]))
         rows.append((f"{size} KiB own CPU", row["cpu_ratio"], wanted["cpu_ratio"]))
-    most = max(max(value, target) for _name, value, target in rows) * 1.1
-    scale = (WIDTH - LEFT - 20) / most
+    maximum = max(max(value, target) for _name, value, target in rows) * 1.1
+    scale = (WIDTH - LEFT - 20) / maximum
     height = 60 + ROW * len(rows)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif"'
         f' font-size="12"><rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        '<text x="10" y="20" font-size="14">mailgate against Postfix + clamav-milter (= 1); | marks the target</text>',
+        '<text x="10" y="20" font-size="14">mailgate / (Postfix + clamav-milter); | marks the target</text>',
     ]
     for number, (name, value, target) in enumerate(rows):
         y = 36 + ROW * number

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Debian system in a directory of its own for the peers and the load generator: nothing goes on the machine."""
+"""A Debian system in its own directory for the peers and the load generator; nothing is installed on the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE = REPOSITORY / ".cache" / "bench"
 
 
 def prepare() -> Path:
-    """The system's directory, built when it is not there yet."""
+    """Return the system's directory; build it if it is missing."""
     check_machine()
     root = CACHE / f"root-{key(SUITE, INCLUDE)}"
     if root.exists():

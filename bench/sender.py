@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sender as the world's are: it tries the next exchange when one is down, and sends again until it hears 250."""
+"""A sending MTA: tries the next exchange when one is down, and retries each message until the reply is 250."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 SENDER = "a@sender.example"
-#: How long an exchange that could not be reached is not tried again, in seconds.
+#: Seconds before an exchange that could not be reached is tried again.
 DOWN_SECONDS = 1
 CONNECT_SECONDS = 3
 
 
 class Senders:
-    """Sends `messages` numbered messages in `sessions` sessions at a time, each until it is answered 250.
+    """Sends numbered messages in parallel sessions, each message until the reply is 250.
 
-    `exchanges` are (address, port), best first; `recipient` names a message's recipient by its number. After each
-    failure a session rests for `pause` seconds; a dialogue as a whole has `patience` seconds.
+    Args of the constructor:
+        messages: number of messages.
+        sessions: number of parallel sessions.
+        exchanges: address and port of each exchange, best first.
+        recipient: returns the recipient of a message by its number.
+        pause: seconds that a session waits after a failure.
+        timeout: seconds for a whole SMTP dialogue.
     """
 
     def __init__(
@@ -30,7 +35,7 @@ class Senders:
         recipient: Callable[[int], str],
         *,
         pause: float = 0.02,
-        patience: float = 60,
+        timeout: float = 60,
     ) -> None:
         self.todo = list(range(messages))
         self.total = messages
@@ -38,12 +43,12 @@ class Senders:
         self.exchanges = exchanges
         self.recipient = recipient
         self.pause = pause
-        self.patience = patience
+        self.timeout = timeout
         self.accepted: set[int] = set()
         self.attempts: Counter[int] = Counter()
-        # Messages whose answer was awaited when the connection broke, and those that were put off after the final dot.
+        # Messages whose connection broke before the reply, and those that were deferred after the final dot.
         self.doubtful: Counter[int] = Counter()
-        self.put_off: set[int] = set()
+        self.deferred: set[int] = set()
         self.refused: Counter[str] = Counter()
         self.unreachable: Counter[str] = Counter()
         self.accepted_by: Counter[str] = Counter()
@@ -52,7 +57,7 @@ class Senders:
         self._down_until: dict[tuple[str, int], float] = {}
 
     async def run(self) -> None:
-        """All sessions, to the end of the messages."""
+        """Run all sessions until every message is accepted."""
         await asyncio.gather(*(self._session() for _ in range(self.sessions)))
 
     async def _session(self) -> None:
@@ -64,7 +69,7 @@ class Senders:
                 await asyncio.sleep(self.pause)
 
     async def _try_all(self, number: int) -> bool:
-        """Offer a message to the first exchange that greets; whether it was accepted."""
+        """Send a message to the first exchange that is reachable; return whether it was accepted."""
         for exchange in self.exchanges:
             if time.monotonic() < self._down_until.get(exchange, 0):
                 continue
@@ -75,53 +80,53 @@ class Senders:
                 self.unreachable[exchange[0]] += 1
                 continue
             try:
-                answer = await asyncio.wait_for(self._dialogue(number, reader, writer), self.patience)
+                accepted = await asyncio.wait_for(self._dialogue(number, reader, writer), self.timeout)
             except (OSError, EOFError, TimeoutError):
                 return False
             finally:
                 writer.close()
-            if answer:
+            if accepted:
                 self.accepted_by[exchange[0]] += 1
                 self.latest = exchange[0]
-            if answer is not None:
-                return answer
+            if accepted is not None:
+                return accepted
         return False
 
     async def _dialogue(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool | None:
-        """Whether the message was accepted; None if the greeting was a refusal."""
+        """Return whether the message was accepted; None if the banner was not 220."""
 
-        async def said(line: bytes, wanted: bytes) -> bool:
+        async def command(line: bytes, expected: bytes) -> bool:
             writer.write(line)
             while True:
-                answer = await reader.readuntil(b"\n")
-                if answer[3:4] != b"-":
+                reply = await reader.readuntil(b"\n")
+                if reply[3:4] != b"-":
                     break
-            if not answer.startswith(wanted):
-                self.refused[answer[:9].decode()] += 1
-            return answer.startswith(wanted)
+            if not reply.startswith(expected):
+                self.refused[reply[:9].decode()] += 1
+            return reply.startswith(expected)
 
-        if not await said(b"", b"220"):
+        if not await command(b"", b"220"):
             return None
-        for line, wanted in (
+        for line, expected in (
             (b"EHLO sender.example\r\n", b"250"),
             (f"MAIL FROM:<{SENDER}>\r\n".encode(), b"250"),
             (f"RCPT TO:<{self.recipient(number)}>\r\n".encode(), b"250"),
             (b"DATA\r\n", b"354"),
         ):
-            if not await said(line, wanted):
+            if not await command(line, expected):
                 return False
         self.doubtful[number] += 1
-        taken = await said(message(number) + b".\r\n", b"250")
+        accepted = await command(message(number) + b".\r\n", b"250")
         self.doubtful[number] -= 1
-        if taken:
+        if accepted:
             self.accepted.add(number)
         else:
-            self.put_off.add(number)
+            self.deferred.add(number)
         writer.write(b"QUIT\r\n")
-        return taken
+        return accepted
 
 
 def message(number: int) -> bytes:
-    """The message with this number; its last line shows that it is whole."""
+    """Return the message with this number; its last line proves that it is complete."""
     head = f"Subject: {number}\r\nMessage-ID: <{number}@sender.example>\r\n\r\n"
     return head.encode() + b"Hello.\r\n" * 200 + f"End of {number}.\r\n".encode()

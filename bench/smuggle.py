@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Smuggling through the gateway to a real Postfix that still takes bare line feeds, by both policies.
+"""SMTP smuggling through the gateway to a real Postfix that accepts bare line feeds, with both policies.
 
-python3 -m bench.smuggle       (as root; on a loopback of its own). For sendmail: bench/forms.py in a twin.
+python3 -m bench.smuggle       (as root; in its own network namespace). For sendmail: bench/forms.py in a twin.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 
 from bench.forms import ENDS, send
-from bench.house import DOMAIN, GATEWAY, POSTFIX, SINK, House, own_house
+from bench.machine import DOMAIN, GATEWAY, POSTFIX, SINK, BenchMachine, bench_machine
 
 SERVER = r"""
 import asyncio
@@ -37,37 +37,37 @@ asyncio.run(main())
 
 
 def main() -> None:
-    """Prepare the system, then go on inside namespaces of our own."""
-    with own_house(argparse.ArgumentParser(prog="bench.smuggle")) as (house, _options):
-        bad = sum(through(house, policy) for policy in ("", "refuse", "normalize"))
+    """Send all forms through Postfix and through the gateway; exit with 1 if one gets through the gateway."""
+    with bench_machine(argparse.ArgumentParser(prog="bench.smuggle")) as (machine, _options):
+        bad = sum(through(machine, policy) for policy in ("", "refuse", "normalize"))
     print("nothing was smuggled through the gateway" if not bad else f"SMUGGLED: {bad}")
     sys.exit(1 if bad else 0)
 
 
-def through(house: House, policy: str) -> int:
-    """Send all forms through the gateway (without a policy: straight to Postfix); how many were smuggled through it."""
+def through(machine: BenchMachine, policy: str) -> int:
+    """Send all forms through the gateway (without a policy: directly to Postfix); return how many it let through."""
     if not policy:
-        (house.root / "server.py").write_text(SERVER.replace("PORT", str(SINK)))
-        house.start("sink", ["python3", "/server.py"])
-        house.start_clamd()
-        house.start_postfix(milter=False)
+        (machine.root / "server.py").write_text(SERVER.replace("PORT", str(SINK)))
+        machine.start("sink", ["python3", "/server.py"])
+        machine.start_clamd()
+        machine.start_postfix(milter=False)
     else:
-        house.start_gateway(f'[content]\nbare_newlines = "{policy}"\n', next_hop=POSTFIX)
-    arrived = house.root / "arrived"
+        machine.start_gateway(f'[content]\nbare_newlines = "{policy}"\n', next_hop=POSTFIX)
+    arrived = machine.root / "arrived"
     arrived.write_bytes(b"")
     answers = [
         send("127.0.0.1", GATEWAY if policy else POSTFIX, f"alice@{DOMAIN}", n, end) for n, end in enumerate(ENDS)
     ]
-    while house.postfix_queue():
+    while machine.postfix_queue():
         time.sleep(0.1)
     time.sleep(0.5)
     text = arrived.read_bytes()
-    # A message of its own begins with the trace field of the server that took it.
+    # A separate message begins with the trace field of the server that accepted it.
     own = re.findall(rb"(?m)^Received:(?:(?!^Subject:).*\n)+?^Subject: smuggled (\d+)", text.replace(b"\r\n", b"\n"))
-    print(f"{policy or 'straight to Postfix'}: {len(ENDS)} forms, {sum(a.startswith('250') for a in answers)} taken,"
+    print(f"{policy or 'directly to Postfix'}: {len(ENDS)} forms, {sum(a.startswith('250') for a in answers)} accepted,"
           f" smuggled: {sorted({ENDS[int(n)] for n in own}) or 'none'}")  # fmt: skip
     if policy:
-        house.stop("gateway")
+        machine.stop("gateway")
     return len(own) if policy else 0
 
 

@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MX lines of many zones: one call of bind_mx, against one task item a record with other modules; and one big zone.
+"""MX records of many zones: one call of bind_mx, compared with loops over other modules; and one big zone.
 
     python3 -m bench.zones [--zones 200] [--hosts 20] [--rounds 3] [--records 1000000] [--owners 10000]     (as root)
 
-A twin of one DNS server (real BIND), all by Ansible over ssh. In each zone one name's MX line becomes two others:
-  bind_mx, files      static zones, one call: edited, proved, checked, replaced, loaded
-  bind_mx, updates    the same by RFC 2136 on dynamic zones, one call
-  nsupdate            community.general.nsupdate on the same dynamic zones, one loop item a record set
-  lineinfile          ansible.builtin.lineinfile on the same static zones, one loop item a line, then the serials by
-                      ansible.builtin.replace, one item a zone, then one `rndc reload`. Nothing is proved.
-Each round starts from the same zones. `seconds` are wall-clock medians; ratios hold within one run. community.general
-comes with the PyPI package `ansible`, unpacked under .cache/bench/zones.
+A twin of one DNS server (real BIND), all with Ansible over ssh. In each zone one MX record is replaced by two others:
+  bind_mx, files      static zones, one call: edited, verified, checked, replaced, loaded
+  bind_mx, updates    the same with RFC 2136 updates on dynamic zones, one call
+  nsupdate            community.general.nsupdate on the same dynamic zones, one loop item per record set
+  lineinfile          ansible.builtin.lineinfile on the same static zones, one loop item per line, then the serials with
+                      ansible.builtin.replace, one item per zone, then one `rndc reload`. Nothing is verified.
+Each round starts from the same zones. `seconds` are wall-clock medians; ratios are valid within one run only.
+community.general comes from the PyPI package `ansible`, unpacked under .cache/bench/zones.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ NEW = [{"preference": 0, "exchange": "h1.{}"}, {"preference": 10, "exchange": "h
 
 
 def playbook(tasks: list[dict[str, Any]]) -> str:
-    """One play; JSON is YAML."""
+    """Return a playbook with one play, as JSON (a subset of YAML)."""
     return json.dumps([{"hosts": HOST, "gather_facts": False, "tasks": tasks}])
 
 
 def bind_mx(kind: str, zones: int) -> list[dict[str, Any]]:
-    """One task."""
+    """Return the tasks of one bind_mx call."""
     names = [f"{kind}{n}.example" for n in range(zones)]
     wanted = [
         {
@@ -64,7 +64,7 @@ def bind_mx(kind: str, zones: int) -> list[dict[str, Any]]:
 
 
 def nsupdate(zones: int) -> list[dict[str, Any]]:
-    """An item a record set."""
+    """Return the tasks with one item per record set."""
     values = ["0 h1.{{ item }}.", "10 h2.{{ item }}."]
     arguments = {
         "server": "127.0.0.1",
@@ -80,7 +80,7 @@ def nsupdate(zones: int) -> list[dict[str, Any]]:
 
 
 def lineinfile(zones: int) -> list[dict[str, Any]]:
-    """An item a line, an item a serial."""
+    """Return the tasks with one item per line and one per serial."""
     loop = [f"s{n}.example" for n in range(zones)]
 
     def each(module: str, **arguments: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def lineinfile(zones: int) -> list[dict[str, Any]]:
 
 
 def community_general() -> Path:
-    """Unpack it once; gives the directory of collections."""
+    """Download and unpack community.general once; return the directory of collections."""
     found = DIRECTORY / "collections"
     if not found.exists():
         DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def community_general() -> Path:
 
 
 def timed(twin: Twin, name: str, tasks: list[dict[str, Any]]) -> float:
-    """Seconds that a playbook takes; every item must have changed something."""
+    """Run a playbook and return its seconds; every item must report a change."""
     path = DIRECTORY / f"{name}.yml"
     path.write_text(playbook(tasks))
     both = f"{REPOSITORY}/.cache/collections:{DIRECTORY}/collections"
@@ -119,12 +119,12 @@ def timed(twin: Twin, name: str, tasks: list[dict[str, Any]]) -> float:
     done = twin.run(line, env={"ANSIBLE_COLLECTIONS_PATH": both, "ANSIBLE_DISPLAY_OK_HOSTS": "true"})
     seconds = time.perf_counter() - began
     if done.returncode or b"ok: [" in done.stdout:
-        sys.exit(f"{name} did not do its work:\n{done.stdout.decode()[-2000:]}{done.stderr.decode()[-2000:]}")
+        sys.exit(f"{name} failed or changed nothing:\n{done.stdout.decode()[-2000:]}{done.stderr.decode()[-2000:]}")
     return seconds
 
 
 def check(twin: Twin, kind: str, zones: int) -> None:
-    """Every zone is served as wanted."""
+    """Check that the server answers with the new records of every zone."""
     script = (
         "import dns.message as m, dns.query as q\n"
         f"for n in range({zones}):\n"
@@ -136,7 +136,7 @@ def check(twin: Twin, kind: str, zones: int) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write JSON."""
+    """Measure, print, write as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zones", type=int, default=200)
     parser.add_argument("--hosts", type=int, default=20)
@@ -189,14 +189,16 @@ def main() -> None:
         twin.down()
     medians = {name: statistics.median(each) for name, each in seconds.items() if each}
     size = f"{given.zones} zones of {2 * given.hosts + 3} records"
-    print(f"\n{size}, one MX line becomes two in each; median of {given.rounds}")
+    print(f"\n{size}, one MX record replaced by two in each; median of {given.rounds}")
     for name, value in medians.items():
         print(f"  {name:18} {value:8.1f} s   {value / medians['bind_mx, files']:6.1f} x")
     if big:
         print(f"one zone of {big['records']:,} records, {big['owners']:,} names changed: {big}")
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    told = {"machine": platform.platform(), "arguments": {k: str(v) for k, v in vars(given).items()}}
-    given.output.write_text(json.dumps({**told, "seconds": seconds, "medians": medians, "big": big}, indent=1) + "\n")
+    context = {"machine": platform.platform(), "arguments": {k: str(v) for k, v in vars(given).items()}}
+    given.output.write_text(
+        json.dumps({**context, "seconds": seconds, "medians": medians, "big": big}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of bench/zones.py that runs on the DNS server: makes zones, and edits one big zone with the module's code.
+"""Part of bench/zones.py that runs on the DNS server: makes zones, and edits one big zone with the module's code.
 
 zones_host.py make ZONES HOSTS        static zones sN.example and dynamic ones dN.example, HOSTS hosts in each
-zones_host.py big RECORDS OWNERS      one zone of so many records; MX records of OWNERS names change; JSON comes out
+zones_host.py big RECORDS OWNERS      one zone with RECORDS records; changes the MX records of OWNERS names; prints JSON
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPTIONS = 'options { directory "/var/cache/bind"; recursion no; dnssec-validatio
 
 
 def zone_text(hosts: int) -> str:
-    """A zone as its admin wrote it: two records a host, an address and an MX record."""
+    """Return a zone file as an admin would write it: an address and an MX record per host."""
     lines = [
         f"h{n}\tIN\tA\t198.18.{n // 250 % 250}.{n % 250 + 1}\n\tIN\tMX\t0 h{n}\t; own server\n" for n in range(hosts)
     ]
@@ -32,8 +32,8 @@ def zone_text(hosts: int) -> str:
 
 
 def begin(zones: dict[str, str], text: str) -> None:
-    """Lay out zones, each with its own statements, and start BIND on them."""
-    # BIND writes its dynamic zones when it ends.
+    """Write zones, each with its own statements, and start BIND with them."""
+    # BIND writes its dynamic zones when it stops.
     subprocess.run(["systemctl", "stop", "named"], check=True)
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     DIRECTORY.mkdir(parents=True)
@@ -48,7 +48,7 @@ def begin(zones: dict[str, str], text: str) -> None:
 
 
 def wait(zones: list[str]) -> None:
-    """Until BIND serves them all."""
+    """Wait until BIND serves all zones."""
     for name in zones:
         for _try in range(1200):
             if not subprocess.run(["rndc", "zonestatus", name], capture_output=True, check=False).returncode:
@@ -57,7 +57,7 @@ def wait(zones: list[str]) -> None:
 
 
 def big(records: int, owners: int) -> None:
-    """Edit a big zone: proof, check, replacement and loading included."""
+    """Edit a big zone, including verification, check, replacement and loading."""
     sys.path.insert(0, "/root/mailgate-outside.pyz")
     from mailgate_bind._bind.client import DnsClient  # noqa: PLC0415
     from mailgate_bind._bind.external_command import run  # noqa: PLC0415

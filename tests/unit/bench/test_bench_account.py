@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The account of a run with kills: what is lost, what came twice and why, by the trace fields in the mailboxes."""
+"""The account of a run with kills: lost messages, duplicates and their causes, from the trace fields in mailboxes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import random
 import pytest
 
 from bench.campus import Copy, copies
-from bench.chaos import MARKS, infected
-from bench.chaos import letter as chaotic
-from bench.kill_twin import account, why_twice
+from bench.chaos import MARKS, infected, random_message
+from bench.kill_places import account_of_mailboxes, cause
 from bench.sender import Senders, message
 
 GATE, OTHER = ("gw1", "19ea1"), ("gw1", "19ea2")
@@ -25,38 +24,43 @@ def senders(messages: int = 4) -> Senders:
     return made
 
 
-def letter(number: int, *trace: tuple[str, str], whole: bool = True) -> Copy:
+def copy_of(number: int, *trace: tuple[str, str], complete: bool = True) -> Copy:
     text = message(number).replace(b"\r\n", b"\n")
-    return Copy(text if whole else text[:-3], trace)
+    return Copy(text if complete else text[:-3], trace)
 
 
-def test_lost_waiting_and_cut_off_messages_are_told_apart():
-    mail = [letter(0, GATE, HOME), letter(1, GATE, HOME, whole=False)]
-    told = account(mail, [2], senders())
-    assert (told["arrived"], told["in_queues"], told["lost_numbers"], told["cut_off_copies"]) == (1, 1, [1, 3], 1)
-    assert account(mail, [1, 2, 3], senders())["lost"] == 0
+def test_lost_queued_and_incomplete_messages_are_counted_separately():
+    mail = [copy_of(0, GATE, HOME), copy_of(1, GATE, HOME, complete=False)]
+    result = account_of_mailboxes(mail, [2], senders())
+    assert (result["arrived"], result["in_queues"], result["lost_numbers"], result["cut_off_copies"]) == (
+        1,
+        1,
+        [1, 3],
+        1,
+    )
+    assert account_of_mailboxes(mail, [1, 2, 3], senders())["lost"] == 0
 
 
 @pytest.mark.parametrize(
-    ("traces", "doubtful", "put_off", "why"),
+    ("traces", "doubtful", "deferred", "expected"),
     [
-        (((GATE, HOME), (OTHER, AGAIN)), True, False, "a gateway's answer to the sender was lost"),
-        (((GATE, QUEUE, HOME), (OTHER, AGAIN)), False, True, "the queue's answer to a gateway was lost"),
+        (((GATE, HOME), (OTHER, AGAIN)), True, False, "a gateway's reply to the sender was lost"),
+        (((GATE, QUEUE, HOME), (OTHER, AGAIN)), False, True, "the queue's reply to a gateway was lost"),
         (((GATE, HOME), (OTHER, AGAIN)), False, False, "unexplained"),
-        (((GATE, HOME), (GATE, QUEUE, AGAIN)), False, False, "a server's answer to a gateway was lost"),
-        (((GATE, QUEUE, HOME), (GATE, QUEUE, AGAIN)), False, False, "a server's answer to the queue was lost"),
-        (((GATE, HOME), (GATE, HOME)), False, False, "an inner server's own delivery was cut off"),
+        (((GATE, HOME), (GATE, QUEUE, AGAIN)), False, False, "a server's reply to a gateway was lost"),
+        (((GATE, QUEUE, HOME), (GATE, QUEUE, AGAIN)), False, False, "a server's reply to the queue was lost"),
+        (((GATE, HOME), (GATE, HOME)), False, False, "a final server's own delivery was interrupted"),
         (((GATE, HOME), (GATE, AGAIN)), False, False, "unexplained"),
     ],
 )
-def test_doubles_are_explained_by_where_their_ways_part(traces, doubtful, put_off, why):
+def test_duplicates_are_explained_by_the_hop_where_traces_differ(traces, doubtful, deferred, expected):
     sent = senders(1)
     sent.doubtful[0] += doubtful
-    if put_off:
-        sent.put_off.add(0)
-    assert why_twice(traces, sent, 0) == why
-    told = account([letter(0, *trace) for trace in traces], [], sent)
-    assert told["doubled"] == 1 and told["unexplained_doubles"] == (why == "unexplained")
+    if deferred:
+        sent.deferred.add(0)
+    assert cause(*traces, sent, 0) == expected
+    result = account_of_mailboxes([copy_of(0, *trace) for trace in traces], [], sent)
+    assert result["doubled"] == 1 and result["unexplained_doubles"] == (expected == "unexplained")
 
 
 def test_a_mailbox_is_read_with_its_trace():
@@ -73,11 +77,11 @@ def test_a_mailbox_is_read_with_its_trace():
     assert (two.number, two.trace) == (7, ())
 
 
-def test_an_infection_that_passes_is_seen():
-    dice = random.Random(1)
+def test_an_infection_that_passes_is_detected():
+    rng = random.Random(1)
     kinds = set()
     for _ in range(60):
-        kind, content = chaotic(dice)
+        kind, content = random_message(rng)
         kinds.add(kind)
         assert infected(content) == (kind != "clean")
     assert kinds == {"clean", "infected", "too deep"}

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A machine of its own for a bench: network, mounts and processes, each program's CPU time counted apart.
+"""An isolated machine for a bench: namespaces for network and mounts, CPU time counted per program.
 
-Programs run in the bench's Debian system over a layer that is thrown away, with a network of loopback alone.
+Programs run in the bench's Debian system on a throw-away overlay; the network has a loopback interface only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SINK, POSTFIX, GATEWAY, QUEUE, MILTER = 2600, 2525, 2526, 10025, 7357
 DOMAIN = "mech.eng.univ.example"
 SIGNATURES = 100_000
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-# As in the gateway's unit; it violations no peer, whose processes end with each message or hold small pieces.
+# As in the gateway's unit. The peers need no such setting: their processes end with each message or hold small pieces.
 GATEWAY_ENVIRONMENT = {**ENVIRONMENT, "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 
 CLAMD = """\
@@ -95,27 +95,27 @@ max_connections_per_client = 1200
 
 
 @contextlib.contextmanager
-def own_house(parser: argparse.ArgumentParser) -> Iterator[tuple[House, argparse.Namespace]]:
-    """A house and the options that `parser`, named as the bench's module, reads.
+def bench_machine(parser: argparse.ArgumentParser) -> Iterator[tuple[BenchMachine, argparse.Namespace]]:
+    """Run a bench in its own namespaces; yield the machine and the parsed options.
 
-    Prepares the system and runs the module anew in namespaces of its own; that run gets the house, this one's end is
-    that one's.
+    Prepares the system and starts the bench's module (`parser.prog`) again in new namespaces. That process gets the
+    machine; this one exits with its status.
     """
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside is None:
-        here = [sys.executable, "-m", parser.prog, "--inside", str(prepare()), *sys.argv[1:]]
-        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *here], check=False).returncode)
-    house = House(options.inside)
-    house.enter()
+        command = [sys.executable, "-m", parser.prog, "--inside", str(prepare()), *sys.argv[1:]]
+        sys.exit(subprocess.run([*CONFINED, "unshare", "--net", *command], check=False).returncode)
+    machine = BenchMachine(options.inside)
+    machine.enter()
     try:
-        yield house, options
+        yield machine, options
     finally:
-        house.leave()
+        machine.leave()
 
 
-class House:
-    """The mounted system and the programs in it."""
+class BenchMachine:
+    """The mounted system and its programs."""
 
     def __init__(self, lower: Path) -> None:
         self.root = CACHE / "run" / "root"
@@ -124,7 +124,7 @@ class House:
         self._groups: dict[str, Path] = {}
 
     def enter(self) -> None:
-        """Mount; call in namespaces of one's own."""
+        """Mount the system; to be called in new namespaces."""
         run = CACHE / "run"
         shutil.rmtree(run, ignore_errors=True)
         for name in ("up", "work", "root"):
@@ -149,7 +149,7 @@ class House:
         return next(int(line.split(":")[2]) for line in lines if line.startswith(f"{user}:"))
 
     def group(self, name: str) -> Path:
-        """The control group that counts a program's CPU time."""
+        """Return the control group that counts a program's CPU time; create it if missing."""
         if name not in self._groups:
             top = CGROUPS if (CGROUPS / "cgroup.controllers").exists() else CGROUPS / "unified"
             path = top / f"mailgate-bench-{os.getpid()}-{name}"
@@ -158,11 +158,11 @@ class House:
         return self._groups[name]
 
     def cpu(self, name: str) -> float:
-        """Seconds of CPU time that a program has used, with all its processes."""
+        """Return the CPU time in seconds that all processes of a program have used."""
         return int((self.group(name) / "cpu.stat").read_text().split()[1]) / 1e6
 
     def memory(self, name: str) -> int:
-        """Octets of memory that a program's processes hold (PSS, so that shared pages count once)."""
+        """Return the memory in bytes that a program's processes hold (PSS: shared pages count once)."""
         total = 0
         for process in (self.group(name) / "cgroup.procs").read_text().split():
             try:
@@ -173,7 +173,7 @@ class House:
         return total
 
     def processes(self, name: str) -> list[int]:
-        """Its processes."""
+        """Return the process ids of a program."""
         return [int(word) for word in (self.group(name) / "cgroup.procs").read_text().split()]
 
     def _inside(self, name: str) -> Callable[[], None]:
@@ -188,7 +188,7 @@ class House:
         return enter
 
     def start(self, name: str, command: Sequence[str], *, log: str = "") -> subprocess.Popen[bytes]:
-        """Start a program in the group `name`."""
+        """Start a program in the control group `name`."""
         out = (CACHE / "run" / f"{log or name}.log").open("ab")
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -199,7 +199,7 @@ class House:
         return process
 
     def run(self, name: str, command: Sequence[str], seconds: float = 600) -> str:
-        """Run a program to its end; what it printed."""
+        """Run a program and return its output; exit if it fails."""
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=ENVIRONMENT, check=False,
             preexec_fn=self._inside(name),
@@ -210,13 +210,13 @@ class House:
         return text
 
     def stop(self, name: str) -> None:
-        """End a program and wait for it."""
+        """Kill all processes of a program and wait for their end."""
         for process in self.processes(name):
             os.kill(process, signal.SIGKILL)
-        _until(lambda: not self.processes(name), 10, f"the end of {name}")
+        _wait_for(lambda: not self.processes(name), 10, f"{name} did not end")
 
     def leave(self) -> None:
-        """End all programs."""
+        """Kill all programs and remove their control groups."""
         for process in self.running:
             process.kill()
             process.wait()
@@ -231,44 +231,44 @@ class House:
                     time.sleep(0.05)
 
     def message(self, size: int) -> bytes:
-        """A message of about `size` KiB, text and an attachment that is none of anybody's; also in /message.SIZE."""
-        chance = random.Random(size)  # noqa: S311
-        words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(500)]
-        text = "\r\n".join(" ".join(chance.choices(words, k=10)) for _ in range(30))
+        """Return a message of about `size` KiB with text and a random attachment; also write it to /message.SIZE."""
+        rng = random.Random(size)  # noqa: S311
+        words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(500)]
+        text = "\r\n".join(" ".join(rng.choices(words, k=10)) for _ in range(30))
         head = (
             f"From: <a@sender.example>\r\nTo: <alice@{DOMAIN}>\r\nSubject: bench {size}\r\n"
             f"Message-ID: <bench.{size}@sender.example>\r\nMIME-Version: 1.0\r\n"
             'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\n'
-            f"{text}\r\n--b1\r\nContent-Type: application/octet-stream; name=data.bin\r\n"
+            f"{text}\r\n--b1\r\nContent-Type: application/octet-stream; name=data.bin\r\n"  # language: quoted
             "Content-Transfer-Encoding: base64\r\n\r\n"
         ).encode()
         room = max(0, size * 1024 - len(head) - 10)
-        attachment = base64.encodebytes(chance.randbytes(room * 57 // 78)).replace(b"\n", b"\r\n")
+        attachment = base64.encodebytes(rng.randbytes(room * 57 // 78)).replace(b"\n", b"\r\n")
         whole = head + attachment + b"--b1--\r\n"
         (self.root / f"message.{size}").write_bytes(whole.replace(b"\r\n", b"\n"))
         return whole
 
-    # The programs
+    # Programs
 
     def start_clamd(self) -> None:
-        """The scanner, with signatures that are made up, and EICAR's."""
-        chance = random.Random(1)  # noqa: S311
-        lines = [f"Bench.{n}:0:*:{chance.randbytes(24).hex()}\n" for n in range(SIGNATURES)]
+        """Start clamd with random signatures and EICAR's."""
+        rng = random.Random(1)  # noqa: S311
+        lines = [f"Bench.{n}:0:*:{rng.randbytes(24).hex()}\n" for n in range(SIGNATURES)]
         eicar = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
         lines.append(f"Eicar-Test:0:*:{eicar.hex()}\n")
         (self.root / "var/lib/clamav/bench.ndb").write_text("".join(lines))
         (self.root / "etc/clamav/clamd.conf").write_text(CLAMD)
         self.start("clamd", ["clamd", "--config-file=/etc/clamav/clamd.conf"])
         path = self.root / "run/clamav/clamd.ctl"
-        _until(lambda: _connects(str(path)), 120, "clamd")
+        _wait_for(lambda: _connects(str(path)), 120, "clamd did not start")
 
     def start_sink(self, port: int = SINK, name: str = "sink") -> None:
-        """Postfix's smtp-sink: takes all mail and keeps none."""
+        """Start Postfix's smtp-sink, which accepts and discards all mail."""
         self.start(name, ["smtp-sink", "-u", "postfix", f"127.0.0.1:{port}", "1000"])
-        _until(lambda: _connects(port), 10, "smtp-sink")
+        _wait_for(lambda: _connects(port), 10, "smtp-sink did not start")
 
     def start_postfix(self, *, milter: bool = True) -> None:
-        """The fastest peer that scans: Postfix with clamav-milter, a durable queue, delivery by address."""
+        """Start the fastest peer that scans: Postfix with clamav-milter, a durable queue, delivery by address."""
         chosen = {**POSTFIX_SETTINGS, **({} if milter else {"smtpd_milters": ""})}
         settings = "".join(f"{name} = {value}\n" for name, value in chosen.items())
         (self.root / "etc/postfix/main.cf").write_text(settings)
@@ -278,17 +278,17 @@ class House:
         (self.root / "etc/clamav/clamav-milter.conf").write_text(MILTER_CONF)
         if milter:
             self.start("postfix", ["clamav-milter", "--config-file=/etc/clamav/clamav-milter.conf"], log="milter")
-            _until(lambda: _connects(MILTER), 20, "clamav-milter")
+            _wait_for(lambda: _connects(MILTER), 20, "clamav-milter did not start")
         self.start("postfix", ["postfix", "start-fg"])
-        _until(lambda: _connects(POSTFIX), 30, "Postfix")
+        _wait_for(lambda: _connects(POSTFIX), 30, "Postfix did not start")
 
     def postfix_queue(self) -> int:
-        """Messages in Postfix's queue."""
+        """Return the number of messages in Postfix's queue."""
         spool = self.root / "var/spool/postfix"
         return sum(len(files) for d in ("incoming", "active", "deferred") for _p, _d, files in os.walk(spool / d))
 
     def start_gateway(self, more: str = "", *, workers: int = 0, next_hop: int = SINK) -> None:
-        """Our service, as the role installs it."""
+        """Start the gateway service as the role installs it."""
         app = self.root / "opt/mailgate"
         if not app.exists():
             app.mkdir(parents=True)
@@ -300,11 +300,11 @@ class House:
         text = f"workers = {workers}\n" + SETTINGS + more
         (self.root / "etc/mailgate.toml").write_text(text)
         self.start("gateway", ["python3", "-I", "/opt/mailgate", "serve", "--config", "/etc/mailgate.toml"])
-        _until(lambda: _connects(GATEWAY), 20, "mailgate")
+        _wait_for(lambda: _connects(GATEWAY), 20, "mailgate did not start")
 
 
 def _service(line: str) -> str:
-    """A line of master.cf for our port, without a chroot."""
+    """Return a line of master.cf with chroot off and smtpd on the bench's port."""
     words = line.split()
     if len(words) >= 8 and words[1] in ("inet", "unix", "fifo") and not line.startswith("#"):
         words[4] = "n"
@@ -323,9 +323,9 @@ def _connects(target: int | str) -> bool:
     return True
 
 
-def _until(there: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        if time.monotonic() > end:
-            sys.exit(f"bench: {what} did not start; see {CACHE / 'run'}")
+def _wait_for(condition: Callable[[], bool], seconds: float, problem: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"bench: {problem} within {seconds:.0f} s; see the logs in {CACHE / 'run'}")
         time.sleep(0.05)
