@@ -17,12 +17,12 @@ VENV   := .venv
 STAMPS := .cache/stamps
 BIN    := $(CURDIR)/$(VENV)/bin
 LINK   := .cache/collections/ansible_collections/campus/mailgate
-# In the environment, constraints hold for what builds a package too; Debian's pip wants to be told to isolate builds.
+# Constraints in the environment apply to build requirements too; Debian's pip must be told to isolate builds.
 PIP    := PIP_CONSTRAINT=$(CURDIR)/requirements/lock.txt PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
-# One campus, one set of bytes: sorting and messages don't follow the admin's locale.
+# Output is independent of the admin's locale.
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
@@ -63,15 +63,18 @@ catalogs: setup
 # Unit tests run on all processors; ports, directories and network namespaces are a worker's own.
 UNIT := pytest tests/unit --numprocesses auto --dist worksteal
 
+# Scenarios wait more than they compute. Twins are independent of each other.
+INTEGRATION := pytest tests/integration --numprocesses 2 --dist worksteal --verbose
+
 test: setup-tests setup lint
 	$(UNIT)
-	pytest tests/integration
+	$(INTEGRATION)
 
 unit: setup
 	$(UNIT) -m "not slow"
 
 molecule: setup-machine setup
-	pytest tests/integration
+	$(INTEGRATION)
 
 lint: setup-tests setup
 	tests/sanity/lint
@@ -100,7 +103,7 @@ $(STAMPS)/venv: requirements/lock.txt requirements/dev.txt requirements/controll
 	@$(PIP) install --quiet --requirement requirements/dev.txt
 	@touch $@
 
-# The gateways' Python packages, as wheels: gateways themselves need no internet.
+# The gateway's Python packages as wheels, so that gateways need no internet access.
 $(STAMPS)/wheelhouse: $(STAMPS)/venv roles/gateway/files/requirements.txt
 	@echo "wheels of the gateway into .cache/wheelhouse …"
 	@rm -rf .cache/wheelhouse
@@ -115,7 +118,7 @@ $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
 	@mkdir -p $(STAMPS) && touch $@
 
-# What the tests run besides: real netfilter, a real clamd and bsdtar.
+# Programs of the unit tests: netfilter, clamd and bsdtar.
 $(STAMPS)/tests: lab/setup-machine
 	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools
 	@mkdir -p $(STAMPS) && touch $@

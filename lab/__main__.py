@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.tools import REPOSITORY, LabError, say
+from lab.tools import REPOSITORY, LabError, log
 from lab.twin import Twin
 
 
@@ -19,20 +19,22 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--inventory", type=Path, default=REPOSITORY / "inventories" / "demo", metavar="PATH")
     common.add_argument("--name", help="the twin's name; default: the inventory's")
-    top = argparse.ArgumentParser(prog="lab", description="Boots an inventory's hosts as real systems on one machine.")
+    top = argparse.ArgumentParser(prog="lab", description="Boot an inventory's hosts as real systems on one machine.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, parents=[common], help=text, description=text)
 
-    add("prepare", "build the images that are not in the cache")
-    up = add("up", "boot the twin; one that is there is replaced")
+    add("prepare", "build missing images")
+    up = add("up", "boot the twin; replaces a running one of the same name")
     up.add_argument(
-        "--bare", action=argparse.BooleanOptionalAction, help="no sendmail on hosts yet: a role is to install it"
+        "--bare",
+        action=argparse.BooleanOptionalAction,
+        help="without sendmail on the hosts, so that a role installs it",
     )
-    add("down", "end the twin and remove all that it had")
-    add("status", "tell each host's state")
-    run = add("run", "run a command of this machine as the controller: run -- CMD ...")
+    add("down", "stop the twin and remove all its files")
+    add("status", "print the state of each host")
+    run = add("run", "run a command of this machine in the controller's namespace: run -- CMD ...")
     run.add_argument("arguments", nargs="+", metavar="CMD")
     playbook = add("playbook", "run a playbook on the twin: playbook PATH [-- OPTIONS]")
     playbook.add_argument("playbook")
@@ -40,18 +42,18 @@ def parser() -> argparse.ArgumentParser:
     execute = add("exec", "run a command on a host: exec HOST -- CMD ...")
     execute.add_argument("host")
     execute.add_argument("arguments", nargs="+", metavar="CMD")
-    stop = add("stop", "switch a host off as a power failure would")
-    stop.add_argument("--graceful", action="store_true", help="let it power itself off")
-    for name, text in (("shell", "enter a host"), ("start", "switch a host on"), ("reboot", "have a host reboot")):
+    stop = add("stop", "power a host off at once, as a power failure does")
+    stop.add_argument("--graceful", action="store_true", help="let the host shut itself down")
+    for name, text in (("shell", "open a shell on a host"), ("start", "power a host on"), ("reboot", "reboot a host")):
         add(name, text).add_argument("host")
     stop.add_argument("host")
-    snapshot = add("snapshot", "print as JSON what differs from the images on hosts")
-    snapshot.add_argument("hosts", nargs="*", metavar="HOST", help="`all`, or none, for all")
+    snapshot = add("snapshot", "print as JSON which files of hosts differ from the images")
+    snapshot.add_argument("hosts", nargs="*", metavar="HOST", help="hosts; all by default")
     return top
 
 
 def perform(arguments: argparse.Namespace) -> int:
-    """Do what a parsed command line asks; returns the exit status."""
+    """Perform a parsed command line; return the exit status."""
     twin = Twin(arguments.inventory, arguments.name)
     match arguments.command:
         case "prepare":
@@ -98,14 +100,14 @@ def _with_host(twin: Twin, arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Run the command line; a problem is one clear text on standard error and exit status 1."""
+    """Run the command line; print a problem to standard error and return 1."""
     try:
         return perform(parser().parse_args())
     except LabError as error:
-        say(f"lab: {error}")
+        log(f"lab: {error}")
         return 1
     except KeyboardInterrupt:
-        say("lab: interrupted")
+        log("lab: interrupted")
         return 130
 
 

@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Runs one host until it is switched off; a reboot from inside gets fresh wires and an empty netfilter, as real hardware
-# would. lab/host.py starts it, with LAB_HOST, LAB_NETNS, LAB_SWITCH, LAB_CGROUPS, LAB_DIRECTORY (batches, sysctl),
+# Runs one host until it is powered off; a reboot from inside gets new interfaces and an empty netfilter, as on real
+# hardware. Started by lab/host.py with LAB_HOST, LAB_NETNS, LAB_SWITCH, LAB_CGROUPS, LAB_DIRECTORY (batches, sysctl),
 # LAB_DISK (up, work, root), LAB_LOWER, LAB_REPOSITORY and NOTIFY_SOCKET set.
 set -eu
 
-join() { # NAME: enter this control group of the host's
+join() { # NAME: enter this control group of the host
     for cgroup in $LAB_CGROUPS; do
         mkdir -p "$cgroup/$1"
         echo $$ >"$cgroup/$1/cgroup.procs"
@@ -18,7 +18,7 @@ if [ "${1-}" = inside ]; then
     join system
     # This mount namespace ends with the host, and the mounts with it.
     mount -t tmpfs tmpfs /run/systemd/nspawn
-    # A volatile overlay must be told that what an earlier boot left is complete: it is, in the page cache.
+    # A volatile overlay refuses files of an earlier boot unless the marker is removed; they are complete in the page cache.
     rm -rf "$LAB_DISK/work/work/incompat"
     mount -t overlay lab -o "lowerdir=$LAB_LOWER,upperdir=$LAB_DISK/up,workdir=$LAB_DISK/work,volatile" "$LAB_DISK/root"
     exec systemd-nspawn --quiet --boot --register=no --keep-unit --notify-ready=yes --machine="$LAB_HOST" \

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A running twin seen by the story: probes on its hosts, mailboxes, addresses by name."""
+"""A running twin as the scenario uses it: probes on its hosts, mailboxes, addresses by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Campus:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """The plan of the twin's inventory, computed as `site.yml` computes it: the tables as the roles read them."""
+        """The plan of the twin's inventory, with the tables as the roles read them."""
         done = self.twin.run(
             [
                 "ansible",
@@ -53,20 +53,20 @@ class Campus:
         raise KeyError(name)
 
     def short(self, host: str) -> str:
-        """Return the story's name for a host: its first label, two where one is not enough."""
+        """Return the short name of a host: its first label, or two labels if the first is not unique."""
         labels = host.split(".")
-        alike = [other for other in self.plan["hosts"] if other.startswith(f"{labels[0]}.")]
-        return ".".join(labels[: 1 if len(alike) == 1 else 2])
+        same_label = [other for other in self.plan["hosts"] if other.startswith(f"{labels[0]}.")]
+        return ".".join(labels[: 1 if len(same_label) == 1 else 2])
 
     def short_name(self, address: str) -> str:
-        """Return the story's name for the host at an address."""
+        """Return the short name of the host with this address, or the address."""
         for host, facts in self.plan["hosts"].items():
             if address in (facts["address"], facts["address6"]):
                 return self.short(host)
         return address
 
     def sh(self, host: str, script: str, stdin: bytes = b"") -> str:
-        """Run a shell line on a host; return what it prints, raise when it fails."""
+        """Run a shell line on a host and return its output; raise RuntimeError if it fails."""
         done = self.twin.exec(host, ["sh", "-c", script], input=stdin)
         if done.returncode:
             raise RuntimeError(f"{host}: {script}: {done.stderr.decode().strip() or done.returncode}")
@@ -81,26 +81,26 @@ class Campus:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
-    def knock(self, host: str, address: str) -> str:
+    def probe_port(self, host: str, address: str) -> str:
         """Connect from a host to port 25 of an address; return `220`, `refused` or `silence`."""
         return str(self.probe(host, "connect", address=address)["seen"])
 
     def await_port(self, host: str, seconds: float = 30) -> None:
-        """Wait until port 25 of a host greets a visitor from outside."""
-        ends = time.monotonic() + seconds
-        while self.knock("outside", self.address(host)) != "220":
-            if time.monotonic() > ends:
-                raise TimeoutError(f"{host} does not answer on port 25")
+        """Wait until port 25 of a host sends a banner to a client outside."""
+        deadline = time.monotonic() + seconds
+        while self.probe_port("outside", self.address(host)) != "220":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{host} did not answer on port 25 within {seconds:.0f} s")
             time.sleep(0.2)
 
     def copies(self, server: str, letter: Letter, wait: float = 20) -> list[bytes]:
-        """Return the copies of a letter in its recipient's mailbox, waiting for the first."""
+        """Wait for a message in its recipient's mailbox; return all copies of it."""
         user = letter.recipient.split("@")[0]
         answer = self.probe(server, "mailbox", user=user, message_id=letter.message_id, wait=wait)
         return [base64.b64decode(copy) for copy in answer["copies"]]
 
     def path(self, copies: list[bytes]) -> list[str]:
-        """Return the hosts that a letter came through, first to last, from its Received fields."""
+        """Return the hosts that a message passed, first to last, from its Received fields."""
         if not copies:
             return ["nowhere"]
         names = [name.decode() for name in reversed(RECEIVED.findall(copies[0]))]

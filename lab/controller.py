@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller: a namespace with nothing but the management network, keys, and the ssh configuration that maps the
-inventory's own names and addresses to management addresses, so that an inventory needs no change.
+"""The controller: a namespace in the management network, ssh keys and the ssh configuration.
+
+The ssh configuration maps the inventory's names and addresses to management addresses, so that an inventory needs no
+change.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from lab.tools import REPOSITORY, RUN, command
 
 
 def namespace(twin: str) -> str:
-    """Name of the controller's network namespace."""
+    """Return the name of the controller's network namespace."""
     return f"lab.{twin}._controller"
 
 
-def wires(twin: str) -> tuple[str, str]:
-    """Input of `ip -batch` in the switch's and in the controller's namespace; no default route, on purpose."""
+def network_batches(twin: str) -> tuple[str, str]:
+    """Return input of `ip -batch` for the namespaces of switch and controller; the latter has no default route."""
     port = f"link add name m type veth peer name mgmt0 netns {namespace(twin)}"
     switch = f"{port}\nlink set dev m master {MANAGEMENT_BRIDGE} up\n"
     own = f"link set lo up\nlink set dev mgmt0 up\naddress add {CONTROLLER_ADDRESS}/{MANAGEMENT.prefixlen} dev mgmt0\n"
@@ -32,7 +34,7 @@ def wires(twin: str) -> tuple[str, str]:
 
 
 def make_keys(twin: str) -> dict[str, str]:
-    """Make the twin's two key pairs; returns the files that every host gets, by path."""
+    """Make the twin's two key pairs; return the files of every host by path."""
     directory = RUN / twin / "ssh"
     directory.mkdir(parents=True, mode=0o700)
     for name in ("controller", "host"):
@@ -47,7 +49,7 @@ def make_keys(twin: str) -> dict[str, str]:
 
 
 def ssh_config(twin: str, machines: Iterable[Machine]) -> str:
-    """Text of the ssh client's configuration for a twin."""
+    """Return the ssh client configuration for a twin."""
     directory = RUN / twin / "ssh"
     text = []
     for machine in machines:
@@ -78,14 +80,14 @@ def ssh_config(twin: str, machines: Iterable[Machine]) -> str:
 
 
 def config_path(twin: str) -> Path:
-    """Where the ssh configuration lies."""
+    """Return the path of the ssh configuration."""
     return RUN / twin / "ssh" / "config"
 
 
 def environment(twin: str, inventory: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment in which Ansible finds the twin in place of the campus.
+    """Return the environment in which Ansible reaches the twin instead of the campus.
 
-    Ansible's settings are the checkout's alone: a caller such as Molecule has others, its colours among them.
+    Ansible settings of the caller, such as Molecule's, are removed; only those of the checkout apply.
     """
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
@@ -99,17 +101,17 @@ def environment(twin: str, inventory: Path, extra: Mapping[str, str] | None = No
 
 
 def inside(twin: str, arguments: Sequence[str]) -> list[str]:
-    """A command as run in the controller's namespace."""
+    """Return the command line that runs a command in the controller's namespace."""
     return [shutil.which("ip") or "/usr/sbin/ip", "netns", "exec", namespace(twin), *arguments]
 
 
 def ssh(twin: str, target: str, arguments: Sequence[str], *options: str) -> list[str]:
-    """The ssh command, in the controller's namespace, for a shell line (one argument) or an argument list."""
+    """Return the ssh command line, in the controller's namespace, for a shell line (one argument) or a list."""
     line = arguments[0] if len(arguments) == 1 else shlex.join(arguments)
     return inside(twin, ["ssh", "-F", str(config_path(twin)), *options, target, *([line] if arguments else [])])
 
 
-def hang_up(twin: str, machine: Machine) -> None:
-    """Close the shared connection to a host that is going down, so that nobody waits on it."""
+def close_connection(twin: str, machine: Machine) -> None:
+    """Close the shared ssh connection to a host that goes down, so that no command waits for it."""
     subprocess.run(ssh(twin, machine.short, [], "-O", "exit"), capture_output=True, check=False)
     (RUN / twin / "ssh" / machine.management).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make demo`: a fresh twin of a campus, its `site.yml`, the story told with real mail, and the twin left running."""
+"""`make demo`: boot a fresh twin of a campus, apply `site.yml`, check it with real mail, leave the twin running."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.campus import Campus
-from lab.story import Story
+from lab.scenario import Scenario
 from lab.twin import Twin
 
 RECAP = re.compile(
@@ -25,7 +25,7 @@ WIDTHS = (3, 42, 54, 54)
 
 @dataclass(frozen=True)
 class Run:
-    """What one ansible-playbook run did, read off its recap."""
+    """Result of one ansible-playbook run, from its recap."""
 
     status: int
     seconds: float
@@ -37,14 +37,14 @@ class Run:
         return f"exit {self.status}, {sum(self.changed.values())} changes on {len(self.tasks)} hosts"
 
     @property
-    def most_tasks(self) -> int:
-        """The largest number of tasks that one host was given, skipped ones too."""
+    def maximum_tasks(self) -> int:
+        """The largest number of tasks of a host, skipped ones included."""
         return max(self.tasks.values(), default=0)
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What `site.yml --check` did on a fresh twin: it must show what it would do and do nothing."""
+    """Result of `site.yml --check` on a fresh twin: it must show all changes and make none."""
 
     status: int
     seconds: float
@@ -57,13 +57,13 @@ class Rehearsal:
         return f"exit {self.status}, {shown}, {len(self.touched)} files changed{names}"
 
 
-def play(twin: Twin, *options: str, log: Path, aloud: bool = True) -> Run:
-    """Run site.yml on a twin, its output into a log file; say each play as it begins when `aloud`."""
-    began = time.monotonic()
+def play(twin: Twin, *options: str, log: Path, verbose: bool = True) -> Run:
+    """Run site.yml on a twin with its output in a log file; print each play as it begins if `verbose`."""
+    started = time.monotonic()
     line = twin.command(twin.playbook_arguments("playbooks/site.yml", options))
     output = []
     with (
-        log.open("w") as kept,
+        log.open("w") as log_file,
         subprocess.Popen(
             line,
             env=twin.environment(),
@@ -74,23 +74,23 @@ def play(twin: Twin, *options: str, log: Path, aloud: bool = True) -> Run:
         ) as process,
     ):
         assert process.stdout is not None
-        for said in process.stdout:
-            kept.write(said)
-            output.append(said)
-            if aloud and said.startswith("PLAY [") and said not in output[:-1]:
-                print(f"  {time.monotonic() - began:3.0f} s  {said[6:].rpartition(']')[0]}", flush=True)
+        for text in process.stdout:
+            log_file.write(text)
+            output.append(text)
+            if verbose and text.startswith("PLAY [") and text not in output[:-1]:
+                print(f"  {time.monotonic() - started:3.0f} s  {text[6:].rpartition(']')[0]}", flush=True)
     hosts = RECAP.findall("".join(output))
     return Run(
         status=process.returncode,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - started,
         changed={host: int(changed) for host, _, changed, *_ in hosts},
         tasks={host: int(ok) + int(skipped) for host, ok, _, _, _, skipped in hosts},
         output="".join(output),
     )
 
 
-class Teller:
-    """Prints the lines of the story and remembers whether all held."""
+class Table:
+    """Prints the steps of the scenario and counts those that differ."""
 
     def __init__(self) -> None:
         self.lines = self.differing = 0
@@ -100,7 +100,7 @@ class Teller:
         self._print("", "step", "expected", "seen", "time")
 
     def line(self, number: str, what: str, expected: str, seen: str, seconds: float) -> None:
-        """Print one step."""
+        """Print one step and count it."""
         self.lines += 1
         self.differing += seen != expected
         verdict = "ok" if seen == expected else "DIFFERS"
@@ -122,17 +122,17 @@ def rehearse(twin: Twin, logs: Path) -> Rehearsal:
     return Rehearsal(run.status, run.seconds, shown, touched)
 
 
-def tell(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
-    """Tell the story on a twin that `site.yml` has been applied to; return whether every step was as expected."""
-    teller = Teller()
-    teller.heading()
+def verify(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
+    """Run the scenario on a twin that `site.yml` has been applied to; return whether every step was as expected."""
+    table = Table()
+    table.heading()
     campus = Campus(twin)
-    for line in Story(campus).tell():
-        teller.line(*line)
-    again = play(twin, log=logs / "again.log", aloud=False)
+    for line in Scenario(campus).run():
+        table.line(*line)
+    again = play(twin, log=logs / "again.log", verbose=False)
     hosts = len(campus.plan["hosts"])
-    teller.line("9a", "site.yml a second time", f"exit 0, 0 changes on {hosts} hosts", str(again), again.seconds)
-    teller.line(
+    table.line("9a", "site.yml a second time", f"exit 0, 0 changes on {hosts} hosts", str(again), again.seconds)
+    table.line(
         "9b",
         "site.yml --check on the fresh twin",
         "exit 0, diff shown for every host, 0 files changed",
@@ -140,15 +140,15 @@ def tell(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
         rehearsal.seconds,
     )
     print(
-        f"\n{teller.lines - teller.differing} of {teller.lines} steps as expected; "
-        f"tasks a host in site.yml: at most {again.most_tasks}; second site.yml: {again.seconds:.0f} s"
+        f"\n{table.lines - table.differing} of {table.lines} steps as expected; "
+        f"tasks per host in site.yml: at most {again.maximum_tasks}; second site.yml: {again.seconds:.0f} s"
     )
-    return not teller.differing
+    return not table.differing
 
 
 def demo(twin: Twin, logs: Path) -> bool:
-    """Boot, rehearse, apply, tell; return whether everything was as expected."""
-    began = time.monotonic()
+    """Boot, run check mode, apply, verify; return whether everything was as expected."""
+    started = time.monotonic()
     twin.prepare()
     twin.up()
     print("site.yml --check on the fresh twin …", flush=True)
@@ -157,36 +157,34 @@ def demo(twin: Twin, logs: Path) -> bool:
     first = play(twin, log=logs / "site.log")
     if first.status:
         print("\n".join(first.output.splitlines()[-40:]))
-        print(
-            f"site.yml failed after {first.seconds:.0f} s; all of its output is in {logs / 'site.log'}", file=sys.stderr
-        )
+        print(f"site.yml failed after {first.seconds:.0f} s; see its output in {logs / 'site.log'}", file=sys.stderr)
         return False
     print(f"  {first}, {first.seconds:.0f} s\n", flush=True)
-    held = tell(twin, logs, rehearsal)
+    passed = verify(twin, logs, rehearsal)
     print(
-        f"{time.monotonic() - began:.0f} s in all. The twin is running: "
-        "`make demo-shell HOST=gw1` enters a host, `make demo-down` ends it."
+        f"{time.monotonic() - started:.0f} s in total. The twin is running: "
+        "`make demo-shell HOST=gw1` opens a shell on a host, `make demo-down` stops it."
     )
-    return held
+    return passed
 
 
 def main() -> int:
-    """Run the whole demo, or one half of it on a twin that is up: `rehearse`, `tell` (Molecule's verify)."""
+    """Run the whole demo, or one phase on a running twin: `rehearse` (check mode), `verify` (the scenario)."""
     parser = argparse.ArgumentParser(prog="lab.demo", description=__doc__)
-    parser.add_argument("phase", nargs="?", choices=("all", "rehearse", "tell"), default="all")
+    parser.add_argument("phase", nargs="?", choices=("all", "rehearse", "verify"), default="all")
     parser.add_argument("--inventory", type=Path, default=Path("inventories/demo"))
-    parser.add_argument("--name", help="the twin's name; the inventory's by default")
+    parser.add_argument("--name", help="the twin's name; default: the inventory's name")
     arguments = parser.parse_args()
     twin = Twin(arguments.inventory, name=arguments.name)
     logs = Path(".cache/demo") / twin.name
     logs.mkdir(parents=True, exist_ok=True)
-    kept = logs / "rehearsal.json"
+    record = logs / "rehearsal.json"
     if arguments.phase == "all":
         return 0 if demo(twin, logs) else 1
     if arguments.phase == "rehearse":
-        kept.write_text(json.dumps(asdict(rehearse(twin, logs))))
+        record.write_text(json.dumps(asdict(rehearse(twin, logs))))
         return 0
-    return 0 if tell(twin, logs, Rehearsal(**json.loads(kept.read_text()))) else 1
+    return 0 if verify(twin, logs, Rehearsal(**json.loads(record.read_text()))) else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One host: its disk (an overlay over the images), its power switch, and what changed on it."""
+"""One host: its disk (an overlay on the images), power on and off, and the files that differ from the images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lab.tools import CGROUPS, RUN, STATE, LabError
 
 BOOT = Path(__file__).with_name("boot.sh")
 
-#: What a running host writes by itself; no configuration lives there.
+#: Paths that a running host writes itself; they hold no configuration.
 VOLATILE = {
     "/etc/.pwd.lock",
     "/etc/machine-id",
@@ -39,7 +39,7 @@ VOLATILE = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What it takes to switch one host of a twin on and off; kept in the twin's state as JSON."""
+    """One host of a twin, as stored in the twin's state (JSON)."""
 
     twin: str
     short: str
@@ -52,12 +52,12 @@ class Machine:
 
     @property
     def directory(self) -> Path:
-        """Batches, console log and readiness socket."""
+        """Directory of batches, console log and readiness socket."""
         return RUN / self.twin / "hosts" / self.short
 
     @property
     def disk(self) -> Path:
-        """Overlay directories."""
+        """Directory of the overlay."""
         return STATE / self.twin / self.short
 
     @property
@@ -67,19 +67,19 @@ class Machine:
 
     @property
     def console(self) -> Path:
-        """What the host printed while booting."""
+        """The host's console log."""
         return self.directory / "console.log"
 
-    def wire(self, wiring: Wiring) -> None:
-        """Leave the network's batches where boot.sh finds them."""
+    def write_batches(self, wiring: Wiring) -> None:
+        """Write the network batches that boot.sh runs."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "plug").write_text(wiring.plug_batch(self.netns))
         (self.directory / "unplug").write_text(wiring.unplug_batch())
         (self.directory / "wires").write_text(wiring.host_batch())
         (self.directory / "sysctl").write_text("".join(f"{setting}\n" for setting in wiring.sysctl()))
 
-    def furnish(self, files: Mapping[str, str], modes: Mapping[str, int]) -> None:
-        """Make the disk and write files on it, with the owners and modes the images give to these places."""
+    def prepare_disk(self, files: Mapping[str, str], modes: Mapping[str, int]) -> None:
+        """Make the disk and write files to it, with the owners and modes that these paths have in the images."""
         for name in ("up", "work", "root"):
             (self.disk / name).mkdir(parents=True)
         lower = [Path(directory) for directory in self.lower]
@@ -88,7 +88,7 @@ class Machine:
             _write(self.disk / "up", lower, path, text, modes.get(path))
 
     def power_on(self) -> subprocess.Popen[bytes]:
-        """Boot the host in the background; it outlives this process."""
+        """Boot the host in the background; it keeps running when this process ends."""
         Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -116,7 +116,7 @@ class Machine:
             )
 
     def power_off(self) -> None:
-        """End every process of the host at once and pull its plugs, as a power failure would."""
+        """Kill all processes of the host and remove its interfaces, as a power failure does."""
         batch = self.directory / "unplug"
         subprocess.run(
             ["ip", "-n", f"lab.{self.twin}._switch", "-force", "-batch", str(batch)], capture_output=True, check=False
@@ -125,7 +125,7 @@ class Machine:
         subprocess.run(["ip", "netns", "delete", self.netns], capture_output=True, check=False)
 
     def is_on(self) -> bool:
-        """Whether any process of the host lives."""
+        """Whether any process of the host is running."""
         return populated(self.twin, self.short)
 
     def console_tail(self, lines: int = 15) -> str:
@@ -134,36 +134,36 @@ class Machine:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:]) or "    (the console is empty)"
 
     def snapshot(self) -> dict[str, str]:
-        """Every path that differs from the images, and a word for what it is there; volatile places left out."""
+        """Return the paths that differ from the images, with a description of each; volatile paths are left out."""
         return dict(_differences(self.disk / "up", [Path(directory) for directory in self.lower]))
 
 
 def cgroups(twin: str, short: str = "") -> list[Path]:
-    """A host's (or, without one, the twin's) control groups: one hierarchy, or two on a hybrid machine."""
+    """Return the control groups of a host, or of the whole twin: one hierarchy, or two on a hybrid machine."""
     unified = [CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else [CGROUPS / "unified", CGROUPS / "systemd"]
     return [top / "lab" / twin / short for top in unified]
 
 
 def populated(twin: str, short: str = "") -> bool:
-    """Whether a process lives in the control group."""
+    """Whether the control group has processes."""
     with contextlib.suppress(FileNotFoundError):
         return "populated 1" in (cgroups(twin, short)[0] / "cgroup.events").read_text()
     return False
 
 
-def kill(twin: str, short: str = "", patience: float = 20) -> None:
-    """End all processes of a host, or of a whole twin, and remove their control groups."""
+def kill(twin: str, short: str = "", timeout: float = 20) -> None:
+    """Kill all processes of a host, or of a whole twin, and remove their control groups."""
     groups = cgroups(twin, short)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     with contextlib.suppress(FileNotFoundError):
         (groups[0] / "cgroup.kill").write_text("1")
     while populated(twin, short):
         if time.monotonic() > deadline:
-            raise LabError(f"processes in {groups[0]} do not end")
+            raise LabError(f"processes in {groups[0]} did not end within {timeout:.0f} s")
         time.sleep(0.01)
     for group in groups:
         for directory, _, _ in os.walk(group, topdown=False):
-            # A hierarchy that learns of the deaths a little later keeps its group for a moment.
+            # The other hierarchy may notice the end of the processes a little later.
             while Path(directory).exists() and time.monotonic() < deadline:
                 with contextlib.suppress(OSError):
                     Path(directory).rmdir()
@@ -173,7 +173,7 @@ def kill(twin: str, short: str = "", patience: float = 20) -> None:
 
 @contextlib.contextmanager
 def readiness(machines: Sequence[Machine]) -> Iterator[Mapping[str, socket.socket]]:
-    """Sockets on which booting hosts say that they are up."""
+    """Open sockets on which booting hosts report readiness."""
     sockets: dict[str, socket.socket] = {}
     try:
         for machine in machines:
@@ -193,11 +193,11 @@ def await_ready(
     machines: Sequence[Machine],
     sockets: Mapping[str, socket.socket],
     processes: Mapping[str, subprocess.Popen[bytes]],
-    patience: float,
+    timeout: float,
 ) -> None:
-    """Wait until every host has booted; LabError naming those that ended or took longer than `patience` seconds."""
+    """Wait until every host has booted; raise LabError naming those that ended or exceeded `timeout` seconds."""
     waiting = {machine.short: machine for machine in machines}
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     with selectors.DefaultSelector() as selector:
         for short, opened in sockets.items():
             selector.register(opened, selectors.EVENT_READ, short)
@@ -209,7 +209,7 @@ def await_ready(
             ended = [m for s, m in waiting.items() if s in processes and processes[s].poll() is not None]
             if ended or (waiting and time.monotonic() > deadline):
                 failed = ended or list(waiting.values())
-                why = "ended while booting" if ended else f"did not boot within {patience:.0f} s"
+                why = "ended while booting" if ended else f"did not boot within {timeout:.0f} s"
                 raise LabError(
                     "\n".join(f"host {m.name} {why}; the end of its console:\n{m.console_tail()}" for m in failed)
                 )
@@ -220,19 +220,19 @@ def _write(upper: Path, lower: Sequence[Path], path: str, text: str, mode: int |
     for parent in reversed(target.relative_to(upper).parents[:-1]):
         if not (upper / parent).exists():
             (upper / parent).mkdir()
-            _dress(upper / parent, _beneath(lower, parent), 0o755)
+            _set_mode(upper / parent, _in_images(lower, parent), 0o755)
     target.write_text(text)
-    original = _beneath(lower, target.relative_to(upper))
-    _dress(target, None if original is None or original.is_symlink() else original, 0o644)
+    original = _in_images(lower, target.relative_to(upper))
+    _set_mode(target, None if original is None or original.is_symlink() else original, 0o644)
     if mode is not None:
         target.chmod(mode)
 
 
-def _beneath(lower: Sequence[Path], path: Path) -> Path | None:
+def _in_images(lower: Sequence[Path], path: Path) -> Path | None:
     return next((directory / path for directory in lower if os.path.lexists(directory / path)), None)
 
 
-def _dress(target: Path, like: Path | None, mode: int) -> None:
+def _set_mode(target: Path, like: Path | None, mode: int) -> None:
     if like is None:
         target.chmod(mode)
         return
@@ -251,13 +251,13 @@ def _differences(upper: Path, lower: Sequence[Path]) -> Iterator[tuple[str, str]
             if path in VOLATILE:
                 continue
             described = _describe(here / name)
-            original = _beneath(lower, Path(path.lstrip("/")))
+            original = _in_images(lower, Path(path.lstrip("/")))
             if original is None or _describe(original) != described:
                 yield path, described
 
 
 def _describe(path: Path) -> str:
-    """Kind, mode, owner and content of a file, in a word that changes when they do."""
+    """Return a text that changes with the file's kind, mode, owner or content."""
     status = path.lstat()
     kind = stat.S_IFMT(status.st_mode)
     who = f"{stat.S_IMODE(status.st_mode):04o} {status.st_uid}:{status.st_gid}"
@@ -273,5 +273,5 @@ def _describe(path: Path) -> str:
 
 
 def remove_disk(twin: str) -> None:
-    """Delete the disks of a twin that is down."""
+    """Delete the disks of a stopped twin."""
     shutil.rmtree(STATE / twin, ignore_errors=True)

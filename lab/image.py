@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images hosts boot from: an offline package repository, a base system, and layers with services on top.
+"""Images of the hosts: an offline package repository, a base system, and layers with services on top.
 
-Everything is built once and kept in the cache under a name that carries a hash of what went into it. A build happens
-in a directory of its own and is renamed when it is whole, so an interrupted one leaves nothing that counts.
+Each is built once and cached under a name with a hash of its inputs. A build runs in a temporary directory, which is
+renamed when it is complete, so an interrupted build leaves no partial image.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.tools import CGROUPS, RUN, LabError, cache_directory, command, locked, say, step
+from lab.tools import CGROUPS, RUN, LabError, cache_directory, command, locked, log, step
 
 SUITE = "bookworm"
-#: Where hosts find the repository.
+#: Mount point of the repository on hosts.
 REPOSITORY_MOUNT = "/srv/lab-apt"
 
 #: Images of other versions are kept for a week after their last use.
 KEEP_SECONDS = 7 * 24 * 3600
 
-#: Debian packages the machine needs, and a command that each brings.
+#: Debian packages the machine needs, with a command of each.
 MACHINE_PACKAGES = {
     "systemd-container": "systemd-nspawn",
     "mmdebstrap": "mmdebstrap",
@@ -42,13 +42,13 @@ BASE_PACKAGES = (
     "openssh-server", "procps", "python3", "python3-apt", "python3-dnspython", "systemd", "systemd-sysv", "tzdata",
 )  # fmt: skip
 
-#: Services a campus has before this collection comes: DNS, and sendmail on its mail servers.
+#: Services a campus has before it uses this collection: DNS, and sendmail on its mail servers.
 LAYER_PACKAGES = {
     "dns": ("bind9", "bind9-dnsutils", "bind9-utils"),
     "mail": ("m4", "make", "procmail", "sendmail-base", "sendmail-bin", "sendmail-cf", "sensible-mda"),
 }
 
-#: What roles install on the hosts, beyond what is in the layers.
+#: Packages that roles install on the hosts, in addition to the layers.
 ROLE_PACKAGES = (
     "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent", "iptables",
     "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "tcpdump", "ulogd2",
@@ -111,40 +111,42 @@ class Images:
     layers: dict[frozenset[str], Path]
 
     def lower(self, layers: Iterable[str]) -> tuple[Path, ...]:
-        """Lower directories of a host that has these layers."""
+        """Return the lower directories of a host with these layers."""
         wanted = frozenset(layers)
         return (self.layers[wanted], self.base) if wanted else (self.base,)
 
 
 def key(*parts: str | Iterable[str]) -> str:
-    """Short hash of everything that decides the content of an image."""
+    """Return a short hash of the inputs of an image."""
     flat = [part if isinstance(part, str) else "\0".join(part) for part in parts]
     return hashlib.sha256("\1".join(flat).encode()).hexdigest()[:12]
 
 
 def all_packages() -> list[str]:
-    """Every package named above, sorted."""
+    """Return all packages named above, sorted."""
     layered = [package for packages in LAYER_PACKAGES.values() for package in packages]
     return sorted({*BASE_PACKAGES, *ROLE_PACKAGES, *layered})
 
 
 def check_machine() -> None:
-    """Refuse at once when a program is missing or we are not root; LabError names all that is missing."""
+    """Raise LabError if a program is missing or the user is not root; name all missing packages."""
     if os.geteuid() != 0:
-        raise LabError("the lab needs root: it makes namespaces and mounts")
+        raise LabError("run the lab as root: it makes namespaces and mounts")
     # A root shell made by `su` may lack the directories of system programs.
     os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
     missing = [package for package, program in MACHINE_PACKAGES.items() if not shutil.which(program)]
     if missing:
-        raise LabError(f"missing on this machine; mend with: apt-get install {' '.join(missing)}")
+        raise LabError(f"programs are missing on this machine; run: apt-get install {' '.join(missing)}")
     if not any((CGROUPS / place / "cgroup.controllers").exists() for place in ("", "unified")):
-        raise LabError(f"no version 2 control groups under {CGROUPS}")
+        raise LabError(f"no version 2 control groups under {CGROUPS}; mount cgroup2")
 
 
 def suite_sources(sources: Sequence[str], suite: str) -> str:
-    """Those entries of the machine's apt sources that serve `suite`, its updates and security fixes.
+    """Return the entries of apt sources for `suite`, its updates and security fixes, as deb822 text.
 
-    `sources` are the texts of source files, one-line or deb822 style. Returns deb822 text; empty if none fits.
+    Args:
+        sources: texts of source files, one-line or deb822 style.
+        suite: Debian suite.
     """
     suites = {suite, f"{suite}-updates", f"{suite}-security"}
     kept = []
@@ -176,12 +178,12 @@ def machine_sources() -> str:
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     found = suite_sources([f.read_text() for f in files if f.suffix in (".list", ".sources") and f.is_file()], SUITE)
     if not found:
-        raise LabError(f"no apt source for Debian {SUITE} in /etc/apt/sources.list or /etc/apt/sources.list.d")
+        raise LabError(f"no apt source for Debian {SUITE}; add one to /etc/apt/sources.list.d")
     return found
 
 
 def _fresh(path: Path) -> Path:
-    """An empty directory to build in, beside the place the result will have."""
+    """Create an empty build directory next to the path of the result."""
     building = path.with_name(path.name + ".building")
     if building.exists():
         shutil.rmtree(building)
@@ -235,7 +237,7 @@ def _index(directory: Path) -> None:
     (directory / "Release").write_bytes(text.stdout)
 
 
-#: Prefix of a long build step: its mounts and all its processes end with it, and it ends with us, however we end.
+#: Prefix of a long build step: its mounts and processes end with it, and it ends with this process.
 CONFINED = (
     "setpriv", "--pdeathsig", "KILL",
     "unshare", "--mount", "--propagation", "private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
@@ -244,7 +246,7 @@ CONFINED = (
 
 
 def _inside(root: Path, repository: Path, script: str, *arguments: str) -> list[str]:
-    """Command that runs a script in a system directory that sees the repository and no network; to be confined."""
+    """Return a command, to be prefixed with CONFINED, that runs a script in a system directory without network."""
     outer = (
         'mkdir -p "$1/srv/lab-apt" && mount --bind "$2" "$1/srv/lab-apt" && mount -t proc proc "$1/proc"'
         ' && mount --bind /dev "$1/dev" && root="$1" && shift 2'
@@ -285,21 +287,22 @@ def _build_layer(target: Path, base: Path, repository: Path, packages: Sequence[
 
 
 def _remove_old(cache: Path, current: Sequence[Path]) -> None:
-    """Delete images that nobody has used for a week and no running twin boots from."""
+    """Delete images that were not used for a week and that no running twin uses."""
     for image in current:
         os.utime(image)
     used = "".join(state.read_text() for state in RUN.glob("*/state.json"))
     for image in cache.iterdir():
         old = time.time() - image.stat().st_mtime > KEEP_SECONDS
         if image.name.startswith(("repository-", "base-", "layer-")) and old and str(image) not in used:
-            say(f"lab: removing the old image {image}")
+            log(f"lab: removing the old image {image}")
             shutil.rmtree(image)
 
 
 def prepare(layers: Iterable[frozenset[str]] = ()) -> Images:
-    """Return the images, building those that are not in the cache.
+    """Return the images; build those that are missing in the cache.
 
-    `layers`: the sets of layers some host wants, such as {"dns"}; the single ones are always made.
+    Args:
+        layers: sets of layers that hosts need, such as {"dns"}; each single layer is always built.
     """
     check_machine()
     cache = cache_directory()

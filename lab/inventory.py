@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads an inventory and says which hosts the twin has: names, addresses and the few facts that shape a campus."""
+"""Read an inventory: the hosts of the twin with names, addresses and the facts that the twin needs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from typing import Any
 
 from lab.tools import REPOSITORY, LabError, command
 
-#: Groups that say nothing about who a host belongs to.
+#: Groups that do not name a host's faculty.
 PLAIN_GROUPS = {"all", "ungrouped"}
-#: Hosts reached like this are this machine itself.
+#: Connections of hosts that are this machine itself.
 LOCAL_CONNECTIONS = {"local", "ansible.builtin.local"}
 #: Interfaces that every host of the twin has.
 OWN_INTERFACES = {"lo", "mgmt0"}
@@ -28,7 +28,7 @@ OWN_INTERFACES = {"lo", "mgmt0"}
 
 @dataclass(frozen=True)
 class Host:
-    """One host of the inventory, as far as the twin needs to know it."""
+    """One host of the inventory, with the facts that the twin needs."""
 
     name: str
     short: str
@@ -41,20 +41,20 @@ class Host:
     gateway: bool = False
     #: Name of the interface towards the outside; set on border routers only.
     outside_interface: str | None = None
-    #: Zones this host is the DNS server of; None if it is none.
+    #: Zones of a DNS server; None on other hosts.
     zones: tuple[str, ...] | None = None
     named_conf: str = "/etc/bind/named.conf"
 
     @property
     def layers(self) -> frozenset[str]:
-        """Services the host has before the collection comes."""
+        """Services of the host before the collection is applied."""
         mail = {"mail"} if self.domains or self.backup_domains or self.gateway else set()
         return frozenset(mail | ({"dns"} if self.zones is not None else set()))
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The hosts of a campus, in the order Ansible lists them, and the networks it calls its own."""
+    """The hosts of a campus, in Ansible's order, and its networks."""
 
     hosts: tuple[Host, ...]
     networks: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class _Problems:
 
 
 def short_names(names: list[str]) -> dict[str, str]:
-    """Each name's shortest run of leading labels that no other name begins with; the whole name if there is none."""
+    """Return for each name the shortest prefix of labels that is unique; the whole name if there is none."""
     labels = {name: name.split(".") for name in names}
     short = {}
     for name, own in labels.items():
@@ -85,12 +85,14 @@ def _address(problems: _Problems, name: str, variables: Mapping[str, Any]) -> IP
     variable = "mailgate_address" if "mailgate_address" in variables else "ansible_host"
     value = variables.get(variable)
     if value is None:
-        problems.add(name, variable, "missing; give the host's IPv4 address")
+        problems.add(name, variable, "missing; set it to the host's IPv4 address")
         return None
     try:
         return IPv4Address(value)
     except ValueError:
-        problems.add(name, variable, f"{value!r} is no IPv4 address; where it is a name, set mailgate_address too")
+        problems.add(
+            name, variable, f"{value!r} is not a valid IPv4 address; if it is a name, set mailgate_address too"
+        )
         return None
 
 
@@ -101,7 +103,7 @@ def _address6(problems: _Problems, name: str, variables: Mapping[str, Any]) -> I
     try:
         return IPv6Address(value)
     except ValueError:
-        problems.add(name, "mailgate_address6", f"{value!r} is no IPv6 address")
+        problems.add(name, "mailgate_address6", f"{value!r} is not a valid IPv6 address")
         return None
 
 
@@ -111,20 +113,20 @@ def _mapping(problems: _Problems, name: str, variables: Mapping[str, Any], varia
         return None
     if isinstance(value, dict):
         return value
-    problems.add(name, variable, f"is {value!r}; it must be a mapping, such as inventories/demo has")
+    problems.add(name, variable, f"{value!r} is not a mapping; see inventories/demo for an example")
     return {}
 
 
 def _strings(problems: _Problems, name: str, variable: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        problems.add(name, variable, f"is {value!r}; it must be a list of names")
+        problems.add(name, variable, f"{value!r} is not a list of names")
         return ()
     found = []
     for item in value:
-        try:  # DNS and sendmail know international names by their A-labels only
+        try:  # DNS and sendmail use the A-labels of international names
             found.append((item if item.isascii() else item.encode("idna").decode()).lower().rstrip("."))
         except UnicodeError as error:
-            problems.add(name, variable, f"{item!r} can't be written in A-labels ({error})")
+            problems.add(name, variable, f"{item!r} cannot be converted to A-labels: {error}")
     return tuple(found)
 
 
@@ -135,7 +137,7 @@ def _host(
     address, address6 = _address(problems, name, variables), _address6(problems, name, variables)
     for value in (address, address6):
         if value is not None and value in taken:
-            problems.add(name, "address", f"{value} is {taken[value]}'s too")
+            problems.add(name, "address", f"{value} is also the address of {taken[value]}")
         elif value is not None:
             taken[value] = name
     border = _mapping(problems, name, variables, "mailgate_border")
@@ -143,7 +145,11 @@ def _host(
     if border is not None:
         outside_interface = str(border.get("outside_interface", "outside0"))
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", outside_interface) or outside_interface in OWN_INTERFACES:
-            problems.add(name, "mailgate_border.outside_interface", f"{outside_interface!r} can't be used in the twin")
+            problems.add(
+                name,
+                "mailgate_border.outside_interface",
+                f"{outside_interface!r} is not a valid interface name in the twin",
+            )
     dns = _mapping(problems, name, variables, "mailgate_dns")
     zones = None if dns is None else _strings(problems, name, "mailgate_dns.zones", dns.get("zones", []))
     domains = _strings(problems, name, "mailgate_domains", variables.get("mailgate_domains", []))
@@ -167,7 +173,7 @@ def _host(
 
 
 def _groups(listing: Mapping[str, Any]) -> dict[str, str]:
-    """Each host's first group that says something, in the listing's order; empty for a host that has none."""
+    """Return each host's first group other than PLAIN_GROUPS, in the listing's order; empty if there is none."""
     groups: dict[str, str] = {}
     for group, content in listing.items():
         for name in content.get("hosts", []) if group != "_meta" else []:
@@ -176,9 +182,14 @@ def _groups(listing: Mapping[str, Any]) -> dict[str, str]:
 
 
 def parse(listing: Mapping[str, Any], reserved: tuple[str, ...] = ()) -> Inventory:
-    """Make an Inventory of what `ansible-inventory --list` prints.
+    """Return an Inventory from the output of `ansible-inventory --list`.
 
-    `reserved`: short names the twin uses itself. Raises LabError listing every problem: host, variable, how to mend.
+    Args:
+        listing: the parsed output.
+        reserved: short names that the twin uses itself.
+
+    Raises:
+        LabError: lists every problem with host, variable and fix.
     """
     variables: dict[str, dict[str, Any]] = listing.get("_meta", {}).get("hostvars", {})
     groups = _groups(listing)
@@ -191,7 +202,7 @@ def parse(listing: Mapping[str, Any], reserved: tuple[str, ...] = ()) -> Invento
         own = variables.get(name, {})
         faculty = str(own.get("mailgate_faculty", groups[name]))
         if short[name] in reserved:
-            problems.add(name, "name", f"the twin has a host {short[name]!r} of its own; give this one another name")
+            problems.add(name, "name", f"{short[name]!r} is a host of the twin itself; rename this host")
         host = _host(problems, taken, (name, short[name], faculty), own)
         if host:
             hosts.append(host)
@@ -203,19 +214,19 @@ def parse(listing: Mapping[str, Any], reserved: tuple[str, ...] = ()) -> Invento
         except ValueError as error:
             problems.add("all", "mailgate_networks", str(error))
     if not names:
-        problems.add("the inventory", "hosts", "there are none")
+        problems.add("the inventory", "hosts", "no hosts found")
     if problems.found:
-        raise LabError("the twin can't be built from this inventory:\n" + "\n".join(problems.found))
+        raise LabError("the twin cannot be built from this inventory:\n" + "\n".join(problems.found))
     return Inventory(tuple(hosts), networks)
 
 
 def read(path: Path, reserved: tuple[str, ...] = ()) -> Inventory:
-    """Read any inventory that Ansible reads; LabError where Ansible or the twin can't use it."""
+    """Read an inventory with Ansible; raise LabError if Ansible or the twin cannot use it."""
     if not path.exists():
-        raise LabError(f"no inventory at {path}")
+        raise LabError(f"inventory not found: {path}")
     search = os.pathsep.join((str(REPOSITORY / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
     program = shutil.which("ansible-inventory", path=search)
     if program is None:
-        raise LabError("ansible-inventory is not in .venv/bin nor on PATH; mend with: make setup")
+        raise LabError("ansible-inventory is not in .venv/bin or on PATH; run: make setup")
     env = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}
     return parse(json.loads(command([program, "-i", path, "--list"], env=env)), reserved)

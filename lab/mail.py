@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The letters of the story, made to be changed by anything that is not careful, and what a mailbox may add to them."""
+"""Messages of the scenario, with content that careless software changes, and the fields that delivery adds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import uuid
 from dataclasses import dataclass, field
 
 EICAR_NAME = b"invoice.com"
-_BOUNDARY = "=_story"
+_BOUNDARY = "=_scenario"
 
-# The antivirus industry's test file (eicar.org), in two halves so that no scanner stops at this source file.
+# The antivirus test file (eicar.org), in two halves so that scanners do not report this source file.
 _EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + rb"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
-# Text that careless software spoils: eight bits, dots at line starts, tabs and spaces at line ends, a long line.
+# Text that careless software changes: 8-bit characters, leading dots, trailing tabs and spaces, a long line.
 _TEXT = "\n".join(
     [
         "Grüße aus der Fakultät. 工学部より。",
@@ -33,7 +33,7 @@ _TEXT = "\n".join(
 
 @dataclass(frozen=True)
 class Letter:
-    """A message to one recipient, with an infected attachment on demand."""
+    """A message to one recipient, optionally with an infected attachment."""
 
     recipient: str
     sender: str = "stranger@elsewhere.example"
@@ -41,11 +41,11 @@ class Letter:
     message_id: str = field(default_factory=lambda: f"{uuid.uuid4().hex}@outside.example")
 
     def attachment(self) -> bytes:
-        """Return the infected attachment as it stands in the message."""
+        """Return the infected attachment as encoded in the message."""
         return base64.b64encode(_EICAR)
 
     def lf(self) -> str:
-        """Return the message with LF line ends, one character a byte."""
+        """Return the message with LF line ends, one character per byte."""
         body = [
             f"--{_BOUNDARY}",
             "Content-Type: text/plain; charset=utf-8",
@@ -56,7 +56,7 @@ class Letter:
         ]
         if self.infected:
             body += [
-                "Content-Type: application/octet-stream",
+                "Content-Type: application/octet-stream",  # language: quoted
                 f'Content-Disposition: attachment; filename="{EICAR_NAME.decode()}"',
                 "Content-Transfer-Encoding: base64",
                 "",
@@ -84,24 +84,24 @@ class Letter:
         return "\n".join(headers + body)
 
     def base64(self) -> str:
-        """Return the message as it goes over the wire (CRLF), in base64."""
+        """Return the message as sent by SMTP (CRLF), in base64."""
         return base64.b64encode(self.lf().replace("\n", "\r\n").encode("latin-1")).decode()
 
     def around_attachment(self) -> tuple[bytes, bytes]:
-        """Return the bytes before and after the infected part (its headers included), as in a mailbox."""
+        """Return the bytes before and after the infected part with its headers, as in a mailbox."""
         text = as_received(self)
-        start = text.index(b"Content-Type: application/octet-stream")
+        start = text.index(b"Content-Type: application/octet-stream")  # language: quoted
         end = text.index(f"--{_BOUNDARY}".encode(), start)
         return text[:start], text[end:]
 
 
 def as_received(letter: Letter) -> bytes:
-    """Return the bytes that a letter must have in its mailbox, below the trace headers."""
+    """Return the bytes that a message must have in its mailbox, below the trace fields."""
     return letter.lf().encode("latin-1")
 
 
 def without_trace(copy: bytes) -> bytes:
-    """Take from a mailbox's copy what delivery adds: Return-Path and Received on top, mbox's empty line at the end."""
+    """Remove what delivery adds to a mailbox's copy: Return-Path and Received fields, and mbox's final empty line."""
     lines = copy.split(b"\n")
     while lines and lines[0].lower().startswith((b"return-path:", b"received:")):
         del lines[0]

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The twin's wires: which bridge, interface, address and route each host gets, as input for `ip -batch`.
+"""The twin's network: bridge, interfaces, addresses and routes of each host, as input for `ip -batch`.
 
-A bridge a campus segment (an IPv4 /24 and the IPv6 /64s of the hosts in it), one for the outside, one for management,
-all in a switch namespace. Border routers have a leg in every segment; every other host's only way on is the first of
-them. Management ports are isolated, so two hosts can't reach each other round the router. Nothing here is connected
-to the machine's own network.
+There is one bridge per campus segment (an IPv4 /24 and the IPv6 /64s of its hosts), one for the outside and one for
+management, all in a switch namespace. Border routers have an interface in every segment; the first of them is the
+default gateway of all other hosts. Management ports are isolated, so hosts cannot bypass the router. Nothing is
+connected to the machine's own network.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SYSCTL = (
     "net.ipv6.conf.all.accept_ra=0", "net.ipv6.conf.default.accept_ra=0",
 )  # fmt: skip
 FORWARDING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0")
-#: A forwarding host must not carry anything into the management network.
+#: A forwarding host must not forward packets into the management network.
 NO_TRANSIT = (
     f"rule add pref 100 iif lo to {MANAGEMENT} lookup main",
     f"rule add pref 101 to {MANAGEMENT} prohibit",
@@ -58,7 +58,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Wiring:
-    """All the wires of a host, and its routes as arguments of `ip`."""
+    """All interfaces of a host, and its routes as arguments of `ip`."""
 
     management: IPv4Address
     legs: tuple[Leg, ...]
@@ -66,7 +66,7 @@ class Wiring:
     forwards: bool = False
 
     def host_batch(self) -> str:
-        """Input of `ip -batch` in the host's namespace."""
+        """Return input of `ip -batch` for the host's namespace."""
         lines = ["link set lo up"]
         for leg in self.legs:
             lines += [f"link set dev {leg.interface} up"]
@@ -77,10 +77,10 @@ class Wiring:
         return "\n".join([*lines, *self.routes, ""])
 
     def plug_batch(self, namespace: str) -> str:
-        """Input of `ip -batch` in the switch's namespace, when the host is switched on."""
+        """Return input of `ip -batch` for the switch's namespace when the host is powered on."""
         lines = []
         for index, leg in enumerate(self.legs):
-            # As with real cards, an address outlives a reboot, and so do the neighbours' memories of it.
+            # As with real cards, the hardware address stays the same after a reboot; neighbours cache it.
             number = int(self.management) & 0xFFFF
             hardware = f"02:00:{number >> 8:02x}:{number & 0xFF:02x}:{index >> 8:02x}:{index & 0xFF:02x}"
             peer = f"peer name {leg.interface} address {hardware} netns {namespace}"
@@ -91,11 +91,11 @@ class Wiring:
         return "\n".join([*lines, ""])
 
     def unplug_batch(self) -> str:
-        """Input of `ip -force -batch` in the switch's namespace, when the host is switched off."""
+        """Return input of `ip -force -batch` for the switch's namespace when the host is powered off."""
         return "".join(f"link delete dev {leg.port}\n" for leg in self.legs)
 
     def sysctl(self) -> tuple[str, ...]:
-        """Settings of the host's namespace, as arguments of sysctl."""
+        """Return the sysctl settings of the host's namespace."""
         return SYSCTL + (FORWARDING if self.forwards else ())
 
 
@@ -115,7 +115,7 @@ class Network:
     campus: tuple[str, ...]
 
     def switch_batch(self) -> str:
-        """Input of `ip -batch` that makes the bridges."""
+        """Return input of `ip -batch` that makes the bridges."""
         lines = ["link set lo up"]
         for bridge in self.bridges:
             lines += [f"link add name {bridge} type bridge mcast_snooping 0 stp_state 0", f"link set dev {bridge} up"]
@@ -129,12 +129,16 @@ def _segments(hosts: Iterable[Host]) -> dict[IPv4Network, _Segment]:
     for host in hosts:
         network = IPv4Network((host.address, 24), strict=False)
         if network.overlaps(MANAGEMENT) or network.overlaps(OUTSIDE_NETWORK):
-            problems.append(f"  {host.name}: {host.address} is in a network that the twin uses itself")
+            problems.append(
+                f"  {host.name}: {host.address} is in a network that the twin uses itself; use another address"
+            )
         segment = segments.setdefault(network, _Segment(f"seg{len(segments)}", network))
         if host.address6:
             network6 = IPv6Network((host.address6, 64), strict=False)
             if network6.overlaps(OUTSIDE_NETWORK6):
-                problems.append(f"  {host.name}: {host.address6} is in a network that the twin uses itself")
+                problems.append(
+                    f"  {host.name}: {host.address6} is in a network that the twin uses itself; use another address"
+                )
             if owner.setdefault(network6, segment) is not segment:
                 problems.append(
                     f"  {host.name}: mailgate_address6 {host.address6}: {network6} is used in "
@@ -143,12 +147,12 @@ def _segments(hosts: Iterable[Host]) -> dict[IPv4Network, _Segment]:
             elif network6 not in segment.networks6:
                 segment.networks6.append(network6)
     if problems:
-        raise LabError("the twin can't be built from this inventory:\n" + "\n".join(problems))
+        raise LabError("the twin cannot be built from this inventory:\n" + "\n".join(problems))
     return segments
 
 
 def _free(network: Block, taken: set[Address]) -> Address:
-    """First choice of a router's address: the network's first, then from its end down (254 of them in IPv6)."""
+    """Return a free address for a router: the network's first, or from its end down (of the first 254 in IPv6)."""
     last = min(network.num_addresses, 256) - 2
     for index in (1, *range(last, 1, -1)):
         if network[index] not in taken:
@@ -170,7 +174,7 @@ def _management(number: int) -> Leg:
 def _router(
     number: int, order: int, border: Host | None, segments: Iterable[_Segment], taken: set[Address]
 ) -> tuple[Leg, ...]:
-    """Legs of a border router, the `order`-th (from 1): management, one in each segment, the outside last."""
+    """Return the interfaces of the border router number `order` (from 1): management, each segment, the outside."""
     outside_interface = (border and border.outside_interface) or "outside0"
     names = (name for name in (f"eth{index}" for index in itertools.count()) if name != outside_interface)
     own: list[Address] = [address for address in (border and (border.address, border.address6)) or () if address]
@@ -187,7 +191,7 @@ def _router(
 
 
 def _outside(number: int, campus: Iterable[Block]) -> Wiring:
-    """The internet: knows the way to the campus, and says of anything else at once that it can't be reached."""
+    """Return the wiring of the internet host: routes to the campus; all else is unreachable."""
     leg = Leg("eth0", f"p{number}o", OUTSIDE_BRIDGE, (f"{OUTSIDE_ADDRESS}/24", f"{OUTSIDE_ADDRESS6}/64"))
     routes = [f"route add {n} via {OUTSIDE_NETWORK6[1] if n.version == 6 else OUTSIDE_NETWORK[1]}" for n in campus]
     routes += ["route add unreachable default", "route add unreachable ::/0", *NO_TRANSIT]
@@ -195,7 +199,7 @@ def _outside(number: int, campus: Iterable[Block]) -> Wiring:
 
 
 def plan(inventory: Inventory) -> Network:
-    """Lay the wires of an inventory. Without a border router in it, a plain one called `router` takes its place."""
+    """Return the network of an inventory; without a border router, it gets a plain one named `router`."""
     segments = _segments(inventory.hosts)
     taken: set[Address] = {host.address for host in inventory.hosts}
     taken |= {host.address6 for host in inventory.hosts if host.address6}
@@ -210,7 +214,7 @@ def plan(inventory: Inventory) -> Network:
     way_out = [
         f"route add default via {OUTSIDE_ADDRESS}",
         f"route add ::/0 via {OUTSIDE_ADDRESS6}",
-        # What the campus owns but does not use is answered at once, not sent round in circles.
+        # Unused addresses of the campus are unreachable at once, without routing loops.
         *(f"route add unreachable {block} metric 4000" for block in campus),
         *NO_TRANSIT,
     ]

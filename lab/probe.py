@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the story does on a test host: sends mail as a stranger, tries ports, reads mailboxes.
+"""Probes that the scenario runs on a host: send mail as an external sender, connect to ports, read mailboxes.
 
-The file is fed to `python3 -` on the host, with one JSON object as its argument: the name of a probe in `probe`,
-the rest its arguments. The answer is one JSON object on standard output. It needs Python and dnspython, no code of ours
-besides.
+The file is the standard input of `python3 -` on the host. Its argument is a JSON object: the name of a probe in
+`probe`, and the probe's arguments. The result is a JSON object on standard output. It needs only Python and dnspython.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 Answer = dict[str, Any]
-CONNECT_TIMEOUT = 3.0  # a host that is off says nothing; the network of a twin is fast
+CONNECT_TIMEOUT = 3.0  # a host that is off does not reply; the network of a twin is fast
 TIMEOUT = 15.0
 
 
 def mx(domain: str) -> Answer:
-    """Return the MX lines of a domain as this host's resolver knows them: preference and exchange, best first."""
+    """Return the MX records of a domain from this host's resolver: preference and exchange, best first."""
     import dns.resolver  # noqa: PLC0415  only the sender's host needs dnspython
 
     try:
@@ -36,7 +35,7 @@ def mx(domain: str) -> Answer:
 
 
 def exchanges(domain: str) -> list[str]:
-    """Return the hosts that take mail for a domain, best first: RFC 5321, section 5.1."""
+    """Return the mail exchanges of a domain, best first (RFC 5321, section 5.1)."""
     return [exchange for _, exchange in mx(domain)["lines"]] or [domain]
 
 
@@ -50,7 +49,7 @@ def addresses(host: str) -> list[str]:
 
 
 def dialogue(address: str, port: int, sender: str, recipients: list[str], message: bytes | None) -> Answer:
-    """Hold one SMTP session up to RCPT, or to its end when there is a message; return the last stage and its reply."""
+    """Run one SMTP session up to RCPT, or with a message to its end; return the last command and its reply."""
     with smtplib.SMTP(timeout=CONNECT_TIMEOUT, local_hostname="outside.example") as session:
         code, text = session.connect(address, port)
         assert session.sock is not None
@@ -70,9 +69,9 @@ def dialogue(address: str, port: int, sender: str, recipients: list[str], messag
 
 
 def send(to: list[str], sender: str, message: str = "", via: str = "", port: int = 25) -> Answer:
-    """Send a message (base64), or only ask at RCPT without one; by the MX of its first recipient, or `via` an address.
+    """Send a message (base64), or stop after RCPT without one; to the first recipient's MX, or to the address `via`.
 
-    As a sender does, it goes on to the next address, then to the next exchange, when one can't be reached.
+    As a sending MTA does, try the next address, then the next exchange, when one cannot be reached.
     """
     data = base64.b64decode(message) if message else None
     hosts = [via] if via else exchanges(to[0].rpartition("@")[2])
@@ -89,7 +88,7 @@ def send(to: list[str], sender: str, message: str = "", via: str = "", port: int
 
 
 def connect(address: str, port: int = 25, timeout: float = 3.0) -> Answer:
-    """Open a TCP connection; return the first line the other side says, or how it failed."""
+    """Open a TCP connection; return the start of the server's first line, or how the connection failed."""
     try:
         with socket.create_connection((address, port), timeout) as connection:
             connection.settimeout(timeout)
@@ -103,9 +102,9 @@ def connect(address: str, port: int = 25, timeout: float = 3.0) -> Answer:
 
 
 def mailbox(user: str, message_id: str, wait: float = 20.0) -> Answer:
-    """Wait for a message in a user's mbox; return all copies of it (base64), each without mbox's own line."""
+    """Wait for a message in a user's mbox; return all copies (base64) without the mbox separator line."""
     wanted = f"Message-ID: <{message_id}>".encode()
-    ends = time.monotonic() + wait
+    deadline = time.monotonic() + wait
     while True:
         try:
             content = Path("/var/mail", user).read_bytes()
@@ -113,7 +112,7 @@ def mailbox(user: str, message_id: str, wait: float = 20.0) -> Answer:
             content = b""
         entries = (b"\n" + content).split(b"\nFrom ")[1:]
         copies = [entry.partition(b"\n")[2] for entry in entries if wanted in entry]
-        if copies or time.monotonic() > ends:
+        if copies or time.monotonic() > deadline:
             return {"copies": [base64.b64encode(copy).decode() for copy in copies]}
         time.sleep(0.1)
 
@@ -122,7 +121,7 @@ PROBES: dict[str, Callable[..., Answer]] = {"mx": mx, "send": send, "connect": c
 
 
 def main() -> None:
-    """Run the probe that the argument names."""
+    """Run the probe named in the argument."""
     job = json.loads(sys.argv[1])
     json.dump(PROBES[job.pop("probe")](**job), sys.stdout)
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The campus as it is before the collection comes: texts of the files its DNS and mail servers start with.
+"""The campus before the collection is applied: initial files of its DNS and mail servers.
 
 Zone files look like an admin's own: comments, tabs, `$ORIGIN`, relative names, a dated serial, and for each mail domain
-`IN MX 0 <home server>`, and `IN MX 10 <backup>` where it has one. Everything here is a function of the inventory;
-nothing is read or written.
+`IN MX 0 <final server>`, and `IN MX 10 <backup>` if it has one. Everything here is a function of the inventory; nothing
+is read or written.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ Record = tuple[str, str, str]  # owner (full name without the last dot), type, d
 
 
 def is_under(name: str, parent: str) -> bool:
-    """Whether a name is `parent` or lies below it."""
+    """Whether a name is `parent` or below it."""
     return name == parent or name.endswith(f".{parent}")
 
 
 def zone_of(name: str, zones: Iterable[str]) -> str | None:
-    """The longest of `zones` that holds a name."""
+    """Return the longest of `zones` that contains a name."""
     return max((zone for zone in zones if is_under(name, zone)), key=len, default=None)
 
 
 def relative(name: str, origin: str) -> str:
-    """A name as written below `$ORIGIN origin.`."""
+    """Return a name as written below `$ORIGIN origin.`."""
     if name == origin:
         return "@"
     return name[: -len(origin) - 1] if is_under(name, origin) else f"{name}."
 
 
 def served_zones(hosts: Iterable[Host]) -> dict[str, list[Host]]:
-    """Each zone of the inventory with its DNS servers."""
+    """Return each zone of the inventory with its DNS servers."""
     zones: dict[str, list[Host]] = {}
     for host in hosts:
         for zone in host.zones or ():
@@ -68,7 +68,7 @@ def _data(kind: str, data: str, origin: str) -> str:
 
 
 def _lines(records: Sequence[Record], origin: str) -> list[str]:
-    """Records as lines; an owner is written once, as people do."""
+    """Return records as lines; the owner is written on its first line only."""
     lines, last = [], ""
     for owner, kind, data in records:
         shown = "" if owner == last else relative(owner, origin)
@@ -79,7 +79,7 @@ def _lines(records: Sequence[Record], origin: str) -> list[str]:
 
 
 def _section(owner: str, zone: str) -> str:
-    """The `$ORIGIN` an owner is written under: names deeper than one label get their parent's."""
+    """Return the `$ORIGIN` of an owner: its parent, if it is more than one label deep."""
     if owner == zone or owner.startswith("*."):
         return zone
     parent = owner.split(".", 1)[1]
@@ -87,7 +87,7 @@ def _section(owner: str, zone: str) -> str:
 
 
 def zone_file(zone: str, hosts: Sequence[Host]) -> str:
-    """Text of one zone: addresses and mail of all that is in it and in no deeper zone, and whom deeper zones ask."""
+    """Return a zone file: addresses and MX records of the names that are in no deeper zone, and delegations."""
     zones = served_zones(hosts)
     servers = zones[zone]
     text = [
@@ -122,13 +122,13 @@ def zone_file(zone: str, hosts: Sequence[Host]) -> str:
 
 
 def _delegation(zone: str, servers: Sequence[Host]) -> list[Record]:
-    """NS records of a zone, and the addresses of those servers that can't be found without them."""
+    """Return the NS records of a zone, and the glue records of its servers."""
     records: list[Record] = [(zone, "NS", server.name) for server in servers]
     return records + [record for s in servers if is_under(s.name, zone) for record in _addresses(s)]
 
 
 def name_server(host: Host, hosts: Sequence[Host], networks: Iterable[str]) -> dict[str, str]:
-    """Files of a campus DNS server by path: its zones, and recursion for the campus through the outside."""
+    """Return the files of a campus DNS server by path: its zones, and recursion for the campus via the outside."""
     zones = host.zones or ()
     clients = " ".join(f"{network};" for network in networks)
     files = {f"{ZONES}/{zone}.zone": zone_file(zone, hosts) for zone in zones}
@@ -147,7 +147,7 @@ def name_server(host: Host, hosts: Sequence[Host], networks: Iterable[str]) -> d
 
 
 def root_zone(hosts: Sequence[Host]) -> str:
-    """The outside's root of all names: itself, who serves the campus's zones, and hosts that are in none of them."""
+    """Return the root zone: the outside, delegations of the campus's zones, and hosts that are in none of them."""
     zones = served_zones(hosts)
     records: list[Record] = [
         (OUTSIDE_NAME, "A", str(OUTSIDE_ADDRESS)),
@@ -167,7 +167,7 @@ def root_zone(hosts: Sequence[Host]) -> str:
 
 
 def outside(hosts: Sequence[Host]) -> dict[str, str]:
-    """Files of the internet's only name server, which remembers nothing longer than a second."""
+    """Return the files of the internet's only name server, which caches for at most one second."""
     return {
         "/etc/bind/named.conf": (
             'options {\n\tdirectory "/var/cache/bind";\n\tlisten-on-v6 { any; };\n\trecursion yes;\n'
@@ -180,19 +180,19 @@ def outside(hosts: Sequence[Host]) -> dict[str, str]:
 
 
 def mail_server(host: Host) -> dict[str, str]:
-    """Files of a mail server as its faculty runs it: what it takes for its own."""
+    """Return the files of a faculty's mail server: its local host names."""
     own = [domain for domain in (*host.domains, *host.backup_domains) if not domain.startswith("*.")]
     return {"/etc/mail/local-host-names": "\n".join(["localhost", *dict.fromkeys([host.name, *own]), ""])}
 
 
 def resolver(hosts: Iterable[Host]) -> str:
-    """A campus host's resolv.conf: its DNS servers, or the outside's where it has none."""
+    """Return resolv.conf of a campus host: the campus's DNS servers, or the outside's if there are none."""
     servers = [str(host.address) for host in hosts if host.zones is not None][:3] or [str(OUTSIDE_ADDRESS)]
     return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:2 attempts:2\n"
 
 
 def identity(name: str, addresses: Iterable[str]) -> dict[str, str]:
-    """Who a host is: only loopback and itself, all else is DNS's."""
+    """Return hostname and hosts files: loopback and the host itself; all else is in DNS."""
     short = name.partition(".")[0]
     names = name if name == short else f"{name} {short}"
     own = "".join(f"{address} {names}\n" for address in addresses)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every part of the lab uses: its error, commands, progress lines, locks and directories."""
+"""Shared parts of the lab: its error class, commands, progress messages, locks and directories."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-#: Live state of twins (sockets, keys, wiring); gone with the machine's next boot, as the namespaces are.
+#: Runtime state of twins (sockets, keys, wiring); lost at the machine's next boot, as the namespaces are.
 RUN = Path("/run/mailgate-lab")
 #: File systems of the twins' hosts.
 STATE = Path("/var/lib/mailgate-lab")
@@ -22,30 +22,30 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 class LabError(Exception):
-    """Something the user can mend; its text says what, where and how."""
+    """A problem that the user can fix; the text names the problem, the place and the fix."""
 
 
 def cache_directory() -> Path:
-    """Directory of the package repository and the images, shared by all twins."""
+    """Return the directory of the package repository and the images, shared by all twins."""
     return Path(os.environ.get("MAILGATE_CACHE", "/var/cache/mailgate-lab"))
 
 
-def say(text: str) -> None:
-    """Print one progress line at once, also into a pipe."""
+def log(text: str) -> None:
+    """Print a progress line to standard error without buffering."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Announce a long step, then tell how many seconds it took."""
-    say(f"lab: {what} …")
+    """Log the start and the duration of a long step."""
+    log(f"lab: {what} …")
     began = time.monotonic()
     yield
-    say(f"lab: {what} done in {time.monotonic() - began:.1f} s")
+    log(f"lab: {what} done in {time.monotonic() - began:.1f} s")
 
 
 def command(arguments: Sequence[str | Path], *, text: str | None = None, env: Mapping[str, str] | None = None) -> str:
-    """Run a command to its end and return what it printed; LabError with its last lines if it fails."""
+    """Run a command and return its output; raise LabError with the last lines of the output if it fails."""
     done = subprocess.run(
         [str(argument) for argument in arguments],
         input=text,
@@ -63,12 +63,12 @@ def command(arguments: Sequence[str | Path], *, text: str | None = None, env: Ma
 
 @contextlib.contextmanager
 def locked(path: Path, waiting_for: str) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; says what it waits for when someone else holds it."""
+    """Hold an exclusive lock on `path`; log what it waits for while another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"lab: waiting for {waiting_for} …")
+            log(f"lab: waiting for {waiting_for} …")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

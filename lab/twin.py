@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A twin from boot to burial, and the ways to use it; what the command line and the demo's story are built on."""
+"""Boot, use and remove a twin; the Python API of the command line and of the demo's scenario."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from typing import Any
 from lab import controller, host, image, network, seed
 from lab.host import Machine
 from lab.inventory import Host, Inventory, read
-from lab.tools import REPOSITORY, RUN, LabError, command, locked, say, step
+from lab.tools import REPOSITORY, RUN, LabError, command, locked, log, step
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 TWIN_VARIABLES = REPOSITORY / "lab" / "twin-vars.yml"
-#: Seconds a boot may take, besides two for each host.
-PATIENCE = 60
+#: Seconds a boot may take, in addition to two for each host.
+BOOT_SECONDS = 60
 
-#: Settings of the machine that many hosts need; only ever raised.
+#: Settings of the machine that many hosts need; never lowered.
 MACHINE_SYSCTL = {
     "fs/inotify/max_user_instances": 8192,
     "fs/inotify/max_user_watches": 524288,
@@ -40,29 +40,32 @@ MACHINE_SYSCTL = {
 
 
 class Twin:
-    """The twin of one inventory. `up` boots it; any later process uses it under the same name.
+    """The twin of one inventory. `up` boots it; later processes use it by the same name.
 
-    `run`, `exec` and `playbook` return finished processes with captured bytes and never raise on a non-zero status.
-    Hosts are called by inventory name, short name or address. All else raises LabError.
+    `run`, `exec` and `playbook` return completed processes with captured bytes and do not raise on a non-zero status.
+    Hosts are given by inventory name, short name or address. All other problems raise LabError.
     """
 
     def __init__(self, inventory: Path | str = REPOSITORY / "inventories" / "demo", name: str | None = None) -> None:
         self.inventory_path = Path(inventory).resolve()
         self.name = name or re.sub(r"[^a-z0-9]+", "-", self.inventory_path.stem.lower()).strip("-")
         if not NAME.fullmatch(self.name):
-            raise LabError(f"{self.name!r} can't name a twin; use up to 31 of a-z, 0-9 and -, as in --name demo")
+            raise LabError(
+                f"{self.name!r} is not a valid name of a twin; use up to 31 of a-z, 0-9 and -, as in --name demo"
+            )
         self.directory = RUN / self.name
 
-    # --- from boot to burial
+    # --- boot and removal
 
     def prepare(self) -> image.Images:
-        """Build what is missing of the images."""
+        """Build the missing images."""
         return image.prepare()
 
     def up(self, bare: bool = False) -> None:
-        """Boot every host of the inventory, and the outside; what an earlier boot left is removed first.
+        """Boot every host of the inventory, and the outside; remove an earlier twin of this name first.
 
-        `bare`: mail servers and gateways come without sendmail, so that a role's own installation is what is tested.
+        Args:
+            bare: without sendmail on mail servers and gateways, so that a role's own installation is tested.
         """
         began = time.monotonic()
         image.check_machine()
@@ -73,24 +76,24 @@ class Twin:
         kinds[network.OUTSIDE] = frozenset({"dns"})
         images = image.prepare(kinds.values())
         with locked(RUN / f"{self.name}.lock", f"another command on twin {self.name}"):
-            self._bury()
+            self._remove()
             with self._all_or_nothing():
                 machines = self._build(inventory, plan, images, kinds)
                 with step(f"boot {len(machines)} hosts"):
                     self._power_on(machines)
                 with step("ssh to every host"):
-                    self._greet(machines)
-        say(f"lab: twin {self.name} is up, {time.monotonic() - began:.1f} s in all")
+                    self._check_hosts(machines)
+        log(f"lab: twin {self.name} is up, {time.monotonic() - began:.1f} s in total")
 
     def down(self) -> None:
-        """End the twin and remove all that it had; no error if there is none."""
+        """Stop the twin and remove all its files; no error if it does not exist."""
         image.check_machine()
         with locked(RUN / f"{self.name}.lock", f"another command on twin {self.name}"):
-            self._bury()
+            self._remove()
 
     @contextlib.contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Bury a twin whose boot fails or is interrupted."""
+        """Remove a twin whose boot fails or is interrupted."""
 
         def stop(number: int, _frame: object) -> None:
             raise SystemExit(128 + number)
@@ -99,8 +102,8 @@ class Twin:
         try:
             yield
         except BaseException:
-            say(f"lab: twin {self.name} did not come up; taking it down")
-            self._bury()
+            log(f"lab: twin {self.name} did not boot; removing it")
+            self._remove()
             raise
         finally:
             signal.signal(signal.SIGTERM, earlier)
@@ -112,11 +115,11 @@ class Twin:
         images: image.Images,
         kinds: Mapping[str, frozenset[str]],
     ) -> list[Machine]:
-        """Make namespaces of switch and controller, keys, disks; returns the machines, ready to be switched on."""
-        for key, least in MACHINE_SYSCTL.items():
+        """Make the namespaces of switch and controller, keys and disks; return the machines, ready to be powered on."""
+        for key, minimum in MACHINE_SYSCTL.items():
             setting = Path("/proc/sys") / key
-            if setting.exists() and int(setting.read_text()) < least:
-                setting.write_text(str(least))
+            if setting.exists() and int(setting.read_text()) < minimum:
+                setting.write_text(str(minimum))
         self.directory.mkdir(parents=True)
         members: dict[str, Host | None] = dict.fromkeys(plan.wirings)
         members |= {member.short: member for member in inventory.hosts}
@@ -146,8 +149,8 @@ class Twin:
                 files |= seed.name_server(member, inventory.hosts, plan.campus)
             if member and "mail" in kinds[short]:
                 files |= seed.mail_server(member)
-            machine.wire(wiring)
-            machine.furnish(files, {"/etc/ssh/ssh_host_ed25519_key": 0o600, "/root/.ssh/authorized_keys": 0o600})
+            machine.write_batches(wiring)
+            machine.prepare_disk(files, {"/etc/ssh/ssh_host_ed25519_key": 0o600, "/root/.ssh/authorized_keys": 0o600})
             machines.append(machine)
         controller.config_path(self.name).write_text(controller.ssh_config(self.name, machines))
         state = {"inventory": str(self.inventory_path), "machines": [asdict(machine) for machine in machines]}
@@ -157,7 +160,7 @@ class Twin:
         for namespace in (switch, controller.namespace(self.name)):
             command(["ip", "netns", "add", namespace])
         command(["ip", "-n", switch, "-batch", "-"], text=plan.switch_batch())
-        port, own = controller.wires(self.name)
+        port, own = controller.network_batches(self.name)
         command(["ip", "-n", switch, "-batch", "-"], text=port)
         command(["ip", "-n", controller.namespace(self.name), "-batch", "-"], text=own)
         return machines
@@ -168,35 +171,35 @@ class Twin:
             try:
                 for machine in machines:
                     processes[machine.short] = machine.power_on()
-                host.await_ready(machines, sockets, processes, PATIENCE + 2 * len(machines))
+                host.await_ready(machines, sockets, processes, BOOT_SECONDS + 2 * len(machines))
             except BaseException:
-                # A launcher that has not reached its control group yet would survive the burial.
+                # A launcher that has not entered its control group yet would survive the removal.
                 for process in processes.values():
                     process.kill()
                 raise
 
-    def _greet(self, machines: Sequence[Machine]) -> None:
-        """Ask each host by ssh whether systemd is content; this opens the connections that Ansible shares."""
+    def _check_hosts(self, machines: Sequence[Machine]) -> None:
+        """Check by ssh that systemd runs without failed units; this opens the connections that Ansible shares."""
         with ThreadPoolExecutor(8) as pool:
             states = list(pool.map(lambda machine: self._state(machine, 30), machines))
-        unwell = [f"host {m.name}: {s}" for m, s in zip(machines, states, strict=True) if s != "running"]
-        if unwell:
-            raise LabError("\n".join(unwell))
+        failed = [f"host {m.name}: {s}" for m, s in zip(machines, states, strict=True) if s != "running"]
+        if failed:
+            raise LabError("\n".join(failed))
 
-    def _state(self, machine: Machine, patience: float) -> str:
-        """`running`, or what is wrong, as systemd or ssh has it."""
+    def _state(self, machine: Machine, timeout: float) -> str:
+        """Return `running`, or the problem that systemd or ssh reports."""
         ask = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
         try:
             done = subprocess.run(
-                controller.ssh(self.name, machine.short, [ask]), capture_output=True, text=True, timeout=patience,
+                controller.ssh(self.name, machine.short, [ask]), capture_output=True, text=True, timeout=timeout,
                 stdin=subprocess.DEVNULL, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return f"no answer by ssh within {patience:.0f} s"
+            return f"no answer by ssh within {timeout:.0f} s"
         return (done.stdout.strip() or done.stderr.strip()).replace("\n", "; ")
 
-    def _bury(self) -> None:
-        """Remove every trace of the twin, also of one whose boot was cut short."""
+    def _remove(self) -> None:
+        """Remove all parts of the twin, also after an incomplete boot."""
         host.kill(self.name)
         prefix = f"lab.{self.name}."
         listed = command(["ip", "netns", "list"])
@@ -204,7 +207,7 @@ class Twin:
         for namespace in namespaces:
             pids = command(["ip", "netns", "pids", namespace]).split()
             for pid in pids:
-                # What is left in these namespaces is the controller's: shared ssh connections, forgotten runs.
+                # The remaining processes are the controller's: shared ssh connections, unfinished runs.
                 if int(pid) != os.getpid():
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(pid), signal.SIGKILL)
@@ -215,22 +218,22 @@ class Twin:
     # --- use
 
     def machines(self) -> dict[str, Machine]:
-        """Hosts of the running twin by short name, the inventory's first."""
+        """Return the hosts of the running twin by short name, the inventory's first."""
         try:
             state = json.loads((self.directory / "state.json").read_text())
         except FileNotFoundError:
-            raise LabError(f"twin {self.name} is not up; mend with: python3 -m lab up --name {self.name}") from None
+            raise LabError(f"twin {self.name} is not up; run: python3 -m lab up --name {self.name}") from None
         self.inventory_path = Path(state["inventory"])
         found = [Machine(**{**fields, "lower": tuple(fields["lower"])}) for fields in state["machines"]]
         return {machine.short: machine for machine in found}
 
-    def machine(self, called: str) -> Machine:
+    def machine(self, name: str) -> Machine:
         """Return the host with this inventory name, short name or address."""
         machines = self.machines()
         for machine in machines.values():
-            if called in (machine.short, machine.name, machine.address, machine.ansible_host):
+            if name in (machine.short, machine.name, machine.address, machine.ansible_host):
                 return machine
-        raise LabError(f"twin {self.name} has no host {called!r}; it has {', '.join(machines)}")
+        raise LabError(f"twin {self.name} has no host {name!r}; its hosts are {', '.join(machines)}")
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return the command line that runs something in the controller's namespace."""
@@ -265,58 +268,58 @@ class Twin:
         return self.run(self.playbook_arguments(playbook, arguments))
 
     def exec(
-        self, called: str, arguments: Sequence[str] | str, *, input: bytes | None = b"", **options: Any
+        self, name: str, arguments: Sequence[str] | str, *, input: bytes | None = b"", **options: Any
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command on a host: an argument list, or a string as a shell line."""
         settings: dict[str, Any] = {"capture_output": True, "input": input, **options}
-        return subprocess.run(self._ssh(called, arguments), check=False, **settings)
+        return subprocess.run(self._ssh(name, arguments), check=False, **settings)
 
-    def _ssh(self, called: str, arguments: Sequence[str] | str, *options: str) -> list[str]:
+    def _ssh(self, name: str, arguments: Sequence[str] | str, *options: str) -> list[str]:
         words = [arguments] if isinstance(arguments, str) else list(arguments)
-        return controller.ssh(self.name, self.machine(called).short, words, *options)
+        return controller.ssh(self.name, self.machine(name).short, words, *options)
 
-    def shell(self, called: str) -> int:
-        """Enter a host; returns the shell's exit status."""
-        return subprocess.run(self._ssh(called, [], "-t"), check=False).returncode
+    def shell(self, name: str) -> int:
+        """Open a shell on a host; return its exit status."""
+        return subprocess.run(self._ssh(name, [], "-t"), check=False).returncode
 
-    def stop(self, called: str, graceful: bool = False) -> None:
-        """Switch a host off: as a power failure does, or by systemd's own poweroff."""
-        machine = self.machine(called)
+    def stop(self, name: str, graceful: bool = False) -> None:
+        """Power a host off: at once, as a power failure does, or with systemd's poweroff."""
+        machine = self.machine(name)
         if graceful and machine.is_on():
-            self.exec(called, "systemctl poweroff --no-block")
-            controller.hang_up(self.name, machine)
-            _until(lambda: not machine.is_on(), f"host {machine.name} does not power off")
-        controller.hang_up(self.name, machine)
+            self.exec(name, "systemctl poweroff --no-block")
+            controller.close_connection(self.name, machine)
+            _wait_for(lambda: not machine.is_on(), f"host {machine.name} did not power off")
+        controller.close_connection(self.name, machine)
         machine.power_off()
 
-    def start(self, called: str) -> None:
-        """Switch a host on and wait until it has booted; its disk is as it was, its netfilter and routes are fresh."""
-        machine = self.machine(called)
+    def start(self, name: str) -> None:
+        """Power a host on and wait until it has booted, with its old disk and empty netfilter tables and routes."""
+        machine = self.machine(name)
         if machine.is_on():
-            raise LabError(f"host {machine.name} is on")
+            raise LabError(f"host {machine.name} is on already")
         self._power_on([machine])
         self._await_ssh(machine)
 
-    def reboot(self, called: str) -> None:
-        """Have a host reboot itself and wait until it answers again."""
-        machine = self.machine(called)
+    def reboot(self, name: str) -> None:
+        """Reboot a host and wait until it answers by ssh."""
+        machine = self.machine(name)
         if not machine.is_on():
-            raise LabError(f"host {machine.name} is off; start it")
-        controller.hang_up(self.name, machine)
+            raise LabError(f"host {machine.name} is off; run: python3 -m lab start {machine.short}")
+        controller.close_connection(self.name, machine)
         with host.readiness([machine]) as sockets:
-            self.exec(called, "systemctl reboot --no-block")
-            controller.hang_up(self.name, machine)
-            host.await_ready([machine], sockets, {}, PATIENCE)
+            self.exec(name, "systemctl reboot --no-block")
+            controller.close_connection(self.name, machine)
+            host.await_ready([machine], sockets, {}, BOOT_SECONDS)
         self._await_ssh(machine)
 
     def _await_ssh(self, machine: Machine) -> None:
         def answers() -> bool:
             return self.exec(machine.short, ["true"]).returncode == 0
 
-        _until(answers, f"host {machine.name} does not answer by ssh")
+        _wait_for(answers, f"host {machine.name} did not answer by ssh")
 
     def status(self) -> dict[str, str]:
-        """Each host's state: off, or what systemd says."""
+        """Return each host's state: off, or systemd's state."""
         machines = self.machines()
 
         def state(machine: Machine) -> str:
@@ -325,18 +328,18 @@ class Twin:
         with ThreadPoolExecutor(8) as pool:
             return dict(zip(machines, pool.map(state, machines.values()), strict=True))
 
-    def snapshot(self, *called: str) -> dict[str, str]:
-        """What differs from the images on these hosts (all without names): `short:/path` -> kind, mode, owner, hash.
+    def snapshot(self, *names: str) -> dict[str, str]:
+        """Return the files of these hosts (default: all) that differ from the images, as `short:/path` -> description.
 
-        Two equal snapshots prove that nothing was written between them, save logs, caches and runtime state.
+        Two equal snapshots prove that nothing but logs, caches and runtime state was written between them.
         """
-        chosen = [self.machine(one) for one in called] or list(self.machines().values())
+        chosen = [self.machine(name) for name in names] or list(self.machines().values())
         return {f"{m.short}:{path}": word for m in chosen for path, word in m.snapshot().items()}
 
 
-def _until(holds: Any, otherwise: str, patience: float = 60) -> None:
-    deadline = time.monotonic() + patience
-    while not holds():
+def _wait_for(condition: Any, problem: str, timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
         if time.monotonic() > deadline:
-            raise LabError(f"{otherwise} within {patience:.0f} s")
+            raise LabError(f"{problem} within {timeout:.0f} s")
         time.sleep(0.1)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets tests import the collection under its real name, the gateway as the package `mailgate`, and the lab."""
+"""Import paths: the collection by its real name, the gateway as the package `mailgate`, bench and lab."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Playbooks in real runs on the controller, that reach no host."""
+"""Real runs of playbooks on the controller, without access to hosts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_playbook(directory: Path, *arguments: object) -> tuple[int, str]:
-    """Run ansible-playbook in `directory`; its status and what it said. No host can be reached, or may be."""
+    """Run ansible-playbook in `directory` without access to hosts; return its status and output."""
     command = [str(Path(sys.executable).with_name("ansible-playbook")), *map(str, arguments)]
     environment = {
         "PATH": os.environ["PATH"],

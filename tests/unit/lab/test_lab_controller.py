@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller: it has no way anywhere but to management addresses, under the inventory's own names."""
+"""The controller: reaches management addresses only, by the inventory's own names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MACHINES = [
 
 
 @pytest.mark.parametrize(
-    ("called", "management"),
+    ("name", "management"),
     [
         ("gw1", "198.19.224.10"),
         ("gw1.univ.example", "198.19.224.10"),
@@ -33,10 +33,10 @@ MACHINES = [
         ("mx.inside.test", "198.19.224.11"),
     ],
 )
-def test_ssh_finds_the_management_address_by_any_name(tmp_path: Path, called: str, management: str):
+def test_ssh_finds_the_management_address_by_any_name(tmp_path: Path, name: str, management: str):
     config = tmp_path / "config"
     config.write_text(controller.ssh_config("demo", MACHINES))
-    shown = subprocess.run(["ssh", "-G", "-F", config, called], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(["ssh", "-G", "-F", config, name], capture_output=True, text=True, check=True).stdout
     settings = dict(line.split(" ", 1) for line in shown.splitlines())
     assert settings["hostname"] == management
     assert settings["user"] == "root"
@@ -44,8 +44,8 @@ def test_ssh_finds_the_management_address_by_any_name(tmp_path: Path, called: st
     assert settings["userknownhostsfile"].endswith("/demo/ssh/known_hosts")
 
 
-def test_the_controller_has_no_route_but_its_own_network():
-    _, own = controller.wires("demo")
+def test_the_controller_has_no_route_except_to_its_own_network():
+    _, own = controller.network_batches("demo")
     assert "route" not in own
     assert "address add 198.19.224.1/20 dev mgmt0" in own
 
@@ -55,7 +55,7 @@ def test_one_argument_is_a_shell_line_and_several_are_words():
     assert controller.ssh("demo", "gw1", ["echo", "a b"])[-1] == "echo 'a b'"
 
 
-def test_ansible_is_led_to_the_twin():
+def test_ansible_uses_the_twin():
     environment = controller.environment("demo", Path("/inventory"), {"EXTRA": "1"})
     assert environment["ANSIBLE_SSH_ARGS"] == "-F /run/mailgate-lab/demo/ssh/config"
     assert environment["ANSIBLE_INVENTORY"] == "/inventory"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host's disk: files take the images' owners and modes, and a snapshot names exactly what differs."""
+"""A host's disk: files get the images' owners and modes; a snapshot lists exactly what differs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine("t", "h", "h.test", "198.18.0.2", "198.18.0.2", "198.19.224.10", (str(base),), "/repository")
 
 
-def test_written_files_look_like_the_images_own(machine: Machine):
-    machine.furnish({"/etc/mail/names": "new\n", "/etc/new": "x", "/root/key": "k"}, {"/root/key": 0o600})
+def test_written_files_get_the_modes_of_the_images(machine: Machine):
+    machine.prepare_disk({"/etc/mail/names": "new\n", "/etc/new": "x", "/root/key": "k"}, {"/root/key": 0o600})
     upper = machine.disk / "up"
     modes = {str(path.relative_to(upper)): oct(path.stat().st_mode & 0o7777) for path in upper.rglob("*")}
     assert modes["etc/mail"] == "0o750"
@@ -36,19 +36,19 @@ def test_written_files_look_like_the_images_own(machine: Machine):
     assert modes["root/key"] == "0o600"
 
 
-def test_a_snapshot_names_what_differs_and_nothing_else(machine: Machine):
-    machine.furnish({"/etc/mail/names": "new\n", "/var/log/syslog": "line\n", "/etc/a": ""}, {})
+def test_a_snapshot_lists_only_what_differs(machine: Machine):
+    machine.prepare_disk({"/etc/mail/names": "new\n", "/var/log/syslog": "line\n", "/etc/a": ""}, {})
     assert sorted(machine.snapshot()) == ["/etc/a", "/etc/mail/names"]
 
 
-def test_a_file_copied_up_but_the_same_is_no_difference(machine: Machine):
-    machine.furnish({"/etc/mail/names": "old\n"}, {})
+def test_an_identical_copy_is_not_a_difference(machine: Machine):
+    machine.prepare_disk({"/etc/mail/names": "old\n"}, {})
     assert machine.snapshot() == {}
 
 
 @pytest.mark.parametrize("change", ["content", "mode", "kind", "removal", "directory"])
-def test_any_change_shows(machine: Machine, change: str):
-    machine.furnish({"/etc/mail/names": "old\n"}, {})
+def test_any_change_is_listed(machine: Machine, change: str):
+    machine.prepare_disk({"/etc/mail/names": "old\n"}, {})
     names = machine.disk / "up" / "etc" / "mail" / "names"
     match change:
         case "content":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images: what their cache keys depend on, and which of the machine's package sources are used."""
+"""Images: inputs of the cache keys, and selection of the machine's package sources."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ deb-src http://mirror.test/debian bookworm main
 """
 
 
-def test_only_the_suite_and_its_fixes_are_taken():
+def test_only_the_suite_and_its_updates_are_used():
     assert suite_sources([DEB822, ONE_LINE], "bookworm") == (
         "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"
         "Signed-By: /usr/share/keyrings/debian.gpg\n"
@@ -41,10 +41,10 @@ def test_another_suite_finds_nothing():
     assert suite_sources([DEB822, ONE_LINE], "trixie") == ""
 
 
-def test_every_part_moves_the_key():
+def test_every_part_changes_the_key():
     keys = {key("a", ["b"], "c"), key("a", ["b", "c"]), key("ab", [], "c"), key("a", ["b"], "d")}
     assert len(keys) == 4
 
 
-def test_the_repository_holds_what_roles_and_layers_install():
+def test_the_repository_has_the_packages_of_roles_and_layers():
     assert {"sendmail-bin", "bind9", "clamav-daemon", "iptables-persistent", "python3-apt"} <= set(all_packages())

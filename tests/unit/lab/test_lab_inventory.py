@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading an inventory: who the hosts are, and every problem told at once."""
+"""Reading an inventory: the hosts, and a list of all problems."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def listing(hosts: dict[str, dict[str, Any]], group: str = "engineering") -> dic
     return {"_meta": {"hostvars": hosts}, "all": {"children": [group]}, group: {"hosts": list(hosts)}}
 
 
-def test_names_are_as_short_as_they_stay_unique():
+def test_short_names_are_unique():
     names = ["gw1.univ.example", "mail.eng.univ.example", "mail.sci.univ.example", "sci.univ.example"]
     assert list(short_names(names).values()) == ["gw1", "mail.eng", "mail.sci", "sci"]
 
 
-def test_a_name_that_another_begins_with_is_kept_whole():
+def test_a_name_that_is_a_prefix_of_another_is_kept_whole():
     assert short_names(["a.b", "a.b.c"]) == {"a.b": "a.b", "a.b.c": "a.b.c"}
 
 
-def test_facts_decide_what_a_host_is():
+def test_facts_determine_the_kind_of_host():
     found = parse(
         listing(
             {
@@ -56,19 +56,19 @@ def test_facts_decide_what_a_host_is():
     assert found.networks == ("198.18.0.0/16",)
 
 
-def test_international_domains_are_a_labels_and_bad_ones_are_told():
+def test_international_domains_become_a_labels_and_invalid_ones_are_reported():
     facts = {"ansible_host": "198.18.0.3", "mailgate_domains": ["日本語.x.test", "X.test."]}
     assert parse(listing({"a.x.test": facts})).hosts[0].domains == ("xn--wgv71a119e.x.test", "x.test")
     with pytest.raises(LabError, match="A-labels"):
         parse(listing({"a.x.test": {**facts, "mailgate_domains": [f"{'語' * 64}.x.test"]}}))
 
 
-def test_this_machine_itself_is_no_host_of_the_twin():
+def test_local_connections_are_not_hosts_of_the_twin():
     hosts = {"localhost": {"ansible_connection": "local"}, "a.test": {"ansible_host": "198.18.0.2"}}
     assert [host.name for host in parse(listing(hosts)).hosts] == ["a.test"]
 
 
-def test_every_problem_is_told_with_host_variable_and_way_out():
+def test_every_problem_is_reported_with_host_variable_and_fix():
     hosts = {
         "a.test": {"ansible_host": "198.18.0.5", "mailgate_border": {"outside_interface": "mgmt0"}},
         "b.test": {"ansible_host": "b.test"},
@@ -94,6 +94,6 @@ def test_every_problem_is_told_with_host_variable_and_way_out():
         assert expected in text
 
 
-def test_an_inventory_without_hosts_is_refused():
-    with pytest.raises(LabError, match="there are none"):
+def test_an_inventory_without_hosts_is_rejected():
+    with pytest.raises(LabError, match="no hosts found"):
         parse({"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}})

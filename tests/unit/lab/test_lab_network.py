@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wires: which legs, addresses and routes each host gets."""
+"""The network: interfaces, addresses and routes of each host."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def addresses(wiring) -> dict[str, tuple[str, ...]]:
     return {leg.interface: leg.addresses for leg in wiring.legs if leg.interface != "mgmt0"}
 
 
-def test_the_border_has_a_leg_everywhere_and_yields_a_taken_first_address():
+def test_the_border_has_an_interface_in_each_segment_and_avoids_used_addresses():
     assert addresses(plan(CAMPUS).wirings["border"]) == {
         "eth0": ("198.18.0.1/24", "2001:db8:18::1/64"),
         "eth1": ("198.18.1.254/24",),
@@ -42,7 +42,7 @@ def test_the_border_has_a_leg_everywhere_and_yields_a_taken_first_address():
     }
 
 
-def test_hosts_have_no_way_on_but_the_border():
+def test_the_border_is_the_only_gateway_of_hosts():
     wirings = plan(CAMPUS).wirings
     assert wirings["gw1"].routes == ("route add default via 198.18.0.1", "route add ::/0 via 2001:db8:18::1")
     assert wirings["leaf"].routes == ("route add default via 198.18.1.254",)
@@ -55,7 +55,7 @@ def test_management_ports_are_isolated_and_campus_ports_are_not():
         assert isolated == [leg.port for leg in wiring.legs if leg.interface == "mgmt0"]
 
 
-def test_without_a_border_a_router_takes_its_place():
+def test_without_a_border_there_is_a_plain_router():
     network = plan(Inventory((GATEWAY, LEAF)))
     assert addresses(network.wirings["router"]) == {
         "eth0": ("198.18.0.1/24", "2001:db8:18::1/64"),
@@ -66,7 +66,7 @@ def test_without_a_border_a_router_takes_its_place():
     assert network.campus == ("198.18.0.0/24", "2001:db8:18::/64", "198.18.1.0/24")
 
 
-def test_a_second_border_gets_addresses_of_its_own():
+def test_a_second_border_gets_its_own_addresses():
     second = host("border2", "198.18.0.2", border="eth0")
     wirings = plan(Inventory((BORDER, second, LEAF))).wirings
     assert addresses(wirings["border2"]) == {
@@ -86,7 +86,7 @@ def test_names_of_interfaces_and_ports_fit_the_kernel():
     assert len(ports) == len(set(ports))
 
 
-def test_hardware_addresses_are_unique_and_stay():
+def test_hardware_addresses_are_unique_and_stable():
     def all_of_them() -> list[str]:
         batches = [wiring.plug_batch("ns") for wiring in plan(CAMPUS).wirings.values()]
         words = [line.split() for batch in batches for line in batch.splitlines()]
@@ -97,12 +97,12 @@ def test_hardware_addresses_are_unique_and_stay():
 
 
 @pytest.mark.parametrize("address", ["198.19.255.7", "198.19.230.7"])
-def test_networks_of_the_twin_itself_are_refused(address: str):
+def test_networks_of_the_twin_itself_are_rejected(address: str):
     with pytest.raises(LabError, match=rf"leaf\.univ\.example: {address} is in a network that the twin uses"):
         plan(Inventory((host("leaf", address),)))
 
 
-def test_a_slash_64_in_two_segments_is_refused():
+def test_a_slash_64_in_two_segments_is_rejected():
     hosts = (host("a", "198.18.0.2", "2001:db8::2"), host("b", "198.18.1.2", "2001:db8::3"))
     with pytest.raises(LabError, match=r"2001:db8::/64 is used in 198\.18\.0\.0/24 and in 198\.18\.1\.0/24"):
         plan(Inventory(hosts))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The campus before the collection: zones that a DNS library reads, holding what the inventory says."""
+"""The campus before the collection is applied: zone files, parsed by a DNS library, match the inventory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def records(text: str, origin: str) -> set[tuple[str, str, str]]:
     }
 
 
-def test_a_zone_holds_what_is_in_it_and_in_no_deeper_zone():
+def test_a_zone_has_its_names_without_those_of_deeper_zones():
     assert records(seed.zone_file("univ.example", HOSTS), "univ.example") == {
         ("univ.example", "NS", "ns1.univ.example."),
         ("gw1.univ.example", "A", "198.18.0.25"),
@@ -57,7 +57,7 @@ def test_a_zone_holds_what_is_in_it_and_in_no_deeper_zone():
     }
 
 
-def test_apex_and_wildcard_mail_domains_get_their_line():
+def test_apex_and_wildcard_mail_domains_get_a_record():
     assert records(seed.zone_file("eng.univ.example", HOSTS), "eng.univ.example") == {
         ("eng.univ.example", "NS", "ns1.univ.example."),
         ("mail.eng.univ.example", "A", "198.18.1.25"),
@@ -68,7 +68,7 @@ def test_apex_and_wildcard_mail_domains_get_their_line():
     }
 
 
-def test_a_zone_looks_like_an_admins_own():
+def test_a_zone_file_looks_like_an_admins_own():
     text = seed.zone_file("univ.example", HOSTS)
     assert "; serial\n" in text
     assert "\n$ORIGIN sci.univ.example.\n" in text
@@ -84,7 +84,7 @@ def test_a_server_inside_a_delegated_zone_gets_glue():
     assert ("ns.eng.univ.example", "A", "198.18.1.53") in found
 
 
-def test_the_outside_knows_the_way_to_the_zones_and_hosts_in_none():
+def test_the_root_zone_has_delegations_and_hosts_without_zone():
     found = records(seed.root_zone(HOSTS), ".")
     assert ("univ.example", "NS", "ns1.univ.example.") in found
     assert ("ns1.univ.example", "A", "198.18.0.53") in found
@@ -96,7 +96,7 @@ def test_the_outside_knows_the_way_to_the_zones_and_hosts_in_none():
     assert "gw1.univ.example" not in names
 
 
-def test_a_name_server_has_every_zone_it_names():
+def test_a_name_server_has_a_file_for_each_configured_zone():
     files = seed.name_server(HOSTS[1], HOSTS, ["198.18.0.0/16"])
     local = files["/etc/bind/named.conf.local"]
     for zone in ("univ.example", "eng.univ.example"):
@@ -105,12 +105,12 @@ def test_a_name_server_has_every_zone_it_names():
     assert "allow-recursion { localhost; 198.18.0.0/16; }" in files["/etc/bind/named.conf.options"]
 
 
-def test_a_named_conf_elsewhere_leads_to_debians():
+def test_a_named_conf_in_another_place_includes_debians():
     server = host("ns.x.test", "198.18.0.3", zones=("x.test",), named_conf="/etc/named.conf")
     assert seed.name_server(server, (server,), [])["/etc/named.conf"] == 'include "/etc/bind/named.conf";\n'
 
 
-def test_a_mail_server_takes_its_plain_domains_for_its_own():
+def test_a_mail_server_accepts_its_domains_without_wildcards():
     text = seed.mail_server(HOSTS[3])["/etc/mail/local-host-names"]
     assert text == "localhost\nmech.eng.univ.example\n"
 
@@ -118,11 +118,11 @@ def test_a_mail_server_takes_its_plain_domains_for_its_own():
 @pytest.mark.parametrize(
     ("hosts", "expected"), [(HOSTS, "nameserver 198.18.0.53\n"), (HOSTS[:1], "nameserver 198.19.255.10\n")]
 )
-def test_hosts_ask_the_campus_or_else_the_outside(hosts, expected):
+def test_hosts_use_the_campus_dns_or_the_outside(hosts, expected):
     assert seed.resolver(hosts).startswith(expected)
 
 
-def test_a_host_knows_itself_and_nobody_else():
+def test_the_hosts_file_has_only_the_host_itself():
     files = seed.identity("gw1.univ.example", ["198.18.0.25", "2001:db8:18::25"])
     assert files["/etc/hostname"] == "gw1\n"
     assert files["/etc/hosts"].splitlines()[2:] == [

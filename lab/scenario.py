@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The story of inventories/demo: real mail through the twin, a line a step, what was expected beside what was seen.
+"""The scenario of inventories/demo: real mail through the twin, one line per step with the expected and actual result.
 
-Each step returns what it saw in the words of its expectation, so a step holds exactly when the two texts are equal.
+Each step returns its result in the words of its expectation, so a step passes exactly when the two texts are equal.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ STRANGER = "stranger@elsewhere.example"
 SCANNER = ("clamav-daemon.socket", "clamav-daemon.service")
 
 
-Step = Callable[["Story"], str]
+Step = Callable[["Scenario"], str]
 STEPS: list[tuple[str, str, str, Step]] = []
 
 
 def step(number: str, what: str, expected: str) -> Callable[[Step], Step]:
-    """Enter a method into the story: its number, what happens, and what it must say it saw."""
+    """Register a method as a step: its number, what happens, and the expected result."""
 
-    def enter(method: Step) -> Step:
+    def register(method: Step) -> Step:
         STEPS.append((number, what, expected, method))
         return method
 
-    return enter
+    return register
 
 
 @dataclass
 class Tally:
-    """What the gateways must have counted for the story's own traffic."""
+    """What the gateways must have counted for the scenario's own traffic."""
 
     processed: int = 0
     relay_refused: int = 0
@@ -49,28 +49,28 @@ class Tally:
 
 
 @dataclass
-class Story:
+class Scenario:
     """The steps, in order, on a campus that `site.yml` has been applied to."""
 
     campus: Campus
     tally: Tally = field(default_factory=Tally)
     letters: dict[str, Letter] = field(default_factory=dict)
 
-    def tell(self) -> Iterator[tuple[str, str, str, str, float]]:
-        """Run each step; yield its number, text, expectation, what was seen and the seconds it took."""
+    def run(self) -> Iterator[tuple[str, str, str, str, float]]:
+        """Run each step; yield its number, text, expectation, result and the seconds it took."""
         self.counted = self.reported()
         for number, what, expected, act in STEPS:
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 seen = act(self)
-            except Exception as error:  # a step that breaks is a step that differs
+            except Exception as error:  # an error is a result that differs
                 seen = f"{type(error).__name__}: {error}"
-            yield number, what, expected, seen, time.monotonic() - began
+            yield number, what, expected, seen, time.monotonic() - started
 
-    # What several steps do
+    # Shared by several steps
 
     def send(self, letter: Letter, via: str = "") -> str:
-        """Send from outside; return the reply as the story words it, and count what a gateway accepted."""
+        """Send from outside; return the reply as code and host, and count what a gateway accepted."""
         answer = self.campus.probe(
             "outside", "send", to=[letter.recipient], sender=STRANGER, message=letter.base64(), via=via
         )
@@ -81,25 +81,25 @@ class Story:
         return f"250 by {host}"
 
     def arrival(self, letter: Letter, server: str, wait: float = 20) -> str:
-        """Say how a letter arrived in its mailbox."""
+        """Describe how a message arrived in its mailbox."""
         copies = self.campus.copies(server, letter, wait)
         if len(copies) != 1:
             return "does not arrive" if not copies else f"arrives {len(copies)} times"
         return "arrives unchanged" if without_trace(copies[0]) == as_received(letter) else "arrives changed"
 
     def mail(self, recipient: str, server: str, via: str = "") -> str:
-        """Send a letter and see it arrive."""
+        """Send a message; return the reply and how it arrived."""
         letter = Letter(recipient)
         return f"{self.send(letter, via)}, {self.arrival(letter, server)}"
 
     def refusal(self, recipient: str) -> str:
-        """Ask a gateway for a recipient that it must refuse; return where and how it did."""
+        """Send a recipient that a gateway must reject; return the command and the reply."""
         answer = self.campus.probe("outside", "send", to=[recipient], sender=STRANGER, via=self.campus.address("gw1"))
-        return f"refused at {answer['stage']}: {answer['code']} {answer['text'][:5]}"
+        return f"rejected at {answer['stage']}: {answer['code']} {answer['text'][:5]}"
 
     @contextmanager
     def switched_off(self, host: str) -> Iterator[None]:
-        """Cut a host's power, and give it back."""
+        """Power a host off, and on again afterwards."""
         self.campus.twin.stop(host)
         try:
             yield
@@ -108,16 +108,16 @@ class Story:
 
     # The steps
 
-    @step("1a", "the MX lines of a leaf, seen from outside", "0 gw1, 10 gw2, 20 mech")
+    @step("1a", "MX records of a leaf domain, seen from outside", "0 gw1, 10 gw2, 20 mech")
     def _mx(self) -> str:
         lines = self.campus.probe("outside", "mx", domain="mech.eng.univ.example")["lines"]
         return ", ".join(f"{preference} {self.campus.short(exchange)}" for preference, exchange in lines)
 
-    @step("1b", "mail for that leaf, by them", "250 by gw1, arrives unchanged")
+    @step("1b", "mail for that domain, by its MX records", "250 by gw1, arrives unchanged")
     def _leaf(self) -> str:
         return self.mail("bob@mech.eng.univ.example", "mech")
 
-    @step("2a", "mail for a hub", "250 by gw1, arrives unchanged")
+    @step("2a", "mail for a hub's domain", "250 by gw1, arrives unchanged")
     def _hub(self) -> str:
         return self.mail("bob@eng.univ.example", "mail.eng")
 
@@ -125,21 +125,21 @@ class Story:
     def _wildcard(self) -> str:
         return self.mail("bob@pc7.lab.mech.eng.univ.example", "mech")
 
-    @step("2c", "mail for the research server, directly", "250 by quake, arrives unchanged")
+    @step("2c", "mail directly to the research server", "250 by quake, arrives unchanged")
     def _research(self) -> str:
         return self.mail("bob@quake.research.univ.example", "quake", via=QUAKE)
 
-    @step("3a", "a relay attempt", "refused at RCPT: 550 5.7.1")
+    @step("3a", "a relay attempt", "rejected at RCPT: 550 5.7.1")
     def _relay_attempt(self) -> str:
         self.tally.relay_refused += 1
         return self.refusal("victim@elsewhere.example")
 
-    @step("3b", "a relay attempt in disguise (percent hack)", "refused at RCPT: 550 5.7.1")
+    @step("3b", "a relay attempt with the percent hack", "rejected at RCPT: 550 5.7.1")
     def _percent_hack(self) -> str:
         self.tally.relay_refused += 1
         return self.refusal("victim%elsewhere.example@mech.eng.univ.example")
 
-    @step("3c", "mail for an unknown user", "refused at RCPT: 550 5.1.1")
+    @step("3c", "mail for an unknown user", "rejected at RCPT: 550 5.1.1")
     def _unknown_user(self) -> str:
         return self.refusal("nobody-here@mech.eng.univ.example")
 
@@ -156,15 +156,15 @@ class Story:
         ]
         return ", ".join(found) or "none"
 
-    @step("4a", "outside straight to an inner server", "v4 refused, v6 refused; from inside 220, 220")
+    @step("4a", "from outside directly to an internal server", "v4 refused, v6 refused; from inside 220, 220")
     def _past_the_gateway(self) -> str:
-        outside, outside6 = (self.campus.knock("outside", where) for where in (MECH, CIVIL6))
-        inside, inside6 = (self.campus.knock("gw1", where) for where in (MECH, CIVIL6))
+        outside, outside6 = (self.campus.probe_port("outside", where) for where in (MECH, CIVIL6))
+        inside, inside6 = (self.campus.probe_port("gw1", where) for where in (MECH, CIVIL6))
         return f"v4 {outside}, v6 {outside6}; from inside {inside}, {inside6}"
 
-    @step("4b", "outside straight to the permitted server", "v4 220, v6 220")
+    @step("4b", "from outside directly to the permitted server", "v4 220, v6 220")
     def _permitted(self) -> str:
-        return f"v4 {self.campus.knock('outside', QUAKE)}, v6 {self.campus.knock('outside', QUAKE6)}"
+        return f"v4 {self.campus.probe_port('outside', QUAKE)}, v6 {self.campus.probe_port('outside', QUAKE6)}"
 
     @step("5a", "mail with a virus (EICAR) attached", "250 by gw1, virus replaced by a notice, rest unchanged")
     def _virus(self) -> str:
@@ -178,31 +178,31 @@ class Story:
         before, after = letter.around_attachment()
         kept = received.startswith(before) and received.endswith(after)
         notice = email.message_from_bytes(received[len(before) : len(received) - len(after)])
-        told = notice.get_content_type() == "text/plain" and EICAR_NAME in (notice.get_payload(decode=True) or b"")
-        replaced = told and letter.attachment() not in received
+        noticed = notice.get_content_type() == "text/plain" and EICAR_NAME in (notice.get_payload(decode=True) or b"")
+        replaced = noticed and letter.attachment() not in received
         return (
             f"{reply}, {'virus replaced by a notice' if replaced else 'virus NOT replaced'}, "
             f"{'rest unchanged' if kept else 'rest CHANGED'}"
         )
 
-    @step("5b", "the scanners are stopped", "451 at DATA")
+    @step("5b", "virus scanners stopped", "451 at DATA")
     def _scanner_down(self) -> str:
         for gateway in GATEWAYS:
             self.campus.sh(gateway, f"systemctl stop {' '.join(SCANNER)}")
         return self.send(Letter("bob@mech.eng.univ.example"))
 
-    @step("5c", "the scanners are back", "250 by gw1, arrives unchanged")
+    @step("5c", "virus scanners started again", "250 by gw1, arrives unchanged")
     def _scanner_back(self) -> str:
         for gateway in GATEWAYS:
             self.campus.sh(gateway, f"systemctl start {' '.join(SCANNER)}")
         return self.mail("bob@mech.eng.univ.example", "mech")
 
-    @step("6a", "gw1 is switched off", "250 by gw2, arrives unchanged")
+    @step("6a", "gw1 powered off", "250 by gw2, arrives unchanged")
     def _primary_down(self) -> str:
         with self.switched_off("gw1"):
             return self.mail("bob@mech.eng.univ.example", "mech")
 
-    @step("6b", "gw1 is back, the leaf mech is switched off", "250 by gw1, queued")
+    @step("6b", "gw1 on again, the leaf server mech powered off", "250 by gw1, queued")
     def _leaf_down(self) -> str:
         letter = self.letters["queued"] = Letter("bob@mech.eng.univ.example")
         self.campus.await_port("gw1")
@@ -211,12 +211,12 @@ class Story:
         queued = self.campus.sh("gw1", "grep -rl bob@mech.eng.univ.example /var/spool/mqueue 2>/dev/null; true").strip()
         return f"{reply}, {'queued' if queued else 'NOT queued'}"
 
-    @step("6c", "mech is back", "arrives unchanged")
+    @step("6c", "mech on again", "arrives unchanged")
     def _leaf_back(self) -> str:
         self.campus.twin.start("mech")
         return self.arrival(self.letters["queued"], "mech", wait=60)
 
-    @step("7", "inside mail from science to engineering", "bio > mail.sci > mail.eng > mech, arrives unchanged")
+    @step("7", "internal mail from science to engineering", "bio > mail.sci > mail.eng > mech, arrives unchanged")
     def _inside_mail(self) -> str:
         letter = Letter("bob@mech.eng.univ.example", sender="alice@bio.sci.univ.example")
         self.campus.sh(
@@ -248,10 +248,10 @@ class Story:
             total.viruses += counts["virus_found"]
         return total
 
-    @step("8b", "mailgate report", "the story's own traffic")
+    @step("8b", "mailgate report", "the scenario's traffic")
     def _report(self) -> str:
         now, before = self.reported(), self.counted
         since = Tally(
             now.processed - before.processed, now.relay_refused - before.relay_refused, now.viruses - before.viruses
         )
-        return "the story's own traffic" if since == self.tally else f"{since}, the story's own is {self.tally}"
+        return "the scenario's traffic" if since == self.tally else f"{since}, expected {self.tally}"
