@@ -81,14 +81,14 @@ def test_every_problem_is_reported_with_host_variable_and_fix():
         parse(listing(hosts), reserved=("outside",))
     text = str(caught.value)
     for expected in (
-        "a.test: mailgate_border.outside_interface: 'mgmt0' can't",
-        "b.test: ansible_host: 'b.test' is no IPv4 address; where it is a name, set mailgate_address",
-        "c.test: address: 198.18.0.5 is a.test's too",
-        "c.test: mailgate_domains: is 'c.test'; it must be a list",
+        "a.test: mailgate_border.outside_interface: 'mgmt0' is not a valid interface name",
+        "b.test: ansible_host: 'b.test' is not a valid IPv4 address; if it is a name, set mailgate_address",
+        "c.test: address: 198.18.0.5 is also the address of a.test",
+        "c.test: mailgate_domains: 'c.test' is not a list of names",
         "d.test: ansible_host: missing",
-        "e.test: mailgate_dns: is True; it must be a mapping",
-        "e.test: mailgate_address6: '::g' is no IPv6 address",
-        "outside.test: name: the twin has a host 'outside' of its own",
+        "e.test: mailgate_dns: True is not a mapping",
+        "e.test: mailgate_address6: '::g' is not a valid IPv6 address",
+        "outside.test: name: 'outside' is a host of the twin itself; rename",
         "all: mailgate_networks: 198.18.0.1/16 has host bits set",
     ):
         assert expected in text
