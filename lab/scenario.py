@@ -202,7 +202,7 @@ class Scenario:
         with self.switched_off("gw1"):
             return self.mail("bob@mech.eng.univ.example", "mech")
 
-    @step("6b", "gw1 on again, the leaf server mech powered off", "250 by gw1, queued")
+    @step("6b", "gw1 on again, leaf server mech off", "250 by gw1, queued")
     def _leaf_down(self) -> str:
         letter = self.letters["queued"] = Letter("bob@mech.eng.univ.example")
         self.campus.await_port("gw1")

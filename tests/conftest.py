@@ -18,3 +18,8 @@ if not LINK.exists():
 
 for entry in (ROOT, COLLECTIONS, ROOT / "roles" / "gateway" / "files"):
     sys.path.insert(0, str(entry))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name binary parameters by their argument: some hold the time, and all workers must collect the same names."""
+    return argname if isinstance(val, bytes) and not val.decode("latin-1").isprintable() else None
