@@ -63,8 +63,8 @@ catalogs: setup
 # Unit tests run on all processors; ports, directories and network namespaces are a worker's own.
 UNIT := pytest tests/unit --numprocesses auto --dist worksteal
 
-# Scenarios wait more than they compute. Twins are independent of each other.
-INTEGRATION := pytest tests/integration --numprocesses 2 --dist worksteal --verbose
+# Two Molecule scenarios at a time: each has a twin of its own. Tests of one xdist_group run one after the other.
+INTEGRATION := pytest tests/integration --numprocesses 2 --dist loadgroup --verbose
 
 test: setup-tests setup lint
 	$(UNIT)

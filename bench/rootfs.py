@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lab.image import CONFINED, SUITE, _machine_sources, check_machine, key
+from lab.image import CONFINED, SUITE, check_machine, key, machine_sources
 from lab.tools import REPOSITORY, command, step
 
 INCLUDE = (
@@ -28,7 +28,7 @@ def prepare() -> Path:
     building = root.with_name(root.name + ".building")
     shutil.rmtree(building, ignore_errors=True)
     sources = CACHE / "debian.sources"
-    sources.write_text(_machine_sources())
+    sources.write_text(machine_sources())
     with step("system for the bench: Postfix, clamd, clamav-milter"):
         command(
             [*CONFINED, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(INCLUDE)}",

@@ -31,7 +31,8 @@ PACKAGES = (
     "dnspython", "hypothesis", "Jinja2", "pytest", "pytest-asyncio", "pytest-xdist", "PyYAML",
 )  # fmt: skip
 
-pytestmark = pytest.mark.slow
+# One after the other: they share directories and a twin.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("archive")]
 
 
 def pinned(names: Sequence[str]) -> list[str]:

@@ -27,7 +27,8 @@ RUN_ANSIBLE_LINT = True
 RUN_ANSIBLE_TEST = False
 """
 
-pytestmark = pytest.mark.slow
+# One after the other: they share directories and a twin.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("archive")]
 
 
 def test_importer_finds_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ ARCHIVE = {
 }  # fmt: skip
 INSIDE = {"requirements/controller.txt", "changelogs/changelog.yaml"}
 
-pytestmark = pytest.mark.slow
+# One after the other: they share directories and a twin.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("archive")]
 
 
 @dataclass(frozen=True)
