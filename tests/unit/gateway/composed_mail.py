@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Infected messages composed at random of all that MIME has and of what goes wrong with it, and how readers read them.
+"""Random infected messages with all features and errors of MIME, and how mail readers decode them.
 
 A seed names a message. Many are so broken that no reader finds the infection; `readers_find` tells.
 """
@@ -21,7 +21,9 @@ from gateway_doubles import EICAR
 from infected_mail import HEAD, TEXT, ZIP, b64, uu, yenc
 
 TYPES = (
-    b"application/zip; name=x.zip", b"application/octet-stream", b"text/plain", b"text/html; charset=utf-8",
+    b"application/zip; name=x.zip",
+    b"application/octet-stream",  # language: quoted
+    b"text/plain", b"text/html; charset=utf-8",
     b'image/png; name="a.png"', b"application/zip;\r\n name*=utf-8''x.zip", b"audio/x", b"x/y", b"application", b"",
     b"text/plain; charset=utf-16", b"message/rfc822", b"message/delivery-status", b"application/ms-tnef",
     b"text/rfc822-headers", b"multipart/mixed", b"application/pkcs7-mime; name=smime.p7m",
@@ -70,13 +72,13 @@ WRONG = (b"7bit", b"8bit", b"binary", b"", b"x-foo", b"quoted-printable", b"uuen
 
 
 class Composer:
-    """Draws one message."""
+    """Composes one random message."""
 
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
 
     def message(self) -> bytes:
-        """The message, with the line ends that SMTP has."""
+        """Return the message with CRLF line ends."""
         dice = self.dice
         heads = (b"", b"Subject: x\r\n", b"MIME-Version: 1.0\r\n", b"Received: x\r\n", b"\xef\xbb\xbfFrom: x\r\n")
         raw = HEAD if self.now(0.8) else dice.choice(heads)
@@ -142,7 +144,7 @@ class Composer:
         return self.mutated(b"".join(line + b"\r\n" for line in lines)) + b"\r\n" + body
 
     def coded(self) -> tuple[bytes, bytes]:
-        """The infection in an encoding, and what that is called."""
+        """Return the encoded infection and the name of the encoding."""
         dice = self.dice
         kind = dice.choice(("base64", "base64", "base64", "unnamed", "quoted-printable", "uuencode", "yenc"))
         if kind == "quoted-printable":
@@ -174,8 +176,8 @@ class Composer:
         return body + dice.choice(BEHIND) if self.now(0.15) else body
 
     def quoted(self) -> bytes:
-        plain = [bytes([octet]) if 33 <= octet < 127 and octet != 61 and self.now(0.1) else b"" for octet in ZIP]
-        units = [text or b"=%02X" % octet for text, octet in zip(plain, ZIP, strict=True)]
+        plain = [bytes([byte]) if 33 <= byte < 127 and byte != 61 and self.now(0.1) else b"" for byte in ZIP]
+        units = [text or b"=%02X" % byte for text, byte in zip(plain, ZIP, strict=True)]
         out, line = b"", 0
         for unit in units:
             if line + len(unit) > self.dice.choice((70, 72, 74)):
@@ -186,7 +188,7 @@ class Composer:
         return out
 
     def mutated(self, header: bytes) -> bytes:
-        """The header, two times in five with something wrong with it."""
+        """Return the header, two times in five with an error."""
         dice = self.dice
         if self.now(0.6) or not header:
             return header
@@ -227,22 +229,21 @@ class Composer:
 
 
 def readers_find(content: bytes) -> list[str]:
-    """Names of the ways of reading by which the infection can be had from a message: the standard library's parsers,
-    and uuencode in texts, skipping lines that are none."""
-    return sorted({name for name, octets in _read(content) if _infected(octets)})
+    """Return the decodings that find the infection: the standard library's parsers, and uuencode in texts."""
+    return sorted({name for name, payload in _read(content) if _infected(payload)})
 
 
 def _read(content: bytes) -> Iterator[tuple[str, bytes]]:
     yield "as it is", content
-    yield from (("uuencode", octets) for octets in _uudecoded(content))
+    yield from (("uuencode", payload) for payload in _uudecoded(content))
     for rules in (policy.compat32, policy.default):
         try:
             for one in message_from_bytes(content, policy=rules).walk():  # type: ignore[arg-type]
                 if one.is_multipart():
                     continue
-                octets = bytes(one.get_payload(decode=True) or b"")  # type: ignore[arg-type]
-                yield f"{one.get_content_type()} in {one.get('content-transfer-encoding')}", octets
-                yield from (("uuencode in a part", inner) for inner in _uudecoded(octets))
+                payload = bytes(one.get_payload(decode=True) or b"")  # type: ignore[arg-type]
+                yield f"{one.get_content_type()} in {one.get('content-transfer-encoding')}", payload
+                yield from (("uuencode in a part", inner) for inner in _uudecoded(payload))
         except Exception:  # the parser's own bugs
             continue
 
@@ -261,12 +262,12 @@ def _uudecoded(text: bytes) -> Iterator[bytes]:
         yield out
 
 
-def _infected(octets: bytes) -> bool:
-    at = octets.find(b"PK\3\4")
-    if EICAR in octets or at < 0:
-        return EICAR in octets
+def _infected(payload: bytes) -> bool:
+    at = payload.find(b"PK\3\4")
+    if EICAR in payload or at < 0:
+        return EICAR in payload
     try:
-        with zipfile.ZipFile(io.BytesIO(octets[at:])) as archive:
+        with zipfile.ZipFile(io.BytesIO(payload[at:])) as archive:
             return any(EICAR in archive.read(name) for name in archive.namelist())
     except Exception:  # damaged
         return False

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A gateway on loopback for each test that asks for one."""
+"""Fixtures: a gateway on loopback, fake and real clamd servers, a certificate, the service as one file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gateway_doubles import Campus, start_campus
+from fake_clamd import VERSION, FakeClamd, FakeClamdOfFiles
+from gateway_doubles import Campus, Database, start_campus
 from real_clamd import CLAMD, MISSING, RealClamd
 from service_process import build
+
+from mailgate.state import open_state
 
 
 @pytest.fixture
 async def make_campus(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Campus]]]:
-    """Starts a gateway with settings of the test's own."""
+    """Start gateways with the given settings."""
     started = []
 
     async def make(**changes: object) -> Campus:
@@ -38,13 +41,27 @@ async def make_campus(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[C
 
 @pytest.fixture
 async def campus(make_campus: Callable[..., Awaitable[Campus]]) -> Campus:
-    """A gateway with the default settings but short deadlines."""
+    """A gateway with default settings but short timeouts."""
     return await make_campus()
+
+
+@pytest.fixture
+def databases(monkeypatch: pytest.MonkeyPatch) -> list[Database]:
+    """State databases, in the order in which they are opened; ask for them before a gateway."""
+    opened: list[Database] = []
+
+    def open_database(path: Path, schema: str) -> Database:
+        opened.append(Database(open_state(path, schema)))
+        return opened[-1]
+
+    for module in ("mailgate.events", "mailgate.delivery.verify_cache"):
+        monkeypatch.setattr(f"{module}.open_state", open_database)
+    return opened
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Files of a certificate for gw1.univ.example and of its key."""
+    """Files of a certificate for gw1.univ.example and its key."""
     directory = tmp_path_factory.mktemp("certificate")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
@@ -54,9 +71,29 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(directory / "cert.pem"), str(directory / "key.pem")
 
 
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[tuple[FakeClamd, FakeClamd]]:
+    """Two clamd servers that find everything clean."""
+    pair = (FakeClamd(tmp_path / "1", VERSION), FakeClamd(tmp_path / "2", VERSION))
+    for clamd in pair:
+        clamd.answer = b"stream: OK\0"
+        await clamd.start()
+    yield pair
+    for clamd in pair:
+        clamd.stop()
+
+
+@pytest.fixture
+def clamd_of_files(tmp_path: Path) -> Iterator[FakeClamdOfFiles]:
+    """A clamd that gets open files."""
+    clamd = FakeClamdOfFiles(tmp_path / "files")
+    yield clamd
+    clamd.stop()
+
+
 @pytest.fixture(scope="session")
 def real_clamd() -> Iterator[RealClamd]:
-    """One clamd for all tests that leave it as it is."""
+    """One clamd for all tests that do not change it."""
     if not CLAMD:
         pytest.skip(MISSING)
     with tempfile.TemporaryDirectory(prefix="clamd") as directory:

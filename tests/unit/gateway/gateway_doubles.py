@@ -1,37 +1,67 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Peers on loopback that say what a test tells them to: a next hop, clamd, and a client that speaks raw SMTP."""
+"""A gateway on loopback with its peers: next hops, a fake clamd, and a client that sends raw SMTP."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import json
 import re
+import sqlite3
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from fake_clamd import EICAR, FakeClamd
 
 from mailgate.config import Config, Endpoint, Limits, Timeouts
+from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import Counters, Events
 from mailgate.gateway import Gateway
 from mailgate.routes import parse_routes
 from mailgate.server.session import Session
+from mailgate.smtp.address import Mailbox
 
-EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+__all__ = ["EICAR"]
+
+
+async def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait until a condition holds; fail after `seconds`."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"the condition did not hold within {seconds} s"
+        await asyncio.sleep(0.005)
 
 
 @dataclass
 class Received:
-    """A transaction that a hop has accepted."""
+    """A transaction that a next hop has accepted."""
 
     sender: str
     recipients: list[str]
     content: bytes
 
 
+def server_context(certificate: tuple[str, str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def client_context(certificate: tuple[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certificate[0])
+    context.check_hostname = False
+    return context
+
+
 class Hop:
-    """An SMTP server whose answers are set per test; None as an answer means: hang up."""
+    """An SMTP server whose replies are set per test; None as a reply closes the connection."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -48,7 +78,7 @@ class Hop:
         self.connections = 0
         self.open = 0
         self.hang_ups = 0
-        # Answers STARTTLS when set; `injected` goes out in the clear right behind that answer.
+        # Offers STARTTLS when set; `injected` is sent in plain text directly after the reply to it.
         self.encrypt: ssl.SSLContext | None = None
         self.injected = b""
         self._server: asyncio.Server | None = None
@@ -120,56 +150,8 @@ class Hop:
                 say("250 ok")
 
 
-class Clamd:
-    """Speaks INSTREAM; finds EICAR as such or in base64, unless told what to answer."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.answer: Callable[[bytes], bytes] = self.by_content
-        self.version = b"ClamAV 1.4.6\0"
-        self.scans: list[bytes] = []
-        self._server: asyncio.Server | None = None
-        self.hang = False
-
-    @staticmethod
-    def by_content(stream: bytes) -> bytes:
-        import base64
-
-        head = base64.b64encode(EICAR)[:40]
-        flat = stream.replace(b"\r\n", b"")
-        return b"stream: Eicar-Signature FOUND\0" if EICAR in stream or head in flat else b"stream: OK\0"
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, self.path)
-
-    def stop(self) -> None:
-        if self._server:
-            self._server.close()
-        self.path.unlink(missing_ok=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            command = await reader.readuntil(b"\0")
-            if command == b"zVERSION\0":
-                writer.write(self.version)
-                return
-            assert command == b"zINSTREAM\0"
-            stream = bytearray()
-            while size := int.from_bytes(await reader.readexactly(4), "big"):
-                stream += await reader.readexactly(size)
-            self.scans.append(bytes(stream))
-            if self.hang:
-                await asyncio.sleep(30)
-            writer.write(self.answer(bytes(stream)))
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
 class Client:
-    """Sends octets and reads replies."""
+    """Sends lines and reads replies."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -193,7 +175,7 @@ class Client:
         return await self.say("EHLO sender.example")
 
     async def start(self, *recipients: str, sender: str = "a@sender.example") -> list[str]:
-        """MAIL and RCPTs; the answers to RCPT."""
+        """Send MAIL and RCPT; return the replies to RCPT."""
         assert (await self.say(f"MAIL FROM:<{sender}>")).startswith("250")
         return [await self.say(f"RCPT TO:<{recipient}>") for recipient in recipients]
 
@@ -212,9 +194,18 @@ class Campus:
     a: Hop
     b: Hop
     queue: Hop
-    clamd: Clamd
+    clamd: FakeClamd
     state: Path
+    #: Where the gateway writes its events.
+    output: Lines
+    #: The clock of the verification cache.
+    clock: Clock
     clients: list[Client] = field(default_factory=list)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the events with this name."""
+        lines = [json.loads(line) for line in self.output.text.splitlines()]
+        return [line for line in lines if line["event"] == name]
 
     async def connect(self, *, hello: bool = True) -> Client:
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
@@ -225,8 +216,6 @@ class Campus:
         return client
 
     def count(self, event: str) -> int:
-        import time
-
         from mailgate.events import totals
         from mailgate.state import open_read_only
 
@@ -238,9 +227,30 @@ class Campus:
             database.close()
 
 
+#: Timeouts with which connections to next hops are kept.
+KEEP_CONNECTIONS = Timeouts(connect=1, next_hop_command=2, next_hop_data=2, session_idle=5, scan=2, queue=2, drain=2)
+
+
+def without_trace_field(content: bytes) -> bytes:
+    """Return the received message without the gateway's trace field."""
+    assert content.startswith(b"Received: from sender.example ([127.0.0.1])\r\n\tby gw1.univ.example with ESMTP id ")
+    lines = content.split(b"\r\n")
+    first = next(n for n, line in enumerate(lines[1:], 1) if not line.startswith(b"\t"))
+    return b"\r\n".join(lines[first:])
+
+
+async def catch_all_probed(campus: Campus, domain: str = "a.univ.example") -> None:
+    """Wait for the catch-all probe."""
+    await wait_for(lambda: campus.gateway.verification_cache.catches_all(Mailbox("x", domain)) is not None)
+
+
+def only_alice_and_bob(recipient: str) -> str:
+    return "250 2.1.5 ok" if recipient.split("@", maxsplit=1)[0] in ("alice", "bob") else "550 5.1.1 unknown"
+
+
 @contextlib.asynccontextmanager
-async def asking_a_slow_server(make_campus, recipient: str):
-    """Six clients name a recipient whose server does not answer, two at a time; the campus, and a seventh client."""
+async def probing_a_slow_server(make_campus, recipient: str):
+    """Have six clients name a recipient whose server does not reply; yield the campus and a seventh client."""
     campus = await make_campus(
         timeouts=Timeouts(connect=1, next_hop_command=3, session_idle=0, scan=2, queue=2),
         limits=Limits(max_verifications_per_next_hop=2, max_connections_per_next_hop=10, max_connections=7),
@@ -249,14 +259,53 @@ async def asking_a_slow_server(make_campus, recipient: str):
     clients = [await campus.connect() for _ in range(7)]
     held = [asyncio.create_task(client.start(recipient)) for client in clients[:6]]
     done = (await asyncio.wait(held, timeout=0.5))[0]
-    assert [task.result()[0][:3] for task in done] == ["450", "450"], "two ask, two wait, two are told at once"
+    assert [task.result()[0][:3] for task in done] == ["450", "450"], "two probe, two wait, two get a reply at once"
     yield campus, clients[6]
     for task in held:
         task.cancel()
 
 
+class Clock:
+    """The time of day, plus `ahead` seconds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+class Database:
+    """A state database whose disk is full on demand."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.full = False
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        self._check()
+        return self._database.execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        self._check()
+        return self._database.executemany(*arguments)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._database.__exit__(*error)
+
+    def _check(self) -> None:
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+
+
 class Lines:
-    """Takes event lines."""
+    """Collects event lines."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -270,7 +319,7 @@ class Lines:
 
 
 async def start_campus(tmp_path: Path, **changes: object) -> tuple[Campus, asyncio.Server]:
-    a, b, queue, clamd = Hop(), Hop(), Hop(), Clamd(tmp_path / "clamd.ctl")
+    a, b, queue, clamd = Hop(), Hop(), Hop(), FakeClamd(tmp_path / "clamd.ctl")
     for peer in (a, b, queue):
         await peer.start()
     await clamd.start()
@@ -297,7 +346,9 @@ async def start_campus(tmp_path: Path, **changes: object) -> tuple[Campus, async
         f"leaf.univ.example\t[127.0.0.1]:{b.port}\t[127.0.0.1]:{a.port}\n"
     )
     counters = Counters(tmp_path)
-    gateway = Gateway(config, routes, counters, Events(counters, Lines()))  # type: ignore[arg-type]
+    output, clock = Lines(), Clock()
+    with mock.patch("mailgate.gateway.VerificationCache", functools.partial(VerificationCache, clock=clock)):
+        gateway = Gateway(config, routes, counters, Events(counters, output))  # type: ignore[arg-type]
     server = await asyncio.get_running_loop().create_server(lambda: Session(gateway), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    return Campus(gateway, port, a, b, queue, clamd, tmp_path), server
+    return Campus(gateway, port, a, b, queue, clamd, tmp_path, output, clock), server

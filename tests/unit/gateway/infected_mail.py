@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages with an infection in them: at every place of a given message, and in every form that hides it."""
+"""Infected messages: an infection at every place of a given message, and in every form that hides it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
-import archives
+import sample_archives
 from gateway_doubles import EICAR
 
 from mailgate.content import mime
@@ -31,7 +31,7 @@ NO_CORPORA = f"no messages in {CORPORA} (set MAILGATE_CORPORA to the directory t
 
 
 def corpus() -> list[tuple[str, bytes]]:
-    """Real messages by name, with the line ends that SMTP has."""
+    """Return real messages by name, with CRLF line ends."""
     paths = sorted(path for path in CORPORA.rglob("*") if path.is_file() and path.suffix in (".eml", ".txt", ""))
     return [
         (str(path.relative_to(CORPORA)), re.sub(rb"\r(?!\n)", b" ", re.sub(rb"\r?\n", b"\r\n", path.read_bytes())))
@@ -47,26 +47,26 @@ def zipped(content: bytes, name: str = "x.com", method: int = zipfile.ZIP_DEFLAT
     return out.getvalue()
 
 
-# Random, so that its base64 is no text, and stored deflated, so that the signature is not in its octets.
+# Random, so that its base64 does not look like text, and stored deflated, so that the signature is not in its payload.
 ZIP = zipped(bytes(range(256)) + EICAR + bytes(reversed(range(256))))
 
 
-def b64(octets: bytes, width: int = 76) -> bytes:
-    flat = base64.b64encode(octets)
+def b64(payload: bytes, width: int = 76) -> bytes:
+    flat = base64.b64encode(payload)
     return b"\r\n".join(flat[at : at + width] for at in range(0, len(flat), width))
 
 
-def uu(octets: bytes, name: str = "x.zip") -> bytes:
-    lines = [binascii.b2a_uu(octets[at : at + 45]).rstrip(b"\n") for at in range(0, len(octets), 45)]
+def uu(payload: bytes, name: str = "x.zip") -> bytes:
+    lines = [binascii.b2a_uu(payload[at : at + 45]).rstrip(b"\n") for at in range(0, len(payload), 45)]
     return b"\r\n".join([b"begin 644 " + name.encode(), *lines, b"`", b"end"])
 
 
-def yenc(octets: bytes) -> bytes:
+def yenc(payload: bytes) -> bytes:
     out = b""
-    for octet in octets:
-        coded = (octet + 42) % 256
+    for byte in payload:
+        coded = (byte + 42) % 256
         out += bytes([61, (coded + 64) % 256]) if coded in (0, 10, 13, 61) else bytes([coded])
-    return b"=ybegin line=999 size=%d name=x.zip\r\n%s\r\n=yend size=%d" % (len(octets), out, len(octets))
+    return b"=ybegin line=999 size=%d name=x.zip\r\n%s\r\n=yend size=%d" % (len(payload), out, len(payload))
 
 
 def part(body: bytes, kind: bytes = b"application/zip; name=x.zip", encoding: bytes = b"base64") -> bytes:
@@ -74,7 +74,7 @@ def part(body: bytes, kind: bytes = b"application/zip; name=x.zip", encoding: by
 
 
 # What the scanner cannot open itself.
-RAR = archives.rar5(gzip.compress(bytes(range(256)) + EICAR + bytes(reversed(range(256))), mtime=0), b"x.gz")
+RAR = sample_archives.rar5(gzip.compress(bytes(range(256)) + EICAR + bytes(reversed(range(256))), mtime=0), b"x.gz")
 INFECTED = part(b64(ZIP))
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nhello"
 HEAD = b"From: a@sender.example\r\nTo: b@a.univ.example\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
@@ -87,7 +87,7 @@ def multi(
 
 
 def everywhere(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """The message with an infection at each place where one may be."""
+    """Return the message with an infection at each possible place."""
     header, blank, _body = raw.partition(b"\r\n\r\n")
     boundary = b"=_every_=where"
     inner = raw if blank else raw + b"\r\n"
@@ -117,7 +117,7 @@ def everywhere(raw: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
-    """Forms in which some reader would still find the infection; `packed` is an archive with it."""
+    """Return forms in which some mail readers find the infection; `packed` is an archive with it."""
     infected = part(b64(packed))
     good = HEAD + multi(TEXT, infected)
     body = b64(packed)
@@ -180,7 +180,7 @@ def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
         "equals first": b"=\r\n" + body,
     }.items():
         yield f"base64 {name}", HEAD + multi(TEXT, part(coded))
-    hexed = b"".join(b"=%02X" % octet for octet in packed)
+    hexed = b"".join(b"=%02X" % byte for byte in packed)
     for name, coded in {
         "long": hexed,
         "soft breaks": b"=\r\n".join(hexed[at : at + 75] for at in range(0, len(hexed), 75)),
@@ -218,7 +218,7 @@ def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
         b"name*=utf-8''x%2Ezip", b"name*0=x.; name*1=zip", b"name==?utf-8?b?eC56aXA=?=", b'name="x.zip\0.txt"',
         b"name=x.zip; name=y.txt", b'name="x".zip', b"name*0*=''x; name*2=y",
     ):  # fmt: skip
-        yield f"name {name!r}", HEAD + multi(TEXT, part(body, b"application/octet-stream; " + name))
+        yield f"name {name!r}", HEAD + multi(TEXT, part(body, b"application/octet-stream; " + name))  # language: quoted
     for kind in (
         b"message/rfc822", b"message/news", b"message/global", b"message/partial; id=x; number=1; total=1",
         b"MESSAGE/RFC822",
@@ -248,7 +248,7 @@ def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
         out.addfile(entry, io.BytesIO(EICAR))
     yield "tar.gz", HEAD + multi(TEXT, part(b64(tar.getvalue())))
     yield "tnef", HEAD + multi(TEXT, part(b64(tnef("x.zip", packed)), b"application/ms-tnef; name=winmail.dat"))
-    for write in (archives.rar4, archives.rar5, archives.cab, archives.lha):
+    for write in (sample_archives.rar4, sample_archives.rar5, sample_archives.cab, sample_archives.lha):
         for inner, content in (("bare", EICAR), ("zip", packed), ("gzip", gzip.compress(EICAR, mtime=0))):
             outer = write(content, b"x.bin")
             yield f"archive {write.__name__} {inner}", HEAD + multi(TEXT, part(b64(outer)))
@@ -257,7 +257,7 @@ def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
 
 
 def tnef(name: str, content: bytes, *, long_name: str = "", as_object: bool = False) -> bytes:
-    """A winmail.dat with one attachment ([MS-OXTNEF] section 2.1), its long name and content as MAPI properties."""
+    """Return a winmail.dat with one attachment ([MS-OXTNEF] 2.1); long name and content are MAPI properties."""
 
     def attribute(level: int, number: int, data: bytes) -> bytes:
         return (
@@ -292,7 +292,7 @@ def tnef(name: str, content: bytes, *, long_name: str = "", as_object: bool = Fa
 
 
 def still_infected(content: bytes) -> bool:
-    """Whether some way of reading finds the infection: the standard library's parsers, or decoding all there is."""
+    """Whether a decoding finds the infection: the standard library's parsers, or decoding everything."""
     blobs = [content, content.replace(b"\r\n", b"")]
     for rules in (policy.compat32, policy.default):
         try:

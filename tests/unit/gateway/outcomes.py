@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of messages before a real clamd, as a table: passed unchanged, stripped, refused, or still infected."""
+"""Actions taken on messages with a real clamd, as a table: passed unchanged, stripped, rejected, still infected."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ Messages = Iterable[tuple[str, bytes]]
 
 @dataclass
 class Outcomes:
-    """Counts by row and column, and the names of those messages that must not be delivered as they were."""
+    """Counts by row and column, and the names of wrongly delivered messages."""
 
     rows: dict[str, Counter[str]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
 
     def count(self, row: str, name: str, raw: bytes, judged: ContentDecision, *, clean: bool) -> None:
-        """Count a message; a clean one must pass unchanged, and one that is not must not."""
+        """Count a message; a clean message must pass unchanged, an infected one must not."""
         if judged.content and (still_infected(judged.content) or (not clean and judged.content == raw)):
             outcome = "INFECTED"
         elif judged.refusal:
@@ -61,7 +61,7 @@ class Outcomes:
 
     @property
     def total(self) -> Counter[str]:
-        """All rows together."""
+        """Return the sum of all rows."""
         return sum(self.rows.values(), Counter())
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class Outcomes:
 
 
 async def judge(socket: Path, messages: Messages, row: Callable[[str], str], *, clean: bool = False) -> Outcomes:
-    """Judge each message (name, octets) by the clamd at `socket`; `row` is the row of the table by name.
+    """Inspect each message (name, content) with the clamd at `socket`; `row` is the row of the table by name.
 
     Unless they are `clean`, none may pass.
     """
@@ -88,23 +88,23 @@ async def judge(socket: Path, messages: Messages, row: Callable[[str], str], *, 
 
 
 async def real(socket: Path) -> Outcomes:
-    """Real messages as they are, by where they come from."""
+    """Inspect real messages, by source."""
     return await judge(socket, corpus(), lambda name: name.partition("/")[0], clean=True)
 
 
 async def infected(socket: Path) -> Outcomes:
-    """Real messages with an infection at each place where one may be, by place."""
+    """Inspect real messages with an infection at each possible place, by place."""
     messages = ((f"{name}: {place}", raw) for name, clean in corpus() for place, raw in everywhere(clean))
     return await judge(socket, messages, lambda name: name.rpartition(": ")[2].rstrip("0123456789 "))
 
 
 async def evading(socket: Path) -> Outcomes:
-    """Forms that hide an infection from some reader, by kind."""
+    """Inspect messages that hide an infection from some mail readers, by kind."""
     return await judge(socket, evasions(), lambda name: KINDS[name.partition(" ")[0]])
 
 
 async def composed(socket: Path, seeds: range) -> Outcomes:
-    """Messages composed at random, by whether a reader finds the infection in them; none may pass in which one does."""
+    """Inspect random messages, by whether a mail reader finds the infection; none of these may pass."""
     scanner = Scanner(Scan(socket=str(socket), max_signature_days=0), lambda *_, **__: None)
     outcomes = Outcomes()
     for seed in seeds:
@@ -121,7 +121,7 @@ async def composed(socket: Path, seeds: range) -> Outcomes:
 
 
 async def evading_in_rar(socket: Path) -> Outcomes:
-    """The same with a RAR in the place of a zip; but for two, which no reader takes for what they hold."""
+    """Inspect the same with a RAR in place of a zip, except two that no reader opens."""
     text = tuple(f"inside {kind!r} in base64" for kind in (b"message", b"text/rfc822-headers"))
     messages = ((name, raw) for name, raw in evasions(RAR) if name not in text)
     return await judge(socket, messages, lambda name: KINDS[name.partition(" ")[0]])

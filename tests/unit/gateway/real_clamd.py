@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real clamd on a socket of the test's own, with the lab's signatures and the options that the role gives it."""
+"""A real clamd on the test's own socket, with the lab's signatures and the role's options."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ MISSING = "clamd is not installed here (apt-get install clamav-daemon)"
 
 
 def role_options() -> dict[str, str]:
-    """The role's options for clamd that are plain values; those about sizes and paths are the test's."""
+    """Return the role's options for clamd that are plain values; sizes and paths are the test's."""
     options = yaml.safe_load((ROOT / "roles/clamav/vars/main.yml").read_text())["__clamav_clamd"]
     defaults = yaml.safe_load((ROOT / "roles/clamav/defaults/main.yml").read_text())
     plain = {}
@@ -34,7 +35,7 @@ def role_options() -> dict[str, str]:
 
 
 class RealClamd:
-    """The process; `directory` must have a short path, as sockets' names are limited."""
+    """The process; `directory` must be short, since the length of socket paths is limited."""
 
     def __init__(self, directory: Path, **options: object) -> None:
         self.directory = directory
@@ -66,11 +67,16 @@ class RealClamd:
             self.process = subprocess.Popen(
                 [str(CLAMD), f"--config-file={self.directory}/clamd.conf"], stdout=out, stderr=out
             )
-        until = time.monotonic() + 120
-        while wait and not self.socket.exists():
-            if time.monotonic() > until or self.process.poll() is not None:
+        deadline = time.monotonic() + 120
+        while wait and not self._accepts():
+            if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError((self.directory / "clamd.log").read_text()[-2000:])
             time.sleep(0.02)
+
+    def _accepts(self) -> bool:
+        # The socket file appears before clamd listens.
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service as a process of its own, and what a test needs to begin with it."""
+"""The service as a process, and how a test starts it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import zipapp
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from gateway_doubles import Clamd as FakeClamd
+from fake_clamd import FakeClamd
 from gateway_doubles import Client, Hop
 
 import mailgate
@@ -25,7 +25,7 @@ REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "public", "pyclamd")
 
 
 def build(tree: Path) -> Path:
-    """The zipapp that the role installs, made in a directory."""
+    """Build the zipapp that the role installs, in a directory."""
     for name in REQUIREMENTS:
         shutil.copytree(Path(sysconfig.get_path("purelib")) / name, tree / "app" / name)
     shutil.copytree(Path(mailgate.__file__).parent, tree / "app" / "mailgate")
@@ -39,9 +39,9 @@ class Running:
 
     def __init__(self, pyz: Path, directory: Path) -> None:
         self.directory = directory
-        self.told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.told.bind(str(directory / "notify"))
-        self.told.settimeout(10)
+        self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notifications.bind(str(directory / "notify"))
+        self.notifications.settimeout(10)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
             env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
@@ -51,7 +51,7 @@ class Running:
 
     async def until(self, wanted: str) -> str:
         def wait() -> str:
-            while wanted not in (state := self.told.recv(4096).decode()):
+            while wanted not in (state := self.notifications.recv(4096).decode()):
                 pass
             return state
 
@@ -88,7 +88,7 @@ def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str 
 
 @contextlib.asynccontextmanager
 async def serving(pyz: Path, directory: Path, more: str = "") -> AsyncIterator[tuple[Running, Hop, int]]:
-    """The service on a port, with a next hop for a.example and a scanner."""
+    """Run the service on a port, with a next hop for a.example and a fake clamd."""
     hop, clamd = Hop(), FakeClamd(directory / "clamd.ctl")
     await hop.start()
     await clamd.start()

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connections to next hops: reuse, limits, and independence from slow servers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateway_doubles import (
+    KEEP_CONNECTIONS,
+    Client,
+    catch_all_probed,
+    only_alice_and_bob,
+    probing_a_slow_server,
+    wait_for,
+)
+
+from mailgate.config import Limits, Timeouts
+
+MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
+
+
+async def send(client: Client, recipient: str = "alice@a.univ.example") -> str:
+    assert (await client.start(recipient))[0].startswith("250")
+    return await client.send(MESSAGE)
+
+
+class TestReuse:
+    async def test_a_connection_is_reused(self, make_campus):
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
+        campus.a.rcpt = only_alice_and_bob
+        client = await campus.connect()
+        assert (await send(client)).startswith("250")
+        await catch_all_probed(campus)
+        before = campus.a.connections
+        for _ in range(5):
+            assert (await send(client)).startswith("250")
+        assert campus.a.connections == before <= 2
+        assert len(campus.a.received) == 6
+
+    async def test_an_aborted_transaction_is_not_part_of_the_next(self, make_campus):
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
+        campus.a.rcpt = only_alice_and_bob
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        await client.say("RSET")
+        await catch_all_probed(campus)
+        assert (await send(client, "bob@a.univ.example")).startswith("250")
+        assert [got.recipients for got in campus.a.received] == [["bob@a.univ.example"]]
+        assert "RSET" in campus.a.commands
+
+    async def test_a_connection_closed_by_the_server_is_not_used(self, make_campus):
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
+        campus.a.rcpt = only_alice_and_bob
+        client = await campus.connect()
+        await send(client)
+        await catch_all_probed(campus)
+        campus.a.hang_ups = 1
+        assert (await send(client)).startswith("250")
+        assert len(campus.a.received) == 2
+        assert campus.queue.received == []
+
+    async def test_idle_and_old_connections_are_closed(self, make_campus):
+        campus = await make_campus(timeouts=Timeouts(session_idle=1))
+        campus.a.rcpt = only_alice_and_bob
+        client = await campus.connect()
+        await send(client)
+        await catch_all_probed(campus)
+        assert campus.a.open >= 1
+        await wait_for(lambda: campus.a.open == 0)
+        assert campus.gateway.delivery.pool.open == 0
+
+
+class TestLimits:
+    async def test_connections_to_one_server_are_limited_and_others_are_served(self, make_campus):
+        campus = await make_campus(
+            timeouts=KEEP_CONNECTIONS,
+            limits=Limits(max_connections_per_next_hop=2, max_connections=7),
+        )
+        clients = [await campus.connect() for _ in range(7)]
+        held = [asyncio.create_task(client.start("alice@a.univ.example")) for client in clients[:6]]
+        # Two have a connection, two wait for one, and the others get a reply at once.
+        started = time.monotonic()
+        answers = [task.result()[0] for task in (await asyncio.wait(held, timeout=0.5))[0]]
+        assert sorted(answer[:3] for answer in answers) == ["250", "250", "450", "450"]
+        assert time.monotonic() - started < 0.9
+        assert campus.a.open <= 2
+        assert (await send(clients[6], "bob@b.univ.example")).startswith("250")
+        await asyncio.gather(*held)
+
+    async def test_a_slow_server_does_not_delay_other_mail(self, make_campus):
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
+
+        client, other = await campus.connect(), await campus.connect()
+        campus.a.banner = "220-"
+        waiting = asyncio.create_task(client.start("alice@a.univ.example"))
+        await wait_for(lambda: campus.a.open == 1)
+        started = time.monotonic()
+        assert (await send(other, "bob@b.univ.example")).startswith("250")
+        assert time.monotonic() - started < 1
+        assert (await waiting)[0].startswith("450")
+        started = time.monotonic()
+        assert (await client.say("RCPT TO:<bob@a.univ.example>")).startswith("450")
+        assert time.monotonic() - started < 0.5, "the next client does not wait for it"
+
+    async def test_probes_of_a_slow_server_do_not_delay_other_mail(self, make_campus):
+        async with probing_a_slow_server(make_campus, "alice@a.univ.example") as (_campus, client):
+            started = time.monotonic()
+            assert (await send(client, "bob@b.univ.example")).startswith("250")
+            assert time.monotonic() - started < 1
+
+    async def test_a_waiter_gets_the_released_connection(self, make_campus):
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS, limits=Limits(max_connections_per_next_hop=1))
+        campus.a.rcpt = only_alice_and_bob
+        first, second = await campus.connect(), await campus.connect()
+        await first.start("alice@a.univ.example")
+        waiting = asyncio.create_task(second.start("bob@a.univ.example"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        assert (await first.send(MESSAGE)).startswith("250")
+        assert (await waiting)[0].startswith("250")
+        assert (await second.send(MESSAGE)).startswith("250")
+        assert campus.a.connections == 1

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands: check, routes, report, status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mailgate.cli import main
+from mailgate.commands.status import queue_length
+from mailgate.config import Endpoint
+from mailgate.events import Counters
+
+
+@pytest.fixture
+def installed(tmp_path):
+    (tmp_path / "routes").write_text("a.example\t198.18.1.1\nb.example\t198.18.1.2\n")
+    (tmp_path / "mailgate.toml").write_text(
+        f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n'
+        f'queue = "127.0.0.1:1"\nlisten = ["127.0.0.1:2"]\nlanguage = "ja"\n[scan]\nsocket = "{tmp_path}/none"\n'
+    )
+    return tmp_path / "mailgate.toml"
+
+
+class TestCheck:
+    def test_check(self, installed, capsys, monkeypatch):
+        assert main(["check", "--config", str(installed)]) == 0
+        assert "2 routes" in capsys.readouterr().out
+        bad = installed.with_name("bad")
+        bad.write_text("x\n")
+        assert main(["check", "--config", str(installed), "--routes", str(bad)]) == 2
+        assert str(bad) in capsys.readouterr().err
+        monkeypatch.setattr("mailgate.cli.DEFAULT_CONFIG", installed.with_name("absent"))
+        assert main(["check", "--routes", str(installed.with_name("routes"))]) == 0
+        assert main(["check", "--routes", str(bad)]) == 2
+        capsys.readouterr()
+        installed.write_text("hostname = 1\n")
+        assert main(["check", "--config", str(installed)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 2
+
+    def test_routes_are_printed(self, installed, capsys):
+        assert main(["routes", "--config", str(installed)]) == 0
+        assert capsys.readouterr().out == "a.example  198.18.1.1\nb.example  198.18.1.2\n"
+
+
+class TestReport:
+    def test_report(self, installed, capsys):
+        assert main(["report", "--config", str(installed)]) == 0
+        assert not installed.with_name(Counters.FILE).exists(), "looking makes no files"
+        counters = Counters(installed.parent)
+        counters.add("processed", 12)
+        counters.add("relay_refused", 3)
+        counters.close()
+        capsys.readouterr()
+        assert main(["report", "--config", str(installed)]) == 0
+        assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == ["12", "3", "0"]
+        assert main(["report", "--config", str(installed), "--format", "json", "--since", "2020-01-01"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["processed"], found["relay_refused"], found["virus_found"]) == (12, 3, 0)
+        assert main(["report", "--config", str(installed), "--format", "csv", "--language", "en"]) == 0
+        assert capsys.readouterr().out.startswith("Period,Mails processed,Relay attempts refused,Viruses found\n")
+        assert main(["report", "--config", str(installed), "--until", "2020-01-01", "--since", "2021-01-01"]) == 2
+
+
+class TestStatus:
+    def test_status_names_what_fails(self, installed, capsys):
+        assert main(["status", "--config", str(installed)]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "FAIL"]
+        assert Endpoint("127.0.0.1", 2) and "127.0.0.1:2" in lines[0]
+
+    @pytest.mark.parametrize(
+        ("listing", "said"),
+        [
+            ("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n", "0 messages"),
+            (
+                "\t\t/var/spool/mqueue (1 request)\n-----Q-ID-----\n\t\tTotal requests: 1\n",
+                "1 message (mailq lists them)",
+            ),
+            ("You are not permitted to see the queue\n", "unknown; run as root"),
+        ],
+    )
+    def test_queue_as_reported_by_mailq(self, listing, said):
+        assert queue_length(listing) == said

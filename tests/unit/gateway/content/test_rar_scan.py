@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Viruses in RAR archives, which clamd does not open."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zipfile
+
+import pytest
+from infected_mail import EICAR, HEAD, TEXT, b64, multi, part, uu, zipped
+from sample_archives import BSDTAR, MISSING, rar4, rar5
+
+from mailgate.config import Attachments
+from mailgate.content import mime, rar_scan
+from mailgate.content.notices import Notice
+from mailgate.content.policy import ContentPolicy
+from mailgate.content.screen import Rules, screen
+from mailgate.scan.clamd import CLEAN, Finding, Verdict
+
+pytestmark = pytest.mark.skipif(not BSDTAR, reason=MISSING)
+
+
+VIRUS = gzip.compress(EICAR, mtime=0)
+
+
+FOUND = Verdict(Finding.INFECTED, "Eicar")
+
+
+async def scan(pieces):
+    """Scan like clamd: find the virus in a file and in a zip, but not in a RAR."""
+    data = b"".join(pieces)
+    return FOUND if data.startswith((VIRUS, EICAR)) else CLEAN
+
+
+def judge(raw: bytes, **words: str):
+    return screen(raw, scan, Rules(ContentPolicy(**words), Attachments(), Notice("en", "gw1.univ.example")))
+
+
+def mail(data: bytes, *, inside: bytes = b"", encoding: bytes = b"base64") -> bytes:
+    body = inside or b64(data)
+    return HEAD + multi(TEXT, part(body, b"application/x; name=a.bin", encoding), part(b64(b"fine")))
+
+
+def quoted(data: bytes) -> bytes:
+    return b"=\r\n".join(b"".join(b"=%02X" % byte for byte in data[at : at + 25]) for at in range(0, len(data), 25))
+
+
+def several(*files: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files:
+            file.writestr(name, content)
+    return out.getvalue()
+
+
+class TestRar:
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            mail(rar4(VIRUS, b"a.gz")),
+            mail(rar5(VIRUS, b"a.gz")),
+            mail(rar5(VIRUS, b"a.gz"), inside=b"\r\n" + b64(rar5(VIRUS, b"a.gz"))),
+            mail(rar5(VIRUS, b"a.gz"), inside=rar5(VIRUS, b"a.gz"), encoding=b"binary"),
+            mail(rar5(VIRUS, b"a.gz"), inside=uu(rar5(VIRUS, b"a.gz")), encoding=b"x-uuencode"),
+            mail(b"", inside=quoted(rar5(VIRUS, b"a.gz")), encoding=b"quoted-printable"),
+            mail(b"", inside=b"-" * 300 + b"\r\n" + b64(rar5(VIRUS, b"a.gz"))),
+            mail(rar5(rar4(VIRUS, b"a.gz"), b"b.rar")),
+            mail(several(("letter.txt", b"x" * 999), ("x", rar5(VIRUS, b"a.gz")))),
+            mail(zipped(rar5(VIRUS, b"a.gz"), "x", zipfile.ZIP_STORED)),
+            mail(zipped(zipped(rar5(VIRUS, b"a.gz")))),
+            mail(zipped(rar5(VIRUS, b"a.gz"), "x", zipfile.ZIP_BZIP2)),
+            mail(rar5(os.urandom(20_000_000) + VIRUS, b"a.gz")),
+        ],
+        ids=["rar4", "rar5", "empty line", "binary", "uuencode", "quoted", "junk", "in rar", "zip", "stored",
+             "zip in zip",
+             "bzip2", "big"],
+    )  # fmt: skip
+    async def test_a_virus_in_a_rar_is_removed(self, raw):
+        if len(raw) > 1_000_000:
+
+            async def anywhere(pieces):
+                return FOUND if VIRUS in b"".join(pieces) and len(b"".join(pieces)) < 17_000_000 else CLEAN
+
+            judged = await screen(
+                raw, anywhere, Rules(ContentPolicy(), Attachments(), Notice("en", "gw1.univ.example"))
+            )
+        else:
+            judged = await judge(raw)
+        assert judged.removed == ("a.bin",)
+        assert judged.found == FOUND
+        assert b64(b"fine") in judged.content
+
+    async def test_a_virus_in_a_rar_in_an_ambiguous_message_is_rejected(self):
+        assert (await judge(mail(rar5(VIRUS, b"a.gz")).replace(b"--b--", b"--c--"))).refusal
+
+    async def test_clean_archives_pass(self):
+        for data in (
+            rar4(b"fine", b"a.txt"),
+            rar5(b"fine", b"a.txt"),
+            zipped(rar5(b"fine", b"a.txt")),
+            zipped(b"fine"),
+        ):
+            raw = mail(data)
+            judged = await judge(raw)
+            assert judged.content is raw
+            assert judged.found == CLEAN
+
+    async def test_what_cannot_be_opened_counts_as_encrypted(self, monkeypatch, tmp_path):
+        raws = [mail(write(b"x", b"a", encrypted=True)) for write in (rar4, rar5)]
+        raws += [mail(rar5(b"x", b"a", head_encrypted=True)), mail(rar4(b"x" * 500, b"a")[:-200])]
+        for raw in raws:
+            judged = await judge(raw)
+            assert judged.removed == ("a.bin",)
+            assert judged.found.finding is Finding.ENCRYPTED
+            assert (await judge(raw, encrypted="deliver")).content is raw
+            assert str((await judge(raw, encrypted="refuse")).refusal).startswith(
+                "554 5.7.0 Encrypted content not allowed"
+            )
+        nested = rar5(VIRUS, b"a.gz")
+        for _ in range(8):
+            nested = rar5(nested, b"a.rar")
+        assert (await judge(mail(nested))).found.finding is Finding.ENCRYPTED
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert "bsdtar" in (await judge(mail(rar5(b"fine", b"a.txt")))).found.name
+
+    def test_other_mail_is_not_opened(self):
+        for data in (os.urandom(3000), b"%PDF-1.7" + bytes(900), b"\xff\xd8\xff" + bytes(900)):
+            raw = mail(b"\x01" + data)
+            assert rar_scan.suspects(raw, mime.walk(raw)) == []
+            raw = mail(b"", inside=quoted(b"\x01" + data), encoding=b"quoted-printable")
+            assert rar_scan.suspects(raw, mime.walk(raw)) == []
+
+    def test_only_zips_with_nested_archives_are_opened(self):
+        assert (
+            rar_scan.kind_of(
+                several(("word/", b""), ("empty", b""), ("word/document.xml", b"<w>" * 99), ("a.txt", b""))
+            )
+            == ""
+        )
+        assert rar_scan.kind_of((b"PK\x03\x04" + bytes(26)) * 100_000) == ""
+        assert rar_scan.kind_of(b"PK\x03\x04") == ""
+        assert rar_scan.kind_of(b"%PDF-") == ""

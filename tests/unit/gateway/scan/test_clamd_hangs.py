@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real clamd that hangs: senders get 451 in time, everything else continues."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import os
+import signal
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gateway_doubles import EICAR, Campus, Client, wait_for
+from real_clamd import CLAMD, MISSING, RealClamd
+
+from mailgate.config import Limits, Scan, Timeouts
+
+# The scan timeout is the limit; those of next hop and queue are well below.
+SCAN_SECONDS = 3
+
+
+DOWN_SECONDS = 0.2
+
+
+LIMITS = Limits(max_connections_per_client=100)
+
+
+TIMEOUTS = Timeouts(connect=2, next_hop_command=2, next_hop_data=2, session_idle=0, queue=2, scan=SCAN_SECONDS)
+
+
+SIZE = 300_000
+
+
+# Passed to clamd as an open file, and as a stream.
+SIZES = (3000, SIZE)
+
+
+HELLO = b"Subject: x\r\n\r\nHello.\r\n"
+
+
+MakeCampus = Callable[..., Awaitable[Campus]]
+
+
+@pytest.fixture
+def clamds() -> Iterator[list[RealClamd]]:
+    """Two clamd servers that the test may stop."""
+    if not CLAMD:
+        pytest.skip(MISSING)
+    with tempfile.TemporaryDirectory(prefix="c") as directory:
+        found = []
+        for name in ("1", "2"):
+            (Path(directory) / name).mkdir()
+            found.append(RealClamd(Path(directory) / name))
+        yield found
+        for clamd in found:
+            clamd.kill()
+
+
+def new_message(infected: bool, size: int = SIZE) -> bytes:
+    """Return a message that clamd has not scanned before."""
+    text = base64.encodebytes(os.urandom(size)).replace(b"\n", b"\r\n")
+    return b"Subject: x\r\n\r\n" + (EICAR if infected else b"Hello") + b"\r\n" + text
+
+
+async def deliver(campus: Campus, content: bytes) -> tuple[str, float]:
+    """Send a message over a new connection; return the reply and the seconds."""
+    client = await campus.connect()
+    assert (await client.start("alice@a.univ.example"))[0].startswith("250")
+    started = time.monotonic()
+    answer = await client.send(content)
+    seconds = time.monotonic() - started
+    await leave(campus, client)
+    return answer, seconds
+
+
+async def leave(campus: Campus, client: Client) -> None:
+    await client.say("QUIT")
+    client.writer.close()
+    campus.clients.remove(client)
+
+
+async def refused_at_rcpt(campus: Campus) -> float:
+    """Return the seconds until a relay attempt and an unknown recipient are rejected."""
+    started = time.monotonic()
+    client = await campus.connect()
+    relay, unknown = await client.start("x@elsewhere.example", "nobody@b.univ.example")
+    assert relay.startswith("550 5.7.1") and unknown.startswith("550 5.1.1")
+    seconds = time.monotonic() - started
+    await leave(campus, client)
+    return seconds
+
+
+def handles() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+async def settled(campus: Campus) -> None:
+    """Wait until all sessions and transactions have ended."""
+    gateway = campus.gateway
+    await wait_for(lambda: not gateway.sessions and not gateway.delivery.pool.open)
+    assert gateway.worker_counters.connections == gateway.budget.used == gateway.delivery.pool.open == 0
+
+
+class TestHanging:
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_senders_are_deferred_in_time_and_everything_else_continues(
+        self, make_campus: MakeCampus, clamds: list[RealClamd], size: int
+    ):
+        clamd = clamds[0]
+        campus = await make_campus(timeouts=TIMEOUTS, limits=LIMITS, scan=Scan(socket=str(clamd.socket)))
+        campus.b.rcpt = lambda _: "550 5.1.1 unknown"
+        for _ in range(3):
+            assert (await deliver(campus, new_message(infected=False, size=size)))[0].startswith("250")
+        await refused_at_rcpt(campus)
+        await settled(campus)
+        campus.a.received.clear()
+        tracemalloc.start()
+        try:
+            gc.collect()
+            memory, open_before = tracemalloc.get_traced_memory()[0], handles()
+            clamd.signal(signal.SIGSTOP)
+            # More than the parallel scans, so that some have to wait.
+            load = [
+                asyncio.create_task(deliver(campus, new_message(infected=n % 2 == 0, size=size))) for n in range(14)
+            ]
+            await asyncio.sleep(SCAN_SECONDS / 2)
+            assert not any(task.done() for task in load)
+            assert await refused_at_rcpt(campus) < SCAN_SECONDS / 3
+            answers = await asyncio.gather(*load)
+            assert {answer[:9] for answer, _seconds in answers} == {"451 4.7.0"}
+            assert max(seconds for _answer, seconds in answers) < SCAN_SECONDS + 1
+            assert not campus.a.received and not campus.queue.received, "nothing passes unscanned"
+            await settled(campus)
+            assert handles() <= open_before
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < memory + 2 * SIZE
+        finally:
+            tracemalloc.stop()
+            clamd.signal(signal.SIGCONT)
+        # clamd still has the other messages in its queue before this one.
+        assert (await deliver(campus, HELLO))[0].startswith("250")
+        assert (await deliver(campus, new_message(infected=True, size=size)))[0].startswith("554")
+        assert len(campus.a.received) == 1
+
+    async def test_a_second_clamd_keeps_mail_flowing(
+        self, make_campus: MakeCampus, clamds: list[RealClamd], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("mailgate.scan.scanner.DOWN_SECONDS", DOWN_SECONDS)
+        scan = Scan(socket=str(clamds[0].socket), other_sockets=(str(clamds[1].socket),))
+        campus = await make_campus(timeouts=replace(TIMEOUTS, scan=6), limits=LIMITS, scan=scan)
+        clamds[0].signal(signal.SIGSTOP)
+        try:
+            first = await asyncio.gather(*(deliver(campus, new_message(infected=n == 0)) for n in range(6)))
+            assert sorted(answer[:3] for answer, _seconds in first) == ["250"] * 5 + ["554"]
+            # From now on it delays no other message, also when it is tried again.
+            await asyncio.sleep(DOWN_SECONDS)
+            started = time.monotonic()
+            later = [asyncio.create_task(deliver(campus, new_message(infected=False))) for _ in range(6)]
+            done, _rest = await asyncio.wait(later, timeout=2)
+            assert len(done) >= 5, "one message at most waits while it is tried again"
+            assert {(await task)[0][:3] for task in later} == {"250"}
+            assert time.monotonic() - started < 8
+        finally:
+            clamds[0].signal(signal.SIGCONT)
+        await asyncio.sleep(DOWN_SECONDS)
+        assert (await deliver(campus, HELLO))[0].startswith("250")
+        clamds[1].signal(signal.SIGSTOP)
+        try:
+            assert (await deliver(campus, HELLO))[0].startswith("250"), "the first is used again"
+        finally:
+            clamds[1].signal(signal.SIGCONT)
+        assert len(campus.a.received) == 13

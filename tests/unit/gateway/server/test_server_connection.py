@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's connection: timeouts, pipelining, disconnects and input limits, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+import pytest
+from gateway_doubles import Client, wait_for
+
+from mailgate.config import Timeouts
+
+SHORT = {"timeouts": Timeouts(command=1, data_idle=1, connect=2, next_hop_command=2, next_hop_data=4, scan=2, queue=2)}
+
+
+def reset(client: Client) -> None:
+    """Reset the connection."""
+    linger = struct.pack("ii", 1, 0)
+    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    client.writer.transport.abort()
+
+
+class TestTimeouts:
+    async def test_a_slow_delivery_does_not_hit_the_idle_timeout(self, make_campus):
+        campus = await make_campus(**SHORT)
+        campus.a.before_final = lambda: asyncio.sleep(1.5)
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250")
+        assert len(campus.a.received) == 1
+
+    async def test_steady_data_does_not_hit_the_idle_timeout(self, make_campus):
+        campus = await make_campus(**SHORT)
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        await client.say("DATA")
+        for _ in range(5):
+            client.writer.write(b"line\r\n")
+            await asyncio.sleep(0.3)
+        client.writer.write(b".\r\n")
+        assert (await client.reply()).startswith("250")
+
+    async def test_silence_ends_the_session(self, make_campus):
+        campus = await make_campus(**SHORT)
+        idle, sending = await campus.connect(), await campus.connect()
+        await sending.start("alice@a.univ.example")
+        await sending.say("DATA")
+        sending.writer.write(b"half a line")
+        assert (await idle.reply()).startswith("421 4.4.2")
+        assert (await sending.reply()).startswith("421 4.4.2")
+        assert await sending.reader.read() == b""
+        assert campus.gateway.budget.used == 0
+        assert campus.a.received == []
+
+
+class TestDisconnect:
+    @pytest.mark.parametrize("way", ["close", "reset"])
+    async def test_a_disconnect_after_the_final_dot_does_not_stop_the_delivery(self, campus, way):
+        reached, go = asyncio.Event(), asyncio.Event()
+
+        async def hold() -> None:
+            reached.set()
+            await go.wait()
+
+        campus.a.before_final = hold
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        await client.say("DATA")
+        client.writer.write(b"Subject: x\r\n\r\n.\r\n")
+        await asyncio.wait_for(reached.wait(), 2)
+        if way == "reset":
+            reset(client)
+            await wait_for(lambda: not campus.gateway.sessions)
+        else:
+            client.writer.close()
+            await asyncio.sleep(0.05)
+        go.set()
+        await campus.gateway.finish(2)
+        assert len(campus.a.received) == 1
+        assert campus.count("processed") == 1
+
+    async def test_a_disconnect_within_the_message_delivers_nothing(self, campus):
+        for cut in (b"", b"Subject: x\r\n\r\n", b"Subject: x\r\n\r\ntext\r\n.", b"Subject: x\r\n\r\ntext\r\n.\r"):
+            client = await campus.connect()
+            await client.start("alice@a.univ.example")
+            await client.say("DATA")
+            client.writer.write(cut)
+            await client.writer.drain()
+            client.writer.close()
+        await wait_for(lambda: not campus.gateway.sessions and campus.a.open == 0)
+        assert campus.a.received == campus.queue.received == []
+        assert campus.gateway.budget.used == 0
+
+    async def test_a_half_closed_connection_gets_all_replies(self, campus):
+        client = await campus.connect(hello=False)
+        client.writer.write(
+            b"EHLO x.example\r\nMAIL FROM:<a@sender.example>\r\nRCPT TO:<alice@a.univ.example>\r\nDATA\r\n"
+            b"Subject: x\r\n\r\n.\r\nQUIT\r\n"
+        )
+        client.writer.write_eof()
+        answers = (await client.reader.read()).decode().splitlines()
+        assert [answer[:4] for answer in answers if answer[3] == " "] == [
+            "250 ",
+            "250 ",
+            "250 ",
+            "354 ",
+            "250 ",
+            "221 ",
+        ]
+        assert len(campus.a.received) == 1
+
+    async def test_a_stop_sends_421_to_idle_clients_and_lets_busy_ones_finish(self, campus):
+        idle, busy = await campus.connect(), await campus.connect()
+        await busy.start("alice@a.univ.example")
+        campus.gateway.draining = True
+        for session in list(campus.gateway.sessions):
+            session.drain()
+        assert (await idle.reply()).startswith("421 4.3.2")
+        assert (await busy.send(b"Subject: x\r\n\r\n")).startswith("250")
+        assert (await busy.reply()).startswith("421 4.3.2")
+        reader, writer = await asyncio.open_connection("127.0.0.1", campus.port)
+        assert (await reader.readline()).startswith(b"421 4.3.2")
+        writer.close()
+
+    async def test_a_connection_reset_leaves_nothing_behind(self, campus):
+        for _ in range(5):
+            client = await campus.connect()
+            await client.start("alice@a.univ.example")
+            reset(client)
+        await wait_for(lambda: not campus.gateway.sessions and campus.a.open == 0)
+        assert campus.gateway.worker_counters.connections == 0
+
+
+class TestInput:
+    @pytest.mark.parametrize("step", [1, 2, 3, 7])
+    async def test_pipelined_input_split_anywhere(self, campus, step):
+        dialogue = (
+            b"EHLO x.example\r\nMAIL FROM:<a@sender.example>\r\nRCPT TO:<alice@a.univ.example>\r\nDATA\r\n"
+            b"Subject: 1\r\n\r\n..\r\n...\r\n.\r\n"
+            b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<bob@a.univ.example>\r\nDATA\r\n"
+            b"Subject: 2\r\n\r\nx\r\n.\r\nQUIT\r\n"
+        )
+        client = await campus.connect(hello=False)
+        for start in range(0, len(dialogue), step):
+            client.writer.write(dialogue[start : start + step])
+            await asyncio.sleep(0)
+        await client.reader.read()
+        assert [got.content.partition(b"Subject")[2] for got in campus.a.received] == [
+            b": 1\r\n\r\n.\r\n..\r\n",
+            b": 2\r\n\r\nx\r\n",
+        ]
+
+    async def test_an_endless_command_line_is_ended(self, campus):
+        client = await campus.connect()
+        for _ in range(200):
+            client.writer.write(b"x" * 10_000)
+        with contextlib.suppress(ConnectionError):
+            assert (await client.reply()).startswith("421")
+        assert (await (await campus.connect()).say("NOOP")).startswith("250")
+
+    async def test_a_large_message_is_read_in_bulk(self, campus):
+        line = b"." + b"x" * 70 + b"\r\n"
+        content = b"Subject: big\r\n\r\n" + line * 100_000
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        assert (await client.send(content.replace(b"\r\n.", b"\r\n.."))).startswith("250")
+        assert campus.a.received[0].content.endswith(content)
+        assert campus.gateway.budget.used == 0
+
+    async def test_too_many_commands_end_the_session(self, campus):
+        client = await campus.connect()
+        client.writer.write(b"NOOP\r\n" * 5000)
+        answers = (await client.reader.read()).splitlines()
+        assert len(answers) <= 101
+        assert answers[-1].startswith(b"421 4.7.0")

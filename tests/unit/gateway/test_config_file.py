@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings file: defaults, problems, and the role's argument spec."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+import mailgate
+from mailgate import config_file
+from mailgate.config import Config, ConfigError
+from mailgate.config_file import load_config, parse_config
+
+ROLE = Path(config_file.__file__).resolve().parents[2]
+
+
+SETTINGS = {item.name: item for item in dataclasses.fields(Config)}
+
+
+SECTIONS = {
+    name: {setting.name: setting for setting in dataclasses.fields(item.default_factory)}
+    for name, item in SETTINGS.items()
+    if dataclasses.is_dataclass(item.default_factory)
+}
+
+
+# Settings with separate variables in the role.
+ELSEWHERE = {"scan.socket", "limits.max_message_bytes"}
+
+
+NEEDED = 'hostname = "g.example"\nroutes_file = "/r"\n'
+
+
+def described():
+    spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())
+    return spec["argument_specs"]["main"]["options"]
+
+
+EXAMPLE = Path(mailgate.__file__).parent / "example.toml"
+
+
+class TestRole:
+    @pytest.mark.parametrize("section", SECTIONS)
+    def test_the_role_describes_every_setting(self, section):
+        options = described()[f"gateway_{section}"]["options"]
+        former = {setting.metadata["setting"].formerly for setting in SECTIONS[section].values()}
+        options = {name: option for name, option in options.items() if name not in former}
+        assert {f"{section}.{name}" for name in options} == {
+            f"{section}.{name}" for name in SECTIONS[section]
+        } - ELSEWHERE
+        for name, option in options.items():
+            default = SECTIONS[section][name].default
+            kind = "int" if isinstance(default, int) else "list" if isinstance(default, tuple) else "str"
+            assert (name, option["type"].replace("path", "str")) == (name, kind)
+
+    @pytest.mark.parametrize(
+        ("section", "name", "choices"),
+        [
+            (section, name, option["choices"])
+            for section in SECTIONS
+            for name, option in described()[f"gateway_{section}"]["options"].items()
+            if "choices" in option
+        ],
+    )
+    def test_the_role_offers_the_values_that_the_service_accepts(self, section, name, choices):
+        for choice in choices:
+            parse_config(f'{NEEDED}[{section}]\n{name} = "{choice}"\n')
+        with pytest.raises(ConfigError) as caught:
+            parse_config(f'{NEEDED}[{section}]\n{name} = "else"\n')
+        (problem,) = caught.value.problems
+        assert sorted(problem.partition("is not one of ")[2].split(", ")) == sorted(choices)
+
+    def test_the_file_and_its_sections_are_read_alike(self):
+        with pytest.raises(ConfigError) as caught:
+            parse_config(
+                f"{NEEDED}workers = 65\ntls = 1\nlisten = [1]\nspeed = 1\n[scan]\nspeed = 1\nconcurrency = 0\n", "x"
+            )
+        assert [problem.split(", ")[0] for problem in caught.value.problems] == [
+            "x: speed: unknown setting; valid settings are hostname",
+            "x: listen: must be a list of strings",
+            "x: workers: 65 is not valid; must be an integer from 0 to 64",
+            "x: scan.speed: unknown setting; valid settings are socket",
+            "x: scan.concurrency: 0 is not valid; must be an integer of at least 1",
+            "x: tls: must be a table",
+        ]
+
+
+class TestSettings:
+    def test_the_example_has_every_setting_with_its_default(self):
+        config = load_config(EXAMPLE)
+        default = Config("gw1.univ.example", Path("/etc/mailgate/routes"))
+        assert config == Config(**{**vars(default), "own_addresses": ("198.18.0.10", "2001:db8::10")})
+        import tomllib
+
+        given = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+        assert set(given) == set(vars(default))
+        for section in ("scan", "content", "limits", "timeouts", "cache", "attachments", "quarantine", "notices"):
+            assert set(given[section]) == set(vars(getattr(default, section)))
+
+    def test_all_problems_of_the_settings_are_named(self):
+        text = """
+hostname = "not a name"
+listen = ["25", "[::]:25"]
+state_dir = "relative"
+own_addresses = ["198.18.0.300"]
+relay_networks = ["198.18.1.1/16"]
+queue = "localhost:10025"
+language = "fr"
+postmaster = "nobody"
+colour = "blue"
+[scan]
+infected = "keep"
+concurrency = true
+[limits]
+max_connections = 0
+max_bytes_in_flight = 10
+speed = 3
+[timeouts]
+scan = 200
+[content]
+max_line_bytes = 50
+"""
+        with pytest.raises(ConfigError) as caught:
+            parse_config(text, "x.toml")
+        keys = {problem.split(": ")[1] for problem in caught.value.problems}
+        assert keys == {
+            "colour", "routes_file", "hostname", "listen", "state_dir", "own_addresses", "relay_networks", "queue",
+            "language", "postmaster", "scan.infected", "scan.concurrency", "limits.max_connections", "limits.speed",
+            "limits.max_bytes_in_flight", "timeouts", "content.max_line_bytes",
+        }  # fmt: skip
+
+    def test_a_queue_that_is_the_service_itself_is_rejected(self):
+        with pytest.raises(ConfigError, match="loop"):
+            parse_config('hostname = "g.example"\nroutes_file = "/r"\nqueue = "127.0.0.1:25"\n')
+
+    def test_settings_that_are_not_toml_are_rejected(self, tmp_path):
+        with pytest.raises(ConfigError, match="not valid TOML"):
+            parse_config("hostname = ")
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load_config(tmp_path / "none.toml")
