@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "roles/gateway/files"), str(ROOT / "tests/unit/gateway")]
 
 import outcomes  # noqa: E402
-from sample_archives import BSDTAR  # noqa: E402
-from sample_archives import MISSING as NO_BSDTAR  # noqa: E402
 from infected_mail import CORPORA, NO_CORPORA  # noqa: E402
 from real_clamd import CLAMD, MISSING, RealClamd  # noqa: E402
+from sample_archives import BSDTAR  # noqa: E402
+from sample_archives import MISSING as NO_BSDTAR  # noqa: E402
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 
 import pytest
@@ -204,6 +205,8 @@ class TestResources:
         campus = await make_campus()
         client = await campus.connect()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Handles that earlier tests left to the garbage collector must not become free later.
+        gc.collect()
         spare = []
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
