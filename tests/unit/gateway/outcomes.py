@@ -45,16 +45,16 @@ class Outcomes:
     rows: dict[str, Counter[str]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
 
-    def count(self, row: str, name: str, raw: bytes, judged: ContentDecision, *, clean: bool) -> None:
+    def count(self, row: str, name: str, raw: bytes, screened: ContentDecision, *, clean: bool) -> None:
         """Count a message; a clean message must pass unchanged, an infected one must not."""
-        if judged.content and (still_infected(judged.content) or (not clean and judged.content == raw)):
+        if screened.content and (still_infected(screened.content) or (not clean and screened.content == raw)):
             outcome = "INFECTED"
-        elif judged.refusal:
+        elif screened.refusal:
             outcome = "refused"
-        elif judged.removed:
+        elif screened.removed:
             outcome = "stripped"
         else:
-            outcome = "passed" if judged.content == raw and not judged.header else "changed"
+            outcome = "passed" if screened.content == raw and not screened.header else "changed"
         if outcome in ("changed", "INFECTED"):
             self.bad.append(name)
         self.rows.setdefault(row, Counter())[outcome] += 1
@@ -81,9 +81,9 @@ async def judge(socket: Path, messages: Messages, row: Callable[[str], str], *, 
     scanner = Scanner(Scan(socket=str(socket), max_signature_days=0), lambda *_, **__: None)
     outcomes = Outcomes()
     for name, raw in messages:
-        until = asyncio.get_running_loop().time() + 30
-        judged = await screen(raw, lambda pieces, until=until: scanner.scan(pieces, until), RULES)
-        outcomes.count(row(name), name, raw, judged, clean=clean)
+        deadline = asyncio.get_running_loop().time() + 30
+        screened = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
+        outcomes.count(row(name), name, raw, screened, clean=clean)
     return outcomes
 
 
@@ -109,10 +109,12 @@ async def composed(socket: Path, seeds: range) -> Outcomes:
     outcomes = Outcomes()
     for seed in seeds:
         raw = Composer(seed).message()
-        until = asyncio.get_running_loop().time() + 30
-        judged = await screen(raw, lambda pieces, until=until: scanner.scan(pieces, until), RULES)
-        found = readers_find(judged.content) if judged.content else []
-        outcome = "INFECTED" if found else "refused" if judged.refusal else "stripped" if judged.removed else "passed"
+        deadline = asyncio.get_running_loop().time() + 30
+        screened = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
+        found = readers_find(screened.content) if screened.content else []
+        outcome = (
+            "INFECTED" if found else "refused" if screened.refusal else "stripped" if screened.removed else "passed"
+        )
         if found:
             outcomes.bad.append(f"seed {seed}: {', '.join(found)}")
         row = "infected to a reader" if readers_find(raw) else "so broken that it is not"

@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
-from gateway_doubles import EICAR
+from gateway_doubles import EICAR, wait_for
 
 from mailgate.config import Notices, Scan, Timeouts
 from mailgate.routes import NextHop
@@ -59,10 +59,10 @@ class TestBackgroundTasks:
         campus.a.rcpt = lambda recipient: "250-" if recipient.startswith("mailgate-") else "250 2.1.5 ok"
         client = await campus.connect()
         await client.start("alice@a.univ.example")
-        await asyncio.sleep(0.1)
-        assert any("RCPT TO:<mailgate-" in command for command in campus.a.commands), "a probe is in progress"
+        # A probe is in progress.
+        await wait_for(lambda: any("RCPT TO:<mailgate-" in command for command in campus.a.commands))
         client.writer.transport.abort()
-        await asyncio.sleep(0.05)
+        await wait_for(lambda: not campus.gateway.sessions)
         assert await campus.gateway.finish(1) == 0
         await campus.gateway.close_connections(1)
         assert campus.gateway.delivery.pool.open == 0
