@@ -45,16 +45,16 @@ class Outcomes:
     rows: dict[str, Counter[str]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
 
-    def count(self, row: str, name: str, raw: bytes, screened: ContentDecision, *, clean: bool) -> None:
+    def count(self, row: str, name: str, raw: bytes, result: ContentDecision, *, clean: bool) -> None:
         """Count a message; a clean message must pass unchanged, an infected one must not."""
-        if screened.content and (still_infected(screened.content) or (not clean and screened.content == raw)):
+        if result.content and (still_infected(result.content) or (not clean and result.content == raw)):
             outcome = "INFECTED"
-        elif screened.refusal:
+        elif result.refusal:
             outcome = "refused"
-        elif screened.removed:
+        elif result.removed:
             outcome = "stripped"
         else:
-            outcome = "passed" if screened.content == raw and not screened.header else "changed"
+            outcome = "passed" if result.content == raw and not result.header else "changed"
         if outcome in ("changed", "INFECTED"):
             self.bad.append(name)
         self.rows.setdefault(row, Counter())[outcome] += 1
@@ -73,7 +73,7 @@ class Outcomes:
         return "\n".join(lines)
 
 
-async def judge(socket: Path, messages: Messages, row: Callable[[str], str], *, clean: bool = False) -> Outcomes:
+async def inspect_all(socket: Path, messages: Messages, row: Callable[[str], str], *, clean: bool = False) -> Outcomes:
     """Inspect each message (name, content) with the clamd at `socket`; `row` is the row of the table by name.
 
     Unless they are `clean`, none may pass.
@@ -82,25 +82,25 @@ async def judge(socket: Path, messages: Messages, row: Callable[[str], str], *, 
     outcomes = Outcomes()
     for name, raw in messages:
         deadline = asyncio.get_running_loop().time() + 30
-        screened = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
-        outcomes.count(row(name), name, raw, screened, clean=clean)
+        result = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
+        outcomes.count(row(name), name, raw, result, clean=clean)
     return outcomes
 
 
 async def real(socket: Path) -> Outcomes:
     """Inspect real messages, by source."""
-    return await judge(socket, corpus(), lambda name: name.partition("/")[0], clean=True)
+    return await inspect_all(socket, corpus(), lambda name: name.partition("/")[0], clean=True)
 
 
 async def infected(socket: Path) -> Outcomes:
     """Inspect real messages with an infection at each possible place, by place."""
     messages = ((f"{name}: {place}", raw) for name, clean in corpus() for place, raw in everywhere(clean))
-    return await judge(socket, messages, lambda name: name.rpartition(": ")[2].rstrip("0123456789 "))
+    return await inspect_all(socket, messages, lambda name: name.rpartition(": ")[2].rstrip("0123456789 "))
 
 
 async def evading(socket: Path) -> Outcomes:
     """Inspect messages that hide an infection from some mail readers, by kind."""
-    return await judge(socket, evasions(), lambda name: KINDS[name.partition(" ")[0]])
+    return await inspect_all(socket, evasions(), lambda name: KINDS[name.partition(" ")[0]])
 
 
 async def composed(socket: Path, seeds: range) -> Outcomes:
@@ -110,10 +110,10 @@ async def composed(socket: Path, seeds: range) -> Outcomes:
     for seed in seeds:
         raw = Composer(seed).message()
         deadline = asyncio.get_running_loop().time() + 30
-        screened = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
-        found = readers_find(screened.content) if screened.content else []
+        result = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
+        found = readers_find(result.content) if result.content else []
         outcome = (
-            "INFECTED" if found else "refused" if screened.refusal else "stripped" if screened.removed else "passed"
+            "INFECTED" if found else "refused" if result.refusal else "stripped" if result.removed else "passed"
         )
         if found:
             outcomes.bad.append(f"seed {seed}: {', '.join(found)}")
@@ -126,4 +126,4 @@ async def evading_in_rar(socket: Path) -> Outcomes:
     """Inspect the same with a RAR in place of a zip, except two that no reader opens."""
     text = tuple(f"inside {kind!r} in base64" for kind in (b"message", b"text/rfc822-headers"))
     messages = ((name, raw) for name, raw in evasions(RAR) if name not in text)
-    return await judge(socket, messages, lambda name: KINDS[name.partition(" ")[0]])
+    return await inspect_all(socket, messages, lambda name: KINDS[name.partition(" ")[0]])
