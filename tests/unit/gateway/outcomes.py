@@ -112,9 +112,7 @@ async def composed(socket: Path, seeds: range) -> Outcomes:
         deadline = asyncio.get_running_loop().time() + 30
         result = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
         found = readers_find(result.content) if result.content else []
-        outcome = (
-            "INFECTED" if found else "refused" if result.refusal else "stripped" if result.removed else "passed"
-        )
+        outcome = "INFECTED" if found else "refused" if result.refusal else "stripped" if result.removed else "passed"
         if found:
             outcomes.bad.append(f"seed {seed}: {', '.join(found)}")
         row = "infected to a reader" if readers_find(raw) else "so broken that it is not"
