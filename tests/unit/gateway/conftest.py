@@ -41,7 +41,7 @@ async def make_campus(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[C
 
 @pytest.fixture
 async def campus(make_campus: Callable[..., Awaitable[Campus]]) -> Campus:
-    """A gateway with default settings but short timeouts."""
+    """Return a gateway with default settings but short timeouts."""
     return await make_campus()
 
 
@@ -85,7 +85,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[FakeClamd, FakeClamd]]:
 
 @pytest.fixture
 def clamd_of_files(tmp_path: Path) -> Iterator[FakeClamdOfFiles]:
-    """A clamd that gets open files."""
+    """Return a clamd that gets open files."""
     clamd = FakeClamdOfFiles(tmp_path / "files")
     yield clamd
     clamd.stop()
@@ -104,5 +104,5 @@ def real_clamd() -> Iterator[RealClamd]:
 
 @pytest.fixture(scope="session")
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The service as one file."""
+    """Return the service as one file."""
     return build(tmp_path_factory.mktemp("zipapp"))
