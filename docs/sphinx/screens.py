@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ def write(destination: Path, extra: Path) -> None:
     for name, words in HELP.items():
         (destination / f"{name}.txt").write_text(_mailgate(*words, "--help"))
     (destination / "report.txt").write_text(_report())
-    (destination / "story.txt").write_text(_story())
+    (destination / "demo-steps.txt").write_text(_demo_steps())
 
 
 def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -143,10 +144,9 @@ def _report() -> str:
         )
 
 
-def _story() -> str:
+def _demo_steps() -> str:
     """Return the steps of `make demo`: number, action and expected result."""
-    sys.path.insert(0, str(ROOT))
-    from lab.story import STEPS  # noqa: PLC0415  # the path is set just before
-
-    width = max(len(what) for _number, what, _expected, _act in STEPS)
-    return "".join(f"{number:<4}{what:<{width}}  {expected}\n" for number, what, expected, _act in STEPS)
+    name = "scenario" if (ROOT / "lab" / "scenario.py").is_file() else "story"
+    steps = importlib.import_module(f"lab.{name}").STEPS
+    width = max(len(what) for _number, what, _expected, _act in steps)
+    return "".join(f"{number:<4}{what:<{width}}  {expected}\n" for number, what, expected, _act in steps)
