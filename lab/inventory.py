@@ -224,7 +224,8 @@ def read(path: Path, reserved: tuple[str, ...] = ()) -> Inventory:
     """Read an inventory with Ansible; raise LabError if Ansible or the twin cannot use it."""
     if not path.exists():
         raise LabError(f"inventory not found: {path}")
-    search = os.pathsep.join((str(REPOSITORY / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
+    # The release that belongs to the Python that runs this comes first.
+    search = os.pathsep.join((str(Path(sys.executable).parent), str(REPOSITORY / ".venv" / "bin"), os.environ["PATH"]))
     program = shutil.which("ansible-inventory", path=search)
     if program is None:
         raise LabError("ansible-inventory is not in .venv/bin or on PATH; run: make setup")

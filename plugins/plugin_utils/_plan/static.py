@@ -67,10 +67,12 @@ class OtherDomains(Sequence[str]):
         return domain in self.homes and domain not in self.own
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: int) -> str:
+        """Return one domain."""
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: slice) -> Sequence[str]:
+        """Return some domains."""
 
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         return tuple(self)[index]
@@ -103,10 +105,12 @@ class SharedLines(Sequence[Static]):
         return (line for line in map(self.line, self.homes) if line is not None)
 
     @overload
-    def __getitem__(self, index: int) -> Static: ...
+    def __getitem__(self, index: int) -> Static:
+        """Return one line."""
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Static]: ...
+    def __getitem__(self, index: slice) -> Sequence[Static]:
+        """Return some lines."""
 
     def __getitem__(self, index: int | slice) -> Static | Sequence[Static]:
         return tuple(self)[index]

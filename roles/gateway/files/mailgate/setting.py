@@ -45,12 +45,12 @@ def describe(help: str, **declared: Any) -> Mapping[str, Setting]:
 
 def setting(default: _T, help: str, **declared: Any) -> _T:
     """Declare an optional setting; the arguments are those of `Setting`."""
-    return field(default=default, metadata=describe(help, **declared))
+    return field(default=default, metadata=describe(help, **declared))  # pylint: disable=invalid-field-call
 
 
 def section(kind: type[_T], help: str) -> _T:
     """Declare a section of the file, whose settings are the fields of the dataclass `kind`."""
-    return field(default_factory=kind, metadata=describe(help))
+    return field(default_factory=kind, metadata=describe(help))  # pylint: disable=invalid-field-call
 
 
 def declarations(kind: type) -> Iterator[tuple[Field[Any], Setting]]:

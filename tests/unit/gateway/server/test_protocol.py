@@ -53,7 +53,7 @@ class TestCommands:
         assert Protocol._offered == ()
 
     async def test_ehlo_does_not_raise_the_limit_of_commands(self, campus):
-        """Check that aiosmtpd keeps the maximum command length in the class, so each EHLO raises it for all sessions."""
+        """Check that EHLO does not raise the maximum command length for all sessions: aiosmtpd keeps it in the class."""
         client = await campus.connect(hello=False)
         for _ in range(3):
             await client.hello()
