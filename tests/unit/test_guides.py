@@ -82,10 +82,10 @@ def test_commands_are_understood(page, capsys):
     whole = [line.strip(" #$") for block in BLOCK.findall(text) for line in block.splitlines()]
     lines = [re.sub(r"\s+[#>].*", "", line) for line in whole if re.match(r"mailgate [a-z]", line)]
     for line in lines:
-        cli._parser().parse_args(shlex.split(line)[1:])
+        cli.argument_parser().parse_args(shlex.split(line)[1:])
     for line in (literal for literal in literals(text) if re.match(r"mailgate [a-z]", literal)):
         with pytest.raises(SystemExit) as left:
-            cli._parser().parse_args([*shlex.split(line)[1:], "--help"])
+            cli.argument_parser().parse_args([*shlex.split(line)[1:], "--help"])
         printed = capsys.readouterr().out
         assert left.value.code == 0
         assert [word for word in line.split() if word.startswith("--") and word not in printed] == []

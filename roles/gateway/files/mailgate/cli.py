@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit status: 0 for success, 1 for a failure, 2 for invalid settings, routes or arguments.
     """
-    options = _parser().parse_args(arguments)
+    options = argument_parser().parse_args(arguments)
     given = options.config
     options.config = given or DEFAULT_CONFIG
     options.only_routes = given is None
@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="mailgate", description="SMTP gateway in front of a campus's mail servers.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

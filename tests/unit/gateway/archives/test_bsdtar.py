@@ -184,11 +184,11 @@ class TestLimits:
         text = "\n".join(names)
         for limit in (
             "file(blocks)         0",
-            f"time(seconds)        {bsdtar._CPU_SECONDS}",
+            f"time(seconds)        {bsdtar.CPU_SECONDS}",
             "coredump(blocks)     0",
         ):
             assert limit in text
-        assert f"vmemory(kbytes)      {bsdtar._ADDRESS_SPACE // 1024}" in text
+        assert f"vmemory(kbytes)      {bsdtar.ADDRESS_SPACE // 1024}" in text
         assert "SECRET" not in text
         assert (tmp_path / "written").read_bytes() == b""
 

@@ -65,15 +65,15 @@ class TestHeaders:
             for header in re.findall(
                 rb"(?:^[Cc]ontent-[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+(?=\r\n)", raw, re.MULTILINE
             ):
-                found = list(mime._CONTENT.finditer(header))
+                found = list(mime.CONTENT_FIELD.finditer(header))
                 quick = (
-                    mime._read_plain(header, found)
-                    if all(mime._PLAIN.fullmatch(one.group()) for one in found)
+                    mime.read_plain_header(header, found)
+                    if all(mime.PLAIN_FIELD.fullmatch(one.group()) for one in found)
                     else None
                 )
                 if quick:
                     seen += 1
-                    assert quick == mime._read(header, found), header
+                    assert quick == mime.read_header(header, found), header
         assert seen > 2000
 
 

@@ -48,12 +48,12 @@ class TestCommands:
         class More(Fewer):
             async def smtp_QUIT(self, arg: str | None) -> None: ...
 
-        assert Fewer._offered == ("smtp_NOOP",)
-        assert More._offered == ("smtp_NOOP", "smtp_QUIT")
-        assert Protocol._offered == ()
+        assert Fewer.offered == ("smtp_NOOP",)
+        assert More.offered == ("smtp_NOOP", "smtp_QUIT")
+        assert Protocol.offered == ()
 
     async def test_ehlo_does_not_raise_the_limit_of_commands(self, campus):
-        """Check that EHLO does not raise the maximum command length for all sessions: aiosmtpd keeps it in the class."""
+        """Check that EHLO does not raise the maximum command length of all sessions, which aiosmtpd keeps in the class."""
         client = await campus.connect(hello=False)
         for _ in range(3):
             await client.hello()

@@ -28,9 +28,9 @@ KINDS = frozenset({
     "application/x-lzh-compressed",
 })  # fmt: skip
 
-_CPU_SECONDS = 10
-_ADDRESS_SPACE = 256 * 1024 * 1024
-_LIMITS = (f"--cpu={_CPU_SECONDS}", f"--as={_ADDRESS_SPACE}", "--fsize=0", "--nproc=0", "--core=0")
+CPU_SECONDS = 10
+ADDRESS_SPACE = 256 * 1024 * 1024
+_LIMITS = (f"--cpu={CPU_SECONDS}", f"--as={ADDRESS_SPACE}", "--fsize=0", "--nproc=0", "--core=0")
 # Names come as they are in the archive, in any charset: GNU's tar format does not recode them either.
 _CONVERT = ("-c", "--format=gnutar", "-f", "-", "@-")
 _LIST = ("-t", "-f", "-")

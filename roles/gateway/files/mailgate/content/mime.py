@@ -27,7 +27,7 @@ ENCODED = ("base64", "quoted-printable", *UUENCODED)
 _SINGLE = ("content-type", "content-transfer-encoding", "content-disposition")
 _LINE = re.compile(rb"\Z|[ \t]|[!-9;-~]+[ \t]*:")
 _HEADER = re.compile(rb"(?:[ \t][^\r\n]*\r\n)*(?:[!-9;-~]+[ \t]*:(?:[^\r]|\r(?!\n)|\r\n[ \t])*(?:\r\n|\Z))*(?:\r\n)?")
-_CONTENT = re.compile(
+CONTENT_FIELD = re.compile(
     rb"^(content-[!-9;-~]+)[ \t]*:((?:[^\r]|\r(?!\n)|\r\n[ \t])*)(?=\r\n|\Z)", re.IGNORECASE | re.MULTILINE
 )
 _CHARSET = re.compile(rb"charset\*?\s*=\s*\"?([\w.:+-]+)", re.IGNORECASE)
@@ -35,7 +35,7 @@ _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 _COMMENT = re.compile(r"\([^()]*\)")
 # Fields of the form that all mail clients parse alike: no early end, and no parameter in pieces.
 _PARAMETERS = rb'(?:[ \t]*;[ \t]*(?:\r\n[ \t]+)?[a-z0-9*._-]+=(?:"[^"\\\r\n]*"|[^\s;"()\\]+))*[ \t]*'
-_PLAIN = re.compile(
+PLAIN_FIELD = re.compile(
     rb"content-(?:type:[ \t]*[a-z0-9.+-]+/[a-z0-9.+-]+" + _PARAMETERS + rb"|disposition:[ \t]*[a-z]+" + _PARAMETERS +
     rb"|transfer-encoding:[ \t]*(?:7bit|8bit|binary|base64|quoted-printable)[ \t]*"
     rb'|(?!type|disposition|transfer-encoding)[a-z0-9-]+:[^;"\\]*)',
@@ -228,10 +228,10 @@ class _Header(NamedTuple):
 
 
 def _header(head: bytes) -> _Header:
-    found = list(_CONTENT.finditer(head))
-    if not all(_PLAIN.fullmatch(field.group()) for field in found):
-        return _read(head, found)._replace(plain=False)
-    header = _read_plain(head, found) or _read(head, found)
+    found = list(CONTENT_FIELD.finditer(head))
+    if not all(PLAIN_FIELD.fullmatch(field.group()) for field in found):
+        return read_header(head, found)._replace(plain=False)
+    header = read_plain_header(head, found) or read_header(head, found)
     if header.boundary is not None:
         plain = len(_BOUNDARY.findall(head)) == 1
     else:
@@ -239,8 +239,8 @@ def _header(head: bytes) -> _Header:
     return header if plain else header._replace(plain=False)
 
 
-def _read_plain(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:
-    """Return what `_read` returns, for fields of plain form, without a full parser; None if it takes one."""
+def read_plain_header(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:
+    """Return what `read_header` returns, for fields of plain form, without a full parser; None if it takes one."""
     fields = {field[1].lower(): field[2] for field in found}
     if len(fields) < len(found) or b"name" in head.lower() or not _HEADER.fullmatch(head):
         return None
@@ -255,7 +255,8 @@ def _read_plain(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None
     return _Header(kind, encoding, boundary, (), _charset(head))
 
 
-def _read(head: bytes, found: Iterable[re.Match[bytes]]) -> _Header:
+def read_header(head: bytes, found: Iterable[re.Match[bytes]]) -> _Header:
+    """Return what a full parser reads in a header section with these Content- fields."""
     fields = _fields(head, found)
     kind = fields.get_content_type()
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()

@@ -74,12 +74,12 @@ class Protocol(Connection, SMTP):
     _handler_coroutine: asyncio.Task[None] | None
     _smtp_methods: dict[str, Callable[[str | None], Awaitable[None]]]
 
-    _offered: ClassVar[tuple[str, ...]] = ()
+    offered: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = (name for name in vars(cls) if name.startswith("smtp_"))
-        cls._offered = tuple(dict.fromkeys((*cls._offered, *own)))
+        cls.offered = tuple(dict.fromkeys((*cls.offered, *own)))
 
     def __dir__(self) -> Iterable[str]:
         """Return the names in which aiosmtpd searches for commands and AUTH mechanisms, for each connection.
@@ -87,7 +87,7 @@ class Protocol(Connection, SMTP):
         All other names are omitted: commands of aiosmtpd must not be found, and the search through all names, twice,
         would make the construction of this object six times as slow.
         """
-        return self._offered
+        return self.offered
 
     def __init__(self, gateway: Gateway) -> None:
         SMTP.__init__(
