@@ -53,7 +53,7 @@ class TestCommands:
         assert Protocol.offered == ()
 
     async def test_ehlo_does_not_raise_the_limit_of_commands(self, campus):
-        """Check that EHLO does not raise the maximum command length of all sessions, which aiosmtpd keeps in the class."""
+        """Check that EHLO does not raise the command length of all sessions, which aiosmtpd keeps in the class."""
         client = await campus.connect(hello=False)
         for _ in range(3):
             await client.hello()
