@@ -43,12 +43,12 @@ def build_system(suite: str, packages: Sequence[str]) -> Path:
 def run_in(
     root: Path, arguments: Sequence[str], *, binds: Sequence[Path], env: Mapping[str, str], seconds: int
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in the system, without network, for at most `seconds`.
+    """Run a command in the system, with a loopback interface alone, for at most `seconds`.
 
     Each path of `binds` is seen there at its own place; the first is the working directory.
     """
     script = (
-        'root=$1; shift; mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && while [ "$1" != -- ]; do'
+        'root=$1; shift; ip link set lo up && mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && while [ "$1" != -- ]; do'
         ' mkdir -p "$root$1" && mount --bind "$1" "$root$1"; shift; done; shift; exec chroot "$root" "$@"'
     )
     inner = ["env", "--ignore-environment", f"--chdir={binds[0]}", *(f"{name}={value}" for name, value in env.items())]
