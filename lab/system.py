@@ -48,8 +48,9 @@ def run_in(
     Each path of `binds` is seen there at its own place; the first is the working directory.
     """
     script = (
-        'root=$1; shift; ip link set lo up && mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && while [ "$1" != -- ]; do'
-        ' mkdir -p "$root$1" && mount --bind "$1" "$root$1"; shift; done; shift; exec chroot "$root" "$@"'
+        'root=$1; shift; ip link set lo up && mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev"'
+        ' && while [ "$1" != -- ]; do mkdir -p "$root$1" && mount --bind "$1" "$root$1"; shift; done; shift'
+        '; exec chroot "$root" "$@"'
     )
     inner = ["env", "--ignore-environment", f"--chdir={binds[0]}", *(f"{name}={value}" for name, value in env.items())]
     outer = [*CONFINED, "unshare", "--net", "sh", "-c", script, "sh", str(root), *map(str, binds), "--"]
