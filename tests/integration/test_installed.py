@@ -78,14 +78,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
     galaxy = [str(Path(sys.executable).with_name("ansible-galaxy")), "collection"]
-    quiet = {**os.environ, "HOME": str(directory), "ANSIBLE_HOME": str(directory / ".ansible")}
+    # ansible.cfg of the checkout names the checkout itself as installed.
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    quiet |= {"HOME": str(directory), "ANSIBLE_HOME": str(directory / ".ansible")}
     subprocess.run([*galaxy, "build", "--output-path", directory], cwd=source, env=quiet, check=True)
     shutil.rmtree(source)
     archive = next(directory.glob("campus-mailgate-*.tar.gz"))
     made = Project(directory, archive)
     subprocess.run([sys.executable, "-m", "venv", directory / "venv"], check=True)
     install = [*galaxy, "install", "--collections-path", directory / "collections", archive]
-    # Not in the checkout, whose ansible.cfg names the checkout itself as installed.
     subprocess.run(install, cwd=directory, env=quiet, check=True)
     pip = [str(directory / "venv" / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run(
