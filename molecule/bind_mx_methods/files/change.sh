@@ -21,11 +21,14 @@ zone key.example
 update add later.key.example 60 A 198.18.1.77
 send
 .
-for _ in $(seq 80); do
+# A file is written before BIND has loaded it.
+for _ in $(seq 300); do
     sleep 0.1
-    if grep -q later $outside/plain.zone && grep -q later $outside/key.zone; then break; fi
+    rndc zonestatus plain.example IN outside >/root/status
+    if grep -q later $outside/plain.zone && grep -q later $outside/key.zone && grep -q '^serial: 100$' /root/status; then
+        break
+    fi
 done
 grep later $outside/plain.zone $outside/key.zone
-rndc zonestatus plain.example IN outside >/root/status
 grep '^serial: 100$' /root/status
 systemctl stop mailgate-outside.timer
