@@ -143,14 +143,6 @@ class TestRcpt:
         await client.say("RSET")
         assert await client.start("x%elsewhere.example@a.univ.example") == ["550 5.7.1 Relaying denied"]
 
-    async def test_8bit_mail_is_rejected_if_the_server_lacks_8bitmime(self, campus):
-        campus.a.ehlo = "250 mailhost"
-        client = await campus.connect()
-        await client.say("MAIL FROM:<a@sender.example> BODY=8BITMIME")
-        assert (await client.say("RCPT TO:<alice@a.univ.example>")).startswith("550 5.6.3")
-        await client.say("RSET")
-        assert (await client.start("alice@a.univ.example"))[0].startswith("250")
-
 
 class TestData:
     async def test_mail_is_delivered_unchanged_and_only_then_accepted(self, campus):

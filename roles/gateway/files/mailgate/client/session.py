@@ -12,13 +12,13 @@ from mailgate.client.connection import ClientConnection, ClientConnectionError
 from mailgate.routes import NextHop
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.data import stuff
-from mailgate.smtp.envelope import Envelope
+from mailgate.smtp.envelope import Envelope, MessageVariant
 from mailgate.smtp.reply import Reply
 
 CHUNK_BYTES = 256 * 1024
 QUIT_SECONDS = 5
 
-NO_EIGHT_BIT = Reply.of(550, "5.6.3 8BITMIME required but not offered by destination server")
+NO_EIGHT_BIT = Reply.of(554, "5.6.3 8BITMIME required but not offered by destination server")
 NO_UTF8 = Reply.of(550, "5.6.7 SMTPUTF8 required but not offered by destination server")
 
 
@@ -133,11 +133,13 @@ class ClientSession:
 
     def unsupported(self, envelope: Envelope) -> Reply | None:
         """Return the refusal for an envelope that needs an extension the server does not offer, or None."""
-        if envelope.eight_bit and "8BITMIME" not in self.extensions:
-            return NO_EIGHT_BIT
-        if "SMTPUTF8" not in self.extensions and not envelope.sender.ascii:
+        if envelope.utf8 and "SMTPUTF8" not in self.extensions and not envelope.sender.ascii:
             return NO_UTF8
         return None
+
+    def accepts(self, envelope: Envelope, variant: MessageVariant) -> bool:
+        """Return whether the message can be sent as it is: many clients declare 8BITMIME for every message."""
+        return not envelope.eight_bit or "8BITMIME" in self.extensions or variant.ascii
 
     async def begin(self, envelope: Envelope, recipients: Sequence[Mailbox]) -> list[Reply]:
         """Begin a transaction; return the reply to MAIL and, if that was accepted, to each RCPT."""
@@ -167,7 +169,7 @@ class ClientSession:
         command = f"MAIL FROM:<{envelope.sender}>"
         if envelope.size and "SIZE" in self.extensions:
             command += f" SIZE={envelope.size}"
-        if envelope.eight_bit:
+        if envelope.eight_bit and "8BITMIME" in self.extensions:
             command += " BODY=8BITMIME"
         if envelope.utf8 and "SMTPUTF8" in self.extensions:
             command += " SMTPUTF8"

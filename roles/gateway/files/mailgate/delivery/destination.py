@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from mailgate.client.session import NO_UTF8, ClientSession, NextHopError
+from mailgate.client.session import NO_EIGHT_BIT, NO_UTF8, ClientSession, NextHopError
 from mailgate.delivery.context import Delivery
 from mailgate.events import ANSWERS_LOST
 from mailgate.routes import NextHop
@@ -108,7 +108,7 @@ class Destination:
     ) -> list[Attempt]:
         """Send each variant to its recipients, until loop time `deadline`; return the replies."""
         if len(variants) == 1:
-            reply = await self._send(variants[0], deadline, needs_utf8=needs_utf8)
+            reply = await self._send(envelope, variants[0], deadline, needs_utf8=needs_utf8)
             return [Attempt(self.recipients, reply)]
         attempts: list[Attempt] = []
         for variant in variants:
@@ -122,7 +122,7 @@ class Destination:
                 reply = await self._begin(replace(envelope, size=variant.size), recipients, deadline)
                 accepted = reply is not None and reply.ok
             if accepted:
-                reply = await self._send(variant, deadline, needs_utf8=needs_utf8)
+                reply = await self._send(envelope, variant, deadline, needs_utf8=needs_utf8)
             attempts.append(Attempt(recipients, reply))
         return attempts
 
@@ -142,13 +142,17 @@ class Destination:
             return None
         return next((reply for reply in replies if not reply.ok), replies[0])
 
-    async def _send(self, variant: MessageVariant, deadline: float, *, needs_utf8: bool) -> Reply | None:
+    async def _send(
+        self, envelope: Envelope, variant: MessageVariant, deadline: float, *, needs_utf8: bool
+    ) -> Reply | None:
         """Send the message; return the next hop's reply, or None if it may not have received it."""
         try:
             if self._session is None:
                 raise NextHopError("session lost")
             if needs_utf8 and "SMTPUTF8" not in self._session.extensions:
                 return NO_UTF8
+            if not self._session.accepts(envelope, variant):
+                return self._unconverted()
             seconds = max(1, min(self._remaining(deadline), self._timeouts.next_hop_data))
             reply = await self._session.data(variant.pieces, seconds)
         except NextHopError as error:
@@ -162,6 +166,14 @@ class Destination:
             raise
         self.close()
         return reply
+
+    def _unconverted(self) -> Reply | None:
+        """Leave an 8-bit message to the queue, which converts it (RFC 6152 section 3), unless TLS is required."""
+        if self.encrypt:
+            return NO_EIGHT_BIT
+        self._delivery.events.emit("conversion_needed", next_hops=self.hops, recipients=self.recipients)
+        self.close()
+        return None
 
     def _remaining(self, deadline: float) -> float:
         """Return the seconds until `deadline`, less those that the queue may need."""

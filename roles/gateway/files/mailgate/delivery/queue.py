@@ -14,6 +14,9 @@ from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import Envelope, MessageVariant
 from mailgate.smtp.reply import Reply
 
+# The next hop cannot have the message unconverted, and the queue can be configured to convert it.
+_NO_CONVERSION = Reply.of(451, "4.6.3 8BITMIME required but not offered by the queue")
+
 
 class QueueDestination:
     """Recipients accepted for the queue, and the session held for them."""
@@ -92,6 +95,8 @@ class QueueDestination:
             return NOT_DELIVERED
         if needs_utf8 and not self.supports_utf8:
             return NO_UTF8
+        if not self._session.accepts(envelope, variant):
+            return _NO_CONVERSION
         replies = await self._session.begin(envelope, recipients)
         refusal = next((reply for reply in replies if not reply.ok), None)
         return refusal or await self._session.data(variant.pieces, self._delivery.config.timeouts.queue)

@@ -46,6 +46,11 @@ class MessageVariant:
         """Size in bytes."""
         return sum(len(piece) for piece in self.pieces)
 
+    @property
+    def ascii(self) -> bool:
+        """Whether the message has no byte above 127."""
+        return all(piece.isascii() for piece in self.pieces)
+
     def of(self, recipients: Sequence[Mailbox]) -> list[Mailbox]:
         """Return those of `recipients` that this variant is for."""
         own = self.recipients
