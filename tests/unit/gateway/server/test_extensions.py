@@ -85,8 +85,8 @@ class TestSmtputf8:
 
     def test_international_grammar(self):
         assert str(parse_sender("FROM:<é.ß@bücher.example> SMTPUTF8").mailbox) == "é.ß@xn--bcher-kva.example"
-        for argument in ("FROM:<é@x.example>", "FROM:<a@é.example>", "FROM:<a\x85@x.example> SMTPUTF8",
-                         "FROM:<a\u200b@x.example> SMTPUTF8", f"FROM:<{'é' * 33}@x.example> SMTPUTF8"):  # fmt: skip
+        for argument in ("FROM:<a@é.example>", "FROM:<é@é.example>", "FROM:<a\x85@x.example> SMTPUTF8",
+                         "FROM:<a\u200b@x.example> SMTPUTF8", f"FROM:<{'é' * 128}@x.example> SMTPUTF8"):  # fmt: skip
             with pytest.raises(AddressError):
                 parse_sender(argument)
         with pytest.raises(AddressError) as refused:

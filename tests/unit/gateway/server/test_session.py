@@ -51,6 +51,26 @@ class TestMail:
         assert (await client.send(MESSAGE)).startswith("250")
         assert campus.a.received[0].sender == ""
 
+    @pytest.mark.parametrize(
+        ("argument", "relayed"),
+        [
+            ("<" + "b" * 120 + "@my_host.example>", "<" + "b" * 120 + "@my_host.example>"),
+            ("a@sender.example SIZE=100", "<a@sender.example> SIZE=100"),
+            ("<@x.example,@y.example:a@Sender.example.>", "<a@sender.example>"),
+            ('<"a".b@sender.example>', "<a.b@sender.example>"),
+            ("<a:b@sender.example>", '<"a:b"@sender.example>'),
+            ("<é@sender.example>", "<é@sender.example>"),
+            ("<a@sender.example> AUTH=<> ENVID=Q+2b SIZE=x", "<a@sender.example> ENVID=Q+2b"),
+            ("<a@sender.example> ENVID=", "<a@sender.example>"),
+        ],
+    )
+    async def test_the_next_hop_gets_the_sender_in_standard_form(self, campus, argument, relayed):
+        campus.a.ehlo = "250-mailhost\r\n250-DSN\r\n250 SIZE 99999999"
+        client = await campus.connect()
+        assert (await client.say(f"MAIL FROM:{argument}")).startswith("250")
+        assert (await client.say("RCPT TO:<alice@a.univ.example>")).startswith("250")
+        assert f"MAIL FROM:{relayed}" in campus.a.commands
+
 
 class TestRcpt:
     async def test_a_foreign_domain_is_rejected_and_counted(self, campus):
@@ -287,6 +307,27 @@ class TestEhlo:
             "250 ENHANCEDSTATUSCODES",
         ]
 
+    @pytest.mark.parametrize(
+        ("name", "written"),
+        [
+            (b"my pc", b"my?pc"),
+            (b"(null)", b"?null?"),
+            (b"#", b"#"),
+            (b"my_host", b"my_host"),
+            ("müller".encode(), b"m?ller"),
+            (b"m\xfcller", b"m?ller"),
+            (b'x (y) id 1; by <z>,\t"', b"x??y??id?1??by??z????"),
+            (b"[IPv6:2001:db8::1]", b"[IPv6:2001:db8::1]"),
+            (b"a" * 900, b"a" * 255),
+        ],
+    )
+    async def test_any_name_is_accepted_and_is_harmless_in_the_trace_field(self, campus, name, written):
+        client = await campus.connect(hello=False)
+        assert (await client.say(b"EHLO " + name)).startswith("250")
+        await client.start("alice@a.univ.example")
+        assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250")
+        assert campus.a.received[0].content.startswith(b"Received: from " + written + b" ([127.0.0.1])\r\n\tby ")
+
     async def test_helo_is_smtp_in_the_trace_field(self, campus):
         client = await campus.connect(hello=False)
         await client.say("HELO pc7")
@@ -298,14 +339,12 @@ class TestEhlo:
 
 class TestCommandSequence:
     async def test_replies_to_commands_in_order(self, make_campus):
-        campus = await make_campus(limits=Limits(max_errors=25))
+        campus = await make_campus(limits=Limits(max_errors=24))
         client = await campus.connect(hello=False)
         for command, answer in (
             ("MAIL FROM:<a@x.example>", "503 5.5.1"),
             ("EHLO", "501 5.5.4"),
-            ("EHLO a b", "501 5.5.4"),
             ("HELO pc_7", "250"),
-            ("MAIL FROM:<a@x.example> SIZE=1", "555 5.5.4"),
             ("ehlo sender.example", "250"),
             ("RCPT TO:<alice@a.univ.example>", "503 5.5.1"),
             ("DATA", "503 5.5.1"),
@@ -316,11 +355,13 @@ class TestCommandSequence:
             ("XCLIENT ADDR=198.18.0.1", "500"),
             ("NOOP", "250 2.0.0"),
             ("HELP", "214"),
-            ("MAIL FROM:a@x.example", "501"),
+            ("MAIL FROM:", "501"),
             ("MAIL FROM:<a@x.example> SMTPUTF8=1", "501"),
             ("MAIL FROM:<a@x.example> MT-PRIORITY=3", "555"),
             ("MAIL FROM:<a@x.example> RET=ALL", "501"),
-            ("MAIL FROM:<a@x.example> SIZE=x", "501"),
+            ("MAIL FROM:<a@x.example> SIZE=-1", "501"),
+            ("MAIL FROM:<a@x.example> SIZE=" + "9" * 100, "552"),
+            ("MAIL FROM:<a@x.example> AUTH=", "501"),
             ("MAIL FROM:<a@x.example> BODY=BINARYMIME", "501"),
             ("MAIL FROM:<a@x.example> SIZE=10 BODY=8bitmime", "250"),
             ("MAIL FROM:<a@x.example>", "503"),
@@ -331,7 +372,7 @@ class TestCommandSequence:
             ("RSET", "250 2.0.0"),
         ):
             assert (await client.say(command)).splitlines()[-1].startswith(answer), command
-        assert (await client.say(b"MAIL FROM:<\xc3\xa9@x.example>")).startswith("553 5.6.7")
+        assert (await client.say(b"MAIL FROM:<x@\xc3\xa9.example>")).startswith("553 5.6.7")
         assert (await client.say("NOOP " + "x" * 2000)).startswith("500")
         assert (await client.say("NOOP " + "x" * 200_000)).startswith("500")
         assert (await client.say(b"NOOP a\0b")).startswith("500")

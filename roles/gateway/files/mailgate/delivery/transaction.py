@@ -136,7 +136,7 @@ class Transaction:
         """Accept a recipient for the queue if the queue is reachable; return the reply to RCPT."""
         if not await self._queue.connect():
             return UNVERIFIED
-        if not self._queue.supports_utf8 and not (recipient.ascii and self.sender.ascii):
+        if not self._queue.supports_utf8 and not (recipient.ascii and (self.sender.ascii or not self._envelope.utf8)):
             return NO_UTF8
         self._set_notify(recipient, notify)
         self._queue.add([recipient])

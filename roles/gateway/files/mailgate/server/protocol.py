@@ -269,8 +269,8 @@ class Protocol(Connection, SMTP):
             await self._error(Reply.of(500, "5.5.2 Command not recognized"))
             return
         try:
-            # The parser of addresses decides whether non-ASCII characters are allowed.
-            argument = rest.strip().decode() or None
+            # The parser of addresses decides whether non-ASCII characters are allowed. A HELO name is not repeated.
+            argument = rest.strip().decode(errors="replace" if verb.upper() in (b"HELO", b"EHLO") else "strict") or None
         except UnicodeDecodeError:
             await self._error(Reply.of(553, "5.6.7 Bad UTF-8 syntax"))
             return

@@ -17,7 +17,7 @@ from mailgate.message import Client, Message, new_id
 from mailgate.server.protocol import ClosingError, Protocol
 from mailgate.server.rcpt_policy import decide
 from mailgate.smtp import dsn
-from mailgate.smtp.address import AddressError, Path, is_helo_name, parse_recipient, parse_sender
+from mailgate.smtp.address import AddressError, Path, helo_name, parse_recipient, parse_sender
 from mailgate.smtp.data import DataDecoder
 from mailgate.smtp.envelope import Envelope
 from mailgate.smtp.reply import Reply
@@ -50,12 +50,12 @@ class Session(Protocol):
         await self._hello(hostname, extended=True)
 
     async def _hello(self, hostname: str | None, *, extended: bool) -> None:
-        if not hostname or not is_helo_name(hostname):
+        if not hostname:
             await self._error(Reply.of(501, f"5.5.4 Syntax: {'EHLO' if extended else 'HELO'} hostname"))
             return
         self._count_idle_command()
         self._set_rset_state()
-        self.session.host_name = hostname
+        self.session.host_name = helo_name(hostname)
         self.session.extended_smtp = extended
         lines = [self.hostname]
         if extended:
@@ -89,7 +89,7 @@ class Session(Protocol):
         if refusal:
             await self._error(refusal)
             return
-        size = int(path.parameters.get("SIZE") or 0)
+        size = _declared_size(path)
         if size > self.data_size_limit:
             await self._reply(_MESSAGE_TOO_BIG)
             return
@@ -110,12 +110,11 @@ class Session(Protocol):
         )
         await self._reply(Reply.of(250, "2.1.0 Sender accepted"))
 
-    def _check_mail_parameters(self, path: Path) -> Reply | None:
-        if path.parameters and not self.session.extended_smtp:
-            return Reply.of(555, "5.5.4 Parameters require EHLO")
+    @staticmethod
+    def _check_mail_parameters(path: Path) -> Reply | None:
         for name, value in path.parameters.items():
             if name == "SIZE":
-                if not value or not value.isdigit() or len(value) > 20:
+                if value is None or value.startswith("-"):
                     return Reply.of(501, "5.5.4 Bad message size syntax")
             elif name == "BODY":
                 if (value or "").upper() not in ("7BIT", "8BITMIME"):
@@ -124,6 +123,10 @@ class Session(Protocol):
             elif name == "SMTPUTF8":
                 if value is not None:
                     return Reply.of(501, "5.5.4 SMTPUTF8 does not accept a value")
+            elif name == "AUTH":
+                # RFC 4954 section 5: parsed, and ignored from a client that is not trusted.
+                if not value:
+                    return Reply.of(501, "5.5.4 Bad AUTH parameter syntax")
             elif name not in dsn.MAIL_PARAMETERS:
                 return Reply.of(555, f"5.5.4 Unsupported option: {name}")
         return dsn.check(path.parameters)
@@ -258,6 +261,12 @@ class Session(Protocol):
         if self.session.ssl:
             protocol += "S"
         return Client(self._client_address, self.session.host_name or "", protocol)
+
+
+def _declared_size(path: Path) -> int:
+    """Return the value of SIZE, 0 if there is none or none that can be read."""
+    value = path.parameters.get("SIZE") or ""
+    return int(value) if value.isascii() and value.isdigit() else 0
 
 
 class _Reservation:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mailboxes and paths of MAIL and RCPT (RFC 5321 section 4.1.2), without source routes and other relay syntax."""
+"""Mailboxes and paths of MAIL and RCPT (RFC 5321 section 4.1.2), without relay syntax in recipients.
+
+The domain of a recipient is strict: relaying depends on it. Other syntax is as tolerant as that of other servers.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,31 @@ from functools import cached_property
 
 from mailgate.smtp.reply import Reply
 
-MAX_LOCAL = 64
+# VERP, SRS and mailing lists exceed the 64 bytes of section 4.5.3.1.1.
+MAX_LOCAL = 255
 MAX_DOMAIN = 255
-MAX_PATH = 256
+MAX_HELO = 255
 
 # Includes all non-ASCII characters (RFC 6531 section 3.3); whether SMTPUTF8 permits them is checked separately.
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]"
-_ATOM = rf"{_ATEXT}+"
-_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-# Mobile operators in Japan issued addresses with consecutive and trailing dots, which are still in use as senders.
-_DOTTED_SENDER = re.compile(rf"{_ATEXT}[.{_ATEXT[1:]}*")
-_QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
+# Addresses with leading, trailing and consecutive dots are in use.
+_PLAIN_LOCAL = re.compile(rf"[.{_ATEXT[1:]}+")
+_QTEXT = r"[ !#-\[\]-~\u0080-\U0010ffff]"
+# Text, quoted strings, escaped characters, and comments (RFC 5322 section 4.4).
+_LOCAL_PIECE = re.compile(
+    rf'(?P<text>[.{_ATEXT[1:]}+)|"(?P<quoted>(?:{_QTEXT}|\\[ -~])*)"|\\(?P<escaped>[ -~])'
+    r"|\([ -'*-\[\]-~]*\)|(?P<colon>:)"
+)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]+))?")
+_LOOSE_LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
+_SENDER_DOMAIN = re.compile(rf"{_LOOSE_LABEL}(?:\.{_LOOSE_LABEL})*")
+_SOURCE_ROUTE = re.compile(r"@[A-Za-z0-9_.-]+(?:,@[A-Za-z0-9_.-]+)*:")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]*))?")
+_REPEATABLE = ("SIZE", "BODY")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Characters that would change the structure of a trace field, in addition to those that are not printable ASCII.
+_NOT_IN_HELO = re.compile(r'[^!-~]|[<>()\\";@,]')
 _RELAY_CHARACTERS = frozenset("%!@")
 
 RELAY_REFUSED = Reply.of(550, "5.7.1 Relaying denied")
@@ -56,7 +69,7 @@ class Mailbox:
     @cached_property
     def _text(self) -> str:
         local = self.local
-        if local and not _DOTTED_SENDER.fullmatch(local):
+        if (local or self.domain) and not _PLAIN_LOCAL.fullmatch(local):
             local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
         return f"{local}@{self.domain}" if self.domain else local
 
@@ -90,7 +103,10 @@ def parse_sender(argument: str | None) -> Path:
     parameters = _parse_parameters(rest)
     if not inner:
         return Path(Mailbox("", ""), parameters)
-    return Path(parse_mailbox(inner, dotted=True, utf8="SMTPUTF8" in parameters), parameters)
+    # RFC 5321 appendix C: a source route is ignored.
+    inner = inner[match.end() :] if (match := _SOURCE_ROUTE.match(inner)) else inner
+    # Without SMTPUTF8, the next hop decides on a sender with other characters.
+    return Path(parse_mailbox(inner, sender=True, utf8="SMTPUTF8" in parameters), parameters)
 
 
 def parse_recipient(argument: str | None, *, utf8: bool = False) -> Path:
@@ -114,35 +130,40 @@ def parse_recipient(argument: str | None, *, utf8: bool = False) -> Path:
     return Path(mailbox, _parse_parameters(rest))
 
 
-def parse_mailbox(text: str, *, dotted: bool = False, utf8: bool = False) -> Mailbox:
+def parse_mailbox(text: str, *, sender: bool = False, utf8: bool = False) -> Mailbox:
     """Parse `local@domain` (section 4.1.2 Mailbox).
 
     Args:
         text: The address.
-        dotted: Allow consecutive and trailing dots in the local part.
+        sender: Allow in addition what other servers accept of a sender: colons and UTF-8 in the local part;
+            underscores, labels of any length and a trailing dot in the domain.
         utf8: Allow the characters of RFC 6531: a domain is converted to A-labels, the local part is unchanged.
 
     Raises:
         AddressError: The address is malformed.
     """
-    _check_characters(text, utf8=utf8)
-    if _size(text) > MAX_PATH:
-        raise AddressError(Reply.of(553, "5.1.3 Address too long"))
-    quoted = _QUOTED.match(text)
-    if quoted:
-        local_text, separator = quoted.group(), text[quoted.end() : quoted.end() + 1]
-        domain = text[quoted.end() + 1 :]
-        local = re.sub(r"\\(.)", r"\1", local_text[1:-1])
-    else:
-        local_text, separator, domain = text.partition("@")
-        local = local_text
-        if not (_DOTTED_SENDER if dotted else _DOT_STRING).fullmatch(local):
-            raise AddressError(Reply.of(553, "5.1.3 Malformed local part"))
-    if separator != "@" or not local:
+    _check_characters(text, utf8=utf8 or (sender and text.rpartition("@")[2].isascii()))
+    local, end = _parse_local(text, colon=sender)
+    if text[end : end + 1] != "@" or not end:
         raise AddressError(Reply.of(553, "5.1.3 Malformed address: local@domain expected"))
-    if _size(local_text) > MAX_LOCAL:
-        raise AddressError(Reply.of(553, "5.1.3 Local part exceeds 64 bytes"))
-    return Mailbox(local, _parse_domain(domain))
+    if _size(local) > MAX_LOCAL:
+        raise AddressError(Reply.of(553, f"5.1.3 Local part exceeds {MAX_LOCAL} bytes"))
+    return Mailbox(local, _parse_domain(text[end + 1 :], sender=sender))
+
+
+def _parse_local(text: str, *, colon: bool) -> tuple[str, int]:
+    """Return the local part at the start of `text`, without quotes and comments, and where it ends."""
+    local, end, explicit = "", 0, False
+    while match := _LOCAL_PIECE.match(text, end):
+        if match["colon"] and not colon:
+            break
+        quoted = match["quoted"]
+        explicit = explicit or quoted is not None
+        local += match["text"] or match["escaped"] or match["colon"] or re.sub(r"\\(.)", r"\1", quoted or "")
+        end = match.end()
+    if not (local or explicit) or text[end : end + 1] not in ("@", ""):
+        raise AddressError(Reply.of(553, "5.1.3 Malformed local part"))
+    return local, end
 
 
 def is_domain(text: str) -> bool:
@@ -150,12 +171,15 @@ def is_domain(text: str) -> bool:
     return len(text) <= MAX_DOMAIN and _DOMAIN.fullmatch(text) is not None
 
 
-def is_helo_name(text: str) -> bool:
-    """Return whether a HELO or EHLO name is usable in a header; a bare host name and underscores are tolerated."""
-    return re.fullmatch(r"[A-Za-z0-9_.:\[\]-]{1,255}", text) is not None
+def helo_name(text: str) -> str:
+    """Return a HELO or EHLO name as it may stand in a trace field: without other characters, and not too long.
+
+    Clients give names with spaces, `(null)`, or names in the character set of their system.
+    """
+    return _NOT_IN_HELO.sub("?", text[:MAX_HELO])
 
 
-def _parse_domain(text: str) -> str:
+def _parse_domain(text: str, *, sender: bool) -> str:
     if text.startswith("[") and text.endswith("]"):
         literal = text[1:-1]
         try:
@@ -169,7 +193,12 @@ def _parse_domain(text: str) -> str:
             text = text.encode("idna").decode("ascii")
         except UnicodeError:
             text = ""
-    if not is_domain(text):
+    if sender:
+        text = text.removesuffix(".")
+        valid = len(text) <= MAX_DOMAIN and _SENDER_DOMAIN.fullmatch(text) is not None
+    else:
+        valid = is_domain(text)
+    if not valid:
         raise AddressError(Reply.of(553, "5.1.3 Malformed domain"))
     return text.lower()
 
@@ -189,19 +218,23 @@ def _check_characters(text: str, *, utf8: bool) -> None:
 
 
 def _split(argument: str | None, keyword: str, syntax: str) -> tuple[str, str]:
-    """Return the text between the angle brackets and the text after them."""
+    """Return the address, without angle brackets if there are any, and the text after it."""
     head, colon, tail = (argument or "").partition(":")
     tail = tail.strip(" \t")
-    if colon and head.strip().upper() == keyword and tail.startswith("<"):
+    if colon and head.strip().upper() == keyword and tail:
+        if not tail.startswith("<"):
+            inner, _space, rest = tail.partition(" ")
+            if "<" not in inner and ">" not in inner:
+                return inner, rest.strip(" \t")
         end = _closing_bracket(tail)
         rest = tail[end + 1 :]
-        if end >= 0 and (not rest or rest[0] in " \t"):
-            return tail[1:end], rest.strip(" \t")
+        if tail.startswith("<") and end >= 0 and (not rest or rest[0] in " \t"):
+            return tail[1:end].strip(" "), rest.strip(" \t")
     raise AddressError(Reply.of(501, f"5.5.4 Syntax: {syntax}"))
 
 
 def _closing_bracket(text: str) -> int:
-    """Return the index of the `>` that is not inside a quoted string, or -1."""
+    """Return the index of the `>` that is neither escaped nor inside a quoted string, or -1."""
     if '"' not in text:
         return text.find(">")
     quoted = False
@@ -209,7 +242,7 @@ def _closing_bracket(text: str) -> int:
     for index, character in enumerate(text):
         if skip:
             skip = False
-        elif quoted and character == "\\":
+        elif character == "\\":
             skip = True
         elif character == '"':
             quoted = not quoted
@@ -225,7 +258,7 @@ def _parse_parameters(text: str) -> dict[str, str | None]:
         if not match:
             raise AddressError(Reply.of(501, "5.5.4 Bad parameter syntax"))
         name = match.group(1).upper()
-        if name in found:
+        if name in found and name not in _REPEATABLE:
             raise AddressError(Reply.of(501, f"5.5.4 Duplicate parameter: {name}"))
         found[name] = match.group(2)
     return found

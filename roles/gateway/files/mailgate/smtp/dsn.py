@@ -12,13 +12,14 @@ from mailgate.smtp.reply import Reply
 MAIL_PARAMETERS = ("RET", "ENVID")
 RCPT_PARAMETERS = ("NOTIFY", "ORCPT")
 
-_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"
+_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})"
+# Hexadecimal digits in lower case and an empty or long ENVID are common, and next hops accept them.
 # utf-8-addr (RFC 6533) may contain UTF-8 itself; only its ASCII form is accepted.
 _SYNTAX = {
     "RET": re.compile(r"FULL|HDRS", re.IGNORECASE),
-    "ENVID": re.compile(rf"{_XTEXT}{{1,100}}"),
+    "ENVID": re.compile(rf"{_XTEXT}{{0,500}}"),
     "NOTIFY": re.compile(r"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}", re.IGNORECASE),
-    "ORCPT": re.compile(rf"[A-Za-z0-9-]{{1,40}};{_XTEXT}{{1,500}}"),
+    "ORCPT": re.compile(rf"[A-Za-z0-9-]{{1,40}};{_XTEXT}{{0,500}}"),
 }
 
 
@@ -37,4 +38,4 @@ def wants_success(notify: str) -> bool:
 
 def select(parameters: Mapping[str, str | None], names: Sequence[str]) -> str:
     """Return those of `names` that were given, in the form in which they are passed on."""
-    return " ".join(f"{name}={parameters[name]}" for name in names if name in parameters)
+    return " ".join(f"{name}={parameters[name]}" for name in names if parameters.get(name))
