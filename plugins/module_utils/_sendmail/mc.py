@@ -87,6 +87,8 @@ FEATURE(`access_db', , `skip')dnl
 FEATURE(`mailertable')dnl
 dnl # Lines of any length are passed on unchanged.
 define(`RELAY_MAILER_LL', `0')dnl
+dnl # 8-bit data is converted only for a server without 8BITMIME (RFC 6152, section 3).
+MODIFY_MAILER_FLAGS(`RELAY', `-8')dnl
 dnl # An unreachable server or resolver must not delay a queue run for minutes.
 define(`confTO_IDENT', `0')dnl
 define(`confTO_ICONNECT', `15s')dnl
