@@ -23,6 +23,7 @@ from mailgate.background import BackgroundTasks
 from mailgate.client.pool import Pool
 from mailgate.client.session import NextHopError
 from mailgate.config import Config
+from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import Events
 from mailgate.routes import NextHop, Route
@@ -57,12 +58,22 @@ class _ProbeLimit:
 class RecipientVerifier:
     """Probe servers, with a limit of simultaneous probes for each."""
 
-    def __init__(self, config: Config, pool: Pool, cache: VerificationCache, events: Events, *, share: float) -> None:
+    def __init__(
+        self,
+        config: Config,
+        pool: Pool,
+        cache: VerificationCache,
+        events: Events,
+        unknown_recipients: UnknownRecipients,
+        *,
+        share: float,
+    ) -> None:
         self._config = config
         self._max_probes = max(1, round(config.limits.max_verifications_per_next_hop * share))
         self._pool = pool
         self._cache = cache
         self._events = events
+        self._unknown_recipients = unknown_recipients
         self._wait_seconds = config.timeouts.connect
         self._limits: dict[tuple[NextHop, ...], _ProbeLimit] = {}
         self._detecting: set[str] = set()
@@ -190,8 +201,10 @@ class RecipientVerifier:
 
     def _confirm(self, sender: Mailbox, recipient: Mailbox, servers: tuple[NextHop, ...]) -> None:
         """Start to find out whether a refusal of the recipient holds for other senders than `sender`."""
-        # Another sender had it accepted a short while ago.
+        # Another sender had it accepted a short while ago, or somebody guesses the domain's addresses.
         if recipient.key in self._confirming or self._cache.is_fresh(recipient):
+            return
+        if self._unknown_recipients.domain_exceeds(recipient.domain):
             return
         self._confirming.add(recipient.key)
         task = self.background.spawn(self._confirm_unknown(sender, recipient, servers))

@@ -69,6 +69,11 @@ def is_unknown_recipient(reply: Reply) -> bool:
     return statuses <= set(_STATUSES) if statuses else _UNKNOWN.search(text) is not None
 
 
+def may_be_unknown_recipient(reply: Reply) -> bool:
+    """Return whether a reply to RCPT may say that the recipient does not exist; for counting, not for the cache."""
+    return is_unknown_recipient(reply) or (reply.code == 550 and "5.4.1" in _statuses(reply))
+
+
 def is_about_message(reply: Reply, *, at_rcpt: bool) -> bool:
     """Return whether a permanent refusal is about the message, and not about the client that delivers it.
 
