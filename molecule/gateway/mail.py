@@ -39,9 +39,9 @@ def send(letter: Letter, via: str = GATEWAY, *others: str) -> int:
     return int(campus.probe("outside", "send", to=to, sender=letter.sender, message=message, via=via)["code"])
 
 
-def rcpt_reply(recipient: str, via: str = GATEWAY) -> str:
+def rcpt_reply(recipient: str, via: str = GATEWAY, sender: str = "stranger@elsewhere.example") -> str:
     """Send RCPT from outside; return the stage of the reply and its codes."""
-    answer = campus.probe("outside", "send", to=[recipient], sender="stranger@elsewhere.example", via=via)
+    answer = campus.probe("outside", "send", to=[recipient], sender=sender, via=via)
     return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
 
 
@@ -62,6 +62,27 @@ campus.sh("bio", "systemctl stop sendmail; pkill -x sendmail-mta; true")
 check("a known recipient while the verification server is down", "RCPT 250 2.1.5", rcpt_reply(f"bob@{LEAF}"))
 check("an unknown recipient while it is down", "RCPT 450 4.4.1", rcpt_reply(f"{uuid.uuid4().hex}@{LEAF}"))
 campus.sh("bio", "systemctl start sendmail")
+
+# A sender that the final server refuses at RCPT. Behind a hub, a known recipient is not verified again.
+BLOCKED = "blocked@elsewhere.example"
+RESTART = "systemctl stop sendmail; pkill -x sendmail-mta; systemctl start sendmail"
+REFUSE = f"""
+set -e; cd /etc/mail; cp -p access access.kept; cp -p sendmail.cf sendmail.cf.kept
+sed "/^MAILER_DEFINITIONS/i FEATURE(\\`delay_checks')dnl" sendmail.mc | m4 - > sendmail.cf
+printf 'From:{BLOCKED}\\tERROR:5.1.8:550 Sender address rejected\\n' >> access
+makemap hash access < access; set +e; {RESTART}
+"""
+RESTORE = f"""
+cd /etc/mail && mv access.kept access && mv sendmail.cf.kept sendmail.cf && makemap hash access < access; {RESTART}
+"""
+for server, domain, times in (("mech", "mech.eng.univ.example", 2), ("bio", LEAF, 1)):
+    campus.sh(server, REFUSE)
+    campus.await_port(server)
+    for _ in range(times):
+        check(f"a refused sender, {domain}", "RCPT 550 5.1.8", rcpt_reply(f"alice@{domain}", sender=BLOCKED))
+        check(f"the next sender, {domain}", "RCPT 250 2.1.5", rcpt_reply(f"alice@{domain}"))
+    campus.sh(server, RESTORE)
+    campus.await_port(server)
 
 for name, recipient, via in (
     ("mail for a domain", "bob@mech.eng.univ.example", GATEWAY),

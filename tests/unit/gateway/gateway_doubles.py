@@ -70,6 +70,8 @@ class Hop:
         self.ehlo = "250-mailhost\r\n250-8BITMIME\r\n250 SIZE 99999999"
         self.mail: str | None = "250 2.1.0 ok"
         self.rcpt: Callable[[str], str | None] = lambda _: "250 2.1.5 ok"
+        # In place of `rcpt`, a reply that depends on the sender, too.
+        self.rcpt_from: Callable[[str, str], str | None] | None = None
         self.data: str | None = "354 go on"
         self.final: str | None = "250 2.0.0 taken"
         self.before_final: Callable[[], Awaitable[object]] | None = None
@@ -122,7 +124,7 @@ class Hop:
                 say(None if self.hang_ups >= 0 else self.mail)
             elif verb == "RCPT":
                 recipient = line.split("<")[1].split(">")[0]
-                answer = self.rcpt(recipient)
+                answer = self.rcpt_from(sender, recipient) if self.rcpt_from else self.rcpt(recipient)
                 if answer and answer.startswith("2"):
                     recipients.append(recipient)
                 say(answer)
@@ -242,6 +244,17 @@ def without_trace_field(content: bytes) -> bytes:
 async def catch_all_probed(campus: Campus, domain: str = "a.univ.example") -> None:
     """Wait for the catch-all probe."""
     await wait_for(lambda: campus.gateway.verification_cache.catches_all(Mailbox("x", domain)) is not None)
+
+
+async def cached_as_unknown(campus: Campus, recipient: str) -> None:
+    """Wait until the refusal of a recipient is confirmed."""
+    local, _at, domain = recipient.partition("@")
+
+    def unknown() -> bool:
+        entry = campus.gateway.verification_cache.find(Mailbox(local, domain))
+        return entry is not None and not entry.known
+
+    await wait_for(unknown)
 
 
 def only_alice_and_bob(recipient: str) -> str:

@@ -179,6 +179,33 @@ class Limits:
         unit="bytes",
     )
     max_errors: int = setting(20, "Bad commands and relay attempts before the session is closed (421).")
+    max_unknown_recipients: int = setting(
+        20,
+        "Unknown recipients after which a session is closed (421), if they are more than `max_unknown_percent` of the"
+        " recipients; `0` for no limit.",
+        minimum=0,
+    )
+    max_unknown_recipients_per_client: int = setting(
+        50,
+        "Unknown recipients of one client (an IPv4 address or an IPv6 /64) in ten minutes. Above it, if they are more"
+        " than `max_unknown_percent`, recipients that were never seen are deferred (450) and their servers are not"
+        " asked; `0` for no limit.",
+        minimum=0,
+    )
+    max_unknown_recipients_per_domain: int = setting(
+        500,
+        "Unknown recipients of one domain, of all clients in ten minutes. Above it, if they are more than"
+        " `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no limit.",
+        minimum=0,
+    )
+    max_unknown_percent: int = setting(
+        80,
+        "Share of unknown recipients, among those that are unknown or accepted, up to which the three limits above do"
+        " not apply.",
+        minimum=0,
+        maximum=100,
+        unit="percent",
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from mailgate.content.inspection import Inspection
 from mailgate.delivery.context import DELIVERED, Delivery
 from mailgate.delivery.duplicates import DuplicateLog
 from mailgate.delivery.transaction import Transaction
+from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
 from mailgate.message import Client, Message, check_format, fingerprint, header_section, normalize, received_header
@@ -98,6 +99,9 @@ class Gateway:
         )
         self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
         self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
+        self.unknown_recipients = UnknownRecipients(
+            config.limits, self.worker_counters, events, later=asyncio.get_running_loop().call_later
+        )
         self.sessions: set[Drainable] = set()
         self.draining = False
         # Messages and notices, which a stop waits for, and the closing of connections, which may be cut short.
@@ -113,6 +117,7 @@ class Gateway:
         self.config = config
         self.routes = routes
         self.encrypt = encrypt
+        self.unknown_recipients.limits = config.limits
         self.budget.total = config.limits.max_bytes_in_flight
         self.verification_cache.known_seconds = config.cache.known_days * 86400
         self.verification_cache.unknown_seconds = config.cache.unknown_hours * 3600
@@ -129,6 +134,7 @@ class Gateway:
             self._closing,
             encrypt=tls.client_context(config),
             share=self.worker_counters.share,
+            unknown_recipients=self.unknown_recipients,
         )
 
     def _worker_scan(self, scan: Scan) -> Scan:
@@ -159,6 +165,7 @@ class Gateway:
         self.delivery.close()
         self.verification_cache.close()
         self.duplicates.close()
+        self.unknown_recipients.report()
         self.counters.close()
 
     def confirm(self, acknowledged: tuple[bytes, ...]) -> None:

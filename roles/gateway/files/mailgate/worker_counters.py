@@ -12,6 +12,8 @@ import mmap
 import time
 import zlib
 
+from mailgate.recipient_counts import RecipientCounts
+
 # Clients are counted by a hash of their address. Two that share a bucket share a limit, which is rare and harmless.
 BUCKETS = 4096
 _GENERATION, _HEARTBEAT, _CONNECTIONS, _BYTES, _HEAD = range(5)
@@ -23,6 +25,7 @@ class SharedCounters:
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
+        self.recipients = RecipientCounts(workers)
         self._map = mmap.mmap(-1, workers * _ROW)
         view = memoryview(self._map)
         rows = [view[number * _ROW : (number + 1) * _ROW] for number in range(workers)]
@@ -72,6 +75,19 @@ class WorkerCounters:
         """Return the number of connections of a client to all workers."""
         bucket = _bucket(address)
         return sum(buckets[bucket] for buckets in self._shared.buckets)
+
+    @property
+    def recipient_counts(self) -> RecipientCounts:
+        """Recent recipients of all workers by client and domain."""
+        return self._shared.recipients
+
+    def count_recipient(self, name: str, *, unknown: bool) -> None:
+        """Count a recipient for a client or a domain."""
+        self.recipient_counts.add(self.number, name, unknown=unknown)
+
+    def recipients_of(self, name: str) -> tuple[int, int]:
+        """Return how many recent recipients of a client or a domain were unknown, and how many were accepted."""
+        return self.recipient_counts.totals(name)
 
     @property
     def message_bytes(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from gateway_doubles import EICAR, wait_for, without_trace_field
+from gateway_doubles import EICAR, cached_as_unknown, wait_for, without_trace_field
 
 from mailgate.config import Limits, Scan
 from mailgate.content.screen import AS_MAIL
@@ -101,11 +101,13 @@ class TestRcpt:
 
     async def test_a_rejection_by_the_final_server_is_returned_and_cached(self, campus):
         campus.a.rcpt = lambda _: "550 5.1.1 <ghost@a.univ.example>... User unknown"
-        for _ in range(2):
+        ghost = "ghost@a.univ.example"
+        for reply in (f"<{ghost}>... User unknown", f"<{ghost}>: Recipient address rejected: User unknown (cached)"):
             client = await campus.connect()
-            assert await client.start("ghost@a.univ.example") == ["550 5.1.1 <ghost@a.univ.example>... User unknown"]
+            assert await client.start(ghost) == [f"550 5.1.1 {reply}"]
             assert (await client.say("DATA")).startswith("503")
-        assert sum(command.startswith("RCPT") for command in campus.a.commands) == 1
+            await cached_as_unknown(campus, ghost)
+        assert sum(command.startswith("RCPT") for command in campus.a.commands) == 2, "the second for the null sender"
 
     async def test_a_rejection_of_the_sender_is_returned_but_not_cached_for_the_recipient(self, campus):
         campus.a.mail = "553 5.1.8 Domain of sender address does not exist"

@@ -10,6 +10,7 @@ from mailgate.background import BackgroundTasks
 from mailgate.client.pool import Pool
 from mailgate.config import Config
 from mailgate.delivery.queue_wakeup import QueueFlushTrigger
+from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify import RecipientVerifier
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import Events
@@ -32,12 +33,15 @@ class Delivery:
         *,
         encrypt: ssl.SSLContext | None = None,
         share: float = 1.0,
+        unknown_recipients: UnknownRecipients,
     ) -> None:
         self.config = config
         self.verification_cache = verification_cache
         self.events = events
         self.pool = Pool(config, background, encrypt=encrypt, share=share)
-        self.verifier = RecipientVerifier(config, self.pool, verification_cache, events, share=share)
+        self.verifier = RecipientVerifier(
+            config, self.pool, verification_cache, events, unknown_recipients, share=share
+        )
         self.queue_hop = NextHop(config.queue.host, config.queue.port)
         self.flush_trigger = QueueFlushTrigger(self.pool, self.queue_hop, events)
 

@@ -23,7 +23,7 @@ from mailgate.client.session import NO_UTF8, NextHopError
 from mailgate.delivery.context import DELIVERED, NOT_DELIVERED, Delivery
 from mailgate.delivery.destination import Attempt, Destination
 from mailgate.delivery.queue import QueueDestination
-from mailgate.delivery.verify import UNVERIFIED
+from mailgate.delivery.verify import UNVERIFIED, cached_refusal
 from mailgate.routes import NextHop, Route
 from mailgate.smtp import dsn
 from mailgate.smtp.address import Mailbox
@@ -83,7 +83,7 @@ class Transaction:
         """
         cached = self._delivery.verification_cache.find(recipient)
         if cached and not cached.known:
-            return cached.reply
+            return cached_refusal(recipient)
         self._set_notify(recipient, notify)
         encrypt = self._delivery.config.tls.required(recipient.domain)
         if self._requires_separation(encrypt, route.next_hops):
@@ -160,7 +160,7 @@ class Transaction:
     def _cache(self, recipient: Mailbox, route: Route, reply: Reply) -> None:
         """Cache a next hop's reply to RCPT, unless there are verification servers, whose replies are authoritative."""
         if not route.verify_at:
-            self._delivery.verification_cache.store(recipient, reply)
+            self._delivery.verifier.remember(self._envelope, recipient, reply, route.next_hops)
 
     # The message
 

@@ -4,6 +4,10 @@
 
 A probe is a transaction that ends after RCPT. Each server receives a few probes at a time. Background probes never
 delay mail: their results are for later transactions.
+
+A refusal is cached only if it is about the recipient (smtp/refusals.py), and only after background probes with other
+senders got it too: the null sender, or our own postmaster. A recipient that is known needs both, and stays known until
+then. If a probe is impossible, nothing is cached and the next transaction asks again.
 """
 
 from __future__ import annotations
@@ -19,11 +23,13 @@ from mailgate.background import BackgroundTasks
 from mailgate.client.pool import Pool
 from mailgate.client.session import NextHopError
 from mailgate.config import Config
-from mailgate.delivery.verify_cache import VerificationCache, is_about_message
+from mailgate.delivery.unknown_recipients import UnknownRecipients
+from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import Events
 from mailgate.routes import NextHop, Route
 from mailgate.smtp.address import AddressError, Mailbox, parse_mailbox
 from mailgate.smtp.envelope import Envelope
+from mailgate.smtp.refusals import is_about_message, is_unknown_recipient
 from mailgate.smtp.reply import Reply
 
 UNVERIFIED = Reply.of(450, "4.4.1 Recipient cannot be verified: destination server unreachable")
@@ -31,6 +37,13 @@ UNVERIFIED = Reply.of(450, "4.4.1 Recipient cannot be verified: destination serv
 NULL_SENDER = Envelope(Mailbox("", ""))
 MAX_REFRESHED = 500
 REFRESH_INTERVAL_SECONDS = 0.2
+# Recipients whose refusal is being confirmed.
+MAX_CONFIRMING = 100
+
+
+def cached_refusal(recipient: Mailbox) -> Reply:
+    """Return the reply for a recipient that is cached as unknown."""
+    return Reply.of(550, f"5.1.1 <{recipient}>: Recipient address rejected: User unknown (cached)")
 
 
 @dataclass
@@ -38,42 +51,64 @@ class _ProbeLimit:
     """Free probes of one group of servers, and the number of callers that wait for one."""
 
     free: asyncio.Semaphore
+    running: int = 0
     waiting: int = 0
 
 
 class RecipientVerifier:
     """Probe servers, with a limit of simultaneous probes for each."""
 
-    def __init__(self, config: Config, pool: Pool, cache: VerificationCache, events: Events, *, share: float) -> None:
+    def __init__(
+        self,
+        config: Config,
+        pool: Pool,
+        cache: VerificationCache,
+        events: Events,
+        unknown_recipients: UnknownRecipients,
+        *,
+        share: float,
+    ) -> None:
+        self._config = config
         self._max_probes = max(1, round(config.limits.max_verifications_per_next_hop * share))
         self._pool = pool
         self._cache = cache
         self._events = events
+        self._unknown_recipients = unknown_recipients
         self._wait_seconds = config.timeouts.connect
         self._limits: dict[tuple[NextHop, ...], _ProbeLimit] = {}
         self._detecting: set[str] = set()
-        self._background = BackgroundTasks()
+        self._confirming: set[str] = set()
+        self._neutral_sender = Envelope(Mailbox("postmaster", config.hostname))
+        self.background = BackgroundTasks()
 
     def stop(self) -> None:
         """Cancel background probes."""
-        self._background.cancel()
+        self.background.cancel()
 
     @contextlib.asynccontextmanager
-    async def probe_slot(self, servers: tuple[NextHop, ...]) -> AsyncIterator[None]:
+    async def probe_slot(self, servers: tuple[NextHop, ...], *, wait: bool = True) -> AsyncIterator[None]:
         """Limit the recipients that are verified with `servers` at a time.
+
+        Args:
+            servers: The verification servers, in order of preference.
+            wait: Wait if the limit is reached; otherwise, leave the last free slot to others, too.
 
         Raises:
             NextHopError: Too many callers wait already, or none finished in time. Mail for other servers needs the
                 connections that would wait here.
         """
         limit = self._limits.setdefault(servers, _ProbeLimit(asyncio.Semaphore(self._max_probes)))
+        if not wait and limit.running >= max(1, self._max_probes - 1):
+            raise NextHopError(f"{servers[0]}: verification limit reached")
         if limit.free.locked():
             await self._wait(limit, servers)
         else:
             await limit.free.acquire()
+        limit.running += 1
         try:
             yield
         finally:
+            limit.running -= 1
             limit.free.release()
 
     async def _wait(self, limit: _ProbeLimit, servers: Sequence[NextHop]) -> None:
@@ -102,7 +137,7 @@ class RecipientVerifier:
         Returns:
             The replies to MAIL and, if that was accepted, to RCPT; and the server's extensions.
         """
-        async with self.probe_slot(servers):
+        async with self.probe_slot(servers, wait=wait):
             session, replies = await self._pool.begin(envelope, [recipient], servers, encrypt=encrypt, wait=wait)
             if session is None:
                 return replies, ()
@@ -138,7 +173,7 @@ class RecipientVerifier:
         else:
             reply, at_rcpt = replies[-1], len(replies) > 1
         if at_rcpt:
-            self._cache.store(recipient, reply)
+            self.remember(probed, recipient, reply, servers)
         if reply.ok:
             return True, None
         if reply.temporary:
@@ -148,19 +183,64 @@ class RecipientVerifier:
         self._events.emit("verification_server_refused", ask=servers, recipient=recipient, reply=reply)
         return known, None
 
+    def remember(self, envelope: Envelope, recipient: Mailbox, reply: Reply, servers: tuple[NextHop, ...]) -> None:
+        """Cache a reply to RCPT if it shows whether the recipient exists; start to confirm a refusal.
+
+        Args:
+            envelope: The envelope that got the reply.
+            recipient: The recipient.
+            reply: The reply.
+            servers: The servers of which one sent it.
+        """
+        if reply.ok:
+            self._cache.store(recipient, known=True)
+        elif is_unknown_recipient(reply) and len(self._confirming) < MAX_CONFIRMING:
+            self._confirm(envelope.sender, recipient, servers)
+
     # In the background
+
+    def _confirm(self, sender: Mailbox, recipient: Mailbox, servers: tuple[NextHop, ...]) -> None:
+        """Start to find out whether a refusal of the recipient holds for other senders than `sender`."""
+        # Another sender had it accepted a short while ago, or somebody guesses the domain's addresses.
+        if recipient.key in self._confirming or self._cache.is_fresh(recipient):
+            return
+        if self._unknown_recipients.domain_exceeds(recipient.domain):
+            return
+        self._confirming.add(recipient.key)
+        task = self.background.spawn(self._confirm_unknown(sender, recipient, servers))
+        task.add_done_callback(lambda _task: self._confirming.discard(recipient.key))
+
+    async def _confirm_unknown(self, sender: Mailbox, recipient: Mailbox, servers: tuple[NextHop, ...]) -> None:
+        if await self._is_unknown_to_others(sender, recipient, servers) and not self._cache.is_fresh(recipient):
+            self._cache.store(recipient, known=False)
+
+    async def _is_unknown_to_others(self, sender: Mailbox, recipient: Mailbox, servers: tuple[NextHop, ...]) -> bool:
+        """Return whether a server that refused the recipient to `sender` refuses it to other senders as well."""
+        envelopes = [other for other in (NULL_SENDER, self._neutral_sender) if other.sender != sender]
+        cached = self._cache.find(recipient)
+        if cached is None or not cached.known:
+            del envelopes[1:]
+        for envelope in envelopes:
+            try:
+                async with asyncio.timeout(self._wait_seconds):
+                    reply = await self._background_probe(recipient, servers, envelope)
+            except TimeoutError:
+                return False
+            if reply is None or not is_unknown_recipient(reply):
+                return False
+        return True
 
     def detect_catch_all(self, domain: str, servers: tuple[NextHop, ...]) -> None:
         """Start to find out whether the domain's server accepts any recipient."""
         if domain not in self._detecting:
             self._detecting.add(domain)
-            task = self._background.spawn(self._detect_catch_all(domain, servers))
+            task = self.background.spawn(self._detect_catch_all(domain, servers))
             task.add_done_callback(lambda _task: self._detecting.discard(domain))
 
     async def _detect_catch_all(self, domain: str, servers: tuple[NextHop, ...]) -> None:
         reply = await self._background_probe(Mailbox(f"mailgate-{secrets.token_hex(12)}", domain), servers)
-        if reply:
-            self._cache.store_catch_all(domain, reply)
+        if reply and (reply.ok or is_unknown_recipient(reply)):
+            self._cache.store_catch_all(domain, known=reply.ok)
             if reply.ok:
                 self._events.emit("catch_all", domain=domain, next_hops=servers)
 
@@ -180,17 +260,23 @@ class RecipientVerifier:
             if route is None:
                 continue
             reply = await self._background_probe(mailbox, route.verification_servers)
-            if reply:
-                self._cache.store(mailbox, reply)
-                refreshed += 1
+            if reply and reply.ok:
+                self._cache.store(mailbox, known=True)
+            elif reply and is_unknown_recipient(reply):
+                await self._confirm_unknown(NULL_SENDER.sender, mailbox, route.verification_servers)
+            refreshed += reply is not None
             await asyncio.sleep(REFRESH_INTERVAL_SECONDS)
         return refreshed
 
-    async def _background_probe(self, mailbox: Mailbox, servers: tuple[NextHop, ...]) -> Reply | None:
-        """Return a server's reply to RCPT, or None if there is none."""
+    async def _background_probe(
+        self, mailbox: Mailbox, servers: tuple[NextHop, ...], envelope: Envelope = NULL_SENDER
+    ) -> Reply | None:
+        """Return a server's reply to RCPT, or None if there is none. Mail has priority."""
+        if not mailbox.ascii:
+            envelope = replace(envelope, utf8=True)
+        encrypt = self._config.tls.required(mailbox.domain)
         try:
-            # Mail has priority.
-            replies, _extensions = await self.probe(NULL_SENDER, mailbox, servers, wait=False)
+            replies, _extensions = await self.probe(envelope, mailbox, servers, encrypt=encrypt, wait=False)
         except NextHopError:
             return None
         return replies[1] if len(replies) > 1 else None

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailgate.smtp.address import Mailbox
-from mailgate.smtp.reply import Reply
 from mailgate.state import VERIFICATION_CACHE, open_state
 
 log = logging.getLogger("mailgate")
@@ -25,12 +24,14 @@ MAX_IN_MEMORY = 20_000
 # A known recipient is refreshed after this part of its lifetime.
 REFRESH_AFTER = 0.9
 
+# Version 0 has refusals that were about a sender, and their text.
+_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recipients (
     mailbox TEXT PRIMARY KEY,
     known INTEGER NOT NULL,
-    code INTEGER NOT NULL,
-    text TEXT NOT NULL, -- lines of the server's reply
+    code INTEGER NOT NULL, -- not used
+    text TEXT NOT NULL, -- not used
     at INTEGER NOT NULL -- seconds since 1970
 ) WITHOUT ROWID
 """
@@ -38,10 +39,9 @@ CREATE TABLE IF NOT EXISTS recipients (
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A cached result: whether the recipient is known, and the server's reply."""
+    """A cached result: whether the recipient is known. The text of a refusal, which was for one sender, is not kept."""
 
     known: bool
-    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,6 @@ class _Row:
     """A result, when it was stored, and when it was last read from the database."""
 
     known: bool
-    reply: Reply
     stored: int
     read: float
 
@@ -77,7 +76,14 @@ class VerificationCache:
         self._clock = clock
         self._memory: dict[str, _Row] = {}
         self._database = open_state(state_dir / self.FILE, _SCHEMA)
+        self._upgrade()
         self.prune()
+
+    def _upgrade(self) -> None:
+        """Delete the unknown recipients of an earlier version; known recipients are needed during outages."""
+        if self._database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            self._database.execute("DELETE FROM recipients WHERE known = 0")
+            self._database.execute(f"PRAGMA user_version = {_VERSION}")
 
     def find(self, mailbox: Mailbox) -> CacheEntry | None:
         """Return the valid entry, or None. All recipients of a catch-all domain are known."""
@@ -99,7 +105,7 @@ class VerificationCache:
             return None
         if self._clock() - row.stored >= (self.known_seconds if row.known else self.unknown_seconds):
             return None
-        return CacheEntry(row.known, row.reply)
+        return CacheEntry(row.known)
 
     def _row(self, key: str) -> _Row | None:
         """Return the entry, from memory or from the database."""
@@ -108,49 +114,45 @@ class VerificationCache:
         if held and now - held.read < MEMORY_SECONDS:
             return held
         try:
-            row = self._database.execute(
-                "SELECT known, code, text, at FROM recipients WHERE mailbox = ?", (key,)
-            ).fetchone()
+            row = self._database.execute("SELECT known, at FROM recipients WHERE mailbox = ?", (key,)).fetchone()
         except sqlite3.Error:
             log.exception("cannot read the verification cache")
             return None
         if row is None:
             return None
-        return self._hold(key, bool(row[0]), Reply(row[1], tuple(row[2].split("\n"))), row[3])
+        return self._hold(key, bool(row[0]), row[1])
 
-    def _hold(self, key: str, known: bool, reply: Reply, stored: int) -> _Row:
+    def _hold(self, key: str, known: bool, stored: int) -> _Row:
         if len(self._memory) >= MAX_IN_MEMORY:
             self._memory.clear()
-        held = self._memory[key] = _Row(known, reply, stored, self._clock())
+        held = self._memory[key] = _Row(known, stored, self._clock())
         return held
 
-    def store(self, mailbox: Mailbox, reply: Reply) -> None:
-        """Store a reply to RCPT if it shows whether the recipient exists."""
-        if reply.ok:
-            if not self.catches_all(mailbox):
-                self._store(mailbox.key, True, reply)
-        elif is_unknown_recipient(reply):
-            self._store(mailbox.key, False, reply)
+    def store(self, mailbox: Mailbox, *, known: bool) -> None:
+        """Store whether the recipient exists."""
+        if not known:
+            self._store(mailbox.key, known=False)
             if self.catches_all(mailbox):
                 # No longer a catch-all, or another server of the domain is one.
-                self._store(f"@{mailbox.domain}", False, reply)
+                self.store_catch_all(mailbox.domain, known=False)
+        elif not self.catches_all(mailbox):
+            self._store(mailbox.key, known=True)
 
-    def store_catch_all(self, domain: str, reply: Reply) -> None:
-        """Store the reply to a random recipient of `domain` if it shows whether the domain is a catch-all."""
-        if reply.ok or is_unknown_recipient(reply):
-            self._store(f"@{domain}", reply.ok, reply)
+    def store_catch_all(self, domain: str, *, known: bool) -> None:
+        """Store whether the domain's server accepts any recipient."""
+        self._store(f"@{domain}", known=known)
 
-    def _store(self, key: str, known: bool, reply: Reply) -> None:
+    def _store(self, key: str, *, known: bool) -> None:
         now = int(self._clock())
         row = self._row(key)
         if row and known and row.known and row.stored >= now - REFRESH_SECONDS:
             return
-        self._hold(key, known, reply, now)
+        self._hold(key, known, now)
         try:
             self._database.execute(
-                "INSERT INTO recipients VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                "INSERT INTO recipients VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET"
                 " known = excluded.known, code = excluded.code, text = excluded.text, at = excluded.at",
-                (key, known, reply.code, "\n".join(reply.lines), now),
+                (key, known, 250 if known else 550, now),
             )
         except sqlite3.Error:
             log.exception("cannot write the verification cache")
@@ -165,7 +167,7 @@ class VerificationCache:
         return [str(row[0]) for row in rows]
 
     def prune(self) -> None:
-        """Delete expired entries, and the oldest if there are too many."""
+        """Delete expired entries; if there are too many, the oldest, and those of unknown recipients first."""
         now = int(self._clock())
         self._database.execute(
             "DELETE FROM recipients WHERE at <= CASE known WHEN 1 THEN ? ELSE ? END",
@@ -173,7 +175,7 @@ class VerificationCache:
         )
         self._database.execute(
             "DELETE FROM recipients WHERE mailbox IN"
-            " (SELECT mailbox FROM recipients ORDER BY at DESC LIMIT -1 OFFSET ?)",
+            " (SELECT mailbox FROM recipients ORDER BY known DESC, at DESC LIMIT -1 OFFSET ?)",
             (self.max_rows,),
         )
 
@@ -191,33 +193,3 @@ def count(database: sqlite3.Connection) -> tuple[int, int, int]:
     rows = database.execute("SELECT known, mailbox LIKE '@%', COUNT(*) FROM recipients GROUP BY 1, 2")
     numbers = {(bool(known), bool(domain)): int(number) for known, domain, number in rows}
     return numbers.get((True, False), 0), numbers.get((False, False), 0), numbers.get((True, True), 0)
-
-
-def is_unknown_recipient(reply: Reply) -> bool:
-    """Return whether a refusal at RCPT means that the recipient does not exist.
-
-    Refusals because of the sender, the message or the server's state do not count. An enhanced status code must be
-    X.1.x (address status, RFC 3463); without one, 550, 551 and 553 count.
-    """
-    if reply.code not in (550, 551, 553):
-        return False
-    status = _status(reply)
-    return status[:2] == ("5", "1") if status else True
-
-
-def is_about_message(reply: Reply, *, at_rcpt: bool) -> bool:
-    """Return whether a permanent refusal is about the message, and not about the client that delivers it.
-
-    Enhanced status codes about an address, a mailbox, the size or the format count (X.1, X.2, X.3.4 and X.6, RFC 3463);
-    without one, 550 to 553 at RCPT count.
-    """
-    status = _status(reply)
-    if status:
-        return status[1] in ("1", "2", "6") or status[1:] == ("3", "4")
-    return at_rcpt and 550 <= reply.code <= 553
-
-
-def _status(reply: Reply) -> tuple[str, ...]:
-    """Return the three numbers of the enhanced status code, or an empty tuple."""
-    numbers = tuple(reply.text.partition(" ")[0].split("."))
-    return numbers if len(numbers) == 3 and all(number.isdigit() for number in numbers) else ()

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 
 from mailgate.delivery.transaction import Transaction
+from mailgate.delivery.unknown_recipients import DEFERRED, SESSION_LIMIT, SessionRecipients
 from mailgate.events import CLIENT_ANSWERS_LOST
 from mailgate.gateway import Budget, Gateway, Result
 from mailgate.message import Client, Message, new_id
+from mailgate.routes import Route
 from mailgate.server.protocol import ClosingError, Protocol
 from mailgate.server.rcpt_policy import decide
 from mailgate.smtp import dsn
-from mailgate.smtp.address import AddressError, Path, helo_name, parse_recipient, parse_sender
+from mailgate.smtp.address import AddressError, Mailbox, Path, helo_name, parse_recipient, parse_sender
 from mailgate.smtp.data import DataDecoder
 from mailgate.smtp.envelope import Envelope
 from mailgate.smtp.reply import Reply
@@ -32,6 +34,7 @@ class Session(Protocol):
 
     def __init__(self, gateway: Gateway) -> None:
         self._transaction: Transaction | None = None
+        self._named = SessionRecipients(gateway.unknown_recipients)
         super().__init__(gateway)
 
     def _set_post_data_state(self) -> None:
@@ -159,14 +162,25 @@ class Session(Protocol):
             return
         notify = dsn.select(path.parameters, dsn.RCPT_PARAMETERS)
         if decision.route:
-            reply = await transaction.add(decision.recipient, decision.route, notify)
+            reply = await self._verify(transaction, decision.recipient, decision.route, notify)
         else:
             reply = await transaction.add_to_queue(decision.recipient, notify)
         if reply.ok:
             self.envelope.rcpt_tos.append(str(decision.recipient))
-        else:
+        elif not self._gateway.unknown_recipients.summarize(client.address, decision.recipient.domain):
             self._gateway.refused_recipient(client, transaction.sender, decision.recipient, reply, relay=False)
+        if reply is SESSION_LIMIT:
+            raise ClosingError(reply)
         await self._reply(reply)
+
+    async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
+        """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
+        client, gateway = self._client_address, self._gateway
+        if not gateway.verification_cache.find(recipient) and gateway.unknown_recipients.client_exceeds(client):
+            reply = DEFERRED
+        else:
+            reply = await transaction.add(recipient, route, notify)
+        return SESSION_LIMIT if self._named.add(client, recipient, reply) else reply
 
     @staticmethod
     def _check_rcpt_parameters(path: Path) -> Reply | None:

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Limits on unknown recipients, so that guessing addresses (a directory harvest attack) costs servers and disk little.
+
+A session, a client (an IPv4 address or an IPv6 /64) or a domain exceeds a limit if more recipients than the limit are
+unknown, and if these are more than `max_unknown_percent` of those that were unknown or accepted. So a mailing list with
+some dead addresses and a large provider stay below it. Above it:
+
+* session: the session is closed (421).
+* client: recipients that were never seen are deferred (450) and no server is asked. Known recipients are accepted as
+  usual, because several senders may share an address.
+* domain, for attacks from many addresses: servers are asked, but their refusals are not cached.
+* client or domain: refusals are not logged one by one, but as one event per minute.
+
+Replies are not delayed: that would hold connections, which are more scarce than commands.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+
+from mailgate.config import Limits
+from mailgate.events import Events
+from mailgate.smtp.address import Mailbox
+from mailgate.smtp.refusals import may_be_unknown_recipient
+from mailgate.smtp.reply import Reply
+from mailgate.worker_counters import WorkerCounters
+
+DEFERRED = Reply.of(450, "4.7.1 Too many unknown recipients from your address; try again later")
+SESSION_LIMIT = Reply.of(421, "4.7.1 Too many unknown recipients; closing connection")
+
+SUMMARY_SECONDS = 60
+MAX_SUMMARIES = 1000
+# Accepted recipients that a session compares with; further ones count each time.
+MAX_ACCEPTED = 1000
+
+
+class UnknownRecipients:
+    """Unknown recipients of all sessions of all workers, and the summaries of this worker."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        counters: WorkerCounters,
+        events: Events,
+        *,
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.limits = limits
+        self._counters = counters
+        self._events = events
+        self._later = later
+        self._refused: Counter[tuple[str, str]] = Counter()
+
+    def exceeds(self, unknown: int, accepted: int, limit: int) -> bool:
+        """Return whether the numbers of recipients exceed `limit`, 0 for no limit."""
+        total = unknown + accepted
+        return 0 < limit < unknown and unknown * 100 > total * self.limits.max_unknown_percent
+
+    def client_exceeds(self, client: str) -> bool:
+        """Return whether a client exceeds its limit."""
+        totals = self._counters.recipients_of(_client_name(client))
+        return self.exceeds(*totals, self.limits.max_unknown_recipients_per_client)
+
+    def domain_exceeds(self, domain: str) -> bool:
+        """Return whether the recipients of a domain exceed its limit."""
+        totals = self._counters.recipients_of(_domain_name(domain))
+        return self.exceeds(*totals, self.limits.max_unknown_recipients_per_domain)
+
+    def count(self, client: str, domain: str, *, unknown: bool) -> None:
+        """Count a recipient that is unknown or was accepted."""
+        for name in (_client_name(client), _domain_name(domain)):
+            self._counters.count_recipient(name, unknown=unknown)
+
+    def summarize(self, client: str, domain: str) -> bool:
+        """Add a refusal to the summary of its client or domain; return False if neither exceeds its limit."""
+        if self.client_exceeds(client):
+            key = ("client", _client_key(client))
+        elif self.domain_exceeds(domain):
+            key = ("domain", domain)
+        else:
+            return False
+        if not self._refused:
+            self._later(SUMMARY_SECONDS, self.report)
+        if key not in self._refused and len(self._refused) >= MAX_SUMMARIES:
+            key = (key[0], "others")
+        self._refused[key] += 1
+        return True
+
+    def report(self) -> None:
+        """Log the summaries."""
+        for (kind, name), number in self._refused.items():
+            self._events.emit("unknown_recipients", **{kind: name}, refused=number)
+        self._refused.clear()
+
+
+class SessionRecipients:
+    """Recipients that one session has named."""
+
+    def __init__(self, shared: UnknownRecipients) -> None:
+        self._shared = shared
+        self._unknown = 0
+        self._accepted: set[Mailbox] = set()
+
+    def add(self, client: str, recipient: Mailbox, reply: Reply) -> bool:
+        """Count a reply to RCPT; return whether the session exceeds its limit.
+
+        A recipient that is accepted again does not count again, and a deferred one counts for the session only.
+        """
+        if reply.ok:
+            if recipient not in self._accepted:
+                if len(self._accepted) < MAX_ACCEPTED:
+                    self._accepted.add(recipient)
+                self._shared.count(client, recipient.domain, unknown=False)
+            return False
+        if may_be_unknown_recipient(reply):
+            self._shared.count(client, recipient.domain, unknown=True)
+        elif reply is not DEFERRED:
+            return False
+        self._unknown += 1
+        return self._shared.exceeds(self._unknown, len(self._accepted), self._shared.limits.max_unknown_recipients)
+
+
+def _client_key(client: str) -> str:
+    """Return what counts as one client: an IPv4 address or an IPv6 /64, which a single host may own."""
+    return str(ipaddress.IPv6Network((client, 64), strict=False)) if ":" in client else client
+
+
+def _client_name(client: str) -> str:
+    return f"client {_client_key(client)}"
+
+
+def _domain_name(domain: str) -> str:
+    return f"domain {domain}"
