@@ -32,7 +32,10 @@ def mail_route(plan: Any, domain: str) -> Any:
         name = domain_pattern(domain)
     except ValueError as error:
         raise AnsibleFilterError(f"mail_route: {error}") from None
-    return Patterns((route["domain"], route) for route in _routes(plan)).find(name)
+    routes: dict[str, Any] = {route["domain"]: route for route in _routes(plan)}
+    if isinstance(plan, Mapping):
+        routes |= {each["domain"]: "" for each in plan.get("external") or ()}  # excepted from wildcards
+    return Patterns(routes.items()).find(name) or None
 
 
 def _routes(plan: Any) -> Sequence[Mapping[str, Any]]:

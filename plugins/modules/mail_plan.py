@@ -50,6 +50,8 @@ options:
 notes:
   - A server is a host with C(mailgate_domains), or one that C(mailgate_hub) names. Its address is C(mailgate_address),
     by default C(ansible_host). Its faculty is C(mailgate_faculty), by default its innermost group.
+  - MX records name a host by its C(mailgate_name), by default its name in the inventory. A host with
+    C(mailgate_address6) needs no IPv4 address; mail is then sent to it by IPv6.
   - A server accepts mail for its C(mailgate_backup_domains) while their final server does not answer, and delivers it
     locally. C(mailgate_keep_mx), V(true) or a list of domains, and C(keep_mx), a list of zones, in C(mailgate_dns) keep
     MX records unchanged.
@@ -102,7 +104,7 @@ campus:
           them; V(split) has only the servers in the internal zones and only the gateways in the external zones.
       type: str
     delivery:
-      description: V(direct), or V(tiered) through the hubs of the faculties.
+      description: V(direct), V(tiered) through the hubs of the faculties, or V(mixed) if the servers differ.
       type: str
     language:
       description: V(en) or V(ja).
@@ -111,12 +113,19 @@ campus:
 hosts:
   description:
     - Every host of the inventory by name, with C(kinds) (V(gateways), V(borders), V(dns), V(servers); empty for
-      others), C(address), C(address6), C(faculty) and C(hub), each an empty string if the host has none.
+      others), C(address), C(address6), C(faculty), C(hub), C(mail_name) (the host name in MX records and greetings) and
+      C(delivery), each an empty string if the host has none.
   returned: success
   type: dict
   sample:
     mech.eng.univ.example:
-      {kinds: [servers], address: 198.18.1.30, address6: "", faculty: engineering, hub: mail.eng.univ.example}
+      kinds: [servers]
+      address: 198.18.1.30
+      address6: ""
+      faculty: engineering
+      hub: mail.eng.univ.example
+      mail_name: mech.eng.univ.example
+      delivery: direct
 gateways:
   description: The gateways with their addresses, by MX preference.
   returned: success
@@ -193,6 +202,14 @@ border:
       gateways: [198.18.0.25, "2001:db8:18::25"]
       permits:
         - {host: quake.univ.example, address: 198.18.3.40, reason: measurements, owner: netlab, until: "2029-03-31"}
+external:
+  description:
+    - The C(mailgate_external_domains), which have no route and whose MX records are not planned. C(within) is the
+      wildcard of the campus that the domain is excepted from, C(faculty) the one that lists it; each may be empty.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{domain: alumni.lab.mech.eng.univ.example, within: "*.lab.mech.eng.univ.example", faculty: engineering}]
 proof:
   description: The outcome of the simulated deliveries.
   returned: success
@@ -261,7 +278,7 @@ warnings:
   returned: success
   type: list
   elements: str
-  sample: ["quake.univ.example: mailgate_permit: expires on 2029-03-31; renew or remove it before then"]
+  sample: ["quake.univ.example: mailgate_permit: expires in 12 days, on 2029-03-31; renew or remove it before then"]
 text:
   description: The whole plan as a page of text, in the language of the campus.
   returned: success

@@ -77,6 +77,15 @@ options:
         description: The name of that server, for messages only.
         type: str
         default: ""
+  external:
+    description:
+      - Domains that lie in a V(*.suffix) of O(routes), O(local) or O(relay), but are hosted elsewhere. V(*.suffix) is
+        allowed.
+      - Their mail is sent by their MX records, and they are excepted from the C(To:) line of a V(*.suffix).
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   queue_interval:
     description: The time between two queue runs, in the format of sendmail.
     type: str
@@ -190,6 +199,7 @@ ARGUMENTS = {
             "next_hops": {"type": "list", "elements": "str", "default": []},
         },
     },
+    "external": {"type": "list", "elements": "str", "default": []},
     "queue_interval": {"type": "str", "default": "10m"},
     "max_daemon_children": {"type": "int", "default": 60},
     "double_bounce_address": {"type": "str", "default": "nobody"},
@@ -213,6 +223,7 @@ def main() -> None:
         double_bounce_address=given["double_bounce_address"],
         extra=tuple(given["extra"]),
         foreground=given["foreground"],
+        external=tuple(given["external"]),
     )
 
     def run(command: list[str], stdin: str) -> tuple[int, str, str]:

@@ -113,6 +113,8 @@ def as_result(plan: Plan) -> dict[str, object]:
                 "address6": host.address6,
                 "faculty": host.faculty,
                 "hub": host.hub,
+                "mail_name": host.exchange,
+                "delivery": host.delivery if "servers" in host.kinds else "",
             }
             for host in campus.hosts.values()
         },
@@ -121,6 +123,9 @@ def as_result(plan: Plan) -> dict[str, object]:
             for host in campus.gateways
         ],
         **_tables(tables),
+        "external": [
+            {"domain": each.domain, "within": each.within, "faculty": each.faculty} for each in campus.external.values()
+        ],
         "proof": as_dict(plan.proof),
         "methods": methods_as_dict(plan.methods),
         "warnings": plan.warnings,

@@ -52,6 +52,7 @@ class Settings:
         local: The domains whose users are on this host; `*.suffix` is allowed.
         relay: The domains to which it relays for every client; `*.suffix` is allowed.
         routes: The routing table.
+        external: Domains within a wildcard that a provider hosts; `*.suffix` is allowed.
         queue_interval: The time between two queue runs, a sendmail time such as `10m`.
         max_daemon_children: The maximum number of daemon processes.
         double_bounce_address: The recipient of undeliverable bounces.
@@ -69,6 +70,7 @@ class Settings:
     double_bounce_address: str = "nobody"
     extra: tuple[str, ...] = ()
     foreground: bool = False
+    external: tuple[str, ...] = ()
 
 
 def normalize(settings: Settings) -> Settings:
@@ -92,6 +94,7 @@ def normalize(settings: Settings) -> Settings:
         double_bounce_address=settings.double_bounce_address,
         extra=settings.extra,
         foreground=settings.foreground,
+        external=tuple(in_order(settings.external)),
     )
 
 
@@ -103,9 +106,16 @@ def problems(settings: Settings) -> list[str]:
             ("local", settings.local),
             ("relay", settings.relay),
             ("routes", [r.domain for r in settings.routes]),
+            ("external", settings.external),
         )
         for d in domains
         if not _is_domain(d)
+    ]
+    ours = {*settings.local, *settings.relay, *(r.domain for r in settings.routes)}
+    found += [
+        f"external: {d}: is also listed in local, relay or routes; remove it from one of them"
+        for d in settings.external
+        if d in ours
     ]
     return found + _route_problems(settings) + _listen_problems(settings.listen) + _option_problems(settings)
 

@@ -32,9 +32,13 @@ def static_route(settings: Settings) -> str:
 
 
 def mailertable(settings: Settings) -> str:
-    """Return the mailertable: a line for each route, and for each local wildcard, which class w does not support."""
+    """Return the mailertable: a line for each route, and for each local wildcard, which class w does not support.
+
+    An external domain is sent by its MX records: a host without brackets, `%1` being the part that a wildcard matched.
+    """
     lines = {_dotted(r.domain): f"{MAILER}:{hop(r)}" for r in settings.routes}
     lines |= {_dotted(d): "local:" for d in settings.local if is_wildcard(d)}
+    lines |= {_dotted(d): f"{MAILER}:{d.replace('*', '%1', 1)}" for d in settings.external}
     return HEADER + "".join(f"{k}\t{v}\n" for k, v in sorted(lines.items(), key=lambda kv: tree_key(kv[0])))
 
 
@@ -47,11 +51,15 @@ def access(current: str, settings: Settings) -> str:
     """Return the access file `current` with the managed block of `To:` lines; other lines stay.
 
     `To:` lets every client send *to* a domain. Class R (relay-domains) would also let each client with a name in that
-    domain send anywhere, so it is left to the host's admin. A local wildcard needs a line too.
+    domain send anywhere, so it is left to the host's admin. A local wildcard needs a line too. `SKIP` excepts an
+    external domain from a wildcard's line; it would apply to the names below it and to itself, so an external wildcard
+    alone has none.
     """
     domains = in_order([*settings.relay, *(d for d in settings.local if is_wildcard(d))])
     keys = dict.fromkeys(d.removeprefix("*.") for d in domains)
-    block = "".join(f"{line}\n" for line in (ACCESS_BEGIN, *(f"To:{k}\tRELAY" for k in keys), ACCESS_END))
+    skipped = (d for d in settings.external if not is_wildcard(d) and d not in keys)
+    entries = (*(f"To:{k}\tRELAY" for k in keys), *(f"To:{k}\tSKIP" for k in skipped))
+    block = "".join(f"{line}\n" for line in (ACCESS_BEGIN, *entries, ACCESS_END))
     managed = re.compile(rf"^{re.escape(ACCESS_BEGIN)}\n.*?^{re.escape(ACCESS_END)}\n", re.MULTILINE | re.DOTALL)
     if managed.search(current):
         return managed.sub(lambda _: block, current, count=1)

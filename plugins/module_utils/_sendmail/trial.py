@@ -37,10 +37,11 @@ class AddressTest:
 def address_tests(settings: Settings) -> list[AddressTest]:
     """Return the tests that a configuration must pass before it is used.
 
-    Each route must resolve to its next hop and each local domain to the local mailer. An external client's mail must be
-    accepted for each relay domain and rejected for any other domain.
+    Each route must resolve to its next hop, each external domain to itself and each local domain to the local mailer.
+    An external client's mail must be accepted for each relay domain and rejected for any other domain.
     """
     tests = [AddressTest(f"3,0 {_probe(r.domain)}", "parse", f"$#{MAILER}$@{hop(r)}$:") for r in settings.routes]
+    tests += [AddressTest(f"3,0 {_probe(d)}", "parse", f"$#{MAILER}$@{_host(d)}$:") for d in settings.external]
     tests += [AddressTest(f"3,0 {_probe(d)}", "parse", "$#local$") for d in settings.local]
     tests += [
         AddressTest(f"check_rcpt {_probe(d)}", "check_rcpt", "RELAY") for d in in_order(settings.relay + settings.local)
@@ -74,4 +75,9 @@ def failures(tests: Iterable[AddressTest], output: str) -> list[str]:
 
 def _probe(domain: str) -> str:
     """Return a test address in a domain."""
-    return f"{PROBE_USER}@{domain.replace('*', PROBE_LABEL)}"
+    return f"{PROBE_USER}@{_host(domain)}"
+
+
+def _host(domain: str) -> str:
+    """Return a name that a domain or `*.suffix` matches."""
+    return domain.replace("*", PROBE_LABEL)

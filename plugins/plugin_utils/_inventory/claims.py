@@ -19,6 +19,9 @@ def check_claims(campus: Campus, findings: Findings) -> None:
     claims.check_wildcards()
     claims.check_zones()
     claims.check_kept()
+    claims.check_external()
+    claims.check_host_names()
+    claims.check_whole_zones()
 
 
 class _Claims:
@@ -93,11 +96,29 @@ class _Claims:
         if not self.campus.of_kind("dns"):
             self.findings.warnings.append("no host has mailgate_dns: MX records are not planned")
             return
+        self.check_shared_zones()
         for domain, host in self.homes.items():
             if zone_of(domain, self.campus.zones) is None:
                 message = f"'{domain}' is not in a zone of any DNS server"
                 hint = "Add its zone to a DNS server's mailgate_dns, or correct the domain"
                 self.problem(host, "mailgate_domains", domain, message, hint)
+
+    def check_shared_zones(self) -> None:
+        """Warn of zones that several DNS servers list, one warning for each set of servers."""
+        servers: dict[str, list[str]] = {}
+        for server in self.campus.of_kind("dns"):
+            for zone in server.zones:
+                servers.setdefault(zone, []).append(server.name)
+        zones: dict[str, list[str]] = {}
+        for zone, names in servers.items():
+            if len(names) > 1:
+                zones.setdefault(", ".join(names), []).append(zone)
+        for together, shared in zones.items():
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+            self.findings.warnings.append(
+                f"{together}: mailgate_dns: all list the zone '{shared[0]}'{more}; each is changed on its own, so each "
+                "must be a primary server. Leave out secondary servers, which transfer the zone"
+            )
 
     def check_kept(self) -> None:
         """Report servers whose port 25 the border blocks although kept MX records name them."""
@@ -118,3 +139,49 @@ class _Claims:
                 "of its server: external mail would not arrive",
                 "Give the server a mailgate_permit, or let its MX records be set",
             )
+
+    def check_external(self) -> None:
+        """Report external domains that a server of the campus claims."""
+        for domain in self.campus.external:
+            if domain in self.homes:
+                hint = "Remove it from one of the two"
+                message = f"'{domain}' is in mailgate_external_domains too, as a domain that a provider hosts"
+                self.problem(self.homes[domain], "mailgate_domains", domain, message, hint)
+
+    def check_host_names(self) -> None:
+        """Report mail names that two hosts have, or that a domain has: a sendmail delivers its own name locally."""
+        owners: dict[str, Host] = {}
+        for host in self.campus.hosts.values():
+            name = host.exchange
+            if not name:
+                continue
+            first = owners.setdefault(name, host)
+            if first is not host:
+                facts = self.findings.facts[host.name]
+                message = f"'{name}' is also the mail name of {first.name}"
+                hint = "Set another full host name; in a group, {{ inventory_hostname }} can be part of it"
+                self.findings.problem(facts, "mailgate_name", message, hint)
+            home = self.homes.get(name)
+            if home is None or home is host:
+                continue
+            message = f"'{name}' is the mail name of {host.name}, whose sendmail delivers mail for it locally"
+            if "gateways" in host.kinds:
+                self.problem(home, "mailgate_domains", name, message, "Use another name for the domain or the gateway")
+            else:
+                self.findings.warnings.append(f"{home.name}: mailgate_domains: {message}")
+
+    def check_whole_zones(self) -> None:
+        """Warn of wildcards of a whole zone: they give a server the mail for every name that nobody else claims.
+
+        A department's server may have its department's zone, but not the zone of the gateways without a word.
+        """
+        central = {zone_of(gateway.exchange, self.campus.zones) for gateway in self.campus.gateways}
+        for domain, host in self.homes.items():
+            zone = domain.removeprefix("*.")
+            own = self.homes.get(zone) is host and zone not in central
+            if zone != domain and zone in self.campus.zones and not own:
+                self.findings.warnings.append(
+                    f"{host.name}: mailgate_domains: '{domain}' covers the whole zone {zone}: the server gets mail for "
+                    "every name in it that no other domain matches, and its MX records apply only to names without "
+                    "records of their own"
+                )

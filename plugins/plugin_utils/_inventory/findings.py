@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from .model import KINDS
 from .problems import Place, Problem
 
-CAMPUS_VARIABLES = ("mailgate_campus", "mailgate_networks", "mailgate_method", "mailgate_delivery", "mailgate_language")
+CAMPUS_VARIABLES = ("mailgate_campus", "mailgate_networks", "mailgate_method", "mailgate_language")
 KIND_VARIABLES = ("mailgate_gateway", "mailgate_border", "mailgate_dns", "mailgate_domains")
+FUNCTION_VARIABLES = (*KIND_VARIABLES, "mailgate_backup_domains", "mailgate_permit")
 # In the order in which they locate a host in the inventory: variables that only a host sets come first.
 HOST_VARIABLES = (
     *KIND_VARIABLES,
     "mailgate_backup_domains",
     "mailgate_keep_mx",
     "mailgate_permit",
+    "mailgate_name",
     "mailgate_address",
     "ansible_host",
     "mailgate_address6",
     "mailgate_faculty",
     "mailgate_hub",
     "mailgate_ask",
+    "mailgate_delivery",
+    "mailgate_external_domains",
 )
 ROLE_VARIABLES = ("mailgate_max_message_bytes",)  # read by the roles alone
 KNOWN_VARIABLES = (*CAMPUS_VARIABLES, *(name for name in HOST_VARIABLES if name != "ansible_host"), *ROLE_VARIABLES)
 PREFIX = "mailgate_"
+LIKELY = 0.8  # similarity from which a misspelt name is read as the one that it resembles
 # Not facts of the inventory: results and parameters of the playbooks, mailgate_<playbook>_*.
 PLAYBOOK_VARIABLES = re.compile(r"mailgate_(plan|site|verify|rollback|discover|report)(_\w+)?")
 
@@ -54,6 +60,13 @@ def is_unknown(variable: str) -> bool:
     return (
         variable.startswith(PREFIX) and variable not in KNOWN_VARIABLES and not PLAYBOOK_VARIABLES.fullmatch(variable)
     )
+
+
+def meant(variable: str, present: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the variable that a misspelt name probably means and that is not ``present``; "" if there is none."""
+    names = [name.removeprefix(PREFIX) for name in KNOWN_VARIABLES if name not in present]
+    near = get_close_matches(variable.removeprefix(PREFIX), names, 1, cutoff)
+    return PREFIX + near[0] if near else ""
 
 
 class Unreadable:
@@ -96,9 +109,18 @@ class Findings:
         self.no_faculty = {"all", "ungrouped"} | own
         waiting = [host for host in facts if any(undecided(value) is not None for value in host.variables.values())]
         self.facts |= {host.name: self._without_undecided(host) for host in waiting}
-        self.hub_names = {
-            hub for host in facts if isinstance(hub := host.variables.get("mailgate_hub"), str) and hub in self.facts
-        }
+        self.hub_names: set[str] = set()
+        for hub in {hub for host in facts if isinstance(hub := host.variables.get("mailgate_hub"), str)}:
+            self.hub_names |= {hub} & set(self.facts) or self._hub_meant(hub)
+
+    def _hub_meant(self, name: str) -> set[str]:
+        """Return the host that a misspelt hub name probably means, so that its own problems are found too."""
+        idle = [name for name, facts in self.facts.items() if not facts.variables.keys() & set(FUNCTION_VARIABLES)]
+        return set(get_close_matches(name, idle, 1, LIKELY))
+
+    def is_mail_host(self, facts: HostFacts) -> bool:
+        """Return whether a host has any function in the mail system."""
+        return facts.name in self.hub_names or any(name in facts.variables for name in FUNCTION_VARIABLES)
 
     def _without_undecided(self, facts: HostFacts) -> HostFacts:
         """Report the variables that are still to be decided; return the facts without them."""

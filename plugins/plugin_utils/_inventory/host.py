@@ -7,25 +7,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
-from .findings import (
-    CAMPUS_VARIABLES,
-    KIND_VARIABLES,
-    KNOWN_VARIABLES,
-    PREFIX,
-    Findings,
-    HostFacts,
-    Unreadable,
-    as_date,
-    is_list,
-    items,
-    quoted,
-    text,
-)
-from .model import KINDS, Host, Permit
+from .findings import CAMPUS_VARIABLES, KIND_VARIABLES, Findings, HostFacts, Unreadable, as_date, is_list, quoted, text
+from .model import DELIVERIES, KINDS, Host, Permit
 from .names import domain_pattern, host_name, ipv4, ipv6
+from .values import ValueReader
 
 OWN_STEP = 10  # from one MX preference to the next: 0, 10, 20
 MAX_PREFERENCE = 60000  # 16 bits (RFC 1035, section 3.3.9), with room for the domain's own servers
@@ -33,13 +20,13 @@ WARN_DAYS = 30
 ASK = ("home", "hub")  # the verification server of a server's recipients; the first is the default
 
 
-class HostReader:
+class HostReader(ValueReader):
     """Reads hosts into the model. Invalid values are reported in the findings and replaced by a default."""
 
     def __init__(self, findings: Findings, today: datetime.date) -> None:
-        self.findings = findings
-        self.problem = findings.problem
+        super().__init__(findings)
         self.today = today
+        self.external_lists: dict[str, tuple[str, ...]] = {}
 
     def host(self, facts: HostFacts) -> Host:
         """Return the host, and report all of its problems."""
@@ -73,14 +60,16 @@ class HostReader:
             backup_domains=self.backup_domains(facts, domains),
             kept_domains=self.kept_domains(facts, domains),
             kept_zones=kept_zones,
-            asked_by_hub=serves and self.asked_by_hub(facts),
+            asked_by_hub=self.chosen(facts, "mailgate_ask", ASK, serves) == "hub",
+            external_domains=self.external_domains(facts),
+            delivery=self.chosen(facts, "mailgate_delivery", DELIVERIES, serves),
         )
         if "gateways" in kinds:
             self.check_gateway(facts, host)
         return host
 
     def check_gateway(self, facts: HostFacts, host: Host) -> None:
-        """Report variables that only an inner server may have."""
+        """Report variables that only an inner server may have, and a gateway that most senders cannot reach."""
         if host.domains or host.backup_domains:
             self.problem(
                 facts,
@@ -88,63 +77,64 @@ class HostReader:
                 "a gateway cannot be the final server of domains: it would deliver to itself",
                 "Move the domains to an inner server",
             )
+        if host.address6 and not host.address:
+            message = "has no IPv4 address, and most senders outside have no IPv6"
+            self.problem(facts, "mailgate_address", message, "Set mailgate_address to its IPv4 address")
         if host.permit:
             self.findings.warnings.append(
                 f"{facts.name}: mailgate_permit: a gateway is always open and needs no permit"
             )
 
-    def unknown(self, facts: HostFacts) -> None:
-        """Report variables that look like the collection's but are not."""
-        for name, values in facts.unknown.items():
-            near = get_close_matches(
-                name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in KNOWN_VARIABLES], 1
-            )
-            hint = (
-                f"Did you mean {PREFIX}{near[0]}?" if near else f"Remove it, or use one of {', '.join(KNOWN_VARIABLES)}"
-            )
-            self.problem(facts, text(name), "unknown variable", hint, values)
-
     def exchange(self, facts: HostFacts) -> str:
-        """Return the host name for MX records."""
+        """Return the host name for MX records and SMTP greetings: mailgate_name, else the name in the inventory."""
+        value = facts.variables.get("mailgate_name")
+        if isinstance(value, Unreadable):
+            return ""
         try:
-            return host_name(facts.name)
+            return host_name(facts.name if value is None else value)
         except ValueError as error:
-            self.problem(
-                facts,
-                "inventory_hostname",
-                f"{error}, but MX records will name this host",
-                "Use its full host name as its name in the inventory",
-            )
+            variable = "inventory_hostname" if value is None else "mailgate_name"
+            message = f"{error}, but MX records will name this host"
+            hint = "Set mailgate_name to its full host name, such as mail.eng.univ.example"
+            self.problem(facts, variable, message, hint, [value])
             return ""
 
     def addresses(self, facts: HostFacts, needed: bool) -> tuple[str, str]:
-        """Return the IPv4 and the IPv6 address, each empty without one."""
+        """Return the IPv4 and the IPv6 address, each empty without one; a host that needs one may have either."""
         variable = "mailgate_address" if "mailgate_address" in facts.variables else "ansible_host"
         value = facts.variables.get(variable)
-        address = address6 = ""
-        if value is None:
-            if needed:
-                self.problem(
-                    facts,
-                    "ansible_host",
-                    "the host has no address",
-                    "Set ansible_host, or mailgate_address if Ansible connects to another address",
-                )
-        elif not isinstance(value, Unreadable):
-            try:
-                address = ipv4(value)
-            except ValueError as error:
-                if needed:  # other hosts may have a name there
-                    self.problem(facts, variable, str(error), "Set mailgate_address to its IPv4 address", [value])
+        address6 = self.address6(facts)
+        if isinstance(value, Unreadable):
+            return "", address6
+        if value is None or (value == "" and variable == "mailgate_address"):
+            if needed and "mailgate_address6" not in facts.variables:
+                hint = "Set ansible_host, or mailgate_address if Ansible connects to another address"
+                self.problem(facts, "ansible_host", "the host has no address", hint)
+            return "", address6
+        try:
+            return ipv4(value), address6
+        except ValueError as error:
+            if "mailgate_address6" not in facts.variables:
+                try:
+                    return "", ipv6(value)
+                except ValueError:
+                    pass
+            if needed:  # other hosts may have a name there
+                hint = "Set mailgate_address to its IPv4 address, or to '' if it has only mailgate_address6"
+                self.problem(facts, variable, str(error), hint, [value])
+            return "", address6
+
+    def address6(self, facts: HostFacts) -> str:
+        """Return mailgate_address6, empty without one."""
         value = facts.variables.get("mailgate_address6")
-        if value is not None and value != "" and not isinstance(value, Unreadable):
-            try:
-                address6 = ipv6(value)
-            except ValueError as error:
-                self.problem(
-                    facts, "mailgate_address6", str(error), "Set it to the IPv6 address, or remove it", [value]
-                )
-        return address, address6
+        if value is None or value == "" or isinstance(value, Unreadable):
+            return ""
+        try:
+            return ipv6(value)
+        except ValueError as error:
+            hint = "Set it to the IPv6 address, or remove it"
+            self.problem(facts, "mailgate_address6", str(error), hint, [value])
+            return ""
 
     def faculty(self, facts: HostFacts) -> str:
         """Return the faculty: mailgate_faculty, else the innermost group."""
@@ -195,13 +185,9 @@ class HostReader:
             return own
         return text(value)
 
-    def asked_by_hub(self, facts: HostFacts) -> bool:
-        """Return whether recipients are verified at the server's hub, because the server itself is not reachable."""
-        value = facts.variables.get("mailgate_ask", ASK[0])
-        if not isinstance(value, Unreadable) and value not in ASK:
-            known = " or ".join(ASK)
-            self.problem(facts, "mailgate_ask", f"{quoted(value)} is not a valid choice", f"Use {known}", [value])
-        return value == ASK[1]
+    def chosen(self, facts: HostFacts, variable: str, allowed: tuple[str, ...], serves: bool) -> str:
+        """Return the server's choice, by default the first; the variable has no effect on other hosts."""
+        return self.choice(facts, variable, facts.variables.get(variable), allowed) if serves else allowed[0]
 
     def hubs_from(self, facts: HostFacts) -> list[str]:
         """Return the host, its hub, the hub of that hub, and so on until one repeats or has none."""
@@ -225,6 +211,15 @@ class HostReader:
             message = f"'{domain}' is in its mailgate_domains too; a server cannot back up itself"
             self.problem(facts, variable, message, "Remove it from one of the two lists", [value])
         return tuple(domain for domain in backups if domain not in domains)
+
+    def external_domains(self, facts: HostFacts) -> tuple[str, ...]:
+        """Return the domains that a provider hosts, as this host's faculty or the whole campus lists them."""
+        variable = "mailgate_external_domains"
+        value = facts.variables.get(variable, [])
+        key = repr(value)  # many hosts share a long list
+        if key not in self.external_lists:
+            self.external_lists[key] = self.names(facts, variable, value, domain_pattern)
+        return self.external_lists[key]
 
     def kept_domains(self, facts: HostFacts, domains: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of the host's domains whose MX records are not changed: all, or a list of them."""
@@ -254,64 +249,6 @@ class HostReader:
         zones = self.names(facts, variable, dns.get("zones", []), host_name)
         kept = self.names(facts, variable, dns.get("keep_mx", []), host_name)
         return zones, self.only_known(facts, variable, kept, zones)
-
-    def only_known(
-        self, facts: HostFacts, variable: str, names: tuple[str, ...], known: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        """Return the known ones of the names to keep; report the others."""
-        fault = "is kept, but is not one of its zones" if variable == "mailgate_dns" else "is not one of its domains"
-        for name in names:
-            if name not in known:
-                near = get_close_matches(name, known, 1)
-                hint = f"Did you mean {near[0]}?" if near else "Correct or remove it"
-                self.problem(facts, variable, f"'{name}' {fault}", hint, [facts.variables[variable]])
-        return tuple(name for name in names if name in known)
-
-    def names(self, facts: HostFacts, variable: str, value: object, check: Callable[[object], str]) -> tuple[str, ...]:
-        """Return the valid names of a list; report invalid and duplicate ones."""
-        if isinstance(value, Unreadable):
-            return ()
-        if not is_list(value):
-            self.problem(facts, variable, f"{quoted(value)} is not a list", "Use a list: [eng.univ.example]", [value])
-            return ()
-        good: dict[str, None] = {}
-        for item in items(value):
-            if isinstance(self.findings.settled(facts, variable, item), Unreadable):
-                continue
-            try:
-                name = check(item)
-            except ValueError as error:
-                self.problem(facts, variable, str(error), "Correct or remove it", [item, value])
-                continue
-            if name in good:
-                self.problem(facts, variable, f"'{name}' is listed twice", "Remove one of them", [item, value])
-            good[name] = None
-        return tuple(good)
-
-    def mapping(
-        self, facts: HostFacts, variable: str, example: str, keys: Sequence[str]
-    ) -> Mapping[str, object] | None:
-        """Return a variable that must be a mapping; None if it is missing or (reported) not a mapping.
-
-        Values still to be decided, and those whose key is misspelt, are reported and are Unreadable in it.
-        """
-        if variable not in facts.variables or isinstance(value := facts.variables[variable], Unreadable):
-            return None
-        if isinstance(value, Mapping):
-            settings: dict[str, object] = {}
-            for key in value:
-                if key in keys:
-                    settings[key] = self.findings.settled(facts, variable, value[key])
-                    continue
-                near = get_close_matches(str(key), keys, 1)
-                hint = f"Did you mean {near[0]}?" if near else f"Use the form {example}"
-                self.problem(facts, variable, f"unknown key {quoted(key)}", hint, [key, value[key], value])
-                for meant in near:
-                    if meant not in value:
-                        settings[meant] = Unreadable()
-            return settings
-        self.problem(facts, variable, f"{quoted(value)} is not a mapping", f"Use the form {example}", [value])
-        return None
 
     def preference(self, facts: HostFacts) -> int | None:
         """Return the MX preference of a gateway."""
@@ -376,8 +313,9 @@ class HostReader:
                 f"Ask {texts[1] or 'its owner'} and extend until, or remove the permit",
                 [value, whole],
             )
-        elif (until - self.today).days <= WARN_DAYS:
+        elif (days := (until - self.today).days) <= WARN_DAYS:
+            when = "today" if not days else "tomorrow" if days == 1 else f"in {days} days"
             self.findings.warnings.append(
-                f"{facts.name}: mailgate_permit: expires on {until}; renew or remove it before then"
+                f"{facts.name}: mailgate_permit: expires {when}, on {until}; renew or remove it before then"
             )
         return Permit(reason=texts[0], owner=texts[1], until=until or self.today)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from .findings import CAMPUS_VARIABLES, HOST_VARIABLES, HostFacts, Unreadable, is_unknown, items
+from .findings import CAMPUS_VARIABLES, HOST_VARIABLES, LIKELY, HostFacts, Unreadable, is_unknown, items, meant
 from .problems import Place
 
 try:  # ansible-core 2.19 and later record the file and line of each value; earlier releases do not.
@@ -35,22 +35,25 @@ class AnsibleInventory:
         """Return the collection's variables of every host, templated; no others are read, as each look-up costs."""
         return [self._host(name) for name in self.hostvars]
 
-    def _host(self, name: str) -> HostFacts:
-        variables = self.hostvars[name]
+    def _host(self, host: str) -> HostFacts:
+        variables = self.hostvars[host]
         known = {}
         unknown = {}
         for variable in variables:
             if is_unknown(variable):
                 unknown[str(variable)] = [variable]  # the name as the file has it carries its origin
-        for variable in (*CAMPUS_VARIABLES, *HOST_VARIABLES):
-            if variable in variables:
-                try:
-                    known[variable] = variables[variable]
-                except AnsibleError as error:
-                    known[variable] = Unreadable(str(error).splitlines()[0])
-                if not HAS_ORIGIN and (template := _template_in(known[variable])):
-                    known[variable] = Unreadable(f"undefined variable in '{template}'")
-        return HostFacts(str(name), variables["group_names"], known, unknown)
+        sources = {variable: variable for variable in (*CAMPUS_VARIABLES, *HOST_VARIABLES) if variable in variables}
+        for variable in unknown:  # a misspelt one is read too, so that the problems of its value are not hidden
+            if name := meant(variable, sources, LIKELY):
+                sources[name] = variable
+        for variable, source in sources.items():
+            try:
+                known[variable] = variables[source]
+            except AnsibleError as error:
+                known[variable] = Unreadable(str(error).splitlines()[0])
+            if not HAS_ORIGIN and (template := _template_in(known[variable])):
+                known[variable] = Unreadable(f"undefined variable in '{template}'")
+        return HostFacts(str(host), variables["group_names"], known, unknown)
 
     def locate(self, facts: HostFacts | None, values: Sequence[object]) -> Place:
         """Return the origin of the first value that has one, else the first line that names the host."""

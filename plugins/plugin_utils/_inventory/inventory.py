@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from .claims import check_claims
+from .families import check_families
 from .findings import (
     CAMPUS_VARIABLES,
     Findings,
@@ -19,7 +20,6 @@ from .findings import (
     Unreadable,
     is_list,
     items,
-    quoted,
     text,
 )
 from .host import HostReader
@@ -27,8 +27,8 @@ from .model import METHODS, Campus
 from .names import network
 from .problems import Place, PlanRefused
 
-DELIVERIES = ("direct", "tiered")
 LANGUAGES = ("en", "ja")
+ONCE = "Set it once, under all: vars:"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -52,6 +52,7 @@ class _CampusReader:
         self.facts = findings.facts
         self.problem = findings.problem
         self.hosts = HostReader(findings, today)
+        self.mail = {host.name for host in findings.facts.values() if findings.is_mail_host(host)}
 
     def read(self) -> Campus:
         """Return the campus."""
@@ -60,35 +61,35 @@ class _CampusReader:
         campus = Campus(
             name="" if isinstance(settings["mailgate_campus"], Unreadable) else text(settings["mailgate_campus"]),
             networks=tuple(str(net) for net in networks),
-            method=self.choice("mailgate_method", settings["mailgate_method"], METHODS),
-            delivery=self.choice("mailgate_delivery", settings["mailgate_delivery"], DELIVERIES),
-            language=self.choice("mailgate_language", settings["mailgate_language"], LANGUAGES),
+            method=self.hosts.choice(None, "mailgate_method", settings["mailgate_method"], METHODS),
+            language=self.hosts.choice(None, "mailgate_language", settings["mailgate_language"], LANGUAGES),
             hosts={host.name: self.hosts.host(host) for host in self.facts.values()},
         )
         self.check_campus(campus, networks)
         return campus
 
     def campus_value(self, name: str) -> object:
-        """Return a campus-wide setting; it must be the same for every host."""
-        found: HostFacts | None = None
+        """Return a campus-wide setting; every host of the mail system must have the same value."""
+        first: HostFacts | None = None
+        unreadable: Unreadable | None = None
         for host in self.facts.values():
             if name not in host.variables:
                 continue
             if isinstance(value := host.variables[name], Unreadable):
                 if value.reason:
                     self.problem(host, name, f"cannot be read: {value.reason}", "Correct its template", [value])
-                return value
-            if found is None:
-                found = host
-            elif value != found.variables[name]:
-                self.problem(
-                    host,
-                    name,
-                    f"differs from the value of {found.name}, but applies to the whole campus",
-                    "Set it once, under all: vars:",
-                    [value],
-                )
-        return found.variables[name] if found else None
+                unreadable = value
+            elif first is None:
+                first = host
+            elif value != first.variables[name]:
+                message = f"differs from the value of {first.name}, but applies to the whole campus"
+                self.problem(host, name, message, ONCE, [value])
+        without = [host.name for host in self.facts.values() if host.name in self.mail and name not in host.variables]
+        if without and first is not None:
+            more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+            message = f"is not set for {without[0]}{more}, but applies to the whole campus"
+            self.problem(first, name, message, ONCE, [first.variables[name]])
+        return unreadable if unreadable else first.variables[name] if first else None
 
     def networks(self, value: object) -> list[Network]:
         """Return the valid networks; report the others."""
@@ -107,16 +108,6 @@ class _CampusReader:
                 self.problem(None, "mailgate_networks", str(error), "Use CIDR form: 198.18.0.0/16", [item, value])
         return good
 
-    def choice(self, variable: str, value: object, allowed: Sequence[str]) -> str:
-        """Return one of the allowed values, the first by default."""
-        if value is None or isinstance(value, Unreadable):
-            return allowed[0]
-        if not isinstance(value, str) or value not in allowed:
-            known = " or ".join(allowed)
-            self.problem(None, variable, f"{quoted(value)} is not a valid choice", f"Use {known}", [value])
-            return allowed[0]
-        return text(value)
-
     def check_campus(self, campus: Campus, networks: Sequence[Network]) -> None:
         """Report problems of the campus as a whole."""
         if not campus.of_kind("gateways"):
@@ -133,7 +124,19 @@ class _CampusReader:
             hint = "List the networks of the campus under all: vars:, for example [198.18.0.0/16]"
             self.problem(None, "mailgate_networks", "is missing, so the border has no networks to protect", hint)
         self.check_addresses(campus, networks)
+        self.check_delivery(campus)
+        check_families(campus, self.findings)
         check_claims(campus, self.findings)
+
+    def check_delivery(self, campus: Campus) -> None:
+        """Report mailgate_delivery on other hosts than servers, where it would have no effect."""
+        name = "mailgate_delivery"
+        without = [host.name for host in campus.of_kind("servers") if name not in self.facts[host.name].variables]
+        for host in campus.hosts.values():
+            if without and host.kinds and "servers" not in host.kinds and name in self.facts[host.name].variables:
+                message = f"has no effect here: it is a setting of the servers, and {without[0]} has none"
+                hint = "Set it under all: vars:, or under the vars: of a faculty"
+                self.problem(self.facts[host.name], name, message, hint)
 
     def check_addresses(self, campus: Campus, networks: Sequence[Network]) -> None:
         """Report addresses that two hosts have, and those outside the networks of the campus."""

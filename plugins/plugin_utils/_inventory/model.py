@@ -10,9 +10,11 @@ import datetime
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .names import zone_of
+from .names import Patterns, zone_of
 
 KINDS = ("gateways", "borders", "dns", "servers")
+DELIVERIES = ("direct", "tiered")  # how gateways reach a final server; the first is the default
+MIXED = "mixed"  # the delivery of a campus whose servers differ
 METHODS = ("gateway", "split", "fallback")  # how MX records are made; the first is the default
 
 
@@ -26,14 +28,27 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """A domain that a provider hosts. ``within`` is the campus's wildcard that it lies in, "" if in none.
+
+    ``faculty`` is the one that lists it, "" for the whole campus.
+    """
+
+    domain: str
+    within: str
+    faculty: str
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A host of the inventory. What does not apply to it is empty (``preference``: None).
 
-    ``name`` is the inventory host name; ``exchange`` the same as a full host name in A-labels. ``faculty`` and ``hub``
-    are set for servers only; a hub is its own hub. ``domains`` are those whose final server it is, ``backup_domains``
-    those that it accepts while their final server is down, ``kept_domains`` those of its own whose MX records are not
-    changed; ``kept_zones`` are those of a DNS server's ``zones`` in which no MX records are. ``asked_by_hub``: its
-    recipients are verified at its hub.
+    ``name`` is the inventory host name; ``exchange`` the full host name in A-labels, for MX records and greetings.
+    ``faculty`` and ``hub`` are set for servers only; a hub is its own hub. ``domains`` are those whose final server
+    it is, ``backup_domains`` those that it accepts while their final server is down, ``kept_domains`` those of its
+    own whose MX records are not changed; ``kept_zones`` are those of a DNS server's ``zones`` in which no MX records
+    are. ``asked_by_hub``: its recipients are verified at its hub. ``delivery`` is one of `DELIVERIES`.
+    ``external_domains`` are hosted by a provider.
     """
 
     name: str
@@ -52,11 +67,41 @@ class Host:
     kept_domains: tuple[str, ...] = ()
     kept_zones: tuple[str, ...] = ()
     asked_by_hub: bool = False
+    delivery: str = DELIVERIES[0]
+    external_domains: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Return the IPv4 address, then the IPv6 address, without empty ones."""
         return tuple(address for address in (self.address, self.address6) if address)
+
+    @property
+    def next_hop(self) -> str:
+        """Return the address that mail is sent to: the IPv4 address, or the IPv6 address of a host without one."""
+        return self.address or self.address6
+
+    @property
+    def families(self) -> str:
+        """Return the IP versions of its addresses: "4", "6", "46" or ""."""
+        return ("4" if self.address else "") + ("6" if self.address6 else "")
+
+    @property
+    def only_ipv6(self) -> bool:
+        """Return whether it has an IPv6 address and no IPv4 address."""
+        return bool(self.address6) and not self.address
+
+    def has_family_of(self, address: str) -> bool:
+        """Return whether it has an address of the same IP version as this one."""
+        return bool(self.address6 if ":" in address else self.address)
+
+    def shares_family(self, other: Host) -> bool:
+        """Return whether both have an IPv4 address or both an IPv6 address."""
+        return bool((self.address and other.address) or (self.address6 and other.address6))
+
+    @property
+    def behind_hub(self) -> bool:
+        """Return whether the gateways deliver its mail to its hub, which may be the server itself."""
+        return self.delivery == "tiered" and bool(self.hub)
 
 
 @dataclass(frozen=True)
@@ -66,13 +111,18 @@ class Campus:
     name: str
     networks: tuple[str, ...]
     method: str
-    delivery: str
     language: str
     hosts: dict[str, Host] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[Host]:
         """Return the hosts of one of `KINDS`, in inventory order."""
         return [host for host in self.hosts.values() if kind in host.kinds]
+
+    @cached_property
+    def delivery(self) -> str:
+        """Return how the gateways reach all servers: one of `DELIVERIES`, or `MIXED`."""
+        found = {server.delivery for server in self.of_kind("servers")}
+        return MIXED if len(found) > 1 else next(iter(found), DELIVERIES[0])
 
     @cached_property
     def gateways(self) -> list[Host]:
@@ -109,6 +159,23 @@ class Campus:
     def zones(self) -> frozenset[str]:
         """Return the zones of all DNS servers."""
         return frozenset(zone for server in self.of_kind("dns") for zone in server.zones)
+
+    @cached_property
+    def external(self) -> dict[str, External]:
+        """Return the domains that a provider hosts, sorted."""
+        faculties: dict[str, set[str]] = {}
+        for host in self.hosts.values():
+            for domain in host.external_domains:
+                faculties.setdefault(domain, set()).add(host.faculty)
+        wildcards = Patterns((domain, domain) for domain in self._homes if domain.startswith("*."))
+        return {
+            domain: External(
+                domain,
+                within=wildcards.find(domain.removeprefix("*.")) or "",
+                faculty=next(iter(names)) if len(names) == 1 else "",
+            )
+            for domain, names in sorted(faculties.items())
+        }
 
     @cached_property
     def kept(self) -> frozenset[str]:

@@ -93,9 +93,9 @@ def derive(campus: Campus) -> Tables:
 def gateway_route(campus: Campus, domain: str, servers: Sequence[Host]) -> Route:
     """Return the gateways' route: the final server, or in tiered delivery its hub if it has one; then the backups."""
     home = servers[0]
-    via = campus.hosts[home.hub] if campus.delivery == "tiered" and home.hub else home
-    ask = () if via is home or home.asked_by_hub else tuple(server.address for server in servers)
-    return Route(domain, via.address, via.name, home.name, home.faculty, further_hops(servers, via), ask)
+    via = campus.hosts[home.hub] if home.behind_hub else home
+    ask = () if via is home or home.asked_by_hub else tuple(server.next_hop for server in servers)
+    return Route(domain, via.next_hop, via.name, home.name, home.faculty, further_hops(servers, via), ask)
 
 
 def border_of(campus: Campus, router: Host) -> Border:

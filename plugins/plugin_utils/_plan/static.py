@@ -11,10 +11,10 @@ memory for its local domains only. This scales to many thousand servers and a mi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
-from .._inventory.model import Campus, Host
+from .._inventory.model import MIXED, Campus, Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Static:
 
 def further_hops(servers: Sequence[Host], first: Host) -> tuple[str, ...]:
     """Return the addresses of a domain's backups (all ``servers`` but the first), for mail sent to ``first``."""
-    return tuple(server.address for server in servers[1:] if server is not first) if len(servers) > 1 else ()
+    return tuple(server.next_hop for server in servers[1:] if server is not first) if len(servers) > 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class SharedLines(Sequence[Static]):
         if self.homes[domain].name in self.near:
             return self.direct[domain]
         if isinstance(self.rest, Host):
-            return Static(domain, self.rest.address, self.rest.name)
+            return Static(domain, self.rest.next_hop, self.rest.name)
         return self.rest[domain]
 
     def next_hop(self, domain: str) -> str:
@@ -131,31 +131,64 @@ class SharedLines(Sequence[Static]):
             return ""
         if self.homes[domain].name in self.near:
             return self.direct[domain].next_hop
-        return self.rest.address if isinstance(self.rest, Host) else self.rest[domain].next_hop
+        return self.rest.next_hop if isinstance(self.rest, Host) else self.rest[domain].next_hop
 
 
 def mail_tables(campus: Campus) -> dict[str, MailTable]:
     """Return the table of every server, and of every gateway's queue."""
     builder = _Builder(campus)
     return {
-        host.name: builder.queue() if "gateways" in host.kinds else builder.server(host)
+        host.name: builder.queue(host) if "gateways" in host.kinds else builder.server(host)
         for host in campus.hosts.values()
         if "servers" in host.kinds or "gateways" in host.kinds
     }
+
+
+class _View:
+    """The lines of all domains as hosts with the same address families send them: with 4, 6, or both ("46").
+
+    Hosts with IPv4 send to IPv4 addresses where there are any. Backups that they do not reach are left out.
+    """
+
+    def __init__(self, campus: Campus, families: str) -> None:
+        self.hosts: Mapping[str, Host] = campus.hosts
+        servers_of: Mapping[str, tuple[Host, ...]] = campus.servers_of
+        if families == "6":
+            self.hosts = {
+                name: replace(host, address="") if host.address6 else host for name, host in campus.hosts.items()
+            }
+        if families != "46":
+            servers_of = {domain: self.reached(servers, families) for domain, servers in servers_of.items()}
+        self.direct = {
+            domain: Static(domain, servers[0].next_hop, servers[0].name, further_hops(servers, servers[0]))
+            for domain, servers in servers_of.items()
+        }
+        self.by_hub = {
+            domain: self.via_hub(domain, servers) or self.direct[domain] for domain, servers in servers_of.items()
+        }
+
+    def reached(self, servers: Sequence[Host], families: str) -> tuple[Host, ...]:
+        """Return the final server of a domain, and those of its backups that have one of these families."""
+        backups = (server for server in servers[1:] if set(families) & set(server.families))
+        return tuple(self.hosts[server.name] for server in (servers[0], *backups))
+
+    def via_hub(self, domain: str, servers: Sequence[Host]) -> Static | None:
+        """Return the line to the hub of a domain's final server, if that hub is another host."""
+        home = servers[0]
+        if not home.hub or home.hub == home.name:
+            return None
+        hub = self.hosts[home.hub]
+        return Static(domain, hub.next_hop, hub.name, further_hops(servers, hub))
 
 
 class _Builder:
     def __init__(self, campus: Campus) -> None:
         self.campus = campus
         self.homes = campus.home_of()
-        self.direct = {
-            domain: Static(domain, servers[0].address, servers[0].name, further_hops(servers, servers[0]))
-            for domain, servers in campus.servers_of.items()
-        }
-        self.by_hub = {
-            domain: self.via_hub(domain, servers) or self.direct[domain]
-            for domain, servers in campus.servers_of.items()
-        }
+        self.views: dict[str, _View] = {}
+        self.queues: dict[_View, Mapping[str, Static]] = {}
+        self.reached: dict[tuple[str, str], frozenset[str]] = {}
+        self.mixed = any(host.only_ipv6 for host in campus.of_kind("servers"))
         hubs: dict[str, list[str]] = {}
         faculties: dict[str, list[str]] = {}
         for host in campus.of_kind("servers"):
@@ -164,20 +197,39 @@ class _Builder:
         self.of_hub = {hub: frozenset(names) for hub, names in hubs.items()}
         self.of_faculty = {faculty: frozenset(names) for faculty, names in faculties.items()}
 
-    def via_hub(self, domain: str, servers: Sequence[Host]) -> Static | None:
-        """Return the line to the hub of a domain's final server, if that hub is another host."""
-        home = servers[0]
-        if not home.hub or home.hub == home.name:
-            return None
-        hub = self.campus.hosts[home.hub]
-        return Static(domain, hub.address, hub.name, further_hops(servers, hub))
+    def view(self, host: Host) -> _View:
+        """Return the lines as a host sends them; one view serves all if every server has an IPv4 address."""
+        families = host.families if self.mixed else "46"
+        if families not in self.views:
+            self.views[families] = _View(self.campus, families)
+        return self.views[families]
 
-    def queue(self) -> MailTable:
+    def near(self, host: Host) -> frozenset[str]:
+        """Return the servers that a server sends to directly; one with a hub only if they share an address family."""
+        if host.hub == host.name:
+            return self.of_hub[host.name]
+        near = self.of_faculty[host.faculty]
+        if not self.mixed or not host.hub:
+            return near
+        key = (host.faculty, host.families)
+        if key not in self.reached:
+            self.reached[key] = frozenset(n for n in near if host.shares_family(self.campus.hosts[n]))
+        return self.reached[key]
+
+    def queue(self, gateway: Host) -> MailTable:
         """Return the table of a gateway's queue, to which no domain is local."""
         none: frozenset[str] = frozenset()
-        rest = self.by_hub if self.campus.delivery == "tiered" else self.direct
-        lines = SharedLines(self.homes, self.direct, none, none, rest)
+        view = self.view(gateway)
+        if view not in self.queues:
+            self.queues[view] = self.by_delivery(view)
+        lines = SharedLines(self.homes, view.direct, none, none, self.queues[view])
         return MailTable(local=(), relay=OtherDomains(self.homes, none), static=lines)
+
+    def by_delivery(self, view: _View) -> Mapping[str, Static]:
+        """Return the line of each domain as the gateways deliver it, directly or to the hub."""
+        if self.campus.delivery == MIXED:
+            return {d: (view.by_hub if home.behind_hub else view.direct)[d] for d, home in self.homes.items()}
+        return view.by_hub if self.campus.delivery == "tiered" else view.direct
 
     def server(self, host: Host) -> MailTable:
         """Return an inner server's table.
@@ -187,8 +239,8 @@ class _Builder:
         """
         own = frozenset((*host.domains, *host.backup_domains))
         is_hub = host.hub == host.name
-        near = self.of_hub[host.name] if is_hub else self.of_faculty[host.faculty]
-        rest = self.by_hub if is_hub or not host.hub else self.campus.hosts[host.hub]
-        lines = SharedLines(self.homes, self.direct, own, near, rest)
+        view = self.view(host)
+        rest = view.by_hub if is_hub or not host.hub else view.hosts[host.hub]
+        lines = SharedLines(self.homes, view.direct, own, self.near(host), rest)
         relay = OtherDomains(self.homes, own) if is_hub else ()
         return MailTable(local=tuple(sorted(own)), relay=relay, static=lines)

@@ -113,8 +113,10 @@ def _method(name: str, tables: Tables, simulation: Simulation, groups: Sequence[
 
 def _routed(campus: Campus, method: str) -> Iterator[Host]:
     """Yield the inner servers that need STATIC lines."""
-    for server in campus.of_kind("servers"):
-        if method == "gateway" or (campus.delivery == "tiered" and server.hub == server.name):
+    servers = campus.of_kind("servers")
+    relaying = {server.hub for server in servers if server.behind_hub}
+    for server in servers:
+        if method == "gateway" or server.name in relaying:
             yield server
 
 

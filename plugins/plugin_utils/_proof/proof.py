@@ -185,11 +185,14 @@ def _case(case: Case) -> dict[str, object]:
 def whole_proof(simulation: Simulation) -> Iterator[str]:
     """Yield, in pieces, one JSON document with every domain in every scenario for every kind of sender.
 
-    It is an object with ``campus``, ``method``, ``delivery`` and ``cases``, one case per line. The case of ``inside``
+    It is an object with ``campus``, ``method``, ``delivery``, ``external`` (the domains that a provider hosts, if there
+    are any) and ``cases``, one case per line. The case of ``inside``
     is the worst of all starting hosts; its ``starts`` counts them by verdict. Only one domain is in memory at a time.
     """
     campus = simulation.campus
-    head = {"campus": campus.name, "method": campus.method, "delivery": campus.delivery}
+    head: dict[str, object] = {"campus": campus.name, "method": campus.method, "delivery": campus.delivery}
+    if campus.external:
+        head["external"] = list(campus.external)
     yield json.dumps(head, ensure_ascii=False)[:-1] + ', "cases": ['
     separator = "\n"
     scenarios = list(simulation.scenarios())

@@ -149,6 +149,9 @@ class Simulation:
         borders = tables.border.values()
         self.open = frozenset(address for border in borders for address in border.open_addresses)
         self.guarded = bool(borders)
+        ipv6 = all(self.campus.hosts[name].address6 for name in tables.sendmail)
+        ipv4 = all(self.campus.hosts[name].address for name in tables.sendmail)
+        self.reachable_by_all = frozenset(address for address in self.owner if (ipv6 if ":" in address else ipv4))
         self.by_exchange = {host.exchange: host for host in campus.hosts.values() if host.exchange}
         self.mx = _followed(campus, tables)
         self.samples = {domain: self._sample(domain) for domain in self.homes if domain.startswith("*.")}
@@ -226,24 +229,27 @@ class Simulation:
         while True:
             node = self.nodes.get(here)
             hop = node.hop(domain, sample) if node is not None else None
-            if hop is None:
-                return Trace(tuple(path), LOST)
-            if hop == "":
-                for host in self.servers_of[domain]:
-                    if host.name == here:
-                        return Trace(tuple(path), DELIVERED)
-                return Trace(tuple(path), LOST)
+            if not hop:
+                return Trace(tuple(path), DELIVERED if hop == "" and self._is_final(domain, here) else LOST)
             if down and self.owner.get(hop) == down and node is not None:
                 others = (other for other in node.hops(domain, sample) if self.owner.get(other) != down)
                 hop = next(others, "")
                 if not hop:
                     return Trace(tuple(path), HELD)
-            if hop not in self.owner:
-                return Trace((*path, hop), LOST)
-            here = self.owner[hop]
+            before, here = here, self.owner.get(hop, hop)
             path.append(here)
+            if hop not in self.reachable_by_all and not self._reaches(before, hop):
+                return Trace(tuple(path), LOST)
             if here in path[:-1]:
                 return Trace(tuple(path), LOOP)
+
+    def _reaches(self, host: str, hop: str) -> bool:
+        """Return whether the next hop is a host's address, of an IP version that the sending host has too."""
+        return hop in self.reachable_by_all or (hop in self.owner and self.campus.hosts[host].has_family_of(hop))
+
+    def _is_final(self, domain: str, name: str) -> bool:
+        """Return whether the host is the final server of the domain or one of its backups."""
+        return any(host.name == name for host in self.servers_of[domain])
 
     def trace_first_up(self, domain: str, hops: Iterable[str], down: str) -> Trace:
         """Return the route from the first of these next hops that is not down."""
@@ -290,6 +296,8 @@ class Simulation:
             name = self.owner.get(hop)
             if name is None:
                 return Trace((gateway, hop), LOST), ()
+            if not self._reaches(gateway, hop):
+                return Trace((gateway, name), LOST), ()
             if name in self.gateways:
                 # Gateways accept no mail from one another, so it can only come back.
                 return Trace((gateway, name), LOOP), ()

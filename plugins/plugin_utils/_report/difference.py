@@ -27,6 +27,7 @@ _KEYS = {
     "mx": ("zone", "view", "owner"),
     "static": ("server", "domain", "faculty"),
     "permits": ("host", "address"),
+    "external": ("domain",),
 }
 
 

@@ -105,6 +105,8 @@ def _overview(plan: Plan, shared: Sequence[Block], catalog: Translations) -> lis
     gateways = {gateway.host for gateway in plan.gateways}
     queues = [block for block in shared if not block.faculty and gateways.issuperset(block.servers)]
     tables += [_block(block, catalog) for block in queues]
+    if plan.external:
+        tables.append(_whole("external", plan, catalog))
     names, rows = proof_table(plan.proof.get("scenarios") or [], catalog)
     if rows:
         tables.append(_Table(proof_title(bool(plan.proof.get("ok")), catalog), names, rows))
@@ -122,6 +124,7 @@ def _tables(part: Plan, shared: Sequence[Block], faculty: str, catalog: Translat
         *_mx(part, catalog),
         *(_block(block, catalog) for block in own),
         _permits(part, catalog, "faculty"),
+        *([_whole("external", part, catalog, "faculty")] if part.external else []),
     ]
 
 

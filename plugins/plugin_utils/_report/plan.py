@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan for reports: the rows of five tables, read from the result of mail_plan or a saved file."""
+"""The plan for reports: the rows of its tables, read from the result of mail_plan or a saved file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 FORMAT = "campus.mailgate plan"
 VERSION = 1
-TABLES = ("gateways", "routes", "mx", "static", "permits")
+TABLES = ("gateways", "routes", "mx", "static", "permits", "external")
 # Keys of the module's result that a saved plan omits: `text` has a file of its own, the rest is Ansible's.
 _TRANSIENT = ("text", "changed", "failed", "invocation", "deprecations", "diff", "exception")
 _REQUIRED = ("campus", "hosts", "gateways", "routes", "sendmail", "mx", "border")
@@ -115,7 +115,21 @@ class Permit:
         return (self.host, self.address)
 
 
-Row = Gateway | Route | MxRecords | Static | Permit
+@dataclass(frozen=True, slots=True)
+class External:
+    """A domain that a provider hosts; ``within`` is the campus's wildcard that it is excepted from, if any."""
+
+    domain: str
+    within: str
+    faculty: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return the key of the row in its table."""
+        return (self.domain,)
+
+
+Row = Gateway | Route | MxRecords | Static | Permit | External
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +146,7 @@ class Server:
 class Plan:
     """A whole plan, or the part of one faculty.
 
-    ``fingerprint`` is equal for two plans exactly when their five tables are; people can match a printed page with a
+    ``fingerprint`` is equal for two plans exactly when their tables are; people can match a printed page with a
     plan by it. ``data`` is the input that the plan was read from.
     """
 
@@ -142,6 +156,7 @@ class Plan:
     mx: tuple[MxRecords, ...] = ()
     static: tuple[Static, ...] = ()
     permits: tuple[Permit, ...] = ()
+    external: tuple[External, ...] = ()
     servers: tuple[Server, ...] = ()
     borders: tuple[str, ...] = ()
     proof: Mapping[str, Any] = field(default_factory=dict)
@@ -167,6 +182,7 @@ class Plan:
             mx=own(self.mx),
             static=own(self.static),
             permits=own(self.permits),
+            external=own(self.external),
         )
 
     def rows(self, table: str) -> Sequence[Row]:
@@ -239,8 +255,11 @@ def _read(data: Mapping[str, Any]) -> Plan:
         mx=_mx(data, {route.domain: route.faculty for route in routes}),
         static=tuple(_static(data["sendmail"], faculty_of)),
         permits=_permits(data["border"], faculty_of),
+        external=tuple(
+            External(each["domain"], each["within"], each["faculty"]) for each in data.get("external") or ()
+        ),
         servers=tuple(
-            Server(name, host["address"], host["hub"], host["faculty"])
+            Server(name, host["address"] or host["address6"], host["hub"], host["faculty"])
             for name, host in hosts.items()
             if "servers" in host["kinds"]
         ),
@@ -319,5 +338,5 @@ def _permits(borders: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple
 
 
 def _fingerprint(plan: Plan) -> str:
-    rows = [sorted(repr(row) for row in plan.rows(table)) for table in TABLES]
+    rows = [sorted(repr(row) for row in plan.rows(table)) for table in TABLES if table != "external" or plan.external]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]

@@ -24,6 +24,7 @@ TITLES = {
     "mx": N_("MX records"),
     "static": N_("STATIC routes"),
     "permits": N_("Open to the outside (port 25)"),
+    "external": N_("Hosted outside"),
 }
 HEADS = {
     "gateways": {"host": N_("Host"), "addresses": N_("Address"), "preference": N_("Preference")},
@@ -59,6 +60,7 @@ HEADS = {
         "borders": N_("Border router"),
         "faculty": N_("Faculty"),
     },
+    "external": {"domain": N_("Domain"), "within": N_("Excepted from"), "faculty": N_("Faculty")},
 }
 # A cell that begins so is a formula to a spreadsheet (OWASP, "CSV Injection"); Japanese ones accept the wide forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001

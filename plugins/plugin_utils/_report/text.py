@@ -54,6 +54,7 @@ class _Page:
             *self.mx(),
             *self.static(),
             *self.permits(),
+            *self.external(),
             *self.proof(proof),
             *self.methods(methods),
             *self.warnings(warnings),
@@ -155,6 +156,13 @@ class _Page:
             title,
             table([gettext("Host"), gettext("Address"), gettext("Reason"), gettext("Owner"), gettext("Until")], rows),
         )
+
+    def external(self) -> list[str]:
+        """Return the domains that a provider hosts, if there are any."""
+        gettext = self.gettext
+        rows = [(each.domain, each.within, each.faculty) for each in self.campus.external.values()]
+        head = [gettext("Domain"), gettext("Excepted from"), gettext("Faculty")]
+        return self.section(f"{gettext('Hosted outside')} ({len(rows)})", table(head, rows)) if rows else []
 
     def proof(self, proof: Proof) -> list[str]:
         """Return the counts of the proof."""

@@ -38,6 +38,7 @@ def choice(value: str, catalog: Translations) -> str:
         "fallback": catalog.pgettext("MX method", "fallback"),
         "direct": catalog.pgettext("delivery", "direct"),
         "tiered": catalog.pgettext("delivery", "tiered"),
+        "mixed": catalog.pgettext("delivery", "mixed"),
     }
     return known.get(value, value)
 

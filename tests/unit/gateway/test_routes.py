@@ -46,6 +46,17 @@ mech.eng.univ.example\t198.18.1.30
 """
 
 
+def test_an_external_domain_has_no_route_although_a_wildcard_matches():
+    table = parse_routes("*.eng.univ.example\t198.18.1.32\nshop.eng.univ.example\t-\n*.shop.eng.univ.example\t-\n")
+    assert table.find("www.eng.univ.example")
+    assert table.find("shop.eng.univ.example") is table.find("a.Shop.eng.univ.example") is None
+    assert len(table) == len(list(table)) == 1
+    with pytest.raises(RoutesError, match="contains no routes"):
+        parse_routes("shop.eng.univ.example\t-\n")
+    with pytest.raises(RoutesError, match="not a valid IP address"):
+        parse_routes("a.example\t-,198.18.1.1\n")
+
+
 class TestParse:
     @given(st.lists(st.tuples(st.sampled_from(list(MEANT)), st.sampled_from(list(HOPS))), min_size=1, max_size=12))
     def test_each_line_is_read_independently_and_duplicates_are_named(self, lines):

@@ -213,7 +213,7 @@ def test_a_claim_inside_another_faculty_s_wildcard_is_looked_at():
     groups = small()
     groups["engineering"][CIVIL]["mailgate_domains"].append("*.univ.example")
     groups["science"][BIO]["mailgate_domains"].append("x.lab.mech.eng.univ.example")
-    warnings = plan_of(groups)["warnings"]
+    warnings = [warning for warning in plan_of(groups)["warnings"] if "overlaps" in warning]
     assert (
         warnings
         == [

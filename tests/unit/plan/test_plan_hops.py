@@ -18,10 +18,16 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._proof.proof impor
 def campuses(draw):
     """Return a campus of up to 4 faculties, with or without hubs, overlapping wildcards, 1 to 3 gateways, any method.
 
-    Some servers have a permit, some back up others, some domains keep their MX.
+    Some servers have a permit, some back up others, some domains keep their MX; faculties differ in their delivery. In
+    some campuses gateways and hubs have both address families, and other servers one of them or both.
     """
+    both = draw(st.booleans())
     gateways = {
-        f"gw{n}.univ.example": {"ansible_host": f"198.18.0.{n + 20}", "mailgate_gateway": {"preference": preference}}
+        f"gw{n}.univ.example": {
+            "ansible_host": f"198.18.0.{n + 20}",
+            "mailgate_address6": f"2001:db8:18::{n + 20}" if both else "",
+            "mailgate_gateway": {"preference": preference},
+        }
         for n, preference in enumerate(draw(st.lists(st.integers(0, 30), min_size=1, max_size=3)))
     }
     groups = {
@@ -57,6 +63,14 @@ def campuses(draw):
         if hub:
             members[None] = {"mailgate_hub": hub}
             hubs.append(hub)
+        if draw(st.booleans()):
+            members.setdefault(None, {})["mailgate_delivery"] = draw(st.sampled_from(["direct", "tiered"]))
+        for n, name in enumerate(names):
+            families = draw(st.sampled_from(["4", "6", "46"])) if both and hub else "46" if both else "4"
+            if "6" in families or name in hubs:
+                members[name]["mailgate_address6"] = f"2001:db8:18:{faculty + 1}::{n + 1}"
+            if families == "6" and name not in hubs:
+                del members[name]["ansible_host"]
         groups[f"faculty{faculty}"] = members
     for server in draw(st.lists(st.sampled_from(servers), max_size=3, unique_by=id)):
         others = [domain for other in servers if other is not server for domain in other["mailgate_domains"]]
@@ -65,9 +79,23 @@ def campuses(draw):
     return groups
 
 
+def owners_of(plan):
+    return {
+        host[key]: inventory_name
+        for inventory_name, host in plan["hosts"].items()
+        for key in ("address", "address6")
+        if host[key]
+    }
+
+
+def reach(plan, start, hops, down):
+    """Return the hosts that a host tries: those that are up and have an address of a family that it has too."""
+    own, owners = plan["hosts"][start], owners_of(plan)
+    return [owners[hop] for hop in hops if owners[hop] not in down and own["address6" if ":" in hop else "address"]]
+
+
 def simulate(plan, name, start, down=()):
     """Follow one message from a host's tables to the next; return the hosts it was on, and whether it arrived."""
-    owners = {host["address"]: inventory_name for inventory_name, host in plan["hosts"].items()}
     gateways = [gateway["host"] for gateway in plan["gateways"]]
     path = [start]
     while len(path) < 50:
@@ -81,7 +109,7 @@ def simulate(plan, name, start, down=()):
         way = best(name, ways)
         if way == "here":
             return path, True
-        up = [owners[hop] for hop in way or () if owners[hop] not in down]
+        up = reach(plan, here, way or (), down)
         if not up:
             return path, False
         path.append(up[0])
@@ -205,8 +233,7 @@ def from_queue(plan, name, start, down):
     hops = best(name, lines | dict.fromkeys(table["local"], "here"))
     if hops == "here":
         return True
-    owners = {own["address"]: host for host, own in plan["hosts"].items()}
-    up = [owners[hop] for hop in hops if owners[hop] not in down]
+    up = reach(plan, start, hops, down)
     return bool(up) and simulate(plan, name, up[0], down)[1]
 
 

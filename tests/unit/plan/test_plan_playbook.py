@@ -189,6 +189,20 @@ def test_misspelt_variables_are_placed_in_the_file_of_their_group(tmp_path):
     ) in output
 
 
+def test_a_misspelt_variable_does_not_hide_the_problems_of_its_host(tmp_path):
+    groups = small()
+    mech = groups["engineering"]["mech.eng.univ.example"]
+    mech["mailgate_domans"] = [*mech.pop("mailgate_domains"), "bad_.univ.example"]
+    del mech["ansible_host"]
+    groups["debian"] = {"mech.eng.univ.example": {}, "gw1.univ.example": {}}
+    write(tmp_path / "campus", groups)
+    status, output = play(tmp_path, PLAN)
+    assert status != 0
+    assert "4 problems in the inventory" in output
+    for message in ("Did you mean mailgate_domains?", "invalid label", "has no address", "could be its faculty"):
+        assert message in output
+
+
 def test_the_whole_proof_in_a_file(tmp_path):
     write(tmp_path / "campus", small())
     proof = tmp_path / "proof.json"

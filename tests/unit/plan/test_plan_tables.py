@@ -49,6 +49,8 @@ def test_hosts(plan):
         "address6": "2001:db8:18::25",
         "faculty": "",
         "hub": "",
+        "mail_name": "gw1.univ.example",
+        "delivery": "",
     }
     assert plan["hosts"]["border.univ.example"]["kinds"] == ["borders"]
     assert plan["hosts"]["ns1.univ.example"]["kinds"] == ["dns"]
@@ -58,6 +60,8 @@ def test_hosts(plan):
         "address6": "",
         "faculty": "engineering",
         "hub": MAIL_ENG,
+        "mail_name": MECH,
+        "delivery": "direct",
     }
     assert plan["hosts"][MAIL_ENG]["hub"] == MAIL_ENG
     assert plan["hosts"][QUAKE]["hub"] == ""
@@ -118,7 +122,7 @@ def test_a_server_that_speaks_with_its_hub_alone_is_not_asked():
 
 def test_tiered_changes_nothing_but_the_gateways(plan):
     other = plan_of(tiered())
-    for key in ("mx", "border", "hosts"):
+    for key in ("mx", "border"):
         assert other[key] == plan[key]
     assert static(other, "gw1.univ.example")["mech.eng.univ.example"] == MAIL_ENG
     for host in (MAIL_ENG, MECH, CIVIL, MAIL_SCI, BIO, QUAKE):

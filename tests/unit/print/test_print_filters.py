@@ -36,6 +36,12 @@ def test_route(name, domain):
     assert (found and found["domain"]) == domain
 
 
+def test_an_external_domain_has_no_route():
+    campus = hosts()
+    campus["mech.eng.univ.example"]["mailgate_external_domains"] = ["shop.lab.mech.eng.univ.example"]
+    assert ROUTE(result_of(campus), "shop.lab.mech.eng.univ.example") is None
+
+
 @pytest.mark.parametrize(
     ("call", "output"),
     [

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from print_campus import hosts, plan_of
 
-from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.inventory import DELIVERIES, LANGUAGES
-from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.model import METHODS
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.inventory import LANGUAGES
+from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.model import DELIVERIES, METHODS
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import difference as differences
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import translations as report
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.files import report_files

@@ -129,6 +129,8 @@ def test_a_leaf_without_faults_has_no_problems() -> None:
         ({"local": ("localhost",)}, "is not a valid domain"),
         ({"local": ("x`y.univ.example",)}, "is not a valid domain"),
         ({"relay": ("-a.univ.example",)}, "is not a valid domain"),
+        ({"external": ("-a.univ.example",)}, "is not a valid domain"),
+        ({"external": ("mech.eng.univ.example",)}, "is also listed in local"),
         ({"relay": ("a.univ.example\nConnect:198\tRELAY",)}, "is not a valid domain"),
         ({"hostname": "mech"}, "is not a fully qualified host name"),
         ({"listen": ()}, "at least one address"),
@@ -162,6 +164,23 @@ def test_access_gains_one_block_and_keeps_the_rest() -> None:
     assert tables.access(made, settings) == made
     fewer = tables.access(made + "To:z.example REJECT\n", leaf(local=("mech.eng.univ.example",)))
     assert fewer == admin + f"\n{tables.ACCESS_BEGIN}\n{tables.ACCESS_END}\nTo:z.example REJECT\n"
+
+
+def test_external_domains_are_excepted_from_wildcards() -> None:
+    external = ("alumni.lab.mech.eng.univ.example", "*.shop.a.univ.example")
+    settings = leaf(relay=("*.a.univ.example",), external=external)
+    assert problems(settings) == []
+    table = tables.map_entries(tables.mailertable(settings))
+    assert table["alumni.lab.mech.eng.univ.example"] == "relay:alumni.lab.mech.eng.univ.example"
+    assert table[".shop.a.univ.example"] == "relay:%1.shop.a.univ.example"
+    assert body(tables.access("", settings)) == [
+        "To:a.univ.example\tRELAY",
+        "To:lab.mech.eng.univ.example\tRELAY",
+        "To:alumni.lab.mech.eng.univ.example\tSKIP",
+    ]
+    assert [f"{test.command} {test.expected}" for test in trials.address_tests(settings) if "shop" in test.command] == [
+        "3,0 mailgate-probe@mailgate-probe.shop.a.univ.example $#relay$@mailgate-probe.shop.a.univ.example$:"
+    ]
 
 
 def test_a_wildcard_and_its_own_name_need_one_line() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from mailgate.smtp.address import MAX_DOMAIN, is_domain
 
 SMTP_PORT = 25
+EXTERNAL = "-"  # in place of the next hops: the domain is hosted elsewhere
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _USUAL = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")  # already in the form that `_pattern` returns
 
@@ -49,6 +50,7 @@ class NextHop:
 class Route:
     """A domain, or `*.suffix` for every name below it, and its next hops in order of preference.
 
+    Without next hops it is an external domain, which a wildcard's route does not apply to.
     `verify_at` lists the servers that verify its recipients if they are behind the next hops (a hub); else it is empty.
     """
 
@@ -67,15 +69,20 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._by_pattern = {route.pattern: route for route in routes}
+        self._delivered = [route for route in self._by_pattern.values() if route.next_hops]
 
     def __len__(self) -> int:
-        return len(self._by_pattern)
+        return len(self._delivered)
 
     def __iter__(self) -> Iterator[Route]:
-        return iter(sorted(self._by_pattern.values(), key=lambda route: route.pattern))
+        return iter(sorted(self._delivered, key=lambda route: route.pattern))
 
     def find(self, domain: str) -> Route | None:
-        """Return the route of `domain` (ASCII, any case, no final dot), or None if it is not in the table."""
+        """Return the route of `domain` (ASCII, any case, no final dot), or None if it has none or is external."""
+        route = self._match(domain)
+        return route if route and route.next_hops else None
+
+    def _match(self, domain: str) -> Route | None:
         name = domain.lower()
         exact = self._by_pattern.get(name)
         if exact or name.startswith("["):
@@ -113,6 +120,8 @@ class Routes:
 
 def parse_routes(text: str, *, own_addresses: Iterable[str] = (), source: str = "routes") -> Routes:
     """Parse lines `DOMAIN<TAB>NEXTHOP[,NEXTHOP][<TAB>SERVER[,SERVER]]`; skip empty lines and those that begin with #.
+
+    `DOMAIN<TAB>-` is an external domain: it has no route, although a `*.suffix` matches it.
 
     Args:
         text: The table. A server is an IP address, or `[ADDRESS]:PORT` for another port than 25.
@@ -156,7 +165,7 @@ def _parse(text: str, own_addresses: Iterable[str], source: str) -> Routes:
             if not found:
                 checked[targets] = route.next_hops, route.verify_at
         problems += [f"{where}: {each}" for each in found]
-    if not routes and not problems:
+    if not problems and not any(route.next_hops for route in routes.values()):
         problems.append(f"{source}: contains no routes; every recipient would be refused")
     if problems:
         raise RoutesError(problems)
@@ -171,6 +180,8 @@ def _parse_line(line: str, own: Collection[str]) -> tuple[Route | None, list[str
     pattern = _pattern(domain.strip())
     if pattern is None:
         return None, [f"{domain.strip()!r} is not a valid domain, *.domain or address in brackets"]
+    if columns == [EXTERNAL]:
+        return Route(pattern, ()), []
     problems = []
     found: list[tuple[NextHop, ...]] = []
     for targets, name, effect in zip(
