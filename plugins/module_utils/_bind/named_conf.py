@@ -94,6 +94,20 @@ def served_zones(text: str) -> list[ServedZone]:
     return found
 
 
+def zone_list(text: str) -> list[str]:
+    """Return name, class and view of every zone statement, in the order and form of `named-checkconf -l`."""
+    top = parse(text)
+    views = [(str(s[1]), _class(s, "IN"), _block(s)) for s in top if s[0] == "view"] or [("_default", "IN", top)]
+    return [
+        f"{zone[1]} {_class(zone, rclass)} {view}" for view, rclass, block in views for zone in block if zone[0] == "zone"
+    ]
+
+
+def _class(statement: Statement, default: str) -> str:
+    """Return the class that a zone or view statement states after its name."""
+    return next((str(word) for word in statement[2:3] if isinstance(word, str)), default)
+
+
 def _block(statement: Statement) -> Block:
     """Return the statements in the first `{ }` of a statement."""
     return next((part for part in statement if isinstance(part, list)), [])

@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 from .._zone.file import ZoneError
-from .named_conf import ServedZone, served_zones
+from .named_conf import ServedZone, served_zones, zone_list
 
 Run = Callable[[Sequence[str], "bytes | None"], "tuple[int, str, str]"]
 """Runs a command with bytes on standard input; returns exit status, standard output and standard error."""
@@ -68,13 +69,27 @@ class Bind:
     @cached_property
     def zones(self) -> list[ServedZone]:
         """All zones in the configuration."""
-        status, output, errors = self._run(["named-checkconf", "-p", self._named_conf], None)
-        if status:
-            raise ZoneError(f"{self._named_conf}: named-checkconf rejects it: {(errors or output).strip()}")
+        # Some versions print warnings on standard output, before what is asked for, and without options only those.
+        warnings = self._checkconf()
+        printed, listed = self._checkconf("-p"), self._checkconf("-l")
+        if not (printed.startswith(warnings) and listed.startswith(warnings)):
+            raise ZoneError(
+                f"{self._named_conf}: cannot separate the warnings of named-checkconf from its output. Correct what it "
+                f"warns of: {warnings.strip() or (printed or listed).strip()[:200]}"
+            )
         try:
-            return served_zones(output)
+            text = printed.removeprefix(warnings)
+            _compare_lists(zone_list(text), listed.removeprefix(warnings).splitlines())
+            return served_zones(text)
         except ValueError as error:
             raise ZoneError(f"{self._named_conf}: {error}") from error
+
+    def _checkconf(self, *options: str) -> str:
+        """Return the standard output of named-checkconf; raise ZoneError if it rejects the configuration."""
+        status, output, errors = self._run(["named-checkconf", *options, self._named_conf], None)
+        if status:
+            raise ZoneError(f"{self._named_conf}: named-checkconf rejects it: {(errors or output).strip()}")
+        return output
 
     @cached_property
     def _by_file(self) -> dict[Path, list[ServedZone]]:
@@ -200,6 +215,17 @@ class Bind:
         for zone in waiting:
             problems[zone] = f"zone {zone.name}: BIND does not load the new file (serial {wanted[zone]}); see its log"
         return list(problems.values())
+
+
+def _compare_lists(read: Sequence[str], listed: Sequence[str]) -> None:
+    """Raise ValueError unless `named-checkconf -l` lists exactly the zones that were read from the configuration."""
+    for found, line in zip_longest(read, listed, fillvalue=""):
+        if not found or not line.lower().startswith(f"{found.lower()} "):
+            raise ValueError(
+                f"named-checkconf -l lists {len(listed)} zones, and named-checkconf -p prints {len(read)}. The first "
+                f"difference is {line or 'no zone'!r} against {found or 'no zone'!r}, so no zone of this server is "
+                "changed. Report this with the output of both commands"
+            )
 
 
 def included_files(path: Path, directory: str) -> set[Path]:
