@@ -99,7 +99,10 @@ def zone_list(text: str) -> list[str]:
     top = parse(text)
     views = [(str(s[1]), _class(s, "IN"), _block(s)) for s in top if s[0] == "view"] or [("_default", "IN", top)]
     return [
-        f"{zone[1]} {_class(zone, rclass)} {view}" for view, rclass, block in views for zone in block if zone[0] == "zone"
+        f"{zone[1]} {_class(zone, rclass)} {view}"
+        for view, rclass, block in views
+        for zone in block
+        if zone[0] == "zone"
     ]
 
 

@@ -27,6 +27,7 @@ Ask = Callable[[str], "int | None"]
 _SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(rb'^\$INCLUDE[ \t]+"?([^\s";]+)', re.MULTILINE | re.IGNORECASE)
 _POLL_SECONDS = 0.05
+_STDIN = "/dev/stdin"
 
 
 class Bind:
@@ -141,17 +142,17 @@ class Bind:
 
     def check(self, zone: ServedZone, data: bytes) -> str:
         """Have named-checkzone check the content of a zone file; return its error message, or ""."""
-        status, output, errors = self._run([*_checkzone(zone), zone.name, "/dev/stdin"], data)
-        return (output + errors).strip() if status else ""
+        status, output, errors = self._run([*_checkzone(zone), zone.name, _STDIN], data)
+        return _message(zone, output + errors) if status else ""
 
     def read(self, zone: ServedZone, data: bytes) -> list[bytes]:
         """Have named-checkzone read the content of a zone file; return all records, one a line, in BIND's full form."""
         with tempfile.TemporaryDirectory() as directory:
             out = Path(directory, "zone")
-            command = [*_checkzone(zone), "-s", "full", "-o", str(out), "-D", zone.name, "/dev/stdin"]
+            command = [*_checkzone(zone), "-s", "full", "-o", str(out), "-D", zone.name, _STDIN]
             status, output, errors = self._run(command, data)
             if status:
-                raise ZoneError((output + errors).strip())
+                raise ZoneError(_message(zone, output + errors))
             return out.read_bytes().splitlines()
 
     def dump(self, zone: ServedZone) -> list[str]:
@@ -248,6 +249,11 @@ def included_files(path: Path, directory: str) -> set[Path]:
 def _display_name(zone: ServedZone) -> str:
     """Return a zone's name and view, for messages."""
     return f"{zone.name} (view {zone.view})" if zone.view else zone.name
+
+
+def _message(zone: ServedZone, output: str) -> str:
+    """Return the messages of named-checkzone about text on its standard input, with the name of the zone's file."""
+    return output.replace(_STDIN, zone.file).strip()
 
 
 def _checkzone(zone: ServedZone) -> list[str]:

@@ -15,7 +15,6 @@ from ansible_collections.campus.mailgate.plugins.module_utils._bind.named_conf i
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import Bind
 from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
 
-
 WARNINGS = """\
 named.conf:1: option 'auto-dnssec' is deprecated
 named.conf:1: 'auto-dnssec' option is deprecated and will be removed in BIND 9.19. Please migrate to dnssec-policy
@@ -108,7 +107,7 @@ def test_a_configuration_that_bind_rejects():
         locate(server("", status=1), "a.example")
 
 
-@pytest.mark.parametrize("first", ["", "options { directory \"/var/cache/bind\"; };\n"])
+@pytest.mark.parametrize("first", ["", 'options { directory "/var/cache/bind"; };\n'])
 def test_warnings_before_the_text(tmp_path, first):
     bind = server(
         first + zone("a.example", tmp_path / "a", "auto-dnssec maintain;") + zone("b.example", tmp_path / "b"),
@@ -121,7 +120,10 @@ def test_warnings_before_the_text(tmp_path, first):
 @pytest.mark.parametrize(
     ("listed", "difference"),
     [
-        ("a.example IN _default primary\nb.example IN _default primary\n", "lists 2 zones.*'b.example IN _default primary'"),
+        (
+            "a.example IN _default primary\nb.example IN _default primary\n",
+            "lists 2 zones.*'b.example IN _default primary'",
+        ),
         ("", "lists 0 zones.*'no zone' against 'a.example IN _default'"),
         ("a.example IN in primary\n", "'a.example IN in primary' against"),
     ],
