@@ -113,7 +113,7 @@ def main() -> None:
         paths=changed,
         diff=[
             {
-                "before": old or "",
+                "before": (old or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
                 "after": file["content"],
                 "before_header": file["path"],
                 "after_header": file["path"],
