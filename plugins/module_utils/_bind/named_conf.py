@@ -16,6 +16,7 @@ Block: TypeAlias = "list[Statement]"
 Statement: TypeAlias = "list[str | Block]"
 
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([{};])|([^\s"{};]+))')
+_QUOTED_OR_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)
 _PRIMARY = frozenset({"primary", "master"})
 _SESSION_KEY = "/run/named/session.key"
 _NOBODY = frozenset({"none", "!any", ""})
@@ -185,7 +186,7 @@ def _keys(acl: Block) -> Iterator[str]:
 def tsig_keys(text: str) -> dict[str, tuple[str, str]]:
     """Parse `key` statements, as in a key file of BIND; return algorithm and secret (base64) by name."""
     found = {}
-    for statement in parse(text):
+    for statement in parse(_QUOTED_OR_COMMENT.sub(lambda match: match[1] or " ", text)):
         if statement[0] == "key" and len(statement) > 1:
             values = {str(s[0]): str(s[1]) for s in _block(statement) if len(s) > 1}
             if {"algorithm", "secret"} <= set(values):
