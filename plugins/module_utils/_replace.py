@@ -67,7 +67,7 @@ def replace_all(
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and its missing parents for everyone to read, whatever the umask is; existing ones stay."""
+    """Create a directory and its missing parents for everyone to read, under any umask; existing ones stay."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     for directory in reversed(missing):
         directory.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules write on a host can be read by its services, whatever umask a hardened host has."""
+"""What modules write on a host can be read by its services under any umask of a hardened host."""
 
 from __future__ import annotations
 
