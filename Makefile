@@ -118,9 +118,9 @@ $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
 	@mkdir -p $(STAMPS) && touch $@
 
-# Programs of the unit tests: netfilter, clamd and bsdtar.
+# Programs of the unit tests: netfilter, clamd, bsdtar and the tools of BIND.
 $(STAMPS)/tests: lab/setup-machine
-	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools
+	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools bind9-utils
 	@mkdir -p $(STAMPS) && touch $@
 
 clean:

@@ -249,8 +249,8 @@ class Reader:
         if not server["key_file"]:
             return None
         try:
-            return dns_zone.read_key(Path(server["key_file"]).read_text(encoding="utf-8"))
-        except (OSError, UnicodeError) as error:
+            return dns_zone.read_key(Path(server["key_file"]).read_text(encoding="latin-1"))
+        except OSError as error:
             raise dns_zone.ReadError(str(error)) from None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _MARK = ".mailgate-"
 _NEW_MODE = 0o644
+_NEW_DIRECTORY_MODE = 0o755
 
 
 def replace_all(
@@ -63,6 +64,14 @@ def replace_all(
             temporary.unlink(missing_ok=True)
         for directory in {path.parent for path in new if path.parent.exists()}:
             _sync_directory(directory)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its missing parents for everyone to read, under any umask; existing ones stay."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        directory.chmod(_NEW_DIRECTORY_MODE)
 
 
 def _put(path: Path, staged: Path | None) -> None:

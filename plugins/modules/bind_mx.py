@@ -19,6 +19,7 @@ description:
     each changed zone, in its present form (C(YYYYMMDDnn) or a counter; RFC 1982).
   - Each edit is proved before it is written. dnspython reads the old and the new zone and must find only the planned
     change, and C(named-checkzone) must accept the new file. All zones are written or none.
+  - A zone that dnspython cannot read is proved by the output of C(named-checkzone) for the old and the new file.
   - Records in an included file are changed there, unless another zone includes this file too.
   - Zones that accept dynamic updates are changed by RFC 2136, with the present records as prerequisite, never in their
     file. A zone that BIND signs itself and that accepts no updates is changed in its unsigned file.
@@ -345,7 +346,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if DNSPYTHON_ERROR and module.check_mode:
-        module.warn("could not prove the planned changes in check mode: dnspython is not installed")
+        module.warn("could not look up MX targets or read dynamic zones in check mode: dnspython is not installed")
     elif DNSPYTHON_ERROR:
         module.fail_json(msg=missing_required_lib("dnspython"), exception=DNSPYTHON_ERROR, problems=[])
 

@@ -74,8 +74,11 @@ paths:
 """
 
 import os
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._replace import make_directory
 
 
 def main() -> None:
@@ -113,7 +116,7 @@ def main() -> None:
         paths=changed,
         diff=[
             {
-                "before": old or "",
+                "before": (old or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
                 "after": file["content"],
                 "before_header": file["path"],
                 "after_header": file["path"],
@@ -147,7 +150,7 @@ def replace(module: AnsibleModule, files: list[dict[str, str]], names: list[str]
         reported = (errors.strip() or output.strip() or f"exit status {status}").replace(module.tmpdir, "new")
         module.fail_json(msg=f"{line[0]} rejects the new files, so no file was changed:\n{reported}", rc=status)
     for file in new:
-        os.makedirs(os.path.dirname(file["path"]), mode=0o755, exist_ok=True)
+        make_directory(Path(file["path"]).parent)
         module.atomic_move(staged[os.path.basename(file["path"])], file["path"])
         set_mode(module, file)
 

@@ -74,6 +74,9 @@ def test_every_role_installs_the_packages_of_one_variable(role: Path) -> None:
     assert names == [f"{{{{ {role.name}_packages }}}}"]
 
 
+WRITING = ("assemble", "blockinfile", "copy", "file", "get_url", "lineinfile", "template", "unarchive")
+
+
 def written(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the arguments that describe each file or directory that tasks write."""
     found: list[dict[str, Any]] = []
@@ -81,7 +84,7 @@ def written(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found += written(task.get("block", []))
         found += [
             task[f"ansible.builtin.{name}"]
-            for name in ("copy", "file", "template")
+            for name in WRITING
             if task.get(f"ansible.builtin.{name}", {}).get("state", "") != "absent"
             and f"ansible.builtin.{name}" in task
         ]

@@ -231,7 +231,7 @@ class DnsClient:
 def read_keys(path: str) -> dict[str, Key]:
     """Read a file of `key` statements, as `tsig-keygen` writes it; return the keys by name in lower case."""
     try:
-        found = tsig_keys(Path(path).read_text(encoding="ascii"))
+        found = tsig_keys(Path(path).read_text(encoding="latin-1"))
     except (OSError, ValueError) as error:
         raise ZoneError(f"key_file {path}: {error}") from error
     if not found:

@@ -16,6 +16,7 @@ Block: TypeAlias = "list[Statement]"
 Statement: TypeAlias = "list[str | Block]"
 
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([{};])|([^\s"{};]+))')
+_QUOTED_OR_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)
 _PRIMARY = frozenset({"primary", "master"})
 _SESSION_KEY = "/run/named/session.key"
 _NOBODY = frozenset({"none", "!any", ""})
@@ -94,6 +95,23 @@ def served_zones(text: str) -> list[ServedZone]:
     return found
 
 
+def zone_list(text: str) -> list[str]:
+    """Return name, class and view of every zone statement, in the order and form of `named-checkconf -l`."""
+    top = parse(text)
+    views = [(str(s[1]), _class(s, "IN"), _block(s)) for s in top if s[0] == "view"] or [("_default", "IN", top)]
+    return [
+        f"{zone[1]} {_class(zone, rclass)} {view}"
+        for view, rclass, block in views
+        for zone in block
+        if zone[0] == "zone"
+    ]
+
+
+def _class(statement: Statement, default: str) -> str:
+    """Return the class that a zone or view statement states after its name."""
+    return next((str(word) for word in statement[2:3] if isinstance(word, str)), default)
+
+
 def _block(statement: Statement) -> Block:
     """Return the statements in the first `{ }` of a statement."""
     return next((part for part in statement if isinstance(part, list)), [])
@@ -168,7 +186,7 @@ def _keys(acl: Block) -> Iterator[str]:
 def tsig_keys(text: str) -> dict[str, tuple[str, str]]:
     """Parse `key` statements, as in a key file of BIND; return algorithm and secret (base64) by name."""
     found = {}
-    for statement in parse(text):
+    for statement in parse(_QUOTED_OR_COMMENT.sub(lambda match: match[1] or " ", text)):
         if statement[0] == "key" and len(statement) > 1:
             values = {str(s[0]): str(s[1]) for s in _block(statement) if len(s) > 1}
             if {"algorithm", "secret"} <= set(values):

@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 from .._zone.file import ZoneError
-from .named_conf import ServedZone, served_zones
+from .named_conf import ServedZone, served_zones, zone_list
 
 Run = Callable[[Sequence[str], "bytes | None"], "tuple[int, str, str]"]
 """Runs a command with bytes on standard input; returns exit status, standard output and standard error."""
@@ -26,6 +27,7 @@ Ask = Callable[[str], "int | None"]
 _SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(rb'^\$INCLUDE[ \t]+"?([^\s";]+)', re.MULTILINE | re.IGNORECASE)
 _POLL_SECONDS = 0.05
+_STDIN = "/dev/stdin"
 
 
 class Bind:
@@ -68,13 +70,27 @@ class Bind:
     @cached_property
     def zones(self) -> list[ServedZone]:
         """All zones in the configuration."""
-        status, output, errors = self._run(["named-checkconf", "-p", self._named_conf], None)
-        if status:
-            raise ZoneError(f"{self._named_conf}: named-checkconf rejects it: {(errors or output).strip()}")
+        # Some versions print warnings on standard output, before what is asked for, and without options only those.
+        warnings = self._checkconf()
+        printed, listed = self._checkconf("-p"), self._checkconf("-l")
+        if not (printed.startswith(warnings) and listed.startswith(warnings)):
+            raise ZoneError(
+                f"{self._named_conf}: cannot separate the warnings of named-checkconf from its output. Correct what it "
+                f"warns of: {warnings.strip() or (printed or listed).strip()[:200]}"
+            )
         try:
-            return served_zones(output)
+            text = printed.removeprefix(warnings)
+            _compare_lists(zone_list(text), listed.removeprefix(warnings).splitlines())
+            return served_zones(text)
         except ValueError as error:
             raise ZoneError(f"{self._named_conf}: {error}") from error
+
+    def _checkconf(self, *options: str) -> str:
+        """Return the standard output of named-checkconf; raise ZoneError if it rejects the configuration."""
+        status, output, errors = self._run(["named-checkconf", *options, self._named_conf], None)
+        if status:
+            raise ZoneError(f"{self._named_conf}: named-checkconf rejects it: {(errors or output).strip()}")
+        return output
 
     @cached_property
     def _by_file(self) -> dict[Path, list[ServedZone]]:
@@ -126,17 +142,17 @@ class Bind:
 
     def check(self, zone: ServedZone, data: bytes) -> str:
         """Have named-checkzone check the content of a zone file; return its error message, or ""."""
-        status, output, errors = self._run([*_checkzone(zone), zone.name, "/dev/stdin"], data)
-        return (output + errors).strip() if status else ""
+        status, output, errors = self._run([*_checkzone(zone), zone.name, _STDIN], data)
+        return _message(zone, output + errors) if status else ""
 
     def read(self, zone: ServedZone, data: bytes) -> list[bytes]:
         """Have named-checkzone read the content of a zone file; return all records, one a line, in BIND's full form."""
         with tempfile.TemporaryDirectory() as directory:
             out = Path(directory, "zone")
-            command = [*_checkzone(zone), "-s", "full", "-o", str(out), "-D", zone.name, "/dev/stdin"]
+            command = [*_checkzone(zone), "-s", "full", "-o", str(out), "-D", zone.name, _STDIN]
             status, output, errors = self._run(command, data)
             if status:
-                raise ZoneError((output + errors).strip())
+                raise ZoneError(_message(zone, output + errors))
             return out.read_bytes().splitlines()
 
     def dump(self, zone: ServedZone) -> list[str]:
@@ -202,6 +218,17 @@ class Bind:
         return list(problems.values())
 
 
+def _compare_lists(read: Sequence[str], listed: Sequence[str]) -> None:
+    """Raise ValueError unless `named-checkconf -l` lists exactly the zones that were read from the configuration."""
+    for found, line in zip_longest(read, listed, fillvalue=""):
+        if not found or not line.lower().startswith(f"{found.lower()} "):
+            raise ValueError(
+                f"named-checkconf -l lists {len(listed)} zones, and named-checkconf -p prints {len(read)}. The first "
+                f"difference is {line or 'no zone'!r} against {found or 'no zone'!r}, so no zone of this server is "
+                "changed. Report this with the output of both commands"
+            )
+
+
 def included_files(path: Path, directory: str) -> set[Path]:
     """Return the real paths of all files that a zone's file includes, directly or not; skip unreadable ones."""
     found: set[Path] = set()
@@ -222,6 +249,11 @@ def included_files(path: Path, directory: str) -> set[Path]:
 def _display_name(zone: ServedZone) -> str:
     """Return a zone's name and view, for messages."""
     return f"{zone.name} (view {zone.view})" if zone.view else zone.name
+
+
+def _message(zone: ServedZone, output: str) -> str:
+    """Return the messages of named-checkzone about text on its standard input, with the name of the zone's file."""
+    return output.replace(_STDIN, zone.file).strip()
 
 
 def _checkzone(zone: ServedZone) -> list[str]:

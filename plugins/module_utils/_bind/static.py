@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: 2026 mailgate contributors
-"""A zone that BIND reads from files: its edit, proved by dnspython and checked by named-checkzone, not yet written."""
+"""A zone that BIND reads from files: its edit, proved by dnspython or BIND and accepted by BIND, not yet written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from .._zone.bridge import Bridge, bridge_over
-from .._zone.check import prove, prove_by_bind, with_includes_from
+from .._zone.check import prove, prove_by_bind, served_ttls, with_includes_from
 from .._zone.edit import Plan, ZoneEdit, edit_zone, files_of
 from .._zone.exchanges import Target, targets_in
 from .._zone.file import Include, Name, ZoneError, read_zone
@@ -112,6 +112,19 @@ class StaticZone:
         data = path.read_bytes()
         read = _Includes(zone.directory)
         edit = edit_zone(data, apex, plan, path=zone.file, include=read, today=today, ttls=ttls, served=served)
+        if edit.mixed_ttls:
+            kept = served_ttls(_read(bind, zone, data), edit.mixed_ttls)
+            edit = edit_zone(
+                data,
+                apex,
+                plan,
+                path=zone.file,
+                include=read,
+                today=today,
+                ttls=ttls,
+                served=served,
+                served_ttls=kept,
+            )
         before, after = {path: data}, {path: edit.data}
         for name, new in edit.included.items():
             included = read.path(name)
@@ -203,25 +216,41 @@ def _prove(
     read: _Includes,
     reread: _Includes,
 ) -> None:
-    """Raise ZoneError unless BIND accepts the edited zone and dnspython finds the planned changes only."""
+    """Raise ZoneError unless BIND accepts the edited zone and the planned changes are the only ones.
+
+    dnspython reads small zones. BIND decides about all others, and about those that dnspython reads differently or not
+    at all.
+    """
     changed = {owner: records for owner, records in plan.items() if owner not in edit.null_mx}
-    by_bind = len(data) + read.size > WHOLE_BYTES and not DNSPYTHON_ERROR
-    if not by_bind and not DNSPYTHON_ERROR:
-        prove(data, edit.data, apex, changed, path=zone.file, include=read, include_after=reread, ttls=ttls)
+    by_bind = bool(DNSPYTHON_ERROR or edit.mixed_ttls) or len(data) + read.size > WHOLE_BYTES
+    if not by_bind:
+        try:
+            prove(data, edit.data, apex, changed, path=zone.file, include=read, include_after=reread, ttls=ttls)
+        except ZoneError:
+            by_bind = True
     records = _check(bind, zone, apex, data, edit=edit, reread=reread, read=by_bind)
     if by_bind:
-        prove_by_bind(bind.read(zone, data), records, apex, changed, path=zone.file, ttls=ttls)
+        prove_by_bind(_read(bind, zone, data), records, apex, changed, path=zone.file, ttls=ttls)
+
+
+def _read(bind: Bind, zone: ServedZone, data: bytes) -> list[bytes]:
+    """Return the records that BIND reads from the present file, one a line; raise ZoneError if it rejects it."""
+    try:
+        return bind.read(zone, data)
+    except ZoneError as error:
+        raise ZoneError(f"zone {zone.name}: named-checkzone rejects the present file: {error}") from error
 
 
 def _check(
     bind: Bind, zone: ServedZone, apex: Name, before: bytes, *, edit: ZoneEdit, reread: Include, read: bool
 ) -> list[bytes]:
     """Have BIND check the edited zone; with `read`, return all its records, one a line."""
+    copies: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as directory:
         data = edit.data
         if edit.included:
             file = read_zone(data, apex, zone.file, reread)
-            data = with_includes_from(file, edit.included.keys(), Path(directory)).encode("latin-1")
+            data = with_includes_from(file, edit.included.keys(), Path(directory), copies).encode("latin-1")
         problem, records = "", []
         if read:
             try:
@@ -231,6 +260,14 @@ def _check(
         else:
             problem = bind.check(zone, data)
     if problem:
-        which = "the present file" if bind.check(zone, before) else "the file with the planned MX records"
-        raise ZoneError(f"zone {zone.name}: named-checkzone rejects {which} ({zone.file}): {problem}")
+        present = bind.check(zone, before)
+        if present:
+            # The admin knows the lines of this file.
+            raise ZoneError(f"zone {zone.name}: named-checkzone rejects the present file: {present}")
+        for copy, path in copies.items():
+            problem = problem.replace(copy, path)
+        raise ZoneError(
+            f"zone {zone.name}: named-checkzone rejects {zone.file} with the planned MX records, and the present file "
+            f"without them passes. Line numbers are those of the new text: {problem}"
+        )
     return records

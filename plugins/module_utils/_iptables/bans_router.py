@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._replace import make_directory
 from . import bans as ban_sets
 from .bans import Ban
 from .model import BANS, INBOUND, short
@@ -103,9 +104,10 @@ class Bans:
 
     def _write(self, text: str) -> None:
         """Replace the file atomically and durably."""
-        self._file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_directory(self._file.parent)
         temporary = self._file.with_name(f".{self._file.name}")
         with temporary.open("w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o644)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._replace import make_directory
 from . import model
 from . import text as saved_text
 from .model import FAMILIES, Table
@@ -212,8 +213,7 @@ class Router:
         """Save the old files in a directory that gets its final name when it is complete."""
         staged = self._directory / "undo.new"
         shutil.rmtree(staged, ignore_errors=True)
-        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        staged.mkdir(mode=0o755)
+        make_directory(staged)
         for name, text in old_files.items():
             self._write(staged, name, text)
         staged.rename(self._directory / "undo")

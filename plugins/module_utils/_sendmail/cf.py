@@ -22,7 +22,7 @@ def cf(built: str, name: str, source: str) -> str:
         name: The file name of the source.
         source: The source.
     """
-    quoted = "".join(f"# {line}\n" for line in source.splitlines())
+    quoted = "".join(f"# {line}\n" for line in source.removesuffix("\n").split("\n"))
     return comparable_cf(built) + f"### /etc/mail/{name} ###\n" + quoted
 
 

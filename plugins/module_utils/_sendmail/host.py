@@ -69,6 +69,12 @@ def apply(settings: Settings, run: Run, *, check: bool) -> Outcome:
     found = problems(settings) + own_addresses(settings)
     if found:
         raise SendmailError("The settings of this host are not valid:\n" + "\n".join(f"- {p}" for p in found))
+    found = tables.access_conflicts(_read(ETC_MAIL / "access") or "", settings)
+    if found:
+        raise SendmailError(
+            f"Lines in {ETC_MAIL} contradict the plan. Remove them, or remove the domains from the inventory:\n"
+            + "\n".join(f"- {_shown(p)}" for p in found)
+        )
     installed = all(Path(p).exists() for p in (SENDMAIL, MAKEMAP, CF_M4)) and shutil.which("m4") is not None
     if not installed and not check:
         raise SendmailError(
@@ -80,7 +86,7 @@ def apply(settings: Settings, run: Run, *, check: bool) -> Outcome:
     for path, content in sources.items():
         before = _read(path)
         if before != content:
-            new[path] = content.encode()
+            new[path] = _encode(content)
             outcome.diff.append(_diff(path, before, content))
     if installed:
         with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
@@ -102,11 +108,12 @@ def _add_built(
     for path, data in built.items():
         if path.suffix == ".cf":
             before = _read(path) or ""
-            if cf.comparable_cf(before) == data.decode():
+            made = _decode(data)
+            if cf.comparable_cf(before) == made:
                 continue
             # The diff of the .mc shows the change, unless the .cf was edited manually.
             if path.with_suffix(".mc") not in new:
-                outcome.diff.append(_diff(path, before, data.decode()))
+                outcome.diff.append(_diff(path, before, made))
         elif _entries(path, run) == tables.map_entries(sources[path.with_suffix("")]):
             continue
         new[path] = data
@@ -146,19 +153,19 @@ def _build(settings: Settings, sources: Mapping[Path, str], stage: Path, run: Ru
     built: dict[Path, bytes] = {}
     trial = ""
     for path, content in sources.items():
-        (stage / path.name).write_text(content)
+        (stage / path.name).write_bytes(_encode(content))
         if path.name in ("mailertable", "access"):
             _must(run, [MAKEMAP, "hash", str(stage / path.name)], content, f"build {path}.db")
             built[path.with_name(f"{path.name}.db")] = (stage / f"{path.name}.db").read_bytes()
         elif path.suffix == ".mc":
             m4 = _must(run, ["m4", str(stage / path.name)], "", f"build {path.with_suffix('.cf')}")
             made = cf.cf(m4, path.name, content)
-            built[path.with_suffix(".cf")] = made.encode()
+            built[path.with_suffix(".cf")] = _encode(made)
             if path.name == "sendmail.mc":
                 trial = made
     for name in ("mailertable", "access", "local-host-names"):
         trial = trial.replace(str(ETC_MAIL / name), str(stage / name))
-    (stage / "trial.cf").write_text(trial)
+    (stage / "trial.cf").write_bytes(_encode(trial))
     tests = trials.address_tests(settings)
     output = _must(
         run, [SENDMAIL, "-bt", "-C", str(stage / "trial.cf")], trials.test_script(tests), "test the new files"
@@ -214,18 +221,37 @@ def _must(run: Run, command: list[str], stdin: str, purpose: str) -> str:
     """Run a command and return its output; raise SendmailError if it fails."""
     status, out, err = run(command, stdin)
     if status != 0 or "error" in err.lower():
-        raise SendmailError(f"Cannot {purpose}: {' '.join(command)} failed with status {status}:\n{err or out}")
+        hint = " The file has DOS line ends, which makemap rejects in blank lines." if "\r\n" in stdin else ""
+        raise SendmailError(
+            f"Cannot {purpose}: {' '.join(command)} failed with status {status}.{hint}\n{_shown(err or out)}"
+        )
     return out
 
 
 def _read(path: Path) -> str | None:
     """Return the content of a file, None without one."""
     try:
-        return path.read_text()
+        return _decode(path.read_bytes())
     except FileNotFoundError:
         return None
 
 
+def _decode(data: bytes) -> str:
+    """Return bytes of any encoding that contains ASCII as text, with their line ends; `_encode` reverses it."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _encode(text: str) -> bytes:
+    """Return the bytes of a text from `_decode`."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _shown(text: str) -> str:
+    """Return a text from `_decode` for people: bytes that are not UTF-8 are replaced."""
+    return _encode(text).decode("utf-8", "replace")
+
+
 def _diff(path: Path, before: str | None, after: str) -> dict[str, str]:
     """Return a difference in the format of Ansible."""
-    return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": after}
+    texts = {"before": _shown(before or ""), "after": _shown(after)}
+    return {"before_header": str(path), "after_header": str(path), **texts}

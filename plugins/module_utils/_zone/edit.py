@@ -24,8 +24,9 @@ from .file import (
     record_of,
     spell,
     to_name,
+    to_ttl,
 )
-from .lines import Mx, State
+from .lines import GENERIC, Mx, State, generic_mx
 from .part import Part
 from .serial import next_serial
 
@@ -50,6 +51,7 @@ class ZoneEdit:
         included: The new content of changed included files, by the path in their $INCLUDE line.
         null_mx: The planned names that accept no mail and are left alone.
         ttls: The TTLs in seconds that the planned names' MX records had.
+        mixed_ttls: The changed names whose MX records state several TTLs, of which a server serves one.
     """
 
     data: bytes
@@ -59,6 +61,7 @@ class ZoneEdit:
     included: Mapping[str, bytes] = field(default_factory=dict)
     null_mx: Sequence[Name] = ()
     ttls: Mapping[Name, int] = field(default_factory=dict)
+    mixed_ttls: Sequence[Name] = ()
 
 
 def plan_names(
@@ -122,6 +125,7 @@ def edit_zone(
     today: date,
     ttls: Mapping[Name, int] | None = None,
     served: int | None = None,
+    served_ttls: Mapping[Name, int] | None = None,
 ) -> ZoneEdit:
     """Return the zone file `data` with exactly the planned MX records of each planned owner.
 
@@ -134,19 +138,20 @@ def edit_zone(
         today: The date for a serial of the form YYYYMMDDnn.
         ttls: The planned TTLs in seconds; other owners keep theirs.
         served: The serial that the server answers with.
+        served_ttls: The TTLs to keep for names whose MX records state several; by default the lowest.
 
     Raises:
         ZoneError: The zone cannot be edited safely.
     """
     file = read_zone(data, zone, path, include)
-    editor = _Editor(file, zone, plan, ttls or {})
+    editor = _Editor(file, zone, plan, ttls or {}, served_ttls or {})
     serial = editor.serial()
     editor.refuse_signed()
     for owner, wanted in plan.items():
         editor.edit(owner, wanted)
     if editor.problems:
         raise ZoneError(*editor.problems)
-    report = editor.null_mx, editor.old_ttls
+    report = editor.null_mx, editor.old_ttls, editor.mixed_ttls
     if not editor.changed:
         return ZoneEdit(data, serial, serial, False, {}, *report)
     after = next_serial(serial, today, served)
@@ -158,42 +163,60 @@ def edit_zone(
 class _Editor:
     """The edit of one zone: its files, and what was found and changed so far."""
 
-    def __init__(self, file: ZoneFile, zone: Name, plan: Plan, ttls: Mapping[Name, int]) -> None:
-        self.file, self.zone, self.ttls = file, zone, ttls
+    def __init__(
+        self, file: ZoneFile, zone: Name, plan: Plan, ttls: Mapping[Name, int], served_ttls: Mapping[Name, int]
+    ) -> None:
+        self.file, self.zone, self.ttls, self.served_ttls = file, zone, ttls, served_ttls
         self.problems: list[str] = []
         self.null_mx: list[Name] = []
         self.old_ttls: dict[Name, int] = {}
+        self.mixed_ttls: list[Name] = []
         self.changed = False
         # The planned names and those between them and the apex, next to which new records may be added.
         watched = {owner[cut:] for owner in plan for cut in range(max(1, len(owner) - len(zone)))}
         self.parts = [Part(each, zone, watched) for each in files_of(file)]
-        self.soa = self._find_soa()
+        self.soas = self._find_soas()
 
     def serial(self) -> int:
         """Return the serial in the SOA record."""
-        part, index = self.soa
-        rdata = record_of(part.file.text, part.entries[index]).rdata
-        if len(rdata) != 7 or not rdata[2].text.isdecimal() or int(rdata[2].text) >= 2**32:
-            line = part.entries[index].line
-            raise ZoneError(f"{part.file.path}, line {line}: not an SOA record with seven fields and a valid serial")
-        return int(rdata[2].text)
+        part, index = self.soas[0]
+        return int(record_of(part.file.text, part.entries[index]).rdata[2].text)
 
     def set_serial(self, serial: int) -> None:
         """Set the serial in the SOA record."""
-        part, index = self.soa
-        word = record_of(part.file.text, part.entries[index]).rdata[2]
-        # The apex's MX records may already follow the SOA record.
-        part.document.keep(index)[0].body = part.document.body(index, word.start, word.end, str(serial))
+        for part, index in self.soas:
+            word = record_of(part.file.text, part.entries[index]).rdata[2]
+            # The apex's MX records may already follow the SOA record.
+            part.document.keep(index)[0].body = part.document.body(index, word.start, word.end, str(serial))
 
-    def _find_soa(self) -> tuple[Part, int]:
-        """Return the file and index of the zone's only SOA record."""
+    def _find_soas(self) -> list[tuple[Part, int]]:
+        """Return file and index of the zone's SOA record, and of the repetitions of it that BIND ignores."""
         found = [
             (part, index) for part in self.parts for index, entry in enumerate(part.entries) if entry.rtype == "SOA"
         ]
-        if len(found) != 1 or found[0][0].entries[found[0][1]].owner != self.zone:
-            where = ", ".join(f"{part.file.path} line {part.entries[index].line}" for part, index in found) or "none"
+        where = ", ".join(f"{part.file.path} line {part.entries[index].line}" for part, index in found) or "none"
+        if not found or any(part.entries[index].owner != self.zone for part, index in found):
             raise ZoneError(f"{self.file.path}: expected one SOA record, of {spell(self.zone)}; found: {where}")
-        return found[0]
+        if len({self._read_soa(part, index) for part, index in found}) > 1:
+            raise ZoneError(
+                f"{self.file.path}: the SOA records of {spell(self.zone)} differ, so it is not certain which one is "
+                f"served: {where}. Remove all but one"
+            )
+        return found
+
+    def _read_soa(self, part: Part, index: int) -> tuple[Name | int | None, ...]:
+        """Return the fields of an SOA record; raise ZoneError for a malformed one."""
+        entry = part.entries[index]
+        rdata = record_of(part.file.text, entry).rdata
+        if len(rdata) != 7 or not rdata[2].text.isdecimal() or int(rdata[2].text) >= 2**32:
+            raise ZoneError(
+                f"{part.file.path}, line {entry.line}: not an SOA record with seven fields and a valid serial"
+            )
+        try:
+            names = [to_name(word.text, entry.origin) for word in rdata[:2]]
+        except ValueError as error:
+            raise ZoneError(f"{part.file.path}, line {entry.line}: {error}") from error
+        return *names, int(rdata[2].text), *(to_ttl(word.text) for word in rdata[3:])
 
     def refuse_signed(self) -> None:
         """Raise ZoneError if the zone file has DNSSEC signatures."""
@@ -233,8 +256,9 @@ class _Editor:
             return
         self.changed = True
         if ttl is None and len(ttls) > 1:
-            # A record set has one TTL (RFC 2181, section 5.2); of several the lowest applies.
-            ttl = min(each for each in ttls if each is not None)
+            # A record set has one TTL (RFC 2181, section 5.2). Which one applies is for the server to say.
+            ttl = self.served_ttls.get(owner, min(each for each in ttls if each is not None))
+            self.mixed_ttls.append(owner)
         home = next((k for k, each in enumerate(have) if each), 0)
         for k, (part, each) in enumerate(zip(self.parts, have, strict=True)):
             if same:
@@ -257,7 +281,9 @@ class _Editor:
         entry = part.entries[index]
         rdata = record_of(part.file.text, entry).rdata
         try:
-            if entry.rtype != "MX" or len(rdata) != 2 or not rdata[0].text.isdecimal():
+            if rdata and rdata[0].text == GENERIC:
+                return generic_mx([word.text for word in rdata])
+            if len(rdata) != 2 or not rdata[0].text.isdecimal():
                 raise ValueError(f"the MX record of {spell(entry.owner)} does not have the form `MX preference name`")
             exchange = to_name(rdata[1].text, entry.origin)
         except ValueError as error:

@@ -28,9 +28,9 @@ MAX_INCLUDE_DEPTH = 16
 _TOKEN = re.compile(
     r"""(?P<space>[ \t]+)
     | (?P<word>(?:[^ \t\r\n;()"\\]|\\[^\r\n])+)
-    | (?P<eol>\r?\n)
-    | (?P<comment>;(?:[^\r\n]|\r(?!\n))*)
-    | (?P<quoted>"(?:[^"\\\r\n]|\\[^\r\n])*")
+    | (?P<eol>\r*\n)
+    | (?P<comment>;(?:[^\r\n]|\r+(?!\r*\n))*)
+    | (?P<quoted>"(?:[^"\\\r\n]|\\[^\r])*")
     | (?P<paren>[()])""",
     re.VERBOSE,
 )
@@ -81,7 +81,7 @@ class Entry:
     end: int
     eol: str
     line: int
-    kind: str = "blank"  # blank | record | origin | ttl | include | generate
+    kind: str = "blank"  # blank | record | origin | ttl | include | generate | date
     owner: Name = ()  # of a record, inherited or not
     explicit: bool = False  # whether a record states its owner
     lead_end: int = 0  # where the first field after the owner begins
@@ -226,7 +226,7 @@ class _Reader:
                 entry, words = _logical_line(text, offset, line)
                 entry.origin = self.origin
                 if words:
-                    self._parse_entry(entry, words, depth)
+                    self._parse_entry(text, entry, words, depth)
             except ZoneError:
                 raise
             except ValueError as error:
@@ -268,20 +268,22 @@ class _Reader:
         entries.append(entry)
         return True
 
-    def _parse_entry(self, entry: Entry, words: list[Field], depth: int) -> None:
+    def _parse_entry(self, text: str, entry: Entry, words: list[Field], depth: int) -> None:
         """Set the fields of an entry from its words."""
         head = words[0].text
-        indented = words[0].start > entry.start
+        indented = text[entry.start] in {" ", "\t"}
+        if not indented:
+            head = head.strip('"') or head
         if not indented and head.startswith("$"):
             self._directive(entry, head.upper(), [word.text for word in words[1:]], depth)
             return
         entry.kind = "record"
         if not indented:
-            if head.startswith('"'):
-                raise ValueError(f"the owner name {head} is quoted")
             self.owner = to_name(head, self.origin)
             entry.explicit = True
             words = words[1:]
+            if text[entry.start] == "(" and words:
+                entry.lead_end = words[0].start
         if self.owner is None:
             raise ValueError("the first record states no owner")
         entry.owner = self.owner
@@ -311,8 +313,8 @@ class _Reader:
             entry.ttl = self.default_ttl = to_ttl(values[0])
             if self.default_ttl is None:
                 raise ValueError(f"$TTL {values[0]} is not a valid TTL")
-        elif head == "$GENERATE":
-            entry.kind = "generate"
+        elif head in {"$GENERATE", "$DATE"}:
+            entry.kind = head[1:].lower()
         elif head == "$INCLUDE" and len(values) in {1, 2}:
             entry.kind = "include"
             if depth >= MAX_INCLUDE_DEPTH:
@@ -351,15 +353,11 @@ def _logical_line(text: str, start: int, line: int) -> tuple[Entry, list[Field]]
             if kind != "paren":
                 words.append(Field(token[0], token.start(), offset))
                 continue
-            if token.start() == start:
-                raise ValueError("parenthesis in place of the owner name")
             nesting += 1 if token[0] == "(" else -1
             if nesting < 0:
                 raise ValueError("closing parenthesis without an opening one")
     if nesting:
         raise ValueError("opening parenthesis without a closing one")
-    if lead_end >= 0 and not words:
-        raise ValueError("empty parentheses")
     return Entry(start, offset - len(eol), eol, line, lead_end=lead_end), words
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -25,6 +25,9 @@ from .file import (
 
 Mx = tuple[int, Name]
 """A preference and an exchange."""
+
+GENERIC = "\\#"
+"""The first word of generic data (RFC 3597)."""
 
 _TAB = 8
 
@@ -73,16 +76,15 @@ class Document:
     # -- removing, keeping and adding lines ----------------------------------------------------------------------
 
     def lead(self, index: int) -> str:
-        """Return the text before the first field of a record."""
+        """Return the text before the first field of a record, without a parenthesis that ends behind it."""
         entry = self.entries[index]
-        return self.text[entry.start : entry.lead_end]
+        return self.text[entry.start : entry.lead_end].lstrip("(")
 
     def keep(self, index: int) -> list[Line]:
         """Return the lines that replace an entry, initially the entry itself; the caller may change the list."""
         entry = self.entries[index]
-        line = Line(
-            self.lead(index), self.text[entry.lead_end : entry.end], entry.eol, entry.owner, entry.origin, entry.ttl
-        )
+        lead, body = self.text[entry.start : entry.lead_end], self.text[entry.lead_end : entry.end]
+        line = Line(lead, body, entry.eol, entry.owner, entry.origin, entry.ttl)
         return self.replaced.setdefault(index, [line])
 
     def remove(self, index: int) -> None:
@@ -97,12 +99,18 @@ class Document:
         entry = self.entries[index]
         return self.text[entry.lead_end : word_start] + new + self.text[word_end : entry.end]
 
-    def retargeted(self, index: int, preference: int) -> str:
+    def retargeted(self, index: int, mx: Mx) -> str:
         """Return the body of an MX record with another preference; keep spacing and comment."""
-        old = record_of(self.text, self.entries[index]).rdata[0]
-        if int(old.text) == preference:
+        record = record_of(self.text, self.entries[index])
+        old = record.rdata[0]
+        if old.text == GENERIC:
+            if generic_mx([word.text for word in record.rdata]) == mx:
+                return self.body(index, old.start, old.end, old.text)
+            head = sorted((word for word in record[:2] if isinstance(word, Field)), key=lambda word: word.start)
+            return " ".join([*(word.text for word in head), "MX", str(mx[0]), spell(mx[1])])
+        if int(old.text) == mx[0]:
             return self.body(index, old.start, old.end, old.text)
-        return self.body(index, old.start, old.end, str(preference))
+        return self.body(index, old.start, old.end, str(mx[0]))
 
     def hanging(self, index: int) -> str:
         """Return the lead of another line of the same owner next to an entry, in the style of its neighbours."""
@@ -219,6 +227,21 @@ class Document:
         text, eol = pieces[-1]
         whole.append(text + ((eol or self.eol) if ended else ""))
         return "".join(whole)
+
+
+def generic_mx(words: Sequence[str]) -> Mx:
+    """Return an MX record from generic data, `\\# LENGTH HEX ...`; raise ValueError for another form."""
+    try:
+        data = bytes.fromhex("".join(words[2:]))
+        labels, offset = [], 2
+        while data[offset]:
+            labels.append(data[offset + 1 : offset + 1 + data[offset]].lower())
+            offset += 1 + data[offset]
+    except (ValueError, IndexError):
+        data, labels, offset = b"", [], 0
+    if not data or offset + 1 != len(data) or words[1] != str(len(data)):
+        raise ValueError(f"{' '.join(words)} is not the generic data of an MX record")
+    return int.from_bytes(data[:2], "big"), tuple(labels)
 
 
 def with_ttl(body: str, ttl: int, inherited: int | None, default: int | None = None) -> str:

@@ -59,7 +59,7 @@ class Part:
         for i in set(indexes) - {partner[k] for k in staying}:
             self.document.remove(i)
         for k in staying:
-            self.document.keep(partner[k])[0].body = self.document.retargeted(partner[k], wanted[k][0])
+            self.document.keep(partner[k])[0].body = self.document.retargeted(partner[k], wanted[k])
         free = sorted(i for i in indexes if self.document.replaced[i] == [])
         before = -1
         for stays, group in groupby(range(len(wanted)), key=lambda k: k in staying):
@@ -146,7 +146,7 @@ class Part:
         default = self.file.end_default_ttl if index is None else like.default_ttl
         for k, (mx, moved) in enumerate(lines):
             if moved is not None and self.entries[moved].origin == origin:
-                body, ttl = document.retargeted(moved, mx[0]), self.entries[moved].ttl
+                body, ttl = document.retargeted(moved, mx), self.entries[moved].ttl
             else:
                 body, ttl = document.mx_body(mx, self.last_record if index is None else index, owner), inherited
             if set_ttl is not None:

@@ -34,6 +34,7 @@ ALGORITHMS = ("hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-
 
 _KEY = re.compile(r'\bkey\s+"?([^\s"{;]+)"?\s*\{(.*?)\}\s*;', re.DOTALL)
 _CLAUSE = re.compile(r'\b(algorithm|secret)\s+"?([^\s";]+)"?\s*;')
+_HIGH = re.compile(r"\\?([\x80-\xff])")
 _COMMENT = re.compile(r"/\*.*?\*/|(?://|#)[^\n]*", re.DOTALL)
 
 
@@ -90,9 +91,11 @@ def parse(text: str, zone: str, path: str = "the text") -> ZoneData:
 def read_file(path: Path, zone: str) -> ZoneData:
     """Return the data of a zone file; ``$INCLUDE`` is relative to its directory. Raises ReadError."""
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = path.read_text(encoding="latin-1")
     except OSError as error:
         raise ReadError(f"{path} cannot be read: {error.strerror}") from None
+    # Bytes above ASCII are escaped, because dnspython would read them as Unicode.
+    text = _HIGH.sub(lambda match: f"\\{ord(match[1]):03d}", text)
     with contextlib.chdir(path.parent):
         return parse(text, zone, str(path))
 

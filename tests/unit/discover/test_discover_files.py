@@ -29,6 +29,14 @@ HEAD = "$TTL 3600\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n NS ns1\n"
 SECRET = "c2VjcmV0//8="  # has what looks like a comment
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "shift_jis", "euc_jp"])
+def test_zone_file_in_any_encoding(tmp_path, encoding):
+    note = ("caf\xe9" if encoding in {"latin-1", "utf-8"} else "\u8868\u30bd: \u30e1\u30fc\u30eb").encode(encoding)
+    data = HEAD.encode() + b"; " + note + b'\r\nx TXT "' + note.replace(b"\\", b"") + b'"\r\nx MX 5 mail\r\n'
+    (tmp_path / "z.zone").write_bytes(data)
+    assert read_file(tmp_path / "z.zone", "univ.example").mx == {"x.univ.example": [(5, "mail.univ.example")]}
+
+
 def test_records_are_in_one_spelling_whatever_the_file_has():
     text = HEAD + (
         "$ORIGIN UNIV.example.\n*.Lab MX 10 Mail.Univ.Example.\n MX 0 mail\nmail 60 IN A 198.18.0.9\n"

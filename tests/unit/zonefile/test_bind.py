@@ -4,18 +4,37 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.external_command import run as run_program
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.named_conf import zone_list
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import Bind
 from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
 
+WARNINGS = """\
+named.conf:1: option 'auto-dnssec' is deprecated
+named.conf:1: 'auto-dnssec' option is deprecated and will be removed in BIND 9.19. Please migrate to dnssec-policy
+"""
 
-def server(printed: str, status: int = 0) -> Bind:
+
+def listing(printed: str) -> str:
+    return "".join(f"{line} primary\n" for line in zone_list(printed))
+
+
+def server(printed: str, status: int = 0, warnings: str = "", listed: str | None = None) -> Bind:
     def run(command, data):
-        assert command[:2] == ["named-checkconf", "-p"]
-        return status, printed, "line 7: unknown option 'zne'" if status else ""
+        match command:
+            case ["named-checkconf", "-p", _conf]:
+                output = printed
+            case ["named-checkconf", "-l", _conf]:
+                output = listing(printed) if listed is None else listed
+            case ["named-checkconf", _conf]:
+                output = ""
+        return status, warnings + output, "line 7: unknown option 'zne'" if status else ""
 
     return Bind(run, "/etc/bind/named.conf")
 
@@ -86,6 +105,57 @@ def test_views(tmp_path):
 def test_a_configuration_that_bind_rejects():
     with pytest.raises(ZoneError, match="named-checkconf rejects it: line 7: unknown option"):
         locate(server("", status=1), "a.example")
+
+
+@pytest.mark.parametrize("first", ["", 'options { directory "/var/cache/bind"; };\n'])
+def test_warnings_before_the_text(tmp_path, first):
+    bind = server(
+        first + zone("a.example", tmp_path / "a", "auto-dnssec maintain;") + zone("b.example", tmp_path / "b"),
+        warnings=WARNINGS,
+    )
+    assert [z.name for z in bind.zones] == ["a.example", "b.example"]
+    assert bind.zones[1].directory == ("/var/cache/bind" if first else "")
+
+
+@pytest.mark.parametrize(
+    ("listed", "difference"),
+    [
+        (
+            "a.example IN _default primary\nb.example IN _default primary\n",
+            "lists 2 zones.*'b.example IN _default primary'",
+        ),
+        ("", "lists 0 zones.*'no zone' against 'a.example IN _default'"),
+        ("a.example IN in primary\n", "'a.example IN in primary' against"),
+    ],
+)
+def test_a_zone_that_only_one_of_the_two_lists_has(tmp_path, listed, difference):
+    with pytest.raises(ZoneError, match=difference):
+        locate(server(zone("a.example", tmp_path / "a"), listed=listed), "a.example")
+
+
+def test_warnings_that_cannot_be_separated(tmp_path):
+    calls = iter(("now: a warning\n", "later: a warning\n", ""))
+    with pytest.raises(ZoneError, match="cannot separate the warnings of named-checkconf"):
+        assert Bind(lambda command, data: (0, next(calls), ""), "named.conf").zones
+
+
+@pytest.mark.skipif(not shutil.which("named-checkconf"), reason="bind9-utils is not installed")
+@pytest.mark.parametrize("views", [False, True])
+def test_zones_that_named_checkconf_itself_prints(tmp_path, views):
+    # The option is deprecated in BIND 9.18; a later version may reject it.
+    zones = "".join(zone(f"{name}.example", tmp_path / name) for name in ("A", "b", "c"))
+    zones += 'zone "un\\"der_s.example." IN { type slave; primaries { 198.18.0.53; }; };\n'
+    if views:
+        zones = f'view "in side" {{ {zones} }};\nview out IN {{ zone "b.example" {{ in-view "in side"; }}; }};\n'
+    conf = tmp_path / "named.conf"
+    deprecated = "options { dnssec-must-be-secure u.example yes; };\n"
+    conf.write_text(deprecated + zones)
+    if subprocess.run(["named-checkconf", conf], check=False, capture_output=True).returncode:
+        conf.write_text(zones)
+    names = [(z.view, z.name) for z in Bind(run_program, str(conf)).zones]
+    view = "in side" if views else ""
+    expected = [(view, name) for name in ("a.example", "b.example", "c.example", 'un"der_s.example')]
+    assert names == [*expected, *([("out", "b.example")] if views else [])]
 
 
 def test_files_that_other_zones_include(tmp_path):

@@ -115,6 +115,11 @@ def test_key_file():
     assert tsig_keys(text) == {"up.date": ("hmac-sha512", "c2VjcmV0")}
 
 
+def test_key_file_with_comments():
+    text = '# caf\xe9 {\n// key\n/* key "x" { */ key "a" { algorithm hmac-sha256; // why\n secret "c2Vj//0="; };\n'
+    assert tsig_keys(text) == {"a": ("hmac-sha256", "c2Vj//0=")}
+
+
 def test_views():
     zones = served_zones(
         'options { directory "/o"; }; view "in" IN { directory "/in"; zone "u.example" { type primary; file "u"; }; };'

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.change import RESTORED, commit_all
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.client import DnsClient, MxSet
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.external import ExternalRequest, refresh
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.named_conf import zone_list
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import Bind
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.transaction import Request, ZoneRequest, update
 from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
@@ -58,7 +59,10 @@ class FakeBind:
                     for path in sorted(self.directory.iterdir())
                     if path.suffix == ".example"
                 )
-                return 0, f'view "in" {{ {zones} {self.dynamic} }}; {self.views}', ""
+                text = f'view "in" {{ {zones} {self.dynamic} }}; {self.views}'
+                if "-l" in command:
+                    return 0, "".join(f"{line} primary\n" for line in zone_list(text)), ""
+                return 0, text if "-p" in command else "", ""
             case ["rndc", "zonestatus", name, *_]:
                 return (0, f"serial: {self.serials[name]}\n", "") if name in self.serials else (1, "", "not loaded")
             case ["rndc", "reload", name, *_]:
