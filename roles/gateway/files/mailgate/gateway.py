@@ -159,6 +159,7 @@ class Gateway:
         self.delivery.close()
         self.verification_cache.close()
         self.duplicates.close()
+        self.events.report_suppressed()
         self.counters.close()
 
     def confirm(self, acknowledged: tuple[bytes, ...]) -> None:
