@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mailgate import tls
+from mailgate.admission import Admission
 from mailgate.background import BackgroundTasks
 from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
 from mailgate.content.inspection import Inspection
@@ -98,6 +99,14 @@ class Gateway:
         )
         self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
         self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
+        loop = asyncio.get_running_loop()
+        self.admission = Admission(
+            config,
+            self.worker_counters,
+            clock=loop.time,
+            later=loop.call_later,
+            contended=lambda: self.delivery.pool.contended,
+        )
         self.sessions: set[Drainable] = set()
         self.draining = False
         # Messages and notices, which a stop waits for, and the closing of connections, which may be cut short.
@@ -113,6 +122,7 @@ class Gateway:
         self.config = config
         self.routes = routes
         self.encrypt = encrypt
+        self.admission.use(config)
         self.budget.total = config.limits.max_bytes_in_flight
         self.verification_cache.known_seconds = config.cache.known_days * 86400
         self.verification_cache.unknown_seconds = config.cache.unknown_hours * 3600

@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,9 @@ import time
 import pytest
 from gateway_doubles import Client, Hop, wait_for
 from service_process import Running, alive, connect, free_port, serving, write_settings
+
+from mailgate.config import Endpoint
+from mailgate.process.supervisor import KEEPALIVE, listening_socket
 
 
 class TestService:
@@ -129,6 +134,16 @@ class TestWorkers:
             for client in clients:
                 await client.say("QUIT")
             await connect(port)
+
+    def test_connections_have_tcp_keepalive(self):
+        with listening_socket(Endpoint("127.0.0.1", 0)) as listening:
+            with socket.create_connection(listening.getsockname()):
+                select.select([listening], [], [], 5)
+                accepted, _peer = listening.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                for option, value in KEEPALIVE.items():
+                    assert accepted.getsockopt(socket.IPPROTO_TCP, option) == value
 
     async def test_a_flood_of_refused_connections_hides_no_message(self, pyz, tmp_path):
         async with serving(pyz, tmp_path, "[limits]\nmax_connections_per_client = 2\n") as (service, _hop, port):
