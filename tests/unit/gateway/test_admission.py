@@ -195,6 +195,16 @@ class TestConnections:
         scenario.admission.sweep()
         assert regular in scenario.admission._visits
 
+    @pytest.mark.parametrize(("open_files", "places"), [(None, 5000), (16384, 5000), (1024, 1748), (60, 60)])
+    def test_connections_stay_below_the_limit_of_open_files(self, open_files, places):
+        counters = WorkerCounters(SharedCounters(2))
+        scenario = Scenario(Limits(max_connections_per_client=10_000), counters)
+        scenario.admission.use(scenario.admission._config, open_files)
+        for _ in range(places):
+            assert scenario.admission.check_room("198.18.1.1") is None
+            counters.add_connection("198.18.1.1")
+        assert scenario.admission.check_room("198.18.1.1") is TOO_MANY_CONNECTIONS
+
     def test_one_client_has_its_limit(self):
         scenario = Scenario(Limits(max_connections_per_client=2))
         first = scenario.connect("2001:db8::1")

@@ -21,6 +21,8 @@ from mailgate.ranking import Ranking
 from mailgate.smtp.reply import Reply
 from mailgate.worker_counters import WorkerCounters
 
+# Open files of a worker beside connections to clients and next hops: databases, messages for clamd.
+OTHER_FILES = 100
 SWEEP_SECONDS = 1.0
 # More clients closed at once would delay the others, and connect again at the same moment.
 SWEEP_CLIENTS = 200
@@ -88,13 +90,24 @@ class Admission:
         self.min_idle = MIN_IDLE_SECONDS
         self.use(config)
 
-    def use(self, config: Config) -> None:
-        """Apply settings."""
+    def use(self, config: Config, open_files: int | None = None) -> None:
+        """Apply settings.
+
+        Args:
+            config: Settings.
+            open_files: How many files this worker may open; None for no limit.
+        """
         self._config = config
+        self._max_connections = config.limits.max_connections
+        if open_files is not None:
+            share = self._counters.share
+            others = OTHER_FILES + round(config.limits.max_outbound_connections * share)
+            clients = max(open_files // 2, open_files - others)
+            self._max_connections = min(self._max_connections, max(1, round(clients / share)))
 
     @property
     def _short_of_connections(self) -> bool:
-        return self._counters.connections * 4 >= self._config.limits.max_connections * 3
+        return self._counters.connections * 4 >= self._max_connections * 3
 
     @property
     def _short_of_transactions(self) -> bool:
@@ -113,7 +126,7 @@ class Admission:
 
     def check_room(self, address: str) -> Reply | None:
         """Take the place of an idle client if there is no other; return the reply that refuses this one, or None."""
-        if self._counters.connections < self._config.limits.max_connections:
+        if self._counters.connections < self._max_connections:
             return None
         known = self._counters.has_delivered(network_of(address))
         if self._displace(self._strangers, 0.0 if known else self.min_idle):

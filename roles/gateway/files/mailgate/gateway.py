@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
@@ -122,7 +123,8 @@ class Gateway:
         self.config = config
         self.routes = routes
         self.encrypt = encrypt
-        self.admission.use(config)
+        open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.admission.use(config, None if open_files == resource.RLIM_INFINITY else open_files)
         self.budget.total = config.limits.max_bytes_in_flight
         self.verification_cache.known_seconds = config.cache.known_days * 86400
         self.verification_cache.unknown_seconds = config.cache.unknown_hours * 3600
