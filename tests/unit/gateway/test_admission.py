@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,14 @@ class TestConnections:
         scenario.counters.record_delivery("198.18.3")
         assert scenario.connect("198.18.3.2").known
         assert [address for address, _reply in scenario.closed] == ["198.18.1.1"]
+
+    def test_a_client_that_may_relay_counts_as_known(self):
+        scenario = Scenario(Limits(max_connections=1))
+        networks = (ip_network("198.18.3.0/24"),)
+        scenario.admission.use(replace(scenario.admission._config, relay_networks=networks))
+        assert not scenario.connect("198.18.1.1").known
+        assert scenario.connect("198.18.3.1").known
+        assert scenario.closed == [("198.18.1.1", TOO_MANY_CONNECTIONS)]
 
     def test_clients_with_history_give_way_last(self):
         scenario = Scenario(Limits(max_connections=3))

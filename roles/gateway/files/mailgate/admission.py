@@ -44,7 +44,7 @@ class Visit:
     address: str
     network: str
     close: Callable[[Reply], None]
-    #: Its network has delivered mail before; and it has itself.
+    #: Its network has delivered mail before, or it may relay; and it has delivered mail itself.
     known: bool = False
     delivered: bool = False
     #: It has named a recipient, and holds one of the places for transactions.
@@ -117,6 +117,10 @@ class Admission:
         """Return whether places are short and the client has sent no message."""
         return not visit.delivered and self._short_of_connections
 
+    def _is_known(self, address: str) -> bool:
+        """Return whether the client's network has delivered mail before, or the client may relay."""
+        return self._counters.has_delivered(network_of(address)) or (bool(address) and self._config.may_relay(address))
+
     # Connections
 
     def check_client(self, address: str) -> Reply | None:
@@ -128,7 +132,7 @@ class Admission:
         """Take the place of an idle client if there is no other; return the reply that refuses this one, or None."""
         if self._counters.connections < self._max_connections:
             return None
-        known = self._counters.has_delivered(network_of(address))
+        known = self._is_known(address)
         if self._displace(self._strangers, 0.0 if known else self.min_idle):
             return None
         # A client that has delivered mail may keep its connection open for more, but not for long now.
@@ -140,7 +144,7 @@ class Admission:
     def enter(self, address: str, close: Callable[[Reply], None]) -> Visit:
         """Count a connection."""
         visit = Visit(address, network_of(address), close)
-        visit.known = self._counters.has_delivered(visit.network)
+        visit.known = self._is_known(address)
         self._counters.add_connection(address)
         self._visits.add(visit)
         self.wait(visit)
@@ -162,7 +166,7 @@ class Admission:
         self.serve(visit)
         self._counters.remove_connection(visit.address)
         visit.address, visit.network = address, network_of(address)
-        visit.known = self._counters.has_delivered(visit.network)
+        visit.known = self._is_known(address)
         self._counters.add_connection(address)
 
     # Progress
