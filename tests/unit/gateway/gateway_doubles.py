@@ -266,7 +266,7 @@ async def probing_a_slow_server(make_campus, recipient: str):
     """Have six clients name a recipient whose server does not reply; yield the campus and a seventh client."""
     campus = await make_campus(
         timeouts=Timeouts(connect=1, next_hop_command=3, session_idle=0, scan=2, queue=2),
-        limits=Limits(max_verifications_per_next_hop=2, max_connections_per_next_hop=10, max_connections=7),
+        limits=Limits(max_verifications_per_next_hop=2, max_connections_per_next_hop=10, max_transactions=7),
     )
     campus.a.mail = "250-"
     clients = [await campus.connect() for _ in range(7)]

@@ -159,8 +159,27 @@ class MessageFormat:
 class Limits:
     """Section `[limits]`."""
 
-    max_connections: int = setting(100, "Simultaneous client connections.")
-    max_connections_per_client: int = setting(20, "Simultaneous connections from one client address.")
+    max_connections: int = setting(
+        5000,
+        "Simultaneous client connections, which cost about 10 KB of memory and one open file each. When three quarters"
+        " are used, clients without a message get `timeouts.stress`; when all are used, the idlest of them is closed"
+        " (421).",
+    )
+    max_connections_per_client: int = setting(
+        20, "Simultaneous connections from one client, which is an IPv4 address or an IPv6 /64 network."
+    )
+    max_transactions: int = setting(
+        500,
+        "Simultaneous transactions with a recipient, which may use connections to next hops. When three quarters are"
+        " used, `timeouts.stress` applies to slow clients; when all are used, recipients are deferred (451).",
+    )
+    min_data_rate: int = setting(
+        500,
+        "Minimum rate at which a client sends a message, once `timeouts.data_idle` has passed, or `timeouts.stress`"
+        " when places are short; `0` for no minimum.",
+        minimum=0,
+        unit="bytes per second",
+    )
     max_outbound_connections: int = setting(100, "Simultaneous connections to next hops.")
     max_connections_per_next_hop: int = setting(
         20, "Simultaneous connections to one next hop. A slow server does not delay mail for other servers."
@@ -213,6 +232,11 @@ class Timeouts:
     """Section `[timeouts]`."""
 
     command: int = setting(300, "Waiting for a command from a client.", unit="seconds")
+    stress: int = setting(
+        10,
+        "The same when places are short, for clients without an accepted message. See `limits.max_connections`.",
+        unit="seconds",
+    )
     data_idle: int = setting(180, "Waiting for the next bytes of a message.", unit="seconds")
     data_total: int = setting(1800, "Receiving one whole message.", unit="seconds")
     connect: int = setting(10, "Connecting to a next hop and receiving its greeting.", unit="seconds")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from mailgate.event_limiter import EventLimiter
 from mailgate.state import COUNTERS, open_state
 
 log = logging.getLogger("mailgate")
@@ -109,15 +110,46 @@ _encode = json.JSONEncoder(default=str).encode
 class Events:
     """Log events and count those of the report."""
 
-    def __init__(self, counters: Counters | None, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        counters: Counters | None,
+        out: TextIO | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        later: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        """Log to `out`.
+
+        Args:
+            counters: Counters of the report.
+            out: File for the lines, standard output by default.
+            clock: Time of the limits on lines.
+            later: Runs a function at the end of an interval of the limits; without it, the next event does.
+        """
         self._counters = counters
         self._out = out or sys.stdout
+        self._limiter = EventLimiter(clock)
+        self._later = later
 
     def emit(self, event: str, **fields: object) -> None:
-        """Log one event; never raises, since a full log or disk must not stop mail."""
-        line = _encode({"event": event, **{k: v for k, v in fields.items() if v is not None}})
+        """Log one event, within the limits of its kind; never raises, since a full log or disk must not stop mail."""
+        limiter = self._limiter
+        if limiter.over:
+            self.report_suppressed()
+        first = not limiter.suppressed
+        if limiter.allows(event, fields.get("client")):
+            self._write({"event": event, **{k: v for k, v in fields.items() if v is not None}})
+        elif first and self._later:
+            self._later(self.report_suppressed)
+
+    def report_suppressed(self) -> None:
+        """Log how many events of each kind were suppressed, and begin a new interval."""
+        for event, number in self._limiter.restart().items():
+            self._write({"event": event, "suppressed": number})
+
+    def _write(self, fields: dict[str, object]) -> None:
         try:
-            self._out.write(line + "\n")
+            self._out.write(_encode(fields) + "\n")
             self._out.flush()
         except (OSError, ValueError):
             pass

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mailgate import tls
+from mailgate.admission import Admission
 from mailgate.background import BackgroundTasks
 from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
 from mailgate.content.inspection import Inspection
@@ -99,8 +101,14 @@ class Gateway:
         )
         self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
         self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
-        self.unknown_recipients = UnknownRecipients(
-            config.limits, self.worker_counters, events, later=asyncio.get_running_loop().call_later
+        loop = asyncio.get_running_loop()
+        self.unknown_recipients = UnknownRecipients(config.limits, self.worker_counters, events, later=loop.call_later)
+        self.admission = Admission(
+            config,
+            self.worker_counters,
+            clock=loop.time,
+            later=loop.call_later,
+            contended=lambda: self.delivery.pool.contended,
         )
         self.sessions: set[Drainable] = set()
         self.draining = False
@@ -118,6 +126,8 @@ class Gateway:
         self.routes = routes
         self.encrypt = encrypt
         self.unknown_recipients.limits = config.limits
+        open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.admission.use(config, None if open_files == resource.RLIM_INFINITY else open_files)
         self.budget.total = config.limits.max_bytes_in_flight
         self.verification_cache.known_seconds = config.cache.known_days * 86400
         self.verification_cache.unknown_seconds = config.cache.unknown_hours * 3600
@@ -166,6 +176,7 @@ class Gateway:
         self.verification_cache.close()
         self.duplicates.close()
         self.unknown_recipients.report()
+        self.events.report_suppressed()
         self.counters.close()
 
     def confirm(self, acknowledged: tuple[bytes, ...]) -> None:

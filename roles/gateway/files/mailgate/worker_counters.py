@@ -9,14 +9,19 @@ locks. The supervisor clears the row of a worker that exits.
 from __future__ import annotations
 
 import mmap
+import os
 import time
-import zlib
+from hashlib import blake2b
 
+from mailgate.network import client_key
 from mailgate.recipient_counts import RecipientCounts
 
-# Clients are counted by a hash of their address. Two that share a bucket share a limit, which is rare and harmless.
-BUCKETS = 4096
-_GENERATION, _HEARTBEAT, _CONNECTIONS, _BYTES, _HEAD = range(5)
+# Clients are counted by two hashes of their address in two halves of the buckets; the smaller number counts. A client
+# shares both with a busy one once in 10,000 times, and cannot choose whom it shares them with: the hashes have a key.
+BUCKETS = 65536
+# Networks that have delivered mail, by a hash.
+NETWORKS = 65536
+_GENERATION, _HEARTBEAT, _CONNECTIONS, _BYTES, _TRANSACTIONS, _HEAD = range(6)
 _ROW = _HEAD * 8 + BUCKETS * 4
 
 
@@ -31,11 +36,18 @@ class SharedCounters:
         rows = [view[number * _ROW : (number + 1) * _ROW] for number in range(workers)]
         self.heads = [row[: _HEAD * 8].cast("Q") for row in rows]
         self.buckets = [row[_HEAD * 8 :].cast("I") for row in rows]
+        # Written by all workers: each entry is one store, and a lost one is written again with the next message.
+        self.networks = memoryview(mmap.mmap(-1, NETWORKS * 8)).cast("Q")
+        self._key = os.urandom(16)
 
     def clear(self, number: int) -> None:
         """Reset the row of a worker that has exited."""
         start = number * _ROW
         self._map[start : start + _ROW] = bytes(_ROW)
+
+    def digest(self, name: str) -> int:
+        """Return a keyed hash of 64 bits."""
+        return int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._key).digest(), "big")
 
     def generation(self, number: int) -> int:
         """Return the generation of settings that a worker last reported."""
@@ -59,12 +71,14 @@ class WorkerCounters:
     def add_connection(self, address: str) -> None:
         """Count a connection of a client."""
         self._head[_CONNECTIONS] += 1
-        self._buckets[_bucket(address)] += 1
+        for bucket in self._buckets_of(address):
+            self._buckets[bucket] += 1
 
     def remove_connection(self, address: str) -> None:
         """Stop counting a connection of a client."""
         self._head[_CONNECTIONS] -= 1
-        self._buckets[_bucket(address)] -= 1
+        for bucket in self._buckets_of(address):
+            self._buckets[bucket] -= 1
 
     @property
     def connections(self) -> int:
@@ -73,8 +87,31 @@ class WorkerCounters:
 
     def connections_of(self, address: str) -> int:
         """Return the number of connections of a client to all workers."""
-        bucket = _bucket(address)
-        return sum(buckets[bucket] for buckets in self._shared.buckets)
+        return min(sum(buckets[bucket] for buckets in self._shared.buckets) for bucket in self._buckets_of(address))
+
+    def _buckets_of(self, address: str) -> tuple[int, int]:
+        digest = self._shared.digest(client_key(address))
+        half = BUCKETS // 2
+        return digest % half, half + (digest >> 32) % half
+
+    @property
+    def transactions(self) -> int:
+        """Transactions of all workers that have named a recipient."""
+        return sum(head[_TRANSACTIONS] for head in self._shared.heads)
+
+    def add_transactions(self, number: int) -> None:
+        """Count `number` more transactions, or fewer if it is negative."""
+        self._head[_TRANSACTIONS] += number
+
+    def record_delivery(self, network: str) -> None:
+        """Remember that a message from a network was accepted."""
+        digest = self._shared.digest(network)
+        self._shared.networks[digest % NETWORKS] = digest
+
+    def has_delivered(self, network: str) -> bool:
+        """Return whether a message from a network was accepted since the service started."""
+        digest = self._shared.digest(network)
+        return self._shared.networks[digest % NETWORKS] == digest
 
     @property
     def recipient_counts(self) -> RecipientCounts:
@@ -110,7 +147,3 @@ class WorkerCounters:
     @generation.setter
     def generation(self, generation: int) -> None:
         self._head[_GENERATION] = generation
-
-
-def _bucket(address: str) -> int:
-    return zlib.crc32(address.encode()) % BUCKETS

@@ -76,7 +76,7 @@ class TestLimits:
     async def test_connections_to_one_server_are_limited_and_others_are_served(self, make_campus):
         campus = await make_campus(
             timeouts=KEEP_CONNECTIONS,
-            limits=Limits(max_connections_per_next_hop=2, max_connections=7),
+            limits=Limits(max_connections_per_next_hop=2, max_transactions=7),
         )
         clients = [await campus.connect() for _ in range(7)]
         held = [asyncio.create_task(client.start("alice@a.univ.example")) for client in clients[:6]]

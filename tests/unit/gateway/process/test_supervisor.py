@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +17,9 @@ import time
 import pytest
 from gateway_doubles import Client, Hop, wait_for
 from service_process import Running, alive, connect, free_port, serving, write_settings
+
+from mailgate.config import Endpoint
+from mailgate.process.supervisor import KEEPALIVE, listening_socket
 
 
 class TestService:
@@ -128,6 +134,34 @@ class TestWorkers:
             for client in clients:
                 await client.say("QUIT")
             await connect(port)
+
+    def test_connections_have_tcp_keepalive(self):
+        with listening_socket(Endpoint("127.0.0.1", 0)) as listening:
+            with socket.create_connection(listening.getsockname()):
+                select.select([listening], [], [], 5)
+                accepted, _peer = listening.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                for option, value in KEEPALIVE.items():
+                    assert accepted.getsockopt(socket.IPPROTO_TCP, option) == value
+
+    async def test_a_flood_of_refused_connections_hides_no_message(self, pyz, tmp_path):
+        async with serving(pyz, tmp_path, "[limits]\nmax_connections_per_client = 2\n") as (service, _hop, port):
+            await service.until("READY=1")
+            kept = [await connect(port) for _ in range(2)]
+            for _ in range(300):
+                refused = Client(*await asyncio.open_connection("127.0.0.1", port))
+                assert (await refused.reply()).startswith("421 4.7.0")
+                refused.writer.close()
+            for client in kept:
+                await client.start("x@a.example")
+                assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250")
+            service.process.terminate()
+            lines = [json.loads(line) for line in (await service.ended()).splitlines()]
+        refusals = [line for line in lines if line["event"] == "connection_refused"]
+        assert sum(line.get("suppressed", 1) for line in refusals) == 300
+        assert any("suppressed" in line for line in refusals)
+        assert sum(line["event"] == "message" for line in lines) == 2
 
     async def test_workers_end_with_their_supervisor(self, pyz, tmp_path):
         hop = Hop()

@@ -27,6 +27,8 @@ MIXED = (
 class TestConnect:
     async def test_too_many_connections_get_421(self, make_campus):
         campus = await make_campus(limits=Limits(max_connections=2))
+        # No client becomes idle enough to give way to another.
+        campus.gateway.admission.clock = lambda: 0.0
         kept = [await campus.connect() for _ in range(2)]
         reader, writer = await asyncio.open_connection("127.0.0.1", campus.port)
         assert (await reader.readline()).startswith(b"421 4.3.2")

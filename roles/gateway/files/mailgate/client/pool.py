@@ -56,7 +56,7 @@ class _Server:
 class Pool:
     """All sessions of one process, which may use `share` (0 to 1) of the configured limits.
 
-    `max_waiting` callers may wait for one server: a third of all clients, so that one server cannot block the others.
+    `max_waiting` callers may wait for one server: a third of all transactions, so one server does not block others.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Pool:
         self._background = background
         self._encrypt = encrypt
         self._max_open = max(1, round(config.limits.max_outbound_connections * share))
-        self.max_waiting = max(1, round(config.limits.max_connections * share / 3))
+        self.max_waiting = max(1, round(config.limits.max_transactions * share / 3))
         self._max_per_server = max(1, round(config.limits.max_connections_per_next_hop * share))
         self._open = 0
         self._closed = False
@@ -83,6 +83,11 @@ class Pool:
     def open(self) -> int:
         """Number of open sessions."""
         return self._open
+
+    @property
+    def contended(self) -> bool:
+        """Whether a caller waits for a session."""
+        return any(server.waiting for server in self._servers.values())
 
     # Open and assign
 

@@ -17,12 +17,12 @@ Replies are not delayed: that would hold connections, which are more scarce than
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable
 
 from mailgate.config import Limits
 from mailgate.events import Events
+from mailgate.network import client_key
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.refusals import may_be_unknown_recipient
 from mailgate.smtp.reply import Reply
@@ -77,7 +77,7 @@ class UnknownRecipients:
     def summarize(self, client: str, domain: str) -> bool:
         """Add a refusal to the summary of its client or domain; return False if neither exceeds its limit."""
         if self.client_exceeds(client):
-            key = ("client", _client_key(client))
+            key = ("client", client_key(client))
         elif self.domain_exceeds(domain):
             key = ("domain", domain)
         else:
@@ -123,13 +123,8 @@ class SessionRecipients:
         return self._shared.exceeds(self._unknown, len(self._accepted), self._shared.limits.max_unknown_recipients)
 
 
-def _client_key(client: str) -> str:
-    """Return what counts as one client: an IPv4 address or an IPv6 /64, which a single host may own."""
-    return str(ipaddress.IPv6Network((client, 64), strict=False)) if ":" in client else client
-
-
 def _client_name(client: str) -> str:
-    return f"client {_client_key(client)}"
+    return f"client {client_key(client)}"
 
 
 def _domain_name(domain: str) -> str:

@@ -28,7 +28,11 @@ from mailgate.worker_counters import SharedCounters, WorkerCounters
 
 log = logging.getLogger("mailgate")
 
-BACKLOG = 256
+# Connections that wait to be accepted, as many as Linux allows by default (net.core.somaxconn). The kernel drops what
+# exceeds it without a word, and a client that waits for our greeting notices late.
+BACKLOG = 4096
+# A client that has vanished is noticed after two minutes, also while it waits for us. Accepted sockets inherit this.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 # Upper bound for `workers = 0`.
 MAX_DEFAULT_WORKERS = 8
 # A worker without a heartbeat for this long hangs.
@@ -51,6 +55,9 @@ def listening_socket(endpoint: Endpoint) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         sock.bind((endpoint.host, endpoint.port))
         sock.listen(BACKLOG)
         sock.setblocking(False)

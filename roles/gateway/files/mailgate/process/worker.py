@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mailgate.config import Config, ConfigError
 from mailgate.config_file import load
+from mailgate.event_limiter import INTERVAL_SECONDS
 from mailgate.events import Counters, Events
 from mailgate.gateway import Gateway
 from mailgate.routes import Routes, RoutesError
@@ -52,7 +53,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._accepted: set[asyncio.Task[object]] = set()
         counters = Counters(config.state_dir, later=partial(self._loop.call_later, COUNT_SECONDS))
-        self.gateway = Gateway(config, routes, counters, Events(counters), worker_counters)
+        events = Events(counters, later=partial(self._loop.call_later, INTERVAL_SECONDS))
+        self.gateway = Gateway(config, routes, counters, events, worker_counters)
 
     async def run(self, generation: int, supervisor: int) -> None:
         """Serve until a stop is signalled.

@@ -22,6 +22,7 @@ from aiosmtpd.proxy_protocol import get_proxy
 from aiosmtpd.smtp import SMTP, Envelope
 from aiosmtpd.smtp import Session as SMTPSession
 
+from mailgate.admission import TIMEOUT, Visit
 from mailgate.events import CLIENT_ANSWERS_LOST
 from mailgate.gateway import INTERNAL_ERROR, Gateway
 from mailgate.server.connection import Connection, LineTooLongError
@@ -32,12 +33,15 @@ log = logging.getLogger("mailgate")
 
 MAX_LINE_OVERRUN = 1_000_000
 MAX_IDLE_COMMANDS = 100
+# Idle commands and errors when places are short.
+MAX_HURRIED_COMMANDS = 5
+# For a client to read the last replies.
+LINGER_SECONDS = 30
 PROXY_SECONDS = 10
 TLS_SECONDS = 30
 IDENT = "ESMTP mailgate"
 
 _SHUTTING_DOWN = Reply.of(421, "4.3.2 Service shutting down; try again later")
-_TIMEOUT = Reply.of(421, "4.4.2 Timeout exceeded")
 _PROXY_REQUIRED = Reply.of(421, "4.7.0 PROXY header required")
 
 
@@ -101,11 +105,11 @@ class Protocol(Connection, SMTP):
         )
         Connection.__init__(self)
         self._gateway = gateway
-        self._admitted = False
+        # None if the connection was refused.
+        self._visit: Visit | None = None
+        self._handshaking = False
         self._errors = 0
         self._idle_commands = 0
-        # The address under which the connection is counted.
-        self._client_address = ""
         # Waiting for a command.
         self._idle = False
         # Keys in the duplicate log of the last positive reply to a message, until the client confirms it by its next
@@ -126,9 +130,7 @@ class Protocol(Connection, SMTP):
             self.transport.write(refusal.wire())
             self.transport.close()
             return
-        self._admitted = True
-        self._client_address = address
-        self._gateway.worker_counters.add_connection(address)
+        self._visit = self._gateway.admission.enter(address, self._close_early)
         self._gateway.sessions.add(self)
         self._set_rset_state()
         self._handler_coroutine = self.loop.create_task(self._handle_client())
@@ -136,19 +138,20 @@ class Protocol(Connection, SMTP):
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection; the delivery of a message continues."""
         super().connection_lost(exc)
-        if self._handler_coroutine:
+        if self._visit:
             self._gateway.sessions.discard(self)
-            self._gateway.worker_counters.remove_connection(self._client_address)
+            self._gateway.admission.leave(self._visit)
+        if self._handler_coroutine:
             self._handler_coroutine.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Accept input, unless the connection was refused."""
-        if self._admitted:
+        if self._visit:
             super().data_received(data)
 
     def eof_received(self) -> bool | None:
         """Keep the connection open for replies, unless it was refused."""
-        return self._admitted and super().eof_received()
+        return self._visit is not None and super().eof_received()
 
     def drain(self) -> None:
         """Close the connection if the client is idle between two transactions; others finish theirs first."""
@@ -157,21 +160,30 @@ class Protocol(Connection, SMTP):
             self.transport.close()
 
     def _check_limits(self, address: str) -> Reply | None:
-        limits = self._gateway.config.limits
         if self._gateway.draining:
             return _SHUTTING_DOWN
-        if self._gateway.worker_counters.connections >= limits.max_connections:
-            return Reply.of(421, "4.3.2 Too many connections; try again later")
+        admission = self._gateway.admission
         # The address of a load balancer stands for all clients behind it.
-        if self._gateway.config.is_proxy(address):
-            return None
-        return self._check_client_limit(address)
+        refusal = None if self._gateway.config.is_proxy(address) else admission.check_client(address)
+        return refusal or admission.check_room(address)
 
-    def _check_client_limit(self, address: str) -> Reply | None:
-        limit = self._gateway.config.limits.max_connections_per_client
-        if self._gateway.worker_counters.connections_of(address) >= limit:
-            return Reply.of(421, "4.7.0 Too many connections from your address; try again later")
-        return None
+    def _close_early(self, reply: Reply) -> None:
+        """Close the connection now: its place is needed, or the client is too slow."""
+        if self.transport is None:
+            return
+        self._gateway.events.emit("connection_closed", client=self._client_address, reply=reply)
+        if not self._handshaking:
+            self.transport.write(reply.wire())
+        # Neither a client that does not read nor one that does not end TLS may delay it.
+        if self.transport.get_write_buffer_size() or self.encrypted or self._handshaking:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    @property
+    def _client_address(self) -> str:
+        """The address under which the connection is counted."""
+        return self._visit.address if self._visit else ""
 
     def _create_session(self) -> SMTPSession:
         """Return a new session state, with the connection's address and TLS parameters."""
@@ -193,7 +205,7 @@ class Protocol(Connection, SMTP):
                 await self._handle_command()
         except ClosingError as closing:
             await self._final_reply(closing.reply)
-        except (ConnectionError, EOFError):
+        except (ConnectionError, EOFError, TimeoutError):
             pass
         except Exception:
             log.exception("session of %s", self._client_address)
@@ -203,7 +215,33 @@ class Protocol(Connection, SMTP):
                 self._gateway.events.count(CLIENT_ANSWERS_LOST)
             self._set_rset_state()
             if self.transport is not None:
-                self.transport.close()
+                self._end()
+
+    def _end(self) -> None:
+        """Close the transport at the end of the session."""
+        assert self.transport
+        if self.transport.is_closing() and self._visit:
+            # asyncio does not report a connection that was lost during a TLS handshake.
+            self._gateway.sessions.discard(self)
+            self._gateway.admission.leave(self._visit)
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            # The client does not read the last replies.
+            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _set_waiting(self, *, waiting: bool) -> None:
+        """Note whether the gateway waits for the client, or the client for the gateway."""
+        if self._visit is None:
+            return
+        if waiting:
+            self._gateway.admission.wait(self._visit)
+        else:
+            self._gateway.admission.serve(self._visit)
+
+    @property
+    def _hurried(self) -> bool:
+        """Whether the client must be quick: places are short, and it has sent no message."""
+        return self._visit is not None and self._gateway.admission.hurries(self._visit)
 
     def _expect_confirmation(self, acknowledged: tuple[bytes, ...]) -> None:
         """Note that the next reply acknowledges a message, and whether the next command confirms its receipt."""
@@ -228,21 +266,25 @@ class Protocol(Connection, SMTP):
             address = _plain_address(str(ipaddress.ip_address(str(header.src_addr))))
         except ValueError:
             raise ClosingError(_PROXY_REQUIRED) from None
-        refusal = self._check_client_limit(address)
+        refusal = self._gateway.admission.check_client(address)
         if refusal:
             raise ClosingError(refusal)
-        self._gateway.worker_counters.remove_connection(self._client_address)
-        self._client_address = address
-        self._gateway.worker_counters.add_connection(address)
+        if self._visit:
+            self._gateway.admission.rename(self._visit, address)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         """Start TLS after the 220 reply and reset the session: nothing sent before counts (RFC 3207 section 4.2)."""
         self._set_rset_state()
+        self._set_waiting(waiting=True)
+        self._handshaking = True
         try:
             await self.start_tls(context, Reply.of(220, "2.0.0 Ready to start TLS").wire(), TLS_SECONDS)
         except OSError as error:
             self._gateway.events.emit("no_encryption", client=self._client_address, reason=error)
             raise ConnectionError from None
+        finally:
+            self._handshaking = False
+            self._set_waiting(waiting=False)
         proxy_data = self.session.proxy_data
         self.session = self._create_session()
         self.session.proxy_data = proxy_data
@@ -287,6 +329,7 @@ class Protocol(Connection, SMTP):
     async def _read_command_line(self) -> bytes | None:
         """Return a line with its end, or None if it was too long; then it is read to its end, within a limit."""
         self._idle = True
+        self._set_waiting(waiting=True)
         discarded = 0
         try:
             while True:
@@ -299,20 +342,23 @@ class Protocol(Connection, SMTP):
                     continue
                 return None if discarded or len(line) > self.command_size_limit else line
         except TimeoutError:
-            raise ClosingError(_TIMEOUT) from None
+            raise ClosingError(TIMEOUT) from None
         finally:
             self._idle = False
+            self._set_waiting(waiting=False)
 
     def _count_idle_command(self) -> None:
         """Count a command outside of a transaction's progress; too many of them end the session."""
         self._idle_commands += 1
-        if self._idle_commands > MAX_IDLE_COMMANDS:
+        if self._idle_commands > (MAX_HURRIED_COMMANDS if self._hurried else MAX_IDLE_COMMANDS):
             raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a mail transaction"))
 
     async def _reply(self, reply: Reply) -> None:
         self.write(reply.wire())
         if self._writing_paused:
+            self._set_waiting(waiting=True)
             await self.drain_writes(self._gateway.config.timeouts.command)
+            self._set_waiting(waiting=False)
 
     async def _final_reply(self, reply: Reply) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -321,7 +367,8 @@ class Protocol(Connection, SMTP):
     async def _error(self, reply: Reply) -> None:
         """Reject a command; too many rejected commands end the session."""
         self._errors += 1
-        if self._errors > self._gateway.config.limits.max_errors:
+        limit = self._gateway.config.limits.max_errors
+        if self._errors > (min(limit, MAX_HURRIED_COMMANDS) if self._hurried else limit):
             raise ClosingError(Reply.of(421, "4.7.0 Too many errors"))
         await self._reply(reply)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
+from mailgate.admission import Visit
 from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import DEFERRED, SESSION_LIMIT, SessionRecipients
 from mailgate.events import CLIENT_ANSWERS_LOST
@@ -43,6 +44,8 @@ class Session(Protocol):
         if self._transaction:
             self._transaction.close()
             self._transaction = None
+        if self._visit:
+            self._gateway.admission.end_transaction(self._visit)
 
     async def smtp_HELO(self, hostname: str | None) -> None:
         """Store the client's name."""
@@ -160,6 +163,10 @@ class Session(Protocol):
         if len(self.envelope.rcpt_tos) >= self._gateway.config.limits.max_recipients:
             await self._reply(Reply.of(452, "4.5.3 Too many recipients"))
             return
+        deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
+        if deferral:
+            await self._reply(deferral)
+            return
         notify = dsn.select(path.parameters, dsn.RCPT_PARAMETERS)
         if decision.route:
             reply = await self._verify(transaction, decision.recipient, decision.route, notify)
@@ -222,17 +229,23 @@ class Session(Protocol):
             self._set_post_data_state()
         if result.reply.ok:
             self._idle_commands = 0
+            if self._visit:
+                self._gateway.admission.accept_message(self._visit)
             self._expect_confirmation(result.acknowledged)
         await self._reply(result.reply)
 
     async def _receive(self, reservation: _Reservation) -> bytes | Reply:
         """Return the message, or the reply that refuses it."""
         timeouts = self._gateway.config.timeouts
-        receiver = _DataReceiver(reservation, self.data_size_limit)
+        receiver = _DataReceiver(reservation, self.data_size_limit, self._visit)
+        if self._visit:
+            self._gateway.admission.receive(self._visit)
         try:
             await self.stream(receiver.feed, idle=timeouts.data_idle, total=timeouts.data_total)
         except TimeoutError:
             raise ClosingError(Reply.of(421, "4.4.2 Timeout exceeded while receiving the message")) from None
+        finally:
+            self._set_waiting(waiting=False)
         return receiver.result()
 
     async def smtp_RSET(self, arg: str | None) -> None:
@@ -304,7 +317,8 @@ class _Reservation:
 class _DataReceiver:
     """A message being received; data that exceeds a limit is discarded."""
 
-    def __init__(self, reservation: _Reservation, limit: int) -> None:
+    def __init__(self, reservation: _Reservation, limit: int, visit: Visit | None) -> None:
+        self._visit = visit
         self._reservation = reservation
         self._decoder = DataDecoder(limit)
         self._over_budget = False
@@ -312,6 +326,8 @@ class _DataReceiver:
     def feed(self, chunk: bytes) -> bytes | None:
         """Consume a chunk; return the bytes after the end of data, or None before it."""
         decoder = self._decoder
+        if self._visit and self._visit.received is not None:
+            self._visit.received += len(chunk)
         if not self._over_budget and not decoder.too_big and not self._reservation.grow(len(chunk)):
             self._over_budget = True
             decoder.discard()
