@@ -77,7 +77,9 @@ async def settled(campus: Campus) -> None:
 
 
 def refusals(campus: Campus) -> int:
-    return len(campus.events("recipient_refused"))
+    """Return the number of refusals that were logged, each or as a number of suppressed ones."""
+    campus.gateway.events.report_suppressed()
+    return sum(event.get("suppressed", 1) for event in campus.events("recipient_refused"))
 
 
 class TestSession:
@@ -133,7 +135,7 @@ class TestClient:
             assert [reply[:9] for reply in replies] == ["550 5.1.1", "250 2.1.5", "221 2.0.0"]
         assert (await name(guessed, names(1, 900)))[0] == str(DEFERRED)
         assert refusals(guessed) >= 3
-        assert sum(event["client"] == SENDER for event in guessed.events("recipient_refused")) == 3
+        assert sum(event.get("client") == SENDER for event in guessed.events("recipient_refused")) == 3
 
     async def test_known_recipients_of_a_guessing_client_are_accepted_and_new_ones_deferred(self, guessed):
         freeze(guessed)
