@@ -77,6 +77,21 @@ options:
     description: The view of zones without O(zones[].view).
     type: str
     default: ""
+  views:
+    description:
+      - Several views in place of O(view). A zone is changed in each of them that has a copy of its own.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  other_views:
+    description:
+      - Views that may have copies of the zones with other MX records, for example because they serve no client outside.
+      - If any further view has a copy of a zone, the module fails and changes nothing.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   ttl:
     description:
       - The TTL in seconds of the MX records of the listed names.
@@ -261,6 +276,8 @@ ARGUMENTS = {
     },
     "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
     "view": {"type": "str", "default": ""},
+    "views": {"type": "list", "elements": "str", "default": []},
+    "other_views": {"type": "list", "elements": "str", "default": []},
     "ttl": {"type": "int"},
     "ttl_state": {"type": "str", "choices": ["lower", "restore"]},
     "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
@@ -276,25 +293,39 @@ ARGUMENTS = {
 ANSWER_SECONDS = 5.0
 
 
-def request(module: AnsibleModule, note: TtlNote) -> Request:
+def request(module: AnsibleModule, bind: Bind, note: TtlNote) -> Request:
     """Make a request from the module's parameters; raise ZoneError for a file that cannot be read."""
     zones = (
         note.requests()
         if module.params["ttl_state"] == "restore"
-        else [zone_request(module.params, zone) for zone in module.params["zones"]]
+        else [
+            zone_request(module.params, zone, view)
+            for zone in module.params["zones"]
+            for view in views_of(bind, module.params, zone)
+        ]
     )
     rest = {key: module.params[key] for key in ("reload", "reload_timeout", "check_exchanges")}
-    return Request(zones, check_only=module.check_mode, today=date.today(), keys=keys(module), **rest)
+    others = None if module.params["ttl_state"] else module.params["other_views"]
+    return Request(
+        zones, check_only=module.check_mode, today=date.today(), keys=keys(module), other_views=others, **rest
+    )
 
 
-def zone_request(params: dict[str, Any], zone: dict[str, Any]) -> ZoneRequest:
-    """Make the request for one item of `zones`."""
+def views_of(bind: Bind, params: dict[str, Any], zone: dict[str, Any]) -> list[str]:
+    """Return the views in which one item of `zones` is changed, "" for the only one."""
+    if zone["view"] or not params["views"]:
+        return [zone["view"] or params["view"]]
+    return bind.views_of(zone["zone"], params["views"])
+
+
+def zone_request(params: dict[str, Any], zone: dict[str, Any], view: str) -> ZoneRequest:
+    """Make the request for one item of `zones` in one view."""
     owners = []
     for owner in zone["owners"]:
         records = None if owner["mx"] is None else [(mx["preference"], mx["exchange"]) for mx in owner["mx"]]
         ttl = params["ttl"] if owner["ttl"] is None else owner["ttl"]
         owners.append((owner["owner"], None, params["ttl"]) if params["ttl_state"] else (owner["owner"], records, ttl))
-    return ZoneRequest(zone["zone"], zone["view"] or params["view"], owners)
+    return ZoneRequest(zone["zone"], view, owners)
 
 
 def keys(module: AnsibleModule) -> dict[str, Key]:
@@ -356,7 +387,7 @@ def main() -> None:
         client = DnsClient(module.params["server"], module.params["port"], ANSWER_SECONDS)
         bind = Bind(runner(module), module.params["named_conf"], client.served)
         back_up = module.backup_local if module.params["backup"] else None
-        result = update(bind, client, request(module, note), back_up, note.save if lower else None)
+        result = update(bind, client, request(module, bind, note), back_up, note.save if lower else None)
         if restore and not module.check_mode:
             note.remove()
     except ZoneError as error:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -45,7 +45,10 @@ class ZoneRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The plan of one server, and how to apply it."""
+    """The plan of one server, and how to apply it.
+
+    Views in `other_views` may keep other MX records; None: all views may, as no MX record changes.
+    """
 
     zones: Sequence[ZoneRequest]
     reload: bool
@@ -54,6 +57,7 @@ class Request:
     today: date
     check_exchanges: bool = True
     keys: Mapping[str, Key] = field(default_factory=dict)
+    other_views: Collection[str] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ def _plans(bind: Bind, request: Request) -> list[ZonePlan]:
     if problems:
         raise ZoneError(*problems)
     located = bind.locate([(zone.name, zone.view) for zone in request.zones])
+    if request.other_views is not None and (unplanned := bind.unplanned(located, request.other_views)):
+        raise ZoneError(*unplanned)
     return [ZonePlan(zone, *plan) for zone, plan in zip(located, plans, strict=True)]
 
 
