@@ -143,6 +143,19 @@ def test_check_mode_warns_and_goes_on(tmp_path):
     assert "[WARNING]: Step border stopped" in output
 
 
+def test_missing_wheels_are_found_before_a_host_changes(tmp_path):
+    everyone = [host for members in small().values() for host in members if host]
+    write(tmp_path, *everyone)  # so that the roles could reach nothing
+    status, output = run_playbook(
+        tmp_path,
+        *("-i", "campus.yml", ROOT / "playbooks" / "site.yml"),
+        *("-e", f"gateway_wheelhouse={tmp_path}/wheels", "-e", f"gateway_build_dir={tmp_path}/build"),
+    )
+    assert status != 0
+    assert f"The wheelhouse is {tmp_path}/wheels; fill it with: pip wheel" in output
+    assert "PLAY [Install routes" not in output
+
+
 def test_every_step_of_site_has_its_checks():
     steps = {play["vars"]["mailgate_site_step"]: play for play in SITE if "vars" in play}
     assert list(steps) == ["routes", "gateways", "dns", "border"]
