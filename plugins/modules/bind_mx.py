@@ -116,10 +116,29 @@ options:
   check_exchanges:
     description:
       - Reject a change to an MX target that has no address record or is an alias (CNAME).
-      - A target in one of O(zones) is looked up there, any other at O(server). A warning lists targets that could not
-        be verified.
+      - A target in one of O(zones) is looked up there, any other at O(server), then at O(authorities). A warning lists
+        targets that could not be verified.
     type: bool
     default: true
+  authorities:
+    description: Further DNS servers at which targets in their zones are looked up.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
+    suboptions:
+      host:
+        description: The name of the server. It is not used.
+        type: str
+      address:
+        description: The address of the server.
+        type: str
+        required: true
+      zones:
+        description: Its zones.
+        type: list
+        elements: str
+        required: true
   server:
     description: The address for queries and updates to this server.
     type: str
@@ -260,14 +279,20 @@ from ..module_utils._bind.change import PlannedZone
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.server import Bind
-from ..module_utils._bind.transaction import Request, ZoneRequest, update
+from ..module_utils._bind.transaction import Authority, Request, ZoneRequest, update
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
+from ..module_utils._zone.edit import plan_names
 from ..module_utils._zone.file import ZoneError, spell
 
 KEY = {
     "name": {"type": "str", "required": True},
     "algorithm": {"type": "str", "default": "hmac-sha256"},
     "secret": {"type": "str", "required": True, "no_log": True},
+}
+AUTHORITY = {
+    "host": {"type": "str"},
+    "address": {"type": "str", "required": True},
+    "zones": {"type": "list", "elements": "str", "required": True},
 }
 ARGUMENTS = {
     "zones": {
@@ -282,6 +307,7 @@ ARGUMENTS = {
     "ttl_state": {"type": "str", "choices": ["lower", "restore"]},
     "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
     "check_exchanges": {"type": "bool", "default": True},
+    "authorities": {"type": "list", "elements": "dict", "default": [], "options": AUTHORITY},
     "server": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 53},
     "key_file": {"type": "path", "no_log": False},
@@ -291,6 +317,7 @@ ARGUMENTS = {
     "backup": {"type": "bool", "default": False},
 }
 ANSWER_SECONDS = 5.0
+DNS_PORT = 53
 
 
 def request(module: AnsibleModule, bind: Bind, note: TtlNote) -> Request:
@@ -305,9 +332,21 @@ def request(module: AnsibleModule, bind: Bind, note: TtlNote) -> Request:
         ]
     )
     rest = {key: module.params[key] for key in ("reload", "reload_timeout", "check_exchanges")}
-    others = None if module.params["ttl_state"] else module.params["other_views"]
     return Request(
-        zones, check_only=module.check_mode, today=date.today(), keys=keys(module), other_views=others, **rest
+        zones,
+        check_only=module.check_mode,
+        today=date.today(),
+        keys=keys(module),
+        other_views=None if module.params["ttl_state"] else module.params["other_views"],
+        authorities=[authority(item) for item in module.params["authorities"]],
+        **rest,
+    )
+
+
+def authority(item: dict[str, Any]) -> Authority:
+    """Make a client from one item of `authorities`."""
+    return Authority(
+        DnsClient(item["address"], DNS_PORT, ANSWER_SECONDS), [plan_names(zone, [])[0] for zone in item["zones"]]
     )
 
 

@@ -120,6 +120,10 @@ def as_result(plan: Plan) -> dict[str, object]:
             {"host": host.name, "address": host.address, "address6": host.address6, "preference": host.preference}
             for host in campus.gateways
         ],
+        "dns": [
+            {"host": server.name, "address": server.address or server.address6, "zones": list(server.zones)}
+            for server in campus.of_kind("dns")
+        ],
         **_tables(tables),
         "proof": as_dict(plan.proof),
         "methods": methods_as_dict(plan.methods),
