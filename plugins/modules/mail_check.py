@@ -31,7 +31,8 @@ attributes:
     support: full
 options:
   plan:
-    description: The result of M(campus.mailgate.mail_plan).
+    description:
+      - The result of M(campus.mailgate.mail_plan). C(gateways), C(hosts), C(routes), C(mx) and C(mx_outside) are used.
     type: dict
     required: true
   ask:

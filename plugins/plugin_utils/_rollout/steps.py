@@ -148,7 +148,8 @@ def _others(plan: Mapping[str, Any], step: str, needed: Collection[str], run: Ru
     """Return a warning about inner servers that did not get their routes, which concerns mail that starts inside."""
     if step != "dns":
         return []
-    missing = [name for name in plan["sendmail"] if name not in needed and run.unfinished(name, "routes")]
+    servers = [name for name, host in plan["hosts"].items() if "servers" in host["kinds"]]
+    missing = [name for name in servers if name not in needed and run.unfinished(name, "routes")]
     if not missing:
         return []
     return [f"these inner servers did not get their routes in this run: {', '.join(missing)}. Run site again for them"]
