@@ -143,16 +143,23 @@ def test_check_mode_warns_and_goes_on(tmp_path):
     assert "[WARNING]: Step border stopped" in output
 
 
-def test_missing_wheels_are_found_before_a_host_changes(tmp_path):
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"gateway_wheelhouse": "nowhere"}, "The wheelhouse is nowhere; fill it with: pip wheel"),
+        (
+            {"clamav_signatures_source": "files", "clamav_signature_files": ["nowhere.ndb"]},
+            "clamav_signature_files: nowhere.ndb does not exist on the controller",
+        ),
+    ],
+)
+def test_what_is_missing_on_the_controller_is_found_before_a_host_changes(tmp_path, variables, message):
     everyone = [host for members in small().values() for host in members if host]
     write(tmp_path, *everyone)  # so that the roles could reach nothing
-    status, output = run_playbook(
-        tmp_path,
-        *("-i", "campus.yml", ROOT / "playbooks" / "site.yml"),
-        *("-e", f"gateway_wheelhouse={tmp_path}/wheels", "-e", f"gateway_build_dir={tmp_path}/build"),
-    )
+    extra = json.dumps({"gateway_build_dir": str(tmp_path / "build"), **variables})
+    status, output = run_playbook(tmp_path, "-i", "campus.yml", ROOT / "playbooks" / "site.yml", "-e", extra)
     assert status != 0
-    assert f"The wheelhouse is {tmp_path}/wheels; fill it with: pip wheel" in output
+    assert message in output
     assert "PLAY [Install routes" not in output
 
 
