@@ -78,6 +78,21 @@ options:
     description: The view of zones without O(zones[].view).
     type: str
     default: ""
+  views:
+    description:
+      - Several views in place of O(view). A zone is changed in each of them that has a copy of its own.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  other_views:
+    description:
+      - Views that may have copies of the zones with other MX records, for example because they serve no client outside.
+      - If any further view has a copy of a zone, the module fails and changes nothing.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   ttl:
     description:
       - The TTL in seconds of the MX records of the listed names.
@@ -102,10 +117,29 @@ options:
   check_exchanges:
     description:
       - Reject a change to an MX target that has no address record or is an alias (CNAME).
-      - A target in one of O(zones) is looked up there, any other at O(server). A warning lists targets that could not
-        be verified.
+      - A target in one of O(zones) is looked up there, any other at O(server), then at O(authorities). A warning lists
+        targets that could not be verified.
     type: bool
     default: true
+  authorities:
+    description: Further DNS servers at which targets in their zones are looked up.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
+    suboptions:
+      host:
+        description: The name of the server. It is not used.
+        type: str
+      address:
+        description: The address of the server.
+        type: str
+        required: true
+      zones:
+        description: Its zones.
+        type: list
+        elements: str
+        required: true
   server:
     description: The address for queries and updates to this server.
     type: str
@@ -246,14 +280,20 @@ from ..module_utils._bind.change import PlannedZone
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.server import Bind
-from ..module_utils._bind.transaction import Request, ZoneRequest, update
+from ..module_utils._bind.transaction import Authority, Request, ZoneRequest, update
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
+from ..module_utils._zone.edit import plan_names
 from ..module_utils._zone.file import ZoneError, spell
 
 KEY = {
     "name": {"type": "str", "required": True},
     "algorithm": {"type": "str", "default": "hmac-sha256"},
     "secret": {"type": "str", "required": True, "no_log": True},
+}
+AUTHORITY = {
+    "host": {"type": "str"},
+    "address": {"type": "str", "required": True},
+    "zones": {"type": "list", "elements": "str", "required": True},
 }
 ARGUMENTS = {
     "zones": {
@@ -262,10 +302,13 @@ ARGUMENTS = {
     },
     "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
     "view": {"type": "str", "default": ""},
+    "views": {"type": "list", "elements": "str", "default": []},
+    "other_views": {"type": "list", "elements": "str", "default": []},
     "ttl": {"type": "int"},
     "ttl_state": {"type": "str", "choices": ["lower", "restore"]},
     "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
     "check_exchanges": {"type": "bool", "default": True},
+    "authorities": {"type": "list", "elements": "dict", "default": [], "options": AUTHORITY},
     "server": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 53},
     "key_file": {"type": "path", "no_log": False},
@@ -275,27 +318,54 @@ ARGUMENTS = {
     "backup": {"type": "bool", "default": False},
 }
 ANSWER_SECONDS = 5.0
+DNS_PORT = 53
 
 
-def request(module: AnsibleModule, note: TtlNote) -> Request:
+def request(module: AnsibleModule, bind: Bind, note: TtlNote) -> Request:
     """Make a request from the module's parameters; raise ZoneError for a file that cannot be read."""
     zones = (
         note.requests()
         if module.params["ttl_state"] == "restore"
-        else [zone_request(module.params, zone) for zone in module.params["zones"]]
+        else [
+            zone_request(module.params, zone, view)
+            for zone in module.params["zones"]
+            for view in views_of(bind, module.params, zone)
+        ]
     )
     rest = {key: module.params[key] for key in ("reload", "reload_timeout", "check_exchanges")}
-    return Request(zones, check_only=module.check_mode, today=date.today(), keys=keys(module), **rest)
+    return Request(
+        zones,
+        check_only=module.check_mode,
+        today=date.today(),
+        keys=keys(module),
+        other_views=None if module.params["ttl_state"] else module.params["other_views"],
+        authorities=[authority(item) for item in module.params["authorities"]],
+        **rest,
+    )
 
 
-def zone_request(params: dict[str, Any], zone: dict[str, Any]) -> ZoneRequest:
-    """Make the request for one item of `zones`."""
+def authority(item: dict[str, Any]) -> Authority:
+    """Make a client from one item of `authorities`."""
+    return Authority(
+        DnsClient(item["address"], DNS_PORT, ANSWER_SECONDS), [plan_names(zone, [])[0] for zone in item["zones"]]
+    )
+
+
+def views_of(bind: Bind, params: dict[str, Any], zone: dict[str, Any]) -> list[str]:
+    """Return the views in which one item of `zones` is changed, "" for the only one."""
+    if zone["view"] or not params["views"]:
+        return [zone["view"] or params["view"]]
+    return bind.views_of(zone["zone"], params["views"])
+
+
+def zone_request(params: dict[str, Any], zone: dict[str, Any], view: str) -> ZoneRequest:
+    """Make the request for one item of `zones` in one view."""
     owners = []
     for owner in zone["owners"]:
         records = None if owner["mx"] is None else [(mx["preference"], mx["exchange"]) for mx in owner["mx"]]
         ttl = params["ttl"] if owner["ttl"] is None else owner["ttl"]
         owners.append((owner["owner"], None, params["ttl"]) if params["ttl_state"] else (owner["owner"], records, ttl))
-    return ZoneRequest(zone["zone"], zone["view"] or params["view"], owners)
+    return ZoneRequest(zone["zone"], view, owners)
 
 
 def keys(module: AnsibleModule) -> dict[str, Key]:
@@ -357,7 +427,7 @@ def main() -> None:
         client = DnsClient(module.params["server"], module.params["port"], ANSWER_SECONDS)
         bind = Bind(runner(module), module.params["named_conf"], client.served)
         back_up = module.backup_local if module.params["backup"] else None
-        result = update(bind, client, request(module, note), back_up, note.save if lower else None)
+        result = update(bind, client, request(module, bind, note), back_up, note.save if lower else None)
         if restore and not module.check_mode:
             note.remove()
     except ZoneError as error:

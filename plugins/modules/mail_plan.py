@@ -132,6 +132,12 @@ gateways:
   type: list
   elements: dict
   sample: [{host: gw1.univ.example, address: 198.18.0.25, address6: "2001:db8:18::25", preference: 0}]
+dns:
+  description: The DNS servers with their addresses and zones.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{host: ns1.univ.example, address: 198.18.0.53, zones: [univ.example, eng.univ.example]}]
 routes:
   description: The gateways' delivery table, sorted by domain.
   returned: success

@@ -122,6 +122,10 @@ def as_result(plan: Plan) -> dict[str, object]:
             {"host": host.name, "address": host.address, "address6": host.address6, "preference": host.preference}
             for host in campus.gateways
         ],
+        "dns": [
+            {"host": server.name, "address": server.address or server.address6, "zones": list(server.zones)}
+            for server in campus.of_kind("dns")
+        ],
         **_tables(tables),
         "external": [
             {"domain": each.domain, "within": each.within, "faculty": each.faculty} for each in campus.external.values()

@@ -117,6 +117,11 @@ class DnsClient:
                 return MxSet()
         return found
 
+    def served_mx(self, zone: str, owner: str) -> frozenset[str]:
+        """Return the MX records that a query returns for a name, as `PREFERENCE EXCHANGE` in lower case."""
+        rrset = self._records(zone, owner.rstrip(".") + ".", "MX", None) or ()
+        return frozenset(f"{mx.preference} {str(mx.exchange).lower().rstrip('.') or '.'}" for mx in rrset)
+
     def _mx(self, zone: str, owner: Name, key: Key | None) -> MxSet:
         """Return the MX records that a query returns for a name."""
         rrset = self._records(zone, spell(owner), "MX", key)

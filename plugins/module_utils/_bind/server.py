@@ -26,6 +26,7 @@ Ask = Callable[[str], "int | None"]
 
 _SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(rb'^\$INCLUDE[ \t]+"?([^\s";]+)', re.MULTILINE | re.IGNORECASE)
+_COPIES = frozenset({"primary", "master", "secondary", "slave", "mirror"})
 _POLL_SECONDS = 0.05
 _STDIN = "/dev/stdin"
 
@@ -58,6 +59,23 @@ class Bind:
         if problems:
             raise ZoneError(*problems)
         return found
+
+    def views_of(self, name: str, views: Sequence[str]) -> list[str]:
+        """Return those of `views` that have a zone of their own with this name; all of them if none has."""
+        name = name.rstrip(".").lower()
+        found = [zone.view for zone in self.zones if zone.name == name and zone.kind != "in-view"]
+        return [view for view in views if view in found] or list(views)
+
+    def unplanned(self, planned: Sequence[ServedZone], other_views: Collection[str]) -> list[str]:
+        """Return a problem for each planned zone of which a view that is not in `other_views` serves another copy."""
+        views = {zone.name: {each.view for each in planned if each.name == zone.name} for zone in planned}
+        return [
+            f"zone {zone.name}: view {zone.view} of {self._named_conf} has a copy of its own, which would keep its MX "
+            "records, and its clients would still find the old ones. Add the view to `views` to change it too (role "
+            "bind_mx: bind_mx_views), or to `other_views` (bind_mx_other_views) if no sender outside the campus uses it"
+            for zone in self.zones
+            if zone.name in views and zone.kind in _COPIES and zone.view not in {*views[zone.name], *other_views}
+        ]
 
     def find(self, name: str, view: str) -> ServedZone:
         """Return a zone of this server that is only read."""
@@ -112,7 +130,7 @@ class Bind:
             views = ", ".join(zone.view for zone in same)
             return (
                 f"it is in several views ({views}). Set `view` to one of them (role bind_mx: bind_mx_inside_view, "
-                "bind_mx_outside_view)"
+                "bind_mx_outside_view), or `views` to all that are to be changed (bind_mx_views)"
             )
         zone = same[0]
         if zone.kind not in {"primary", "master"}:

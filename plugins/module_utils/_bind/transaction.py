@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -31,6 +31,18 @@ BeforeCommit = Callable[[Sequence[PlannedZone]], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Authority:
+    """Another DNS server of the campus, and the zones for which it can be asked."""
+
+    client: DnsClient
+    zones: Sequence[Name]
+
+    def serves(self, name: Name) -> bool:
+        """Return whether a name is in one of the zones."""
+        return any(name[-len(zone) :] == zone for zone in self.zones)
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneRequest:
     """The plan of one zone.
 
@@ -45,7 +57,10 @@ class ZoneRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The plan of one server, and how to apply it."""
+    """The plan of one server, and how to apply it.
+
+    Views in `other_views` may keep other MX records; None: all views may, as no MX record changes.
+    """
 
     zones: Sequence[ZoneRequest]
     reload: bool
@@ -54,6 +69,8 @@ class Request:
     today: date
     check_exchanges: bool = True
     keys: Mapping[str, Key] = field(default_factory=dict)
+    other_views: Collection[str] | None = ()
+    authorities: Sequence[Authority] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +110,7 @@ def update(
         prepared.add(bind, client, request, plan)
     if prepared.problems:
         raise ZoneError(*prepared.problems)
-    warnings = _check_targets(client, prepared.zones) if request.check_exchanges else []
+    warnings = _check_targets(client, request.authorities, prepared.zones) if request.check_exchanges else []
     if not request.check_only:
         try:
             if before_commit:
@@ -127,6 +144,8 @@ def _plans(bind: Bind, request: Request) -> list[ZonePlan]:
     if problems:
         raise ZoneError(*problems)
     located = bind.locate([(zone.name, zone.view) for zone in request.zones])
+    if request.other_views is not None and (unplanned := bind.unplanned(located, request.other_views)):
+        raise ZoneError(*unplanned)
     return [ZonePlan(zone, *plan) for zone, plan in zip(located, plans, strict=True)]
 
 
@@ -208,10 +227,22 @@ def _served(bind: Bind, zone: ServedZone, request: Request) -> int | None:
         raise
 
 
-def _check_targets(client: DnsClient, zones: Sequence[PlannedZone]) -> list[str]:
+def _look_up(client: DnsClient, authorities: list[Authority], name: Name) -> Target:
+    """Look up a target at the server, then at the authorities of its zone; remove those that do not answer."""
+    found = client.target(name)
+    for authority in [each for each in authorities if each.serves(name)]:
+        if found != Target.UNKNOWN:
+            break
+        found = authority.client.target(name)
+        if found == Target.UNKNOWN:
+            authorities.remove(authority)  # the next name must not wait for it again
+    return found
+
+
+def _check_targets(client: DnsClient, authorities: Sequence[Authority], zones: Sequence[PlannedZone]) -> list[str]:
     """Check the targets of all planned MX records if any zone changes; return warnings.
 
-    A target in one of `zones` is looked up there, any other in the DNS.
+    A target in one of `zones` is looked up there, any other at the server, then at the campus's other DNS servers.
     """
     if not any(zone.changed for zone in zones):
         return []
@@ -223,8 +254,9 @@ def _check_targets(client: DnsClient, zones: Sequence[PlannedZone]) -> list[str]
     found: dict[Name, Target] = {}
     for zone in zones:
         found.update(zone.targets(wanted.keys()))
+    others = list(authorities)
     for name in wanted.keys() - found.keys():
-        found[name] = Target.UNKNOWN if DNSPYTHON_ERROR else client.target(name)
+        found[name] = Target.UNKNOWN if DNSPYTHON_ERROR else _look_up(client, others, name)
     problems = [
         f"{where} would get the MX target {spell(name)}, which {found[name].value}. Add an address record for it, or "
         "correct the inventory"

@@ -89,6 +89,25 @@ def test_a_journal_that_is_bind_s_own(tmp_path, more):
     assert locate(server(zone("a.example", tmp_path / "a", more)), "a.example")
 
 
+def test_a_copy_in_a_view_that_is_not_planned(tmp_path):
+    bind = server(
+        f'view "in" {{ {zone("a.example", tmp_path / "a")} {zone("b.example", tmp_path / "b")} }};'
+        f'view "out" {{ {zone("A.example", tmp_path / "a2")} zone "b.example" {{ in-view "in"; }}; }};'
+        f'view "lab" {{ zone "a.example" {{ type secondary; file "/a3"; }}; zone "b.example" {{ type forward; }}; }};'
+    )
+    planned = locate(bind, "a.example", "b.example", view="in")
+    out, lab = bind.unplanned(planned, ())
+    assert out.startswith("zone a.example: view out of /etc/bind/named.conf has a copy of its own")
+    assert "bind_mx_views" in out
+    assert "bind_mx_other_views" in out
+    assert lab.startswith("zone a.example: view lab ")
+    assert bind.unplanned(planned, ["out", "lab"]) == []
+    assert bind.unplanned([*planned, *locate(bind, "a.example", view="out")], ["lab"]) == []
+    assert bind.views_of("A.example.", ["in", "out"]) == ["in", "out"]
+    assert bind.views_of("b.example", ["in", "out"]) == ["in"]
+    assert bind.views_of("c.example", ["in", "out"]) == ["in", "out"]
+
+
 def test_views(tmp_path):
     bind = server(
         f'view "in" {{ {zone("a.example", tmp_path / "a")} {zone("b.example", tmp_path / "b")} }};'

@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin of mail_check: ask a host what it serves, or verify a step; everything else is in plugin_utils."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..plugin_utils._rollout.steps import STEPS, Run, message, questions, verify
+
+ARGUMENTS = {
+    "plan": {"type": "dict", "required": True},
+    "ask": {"type": "str"},
+    "step": {"type": "str", "choices": list(STEPS[1:])},
+    "dns_server": {"type": "str", "default": "127.0.0.1"},
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "done": {"type": "dict", "default": {}},
+    "answers": {"type": "list", "elements": "dict", "default": []},
+    "accept": {"type": "list", "elements": "str", "default": []},
+}
+
+display = Display()
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
+    """The action of mail_check. A host that cannot be asked is a problem in the result, never an unreachable host."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_diff = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the problems of a host, or fail with all problems that prevent a step."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, args = self.validate_argument_spec(
+            ARGUMENTS, required_one_of=[["ask", "step"]], mutually_exclusive=[["ask", "step"]]
+        )
+        variables = task_vars or {}
+        if args["ask"]:
+            return result | {"changed": False, "host": args["ask"], "problems": self._ask(args, variables)}
+        run = Run(
+            hosts=args["hosts"],
+            done=args["done"],
+            tags=variables.get("ansible_run_tags", ["all"]),
+            skip_tags=variables.get("ansible_skip_tags", []),
+            answers={answer["host"]: answer["problems"] for answer in args["answers"] if "problems" in answer},
+            accepted=args["accept"],
+        )
+        verdict = verify(args["plan"], args["step"], variables["inventory_hostname"], run)
+        result |= {"changed": False, "problems": list(verdict.problems)}
+        for warning in verdict.warnings:
+            display.warning(warning)
+        if not verdict.problems:
+            return result
+        text = message(args["step"], verdict.problems)
+        if self._task.check_mode:
+            display.warning(f"{text}\nThis is check mode, so hosts may be not ready because nothing was changed.")
+            return result
+        # Callbacks print the message of a failed task in forms that differ between releases of ansible-core.
+        display.display(text, color=constants.COLOR_ERROR, stderr=True)
+        return result | {"failed": True, "msg": f"{text.splitlines()[0]} See the list above"}
+
+    def _ask(self, args: dict[str, Any], variables: dict[str, Any]) -> list[str]:
+        """Ask the host that the task is delegated to; return the problems."""
+        arguments = questions(args["plan"], args["ask"]) | {"dns_server": args["dns_server"]}
+        try:
+            done = self._execute_module("campus.mailgate.mail_probe", module_args=arguments, task_vars=variables)
+        except AnsibleConnectionFailure as error:
+            return [f"unreachable: {' '.join(str(error).split())}"]
+        if done.get("failed") or "problems" not in done:
+            return [f"cannot be asked: {done.get('msg') or done.get('module_stderr') or 'no result'}"]
+        return [str(problem) for problem in done["problems"]]

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of site.yml in real runs, with one task in place of each role and hosts that are down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from plan_campus import small
+from playbook_run import ROOT, run_playbook
+
+TASKS = ROOT / "playbooks" / "tasks"
+SITE = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text())
+
+pytestmark = pytest.mark.slow
+
+
+GATEWAYS = ["gw1.univ.example", "gw2.univ.example"]
+
+
+def write(directory, *down, delivery="direct"):
+    """Write the small campus: the controller stands for each host, and no connection to those in `down` is possible."""
+    ssh = directory / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'No route to host' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    groups = small()
+    groups["all"][None]["mailgate_delivery"] = delivery
+    inventory = {
+        group: ({"vars": members[None]} if None in members else {})
+        | {"hosts": {host: dict(own) for host, own in members.items() if host}}
+        for group, members in groups.items()
+    }
+    for group in inventory.values():
+        for host, variables in group["hosts"].items():
+            way = {"ansible_ssh_executable": str(ssh)} if host in down else {"ansible_connection": "local"}
+            variables.update(way)
+    (directory / "campus.yml").write_text(yaml.safe_dump(inventory, sort_keys=False))
+
+
+def run(directory, *options):
+    """Run the plays of site.yml; in place of each role, one task that says which hosts it would change."""
+    plays = []
+    for play in SITE:
+        tasks = {"tasks": [{"import_tasks": str(TASKS / "plan.yml")}]} if play["hosts"] == "all" else {}
+        for part in ("pre_tasks", "post_tasks"):
+            if part in play:
+                file = "check.yml" if part == "pre_tasks" else "done.yml"
+                tasks[part] = [{**play[part][0], "ansible.builtin.import_tasks": str(TASKS / file)}]
+        if "roles" in play:
+            tasks["tasks"] = [{"name": f"CHANGE {play['tags'][0]}", "ansible.builtin.raw": "true"}]
+        if tasks:
+            head = {key: value for key, value in play.items() if key not in ("tasks", "roles", *tasks)}
+            plays.append({**head, **tasks})
+    (directory / "site.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    return run_playbook(directory, "-i", "campus.yml", "site.yml", *options)
+
+
+def changed(output):
+    """Return the steps that changed hosts, each with its hosts."""
+    found, step = {}, ""
+    for line in output.splitlines():
+        if line.startswith("TASK ["):
+            step = line[6:].partition("]")[0]
+        if line.startswith("changed: [") and step.startswith("CHANGE "):
+            found.setdefault(step.removeprefix("CHANGE "), []).append(line[10:].partition(".")[0])
+    return found
+
+
+# No gateway listens at the addresses of the plan, so the tests answer for what gateways accept.
+WITHOUT_SMTP = ("-e", json.dumps({"mailgate_site_ask": ["ns1.univ.example"], "mailgate_site_accept": GATEWAYS}))
+
+
+def test_a_dns_server_that_is_down_leaves_the_border_unchanged(tmp_path):
+    write(tmp_path, "ns1.univ.example")
+    status, output = run(tmp_path, *WITHOUT_SMTP)
+    assert status != 0
+    assert "Step border stopped, the border is unchanged: 1 host that it rests on is not ready." in output
+    assert "1. ns1.univ.example: did not finish the step dns in this run; unreachable: " in output
+    assert "No route to host" in output
+    assert list(changed(output)) == ["routes", "gateways"]
+
+
+def test_a_backup_gateway_that_is_down_leaves_the_primary_unchanged(tmp_path):
+    write(tmp_path, "gw2.univ.example")
+    status, output = run(tmp_path)
+    assert status != 0
+    assert "1. gw2.univ.example: did not finish the step routes and gateways in this run" in output
+    assert list(changed(output)) == ["routes"]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "steps"), [("tiered", ["routes", "gateways"]), ("direct", ["routes", "gateways", "dns"])]
+)
+def test_a_hub_that_is_down(tmp_path, delivery, steps):
+    write(tmp_path, "mail.eng.univ.example", delivery=delivery)
+    status, output = run(tmp_path, *WITHOUT_SMTP, "--skip-tags", "border")
+    assert status != 0
+    assert list(changed(output)) == steps
+    assert ("1. mail.eng.univ.example: did not finish the step routes in this run" in output) == (delivery == "tiered")
+    assert ("did not get their routes in this run: mail.eng.univ.example" in output) == (delivery == "direct")
+
+
+def test_a_router_alone_on_an_unreachable_campus(tmp_path):
+    write(tmp_path, "ns1.univ.example", *GATEWAYS)
+    status, output = run(tmp_path, "--limit", "border*")
+    assert status != 0
+    assert "1. gw1.univ.example: unreachable: " in output
+    assert "3. ns1.univ.example: unreachable: " in output
+    assert changed(output) == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-e", json.dumps({"mailgate_site_accept": [*GATEWAYS, "ns1.univ.example"]})),
+        ("-e", "mailgate_site_accept=gw1.univ.example,gw2.univ.example,ns1.univ.example"),
+        ("-e", "border_firewall_mode=observe"),
+        ("-e", "border_firewall_state=absent"),
+    ],
+)
+def test_a_router_alone_with_nothing_to_lose(tmp_path, options):
+    write(tmp_path, "ns1.univ.example", *GATEWAYS)
+    status, output = run(tmp_path, "--limit", "border*", *options)
+    assert status == 0, output
+    assert changed(output) == {"border": ["border"]}
+
+
+def test_the_border_by_its_tag(tmp_path):
+    write(tmp_path, "ns1.univ.example", *GATEWAYS)
+    status, output = run(tmp_path, "--tags", "border")
+    assert status != 0
+    assert "1. gw1.univ.example: unreachable: " in output
+    assert "did not finish" not in output
+    assert changed(output) == {}
+
+
+def test_check_mode_warns_and_goes_on(tmp_path):
+    write(tmp_path, "ns1.univ.example", *GATEWAYS)
+    status, output = run(tmp_path, "--check", "--limit", "border*")
+    assert status == 0, output
+    assert "[WARNING]: Step border stopped" in output
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"gateway_wheelhouse": "nowhere"}, "The wheelhouse is nowhere; fill it with: pip wheel"),
+        (
+            {"clamav_signatures_source": "files", "clamav_signature_files": ["nowhere.ndb"]},
+            "clamav_signature_files: nowhere.ndb does not exist on the controller",
+        ),
+    ],
+)
+def test_what_is_missing_on_the_controller_is_found_before_a_host_changes(tmp_path, variables, message):
+    everyone = [host for members in small().values() for host in members if host]
+    write(tmp_path, *everyone)  # so that the roles could reach nothing
+    extra = json.dumps({"gateway_build_dir": str(tmp_path / "build"), **variables})
+    status, output = run_playbook(tmp_path, "-i", "campus.yml", ROOT / "playbooks" / "site.yml", "-e", extra)
+    assert status != 0
+    assert message in output
+    assert "PLAY [Install routes" not in output
+
+
+def test_every_step_of_site_has_its_checks():
+    steps = {play["vars"]["mailgate_site_step"]: play for play in SITE if "vars" in play}
+    assert list(steps) == ["routes", "gateways", "dns", "border"]
+    assert all(play["tags"] == [step] for step, play in steps.items())
+    assert all("pre_tasks" in steps[step] for step in ("gateways", "dns", "border"))
+    assert all("post_tasks" in steps[step] for step in ("routes", "gateways", "dns"))
