@@ -45,7 +45,7 @@ def request(gateway: str, *, check_only: bool = False) -> Request:
     """Return a plan that sets the MX record of every zone to one gateway."""
     lines = [(0, f"{gateway}.univ.example")]
     zones = [ZoneRequest(name, "inside", [(owner, lines, None) for owner in owners]) for name, owners in OWNERS.items()]
-    return Request(zones, True, 30, check_only, date.today(), keys=KEYS)
+    return Request(zones, True, 30, check_only, date.today(), keys=KEYS, other_views=["outside"])
 
 
 def work(gateway: str, *, check_only: bool = False):
