@@ -108,10 +108,12 @@ class TestBeforeData:
         campus.a.rcpt = only_alice_and_bob
         await know(campus)
         campus.a.reset = "503 5.5.1 what?"
+        before = campus.a.connections
         client = await campus.connect()
         assert (await client.start("alice@a.univ.example"))[0].startswith("250")
         assert (await client.send(MESSAGE)).startswith("250")
         assert [got.recipients for got in campus.a.received] == [["alice@a.univ.example"]]
+        assert campus.a.connections == before + 1
 
 
 class TestMessage:
