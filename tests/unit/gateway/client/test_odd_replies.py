@@ -134,6 +134,15 @@ class TestMessage:
         assert (await client.start("alice@a.univ.example"))[0].startswith("250")
         assert (await client.send(MESSAGE)).startswith("451 4.3.0")
 
+    async def test_an_announced_end_of_the_session_after_the_reply_is_not_odd(self, make_campus):
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
+        campus.a.final = "250 2.0.0 taken\r\n421 4.7.0 Too many messages in this session"
+        client = await campus.connect()
+        for _ in range(2):
+            await client.start("alice@a.univ.example")
+            assert (await client.send(MESSAGE)).startswith("250")
+        assert len(campus.a.received) == 2 and campus.queue.received == []
+
     async def test_an_extra_reply_does_not_shift_those_of_the_next_message(self, make_campus):
         campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         campus.a.rcpt = only_alice_and_bob

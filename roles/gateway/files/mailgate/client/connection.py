@@ -64,7 +64,8 @@ class ClientConnection(BaseConnection):
 
     def check_answered(self) -> None:
         """Raise ClientConnectionError if the last reply preceded our last output, or if further input follows it."""
-        if self._buffer:
+        # A server may announce that it closes the connection (421) at any time.
+        if self._buffer and not self._buffer.startswith(b"421"):
             raise ClientConnectionError(f"unexpected reply {self._first_line()!r}", broken=True)
         if self._early:
             raise ClientConnectionError("reply sent before the end of the command or message", broken=True)
