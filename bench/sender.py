@@ -128,5 +128,6 @@ class Senders:
 
 def message(number: int) -> bytes:
     """Return the message with this number; its last line proves that it is complete."""
-    head = f"Subject: {number}\r\nMessage-ID: <{number}@sender.example>\r\n\r\n"
+    date = "Sun, 29 Nov 2026 10:00:00 +0000"
+    head = f"Subject: {number}\r\nDate: {date}\r\nMessage-ID: <{number}@sender.example>\r\n\r\n"
     return head.encode() + b"Hello.\r\n" * 200 + f"End of {number}.\r\n".encode()

@@ -69,6 +69,9 @@ class Hop:
         self.helo: str | None = "250 mailhost"
         self.ehlo = "250-mailhost\r\n250-8BITMIME\r\n250 SIZE 99999999"
         self.mail: str | None = "250 2.1.0 ok"
+        # The reply to MAIL under TLS if it is another one.
+        self.mail_encrypted: str | None = None
+        self.reset = "250 ok"
         self.rcpt: Callable[[str], str | None] = lambda _: "250 2.1.5 ok"
         # In place of `rcpt`, a reply that depends on the sender, too.
         self.rcpt_from: Callable[[str, str], str | None] | None = None
@@ -121,7 +124,8 @@ class Hop:
             elif verb == "MAIL":
                 sender, recipients = line.split("<")[1].split(">")[0], []
                 self.hang_ups -= 1
-                say(None if self.hang_ups >= 0 else self.mail)
+                encrypted = writer.get_extra_info("ssl_object") is not None
+                say(None if self.hang_ups >= 0 else (encrypted and self.mail_encrypted) or self.mail)
             elif verb == "RCPT":
                 recipient = line.split("<")[1].split(">")[0]
                 answer = self.rcpt_from(sender, recipient) if self.rcpt_from else self.rcpt(recipient)
@@ -145,6 +149,8 @@ class Hop:
                     await writer.start_tls(self.encrypt)
                 except ssl.SSLError as error:
                     raise ConnectionError from error
+            elif verb == "RSET":
+                say(self.reset)
             elif verb == "QUIT":
                 say("221 bye")
                 return

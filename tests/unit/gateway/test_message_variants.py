@@ -194,7 +194,8 @@ class TestFailures:
     async def test_a_retry_does_not_deliver_a_variant_twice(self, make_campus, tmp_path):
         """One variant was accepted, the other neither by the server nor by the queue: the client retries."""
         campus = await start(make_campus, tmp_path)
-        message = HEAD + multi(TEXT, INFECTED, PROGRAM)
+        identity = b"Message-ID: <1@sender.example>\r\nDate: Sun, 29 Nov 2026 10:00:00 +0000\r\n"
+        message = identity + HEAD + multi(TEXT, INFECTED, PROGRAM)
 
         take_one(campus.a)
         campus.queue.final = "452 no space"

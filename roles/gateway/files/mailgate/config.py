@@ -266,9 +266,9 @@ class Cache:
     unknown_hours: int = setting(2, "Lifetime of the result for a recipient that does not exist.", unit="hours")
     max_recipients: int = setting(1_000_000, "Maximum number of cached results.")
     resend_hours: int = setting(
-        24,
-        "How long a message whose client did not receive the reply is recognized when it is sent again, and not"
-        " delivered twice (RFC 1047); `0` disables this.",
+        1,
+        "How long a message whose client certainly did not receive the reply is recognized when that client sends it"
+        " again, and is not delivered twice (RFC 1047); `0` disables this.",
         minimum=0,
         unit="hours",
     )

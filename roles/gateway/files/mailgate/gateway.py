@@ -22,11 +22,20 @@ from mailgate.delivery.duplicates import DuplicateLog
 from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
-from mailgate.events import PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
-from mailgate.message import Client, Message, check_format, fingerprint, header_section, normalize, received_header
+from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
+from mailgate.message import (
+    Client,
+    Message,
+    check_format,
+    fingerprint,
+    header_section,
+    is_identifiable,
+    normalize,
+    received_header,
+)
 from mailgate.routes import Routes
 from mailgate.scan.clamd import ScanError
-from mailgate.scan.scanner import Scanner
+from mailgate.scan.scanner import HASH_INLINE, Scanner
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import MessageVariant
 from mailgate.smtp.reply import Reply
@@ -179,10 +188,20 @@ class Gateway:
         self.events.report_suppressed()
         self.counters.close()
 
-    def confirm(self, acknowledged: tuple[bytes, ...]) -> None:
-        """Clear these entries of the duplicate log: the client has received the reply."""
+    def reply_received(self, acknowledged: tuple[bytes, ...]) -> None:
+        """Clear these entries of the duplicate log: the client has received the reply, or may have."""
         for key in acknowledged:
             self.duplicates.clear(key)
+
+    def reply_lost(self, acknowledged: tuple[bytes, ...]) -> None:
+        """Mark these entries of the duplicate log: the client has not received the reply, and sends again."""
+        self.events.count(CLIENT_ANSWERS_LOST)
+        for key in acknowledged:
+            self.duplicates.mark(key)
+
+    def unanswered(self, task: asyncio.Task[Result]) -> None:
+        """Call `reply_lost` for a message whose connection was lost before its reply could be sent."""
+        self.reply_lost(() if task.cancelled() else task.result().acknowledged)
 
     def refused_recipient(
         self, client: Client, sender: object, recipient: object, reply: Reply, *, relay: bool
@@ -208,9 +227,8 @@ class Gateway:
         """
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
-        if self.duplicates.seconds:
-            keys = self.duplicates.keys(fingerprint(message.content), message.sender, message.recipients)
         try:
+            keys = await self._duplicate_keys(message)
             reply = await self._process(message, transaction, keys)
         except ScanError as error:
             self.events.emit("not_scanned", id=message.id, reason=error)
@@ -220,10 +238,10 @@ class Gateway:
             reply = INTERNAL_ERROR
         finally:
             transaction.close()
-        # Before the reply is sent, which the client may not receive.
+        # Before the reply is sent, which the client may not receive. After a negative reply it sends again anyway.
         delivered = tuple(keys[recipient] for recipient in transaction.delivered) if keys else ()
         for key in delivered:
-            self.duplicates.mark(key)
+            self.duplicates.mark(key, pending=reply.ok)
         if reply.ok:
             self.events.count(PROCESSED)
             reply = Reply.of(reply.code, f"2.0.0 Message accepted as {message.id}")
@@ -240,6 +258,15 @@ class Gateway:
             seconds=round(time.monotonic() - started, 3),
         )
         return Result(reply, delivered if reply.ok else ())
+
+    async def _duplicate_keys(self, message: Message) -> dict[Mailbox, bytes]:
+        """Return the key in the duplicate log by recipient; none if a message like this may be another message."""
+        content = message.content
+        if not self.duplicates.seconds or not is_identifiable(content):
+            return {}
+        large = len(content) > HASH_INLINE
+        digest = await asyncio.to_thread(fingerprint, content) if large else fingerprint(content)
+        return self.duplicates.keys(digest, message.client.address, message.sender, message.recipients)
 
     async def _process(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> Reply:
         config, inspection = self.config, self.inspection

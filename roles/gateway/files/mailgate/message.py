@@ -17,9 +17,8 @@ from mailgate.smtp.reply import Reply
 
 # Parsing a header needs several times its size in memory, so its size is limited.
 MAX_HEADER_BYTES = 1024 * 1024
-LARGE, EDGE = 256 * 1024, 64 * 1024
-# Only in the first header section: not after an empty line.
-_MESSAGE_ID = re.compile(rb"\A(?:(?!\r\n)[^\n]*\n)*?message-id[ \t]*:[ \t]*<[^>\r\n]+>", re.IGNORECASE)
+_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:(?:\r\n)?[ \t]*<[^<>\r\n]+>", re.IGNORECASE | re.MULTILINE)
+_DATE_OR_RECEIVED = re.compile(rb"^(?:date[ \t]*:[^\r\n]*[0-9]|received[ \t]*:)", re.IGNORECASE | re.MULTILINE)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
@@ -88,17 +87,17 @@ def header_section(content: bytes) -> memoryview:
     return memoryview(content)[: len(content) if end < 0 else end]
 
 
-def fingerprint(content: bytes) -> bytes:
-    """Return a digest that identifies the message, of all of it or of its edges and size.
+def is_identifiable(content: bytes) -> bool:
+    """Return whether the header section tells the message from all others: by a Message-ID, and a Date or Received.
 
-    A Message-ID identifies one version of one message (RFC 5322 section 3.6.4). If the header section has one, the
-    middle of a large message is not read.
+    Devices send the same text again and again without these, and each of those is a message of its own.
     """
-    if len(content) > LARGE and _MESSAGE_ID.search(content, 0, EDGE):
-        edges = hashlib.sha256(content[:EDGE])
-        edges.update(content[-EDGE:])
-        edges.update(len(content).to_bytes(8, "big"))
-        return edges.digest()
+    end = 0 if content.startswith(b"\r\n") else len(header_section(content))
+    return _MESSAGE_ID.search(content, 0, end) is not None and _DATE_OR_RECEIVED.search(content, 0, end) is not None
+
+
+def fingerprint(content: bytes) -> bytes:
+    """Return a digest of the whole message."""
     return hashlib.sha256(content).digest()
 
 

@@ -1,67 +1,246 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replies lost after the final dot (RFC 1047): counted, and a retry is not delivered twice."""
+"""Replies lost after the final dot (RFC 1047): only a certain retry of the same message is not delivered again."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import socket
+import struct
+import subprocess
 
-from gateway_doubles import wait_for
+import pytest
+from gateway_doubles import Campus, Client, client_context, wait_for
 
-from mailgate.config import Cache
+from mailgate.config import Cache, Tls
 from mailgate.delivery.duplicates import SLOTS, WAYS, DuplicateLog
+from mailgate.message import is_identifiable
+from mailgate.smtp import tcp
 from mailgate.smtp.address import Mailbox
 
-MESSAGE = b"Message-ID: <1@sender.example>\r\nSubject: hello\r\n\r\nHello.\r\n"
+FIELDS = b"Message-ID: <1@sender.example>\r\nDate: Sun, 29 Nov 2026 10:00:00 +0000\r\n"
+MESSAGE = FIELDS + b"Subject: hello\r\n\r\nHello.\r\n"
+ALARM = b"Subject: UPS on battery\r\n\r\nOn battery.\r\n"
+LARGE = 340 * 1024
 
 
-async def send_and_vanish(campus, *recipients: str, wait: bool = True) -> None:
+async def begin_data(campus: Campus, *recipients: str, sender: str = "a@sender.example") -> Client:
+    """Return a client that has sent DATA."""
     client = await campus.connect()
-    await client.start(*recipients)
-    await client.say("DATA")
-    client.writer.write(MESSAGE + b".\r\n")
-    if wait:
-        assert (await client.reply()).startswith("250")
-    else:
-        await client.writer.drain()
-        await wait_for(lambda: "DATA" in campus.a.commands)
+    await client.start(*recipients, sender=sender)
+    assert (await client.say("DATA")).startswith("354")
+    return client
+
+
+def reset(client: Client) -> None:
+    """Reset the connection, also if everything was read."""
+    sock = client.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.writer.transport.abort()
+
+
+async def all_sessions_ended(campus: Campus) -> None:
+    await wait_for(lambda: not campus.gateway.sessions and not campus.gateway.tasks, 10)
+
+
+async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESSAGE, **start: str) -> None:
+    """Send a message and reset the connection while the next hop is busy: the reply cannot be sent."""
+    busy, go_on = asyncio.Event(), asyncio.Event()
+
+    async def before_final() -> None:
+        busy.set()
+        await go_on.wait()
+
+    campus.a.before_final = before_final
+    client = await begin_data(campus, *recipients, **start)
+    client.writer.write(content + b".\r\n")
+    await asyncio.wait_for(busy.wait(), 5)
+    reset(client)
     await wait_for(lambda: not campus.gateway.sessions)
+    go_on.set()
+    campus.a.before_final = None
+    await all_sessions_ended(campus)
 
 
-async def send(campus, *recipients: str) -> str:
+async def send(campus: Campus, *recipients: str, content: bytes = MESSAGE, **start: str) -> str:
     client = await campus.connect()
-    await client.start(*recipients)
-    answer = await client.send(MESSAGE)
+    await client.start(*recipients, **start)
+    answer = await client.send(content)
     assert (await client.say("QUIT")).startswith("221")
     return answer
 
 
-class TestResend:
-    async def test_a_retry_after_a_lost_reply_is_not_delivered_twice(self, campus):
-        await send_and_vanish(campus, "alice@a.univ.example")
+async def read_and_reset(client: Client) -> None:
+    """Read the reply, then reset the connection."""
+    assert (await client.reply()).startswith("250")
+    reset(client)
+
+
+async def close(client: Client) -> None:
+    """Close the connection at once."""
+    client.writer.close()
+
+
+async def quit_and_close(client: Client) -> None:
+    """Pipeline QUIT and close the connection at once."""
+    client.writer.write(b"QUIT\r\n")
+    client.writer.close()
+
+
+async def quit_and_read(client: Client) -> None:
+    """Pipeline QUIT, read all replies, close the connection."""
+    client.writer.write(b"QUIT\r\n")
+    assert (await client.reply()).startswith("250")
+    await client.reader.read()
+    client.writer.close()
+
+
+async def shut_down_and_read(client: Client) -> None:
+    """Close the sending side, read all replies, close the connection."""
+    client.writer.write_eof()
+    assert (await client.reply()).startswith("250")
+    client.writer.close()
+
+
+class TestOrdinaryMessages:
+    """No message of these is a retry, so each is delivered."""
+
+    @pytest.mark.parametrize("end", [close, quit_and_close, quit_and_read, read_and_reset, shut_down_and_read])
+    async def test_identical_alarms_in_connections_of_their_own_are_all_delivered(self, campus, end):
+        for _ in range(3):
+            client = await begin_data(campus, "alice@a.univ.example")
+            client.writer.write(ALARM + b".\r\n")
+            await end(client)
+            await all_sessions_ended(campus)
+        assert len(campus.a.received) == 3
+        assert campus.count("resent") == 0
+
+    @pytest.mark.parametrize("end", [quit_and_read, read_and_reset, shut_down_and_read])
+    async def test_a_reply_that_may_have_been_read_leaves_no_entry(self, campus, end):
+        for _ in range(3):
+            client = await begin_data(campus, "alice@a.univ.example")
+            client.writer.write(MESSAGE + b".\r\n")
+            await end(client)
+            await all_sessions_ended(campus)
+        assert len(campus.a.received) == 3
+        assert campus.count("resent") == campus.count("client_answers_lost") == 0
+
+    @pytest.mark.parametrize("content", [ALARM, MESSAGE])
+    async def test_the_end_of_a_message_and_the_next_one_in_one_packet(self, campus, content):
+        client = await begin_data(campus, "alice@a.univ.example")
+        dialogue = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<alice@a.univ.example>\r\nDATA\r\n"
+        client.writer.write(content + b".\r\n" + dialogue)
+        assert [(await client.reply())[:3] for _ in range(4)] == ["250", "250", "250", "354"]
+        client.writer.write(content + b".\r\n")
+        assert (await client.reply()).startswith("250")
+        reset(client)
+        await all_sessions_ended(campus)
+        assert (await send(campus, "alice@a.univ.example", content=content)).startswith("250")
+        assert len(campus.a.received) == 3
+        assert campus.count("resent") == 0
+
+    async def test_the_same_message_while_the_first_client_has_not_gone_on(self, campus):
+        client = await begin_data(campus, "alice@a.univ.example")
+        client.writer.write(MESSAGE + b".\r\n")
+        assert (await client.reply()).startswith("250")
+        assert (await send(campus, "alice@a.univ.example")).startswith("250")
+        assert len(campus.a.received) == 2, "the first client may have read its reply"
+
+    async def test_a_reply_that_was_confirmed_leaves_no_entry(self, campus):
+        for _ in range(3):
+            assert (await send(campus, "alice@a.univ.example")).startswith("250")
+        assert len(campus.a.received) == 3
+        assert campus.count("resent") == campus.count("client_answers_lost") == 0
+
+    async def test_large_messages_that_differ_in_the_middle_only(self, campus):
+        for byte in (b"x", b"y"):
+            lines = [b"a" * 70] * (LARGE // 72)
+            lines[len(lines) // 2] = byte * 70
+            content = MESSAGE + b"\r\n".join(lines) + b"\r\n"
+            await send_and_reset(campus, "alice@a.univ.example", content=content)
+        assert len(campus.a.received) == 2
+        assert campus.count("client_answers_lost") == 2 and campus.count("resent") == 0
+
+    async def test_another_sender_recipient_or_content_is_another_message(self, campus):
+        await send_and_reset(campus, "alice@a.univ.example")
+        assert (await send(campus, "alice@a.univ.example", sender="b@sender.example")).startswith("250")
+        assert (await send(campus, "alice@a.univ.example", content=MESSAGE + b"x\r\n")).startswith("250")
+        assert (await send(campus, "bob@a.univ.example")).startswith("250")
+        assert len(campus.a.received) == 4
+
+    @pytest.mark.parametrize("content", [ALARM, FIELDS.partition(b"\r\n")[2] + ALARM, b"\r\n" + MESSAGE])
+    async def test_a_message_without_its_own_identity_is_delivered_again(self, campus, content):
+        await send_and_reset(campus, "alice@a.univ.example", content=content)
+        assert (await send(campus, "alice@a.univ.example", content=content)).startswith("250")
+        assert len(campus.a.received) == 2
+
+
+class TestRetries:
+    async def test_a_retry_after_a_reset_before_the_reply_is_not_delivered_twice(self, campus):
+        await send_and_reset(campus, "alice@a.univ.example")
         assert (await send(campus, "alice@a.univ.example")).startswith("250")
         assert len(campus.a.received) == 1
         assert campus.count("client_answers_lost") == campus.count("resent") == 1
         assert (await send(campus, "alice@a.univ.example")).startswith("250")
         assert len(campus.a.received) == 2, "that answer arrived, so this is a message of its own"
 
-    async def test_a_disconnect_while_the_server_is_busy(self, campus):
-        campus.a.before_final = lambda: asyncio.sleep(0.3)
-        await send_and_vanish(campus, "alice@a.univ.example", wait=False)
-        await campus.gateway.finish(2)
+    async def test_a_large_retry_is_not_delivered_twice(self, campus):
+        content = MESSAGE + (b"a" * 70 + b"\r\n") * (LARGE // 72)
+        await send_and_reset(campus, "alice@a.univ.example", content=content)
+        assert (await send(campus, "alice@a.univ.example", content=content)).startswith("250")
+        assert len(campus.a.received) == 1
+
+    @pytest.mark.parametrize("end", [close, quit_and_close])
+    async def test_a_retry_of_a_client_that_gave_up_before_the_reply_is_not_delivered_twice(self, campus, end):
+        """The client closes its socket while the next hop is busy, so its kernel rejects our reply."""
+        busy, go_on = asyncio.Event(), asyncio.Event()
+
+        async def before_final() -> None:
+            busy.set()
+            await go_on.wait()
+
+        campus.a.before_final = before_final
+        client = await begin_data(campus, "alice@a.univ.example")
+        client.writer.write(MESSAGE + b".\r\n")
+        await asyncio.wait_for(busy.wait(), 5)
+        await end(client)
+        await client.writer.wait_closed()
+        go_on.set()
+        await all_sessions_ended(campus)
+        campus.a.before_final = None
+        assert (await send(campus, "alice@a.univ.example")).startswith("250")
+        assert len(campus.a.received) == 1
+        assert campus.count("client_answers_lost") == campus.count("resent") == 1
+
+    async def test_a_retry_after_a_reset_under_tls_is_not_delivered_twice(self, make_campus, certificate):
+        campus = await make_campus(tls=Tls(certificate=certificate[0], key=certificate[1]))
+        busy, go_on = asyncio.Event(), asyncio.Event()
+
+        async def before_final() -> None:
+            busy.set()
+            await go_on.wait()
+
+        campus.a.before_final = before_final
+        client = await campus.connect()
+        assert (await client.say("STARTTLS")).startswith("220")
+        await client.writer.start_tls(client_context(certificate))
+        await client.hello()
+        await client.start("alice@a.univ.example")
+        await client.say("DATA")
+        client.writer.write(MESSAGE + b".\r\n")
+        await asyncio.wait_for(busy.wait(), 5)
+        reset(client)
+        await wait_for(lambda: not campus.gateway.sessions)
+        go_on.set()
+        await all_sessions_ended(campus)
+        campus.a.before_final = None
         assert (await send(campus, "alice@a.univ.example")).startswith("250")
         assert len(campus.a.received) == 1
 
-    async def test_a_reply_that_arrived_leaves_no_entry(self, campus):
-        for _ in range(3):
-            assert (await send(campus, "alice@a.univ.example")).startswith("250")
-        assert len(campus.a.received) == 3
-        assert campus.count("resent") == campus.count("client_answers_lost") == 0
-
     async def test_other_recipients_of_a_retry_get_it(self, campus):
-        await send_and_vanish(campus, "alice@a.univ.example")
+        await send_and_reset(campus, "alice@a.univ.example")
         recipients = ("alice@a.univ.example", "bob@a.univ.example", "carol@b.univ.example")
         assert (await send(campus, *recipients)).startswith("250")
         assert [got.recipients for got in campus.a.received] == [["alice@a.univ.example"], ["bob@a.univ.example"]]
@@ -76,18 +255,9 @@ class TestResend:
         assert (await send(campus, *recipients)).startswith("250")
         assert len(campus.a.received) == len(campus.b.received) == 1
 
-    async def test_another_sender_or_content_is_another_message(self, campus):
-        await send_and_vanish(campus, "alice@a.univ.example")
-        client = await campus.connect()
-        await client.start("alice@a.univ.example", sender="b@sender.example")
-        assert (await client.send(MESSAGE)).startswith("250")
-        await client.start("alice@a.univ.example")
-        assert (await client.send(MESSAGE + b"x\r\n")).startswith("250")
-        assert len(campus.a.received) == 3
-
     async def test_detection_can_be_disabled(self, make_campus):
         campus = await make_campus(cache=Cache(resend_hours=0))
-        await send_and_vanish(campus, "alice@a.univ.example")
+        await send_and_reset(campus, "alice@a.univ.example")
         assert (await send(campus, "alice@a.univ.example")).startswith("250")
         assert len(campus.a.received) == 2
 
@@ -98,12 +268,63 @@ class TestResend:
         assert len(campus.queue.received) == 1
 
 
+class TestIdentity:
+    @pytest.mark.parametrize(
+        "header",
+        [
+            FIELDS,
+            b"message-id: <1@x>\r\nreceived: from a by b; 1 Jan 2026 10:00:00 +0000\r\n",
+            b"Subject: x\r\nDate: 1 Jan 2026 10:00\r\nMessage-ID:\r\n\t<1@x>\r\n",
+        ],
+    )
+    def test_a_message_id_with_a_date_or_a_trace_field_identifies_a_message(self, header):
+        assert is_identifiable(header + b"\r\ntext\r\n")
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            b"",
+            b"Date: 1 Jan 2026 10:00\r\n",
+            b"Message-ID: <1@x>\r\n",
+            b"Message-ID: <>\r\nDate: 1 Jan 2026 10:00\r\n",
+            b"Message-ID: <1@x>\r\nDate:\r\n",
+            b"X-Message-ID: <1@x>\r\nDate: 1 Jan 2026 10:00\r\n",
+            b"Message-ID: <1@x>\r\nResent-Date: 1 Jan 2026 10:00\r\n",
+        ],
+    )
+    def test_other_messages_may_be_repeated(self, header):
+        assert not is_identifiable(header + b"\r\n" + FIELDS + b"\r\n")
+
+
+class TestAcknowledgment:
+    async def test_what_the_kernel_of_the_other_side_has_acknowledged(self):
+        """A reply to a closed socket is rejected, and not acknowledged."""
+        accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(lambda _reader, writer: accepted.set_result(writer), "127.0.0.1", 0)
+        _reader, client = await asyncio.open_connection(*server.sockets[0].getsockname())
+        transport = (await accepted).transport
+        transport.write(b"220\r\n")
+        before = tcp.sent_position(transport)
+        assert before is not None
+        await wait_for(lambda: tcp.acknowledgment(transport).position >= before)
+        client.transport.abort()
+        await wait_for(lambda: tcp.acknowledgment(transport) is None)
+        assert tcp.sent_position(transport) is None
+        assert tcp.outstanding(transport) == 0
+        server.close()
+
+    def test_a_connection_that_is_not_tcp_is_unknown(self):
+        assert tcp.acknowledgment(None) is tcp.sent_position(None) is None
+        assert tcp.outstanding(None) == 0
+
+
 class TestDuplicateLog:
     def test_the_log_is_limited_shared_and_expires(self, tmp_path):
         now = 1000.0
         one, other = (DuplicateLog(tmp_path, 60, clock=lambda: now) for _ in range(2))
         sender, recipient = Mailbox("a", "x.example"), Mailbox("b", "y.example")
-        key = one.keys(b"digest", sender, [recipient])[recipient]
+        key = one.keys(b"digest", "198.18.0.1", sender, [recipient])[recipient]
+        assert key != one.keys(b"digest", "198.18.0.2", sender, [recipient])[recipient]
         one.mark(key)
         assert other.contains(key), "another process sees it"
         now += 61
@@ -120,6 +341,23 @@ class TestDuplicateLog:
         one.close()
         assert not one.contains(key)
         one.mark(key)
+
+    def test_a_pending_entry_holds_once_its_process_has_ended(self, tmp_path, monkeypatch):
+        duplicates, key = DuplicateLog(tmp_path, 60), bytes(range(16))
+        duplicates.mark(key, pending=True)
+        assert not duplicates.contains(key)
+        duplicates.mark(key)
+        assert duplicates.contains(key), "the client did not receive the reply"
+        duplicates.clear(key)
+        assert not duplicates.contains(key)
+        with subprocess.Popen(["true"]) as ended:
+            pass
+        monkeypatch.setattr(os, "getpid", lambda: ended.pid)
+        duplicates.mark(key, pending=True)
+        assert duplicates.contains(key)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        duplicates.mark(key, pending=True)
+        assert not duplicates.contains(key)
 
     def test_a_full_disk_disables_the_log_only(self, tmp_path, monkeypatch, caplog):
         def full(*_: object) -> None:

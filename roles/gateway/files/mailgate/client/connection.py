@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import ssl
 
+from mailgate.smtp import tcp
 from mailgate.smtp.connection import BaseConnection
 from mailgate.smtp.reply import Reply
 
@@ -19,11 +20,12 @@ _LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?")
 
 
 class ClientConnectionError(Exception):
-    """The connection is unusable: closed, timed out (`timed_out`), or the server does not speak SMTP."""
+    """The connection is unusable: closed, timed out (`timed_out`), or the server does not speak SMTP (`broken`)."""
 
-    def __init__(self, text: str, *, timed_out: bool = False) -> None:
+    def __init__(self, text: str, *, timed_out: bool = False, broken: bool = False) -> None:
         super().__init__(text)
         self.timed_out = timed_out
+        self.broken = broken
 
 
 class ClientConnection(BaseConnection):
@@ -33,12 +35,16 @@ class ClientConnection(BaseConnection):
         super().__init__()
         self._buffer = bytearray()
         self._close_reason = ""
+        # The last input was sent before the server had received all of our output.
+        self._early = False
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
         """Buffer input and wake the waiting task."""
         self._buffer += data
+        # All that a server sends after it has received our last byte acknowledges that byte.
+        self._early = tcp.outstanding(self.transport) > 0
         if len(self._buffer) > MAX_REPLY_BYTES:
             self._close_reason = "reply too long"
             self.abort()
@@ -55,6 +61,22 @@ class ClientConnection(BaseConnection):
     def quiet(self) -> bool:
         """Whether the connection is open and no input is waiting to be read."""
         return not self._close_reason and not self._buffer
+
+    def check_answered(self) -> None:
+        """Raise ClientConnectionError if the last reply preceded our last output, or if further input follows it."""
+        # A server may announce that it closes the connection (421) at any time.
+        if self._buffer and not self._buffer.startswith(b"421"):
+            raise ClientConnectionError(f"unexpected reply {self._first_line()!r}", broken=True)
+        if self._early:
+            raise ClientConnectionError("reply sent before the end of the command or message", broken=True)
+
+    def check_silent(self) -> None:
+        """Raise ClientConnectionError if the server has sent something that no command asked for."""
+        if self._buffer:
+            raise ClientConnectionError(f"unexpected reply {self._first_line()!r}", broken=True)
+
+    def _first_line(self) -> str:
+        return self._buffer.partition(b"\n")[0][:100].decode("ascii", "replace").rstrip("\r")
 
     def write(self, data: bytes | memoryview) -> None:
         """Send data; raise ClientConnectionError."""
@@ -83,13 +105,16 @@ class ClientConnection(BaseConnection):
     def _parse_reply(self) -> Reply | None:
         """Remove one complete reply from the buffer and return it, or return None."""
         lines: list[str] = []
-        start = 0
+        start, first = 0, ""
         while (end := self._buffer.find(b"\n", start)) >= 0:
             text = self._buffer[start:end].decode("ascii", "replace").rstrip("\r")
             match = _LINE.fullmatch(text)
             if not match:
-                raise ClientConnectionError(f"invalid reply {text[:100]!r}")
+                raise ClientConnectionError(f"invalid reply {text[:100]!r}", broken=True)
             code, separator, line = match.groups()
+            if start and code != first:
+                raise ClientConnectionError(f"reply with different codes {first} and {code}", broken=True)
+            first = code
             line = line or ""
             if not (line.isprintable() and line.isascii()):
                 line = "".join(c if c.isprintable() and c.isascii() else "?" for c in line)

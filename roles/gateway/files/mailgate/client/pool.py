@@ -130,10 +130,17 @@ class Pool:
         self, hop: NextHop, envelope: Envelope, recipients: Sequence[Mailbox], *, encrypt: bool, wait: bool
     ) -> tuple[ClientSession | None, list[Reply]]:
         failure = NextHopError(f"{hop}: not tried")
-        # The server may have closed an idle session; only a new one shows whether the server responds.
+        # The server may have closed an idle session, or sent what cannot be a reply; only a new one shows whether the
+        # server responds.
         for fresh in (False, True):
             started = self._loop.time()
-            session = await self.acquire(hop, fresh=fresh, wait=wait)
+            try:
+                session = await self.acquire(hop, fresh=fresh, wait=wait)
+            except NextHopError as error:
+                if fresh or not error.broken:
+                    raise
+                failure = error
+                continue
             if encrypt and not session.encrypted:
                 self.release(session)
                 return None, [NOT_ENCRYPTED]
@@ -143,7 +150,10 @@ class Pool:
             except NextHopError as error:
                 self.discard(session)
                 failure = error
-                if not reused or error.timed_out:
+                if error.encrypt and self._encrypt and not session.encrypted:
+                    # The handshake failed a while ago.
+                    self._server(hop).plain_until = 0.0
+                elif error.timed_out or not (reused or error.broken):
                     self._record_failure(hop, started, error)
                     break
             except BaseException:

@@ -17,24 +17,40 @@ from mailgate.smtp.reply import Reply
 
 CHUNK_BYTES = 256 * 1024
 QUIT_SECONDS = 5
+_ANY = range(200, 400)
+# Positive replies to commands of a transaction; others, as 220 or 221, answer something else.
+_POSITIVE = range(250, 260)
+# STARTTLS or AUTH required (RFC 3207, RFC 4954): about the session, not about a recipient or message.
+_TLS_REQUIRED = 530
 
 NO_EIGHT_BIT = Reply.of(554, "5.6.3 8BITMIME required but not offered by destination server")
 NO_UTF8 = Reply.of(550, "5.6.7 SMTPUTF8 required but not offered by destination server")
 
 
 class NextHopError(Exception):
-    """The session ended: connection failed, no valid reply within the timeout, or reply 421.
+    """The session ended: connection failed, no valid reply within the timeout, or a reply about the session.
 
     Attributes:
+        broken: The server sent what cannot be the reply to the command; a new session may be better.
+        encrypt: The server requires TLS, or authentication.
         doubtful: The whole message had been sent, so the next hop may have accepted it (RFC 1047).
         timed_out: A timeout expired.
         refusal: The reply that refused the session at the greeting or at HELO.
     """
 
     def __init__(
-        self, text: str, *, doubtful: bool = False, timed_out: bool = False, refusal: Reply | None = None
+        self,
+        text: str,
+        *,
+        doubtful: bool = False,
+        timed_out: bool = False,
+        broken: bool = False,
+        encrypt: bool = False,
+        refusal: Reply | None = None,
     ) -> None:
         super().__init__(text)
+        self.broken = broken
+        self.encrypt = encrypt
         self.doubtful = doubtful
         self.timed_out = timed_out
         self.refusal = refusal
@@ -92,9 +108,13 @@ class ClientSession:
         except OSError as error:
             raise NextHopError(f"{session.name}: {error.strerror or error}") from error
         try:
-            greeting = await session._read_reply(command_seconds)
-            if not greeting.ok:
-                raise NextHopError(f"{session.name}: greeting {greeting}", refusal=greeting)
+            greeting = await session._read_reply(command_seconds, _ANY)
+            if greeting.code != 220:
+                raise NextHopError(
+                    f"{session.name}: greeting {greeting}",
+                    refusal=None if greeting.code < 400 else greeting,
+                    broken=greeting.code < 400,
+                )
             await session._hello(helo)
             if encrypt and "STARTTLS" in session.extensions:
                 await session._start_tls(encrypt)
@@ -117,7 +137,12 @@ class ClientSession:
             raise NextHopError(f"{self.name}: HELO {reply}", refusal=reply)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
-        reply = await self.command("STARTTLS")
+        try:
+            (reply,) = await self._commands(["STARTTLS"], positive=range(220, 221))
+        except NextHopError as error:
+            if error.broken:
+                raise StartTlsError(str(error)) from error
+            raise
         if reply.code != 220:
             raise StartTlsError(f"{self.name}: STARTTLS {reply}")
         try:
@@ -152,14 +177,15 @@ class ClientSession:
         sent = [command for command in rcpt_commands if command]
         self.transactions += 1
         self.dirty = True
-        if "PIPELINING" in self.extensions:
+        pipelining = "PIPELINING" in self.extensions
+        if pipelining:
             replies = await self._commands([*commands, *sent])
-            replies = replies[len(commands) - 1 :]
         else:
-            for command in commands:
-                replies = [await self.command(command)]
-            if replies[0].ok:
-                replies += [await self.command(command) for command in sent]
+            replies = [await self.command(command) for command in commands]
+        if len(commands) > 1 and not (reset := replies.pop(0)).ok:
+            raise NextHopError(f"{self.name}: RSET {reset}", broken=True)
+        if not pipelining and replies[0].ok:
+            replies += [await self.command(command) for command in sent]
         if not replies[0].ok:
             return replies[:1]
         remaining = iter(replies[1:])
@@ -197,10 +223,8 @@ class ClientSession:
         sent = False
         try:
             async with asyncio.timeout(seconds):
-                (reply,) = await self._commands(["DATA"])
+                (reply,) = await self._commands(["DATA"], positive=range(354, 355))
                 if reply.code != 354:
-                    if reply.ok:
-                        raise NextHopError(f"{self.name}: unexpected reply to DATA: {reply}")
                     return reply
                 stuffed = [stuff(piece) for piece in pieces]
                 self._outstanding += 1
@@ -209,18 +233,23 @@ class ClientSession:
                     self._connection.write(b"".join((*stuffed, b".\r\n")))
                 else:
                     await self._write_chunks(stuffed)
+                    # The loop receives what the server has sent before the end of the message.
+                    await asyncio.sleep(0)
+                    self._connection.check_silent()
                     sent = True
                     self._connection.write(b".\r\n")
-                reply = await self._read_reply(seconds)
+                reply = await self._read_reply(seconds, _POSITIVE)
+                self._connection.check_answered()
                 self._outstanding -= 1
         except TimeoutError:
             raise NextHopError(
                 f"{self.name}: timed out: no reply to the message within {seconds:.0f} s", doubtful=sent, timed_out=True
             ) from None
         except ClientConnectionError as error:
-            raise NextHopError(f"{self.name}: {error}", doubtful=sent) from error
+            raise NextHopError(f"{self.name}: {error}", doubtful=sent, broken=error.broken) from error
         except NextHopError as error:
-            raise NextHopError(str(error), doubtful=sent, timed_out=error.timed_out) from error
+            error.doubtful = sent
+            raise
         self.dirty = False
         return reply
 
@@ -230,12 +259,13 @@ class ClientSession:
             for start in range(0, len(view), CHUNK_BYTES):
                 self._connection.write(view[start : start + CHUNK_BYTES])
                 await self._connection.drain()
+                self._connection.check_silent()
 
     async def quit(self) -> None:
         """Send QUIT and close, within a few seconds; never raises."""
         try:
             async with asyncio.timeout(QUIT_SECONDS):
-                await self.command("QUIT")
+                await self._commands(["QUIT"], _ANY)
         except (NextHopError, TimeoutError):
             pass
         finally:
@@ -249,23 +279,31 @@ class ClientSession:
         """Send one command; return its reply."""
         return (await self._commands([line]))[0]
 
-    async def _commands(self, lines: Sequence[str]) -> list[Reply]:
+    async def _commands(self, lines: Sequence[str], positive: range = _POSITIVE) -> list[Reply]:
+        """Send commands and return their replies; `positive` are the valid positive codes."""
         try:
+            self._connection.check_silent()
             self._connection.write("".join(f"{line}\r\n" for line in lines).encode())
+            self._outstanding += len(lines)
+            replies = []
+            for _line in lines:
+                replies.append(await self._read_reply(self._command_seconds, positive))
+                self._outstanding -= 1
+            self._connection.check_answered()
         except ClientConnectionError as error:
-            raise NextHopError(f"{self.name}: {error}") from error
-        self._outstanding += len(lines)
-        replies = []
-        for _line in lines:
-            replies.append(await self._read_reply(self._command_seconds))
-            self._outstanding -= 1
+            raise NextHopError(f"{self.name}: {error}", timed_out=error.timed_out, broken=error.broken) from error
         return replies
 
-    async def _read_reply(self, seconds: float) -> Reply:
+    async def _read_reply(self, seconds: float, positive: range) -> Reply:
+        """Return the next reply, if it can be the reply to what was sent; raise NextHopError otherwise."""
         try:
             reply = await self._connection.read_reply(seconds)
         except ClientConnectionError as error:
-            raise NextHopError(f"{self.name}: {error}", timed_out=error.timed_out) from error
+            raise NextHopError(f"{self.name}: {error}", timed_out=error.timed_out, broken=error.broken) from error
         if reply.code == 421:
             raise NextHopError(f"{self.name}: {reply}")
+        if reply.code == _TLS_REQUIRED:
+            raise NextHopError(f"{self.name}: {reply}", encrypt=True, refusal=reply)
+        if reply.code < 400 and reply.code not in positive:
+            raise NextHopError(f"{self.name}: unexpected reply {reply}", broken=True)
         return reply

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Duplicate-delivery log: a message that a client sends again is not delivered twice (RFC 1047).
 
-Fixed-size, memory-mapped table of delivered messages whose client may not have seen our reply. An entry is marked
-before the reply is sent, and cleared once the client continues. All processes map the same file: marking costs no
+Fixed-size, memory-mapped table of delivered messages whose client has not received our reply. An entry is marked
+before the reply is sent, as pending while its session is open, and cleared once the client may have received the reply.
+A pending entry holds only if the process of its session has ended. All processes map the same file: marking costs no
 system call, and the entries survive the end of a process.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import mmap
+import os
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -25,7 +27,8 @@ log = logging.getLogger("mailgate")
 SLOTS = 1 << 16
 # Slots where one entry may be stored; the oldest of them is replaced.
 WAYS = 4
-_ENTRY = struct.Struct("<16sQ8x")
+# Key, time in seconds since 1970, and the process of the session if the entry is pending.
+_ENTRY = struct.Struct("<16sQI4x")
 
 
 class DuplicateLog:
@@ -43,33 +46,36 @@ class DuplicateLog:
         except OSError:
             log.exception("duplicate detection disabled")
 
-    def keys(self, digest: bytes, sender: Mailbox, recipients: Iterable[Mailbox]) -> dict[Mailbox, bytes]:
-        """Return the key of each recipient's entry, from the digest of a message, its sender and the recipient."""
-        message = digest + f"\0{sender}\0".encode()
+    def keys(self, digest: bytes, client: str, sender: Mailbox, recipients: Iterable[Mailbox]) -> dict[Mailbox, bytes]:
+        """Return the key of each recipient's entry, from a message's digest, its client's address and its envelope."""
+        message = digest + f"\0{client}\0{sender}\0".encode()
         return {
             recipient: hashlib.blake2b(message + str(recipient).encode(), digest_size=16).digest()
             for recipient in recipients
         }
 
     def contains(self, key: bytes) -> bool:
-        """Return whether an entry is marked and has not expired."""
+        """Return whether an entry is marked, has not expired, and its session has ended."""
         offset = self._find(key)
-        return offset is not None and self._clock() - self._marked_at(offset) < self.seconds
+        if offset is None or self._map is None:
+            return False
+        _key, marked_at, process = _ENTRY.unpack_from(self._map, offset)
+        return self._clock() - marked_at < self.seconds and not (process and _is_running(process))
 
-    def mark(self, key: bytes) -> None:
-        """Mark an entry."""
+    def mark(self, key: bytes, *, pending: bool = False) -> None:
+        """Mark an entry; `pending` while the client may still receive the reply in its session."""
         if self._map is None or not self.seconds:
             return
         offset = self._find(key)
         if offset is None:
             offset = min(self._slots(key), key=self._marked_at)
-        _ENTRY.pack_into(self._map, offset, key, int(self._clock()))
+        _ENTRY.pack_into(self._map, offset, key, int(self._clock()), os.getpid() if pending else 0)
 
     def clear(self, key: bytes) -> None:
         """Clear an entry."""
         offset = self._find(key)
         if offset is not None and self._map is not None:
-            _ENTRY.pack_into(self._map, offset, bytes(16), 0)
+            _ENTRY.pack_into(self._map, offset, bytes(16), 0, 0)
 
     def _slots(self, key: bytes) -> range:
         """Return the offsets where the entry of `key` may be stored."""
@@ -91,3 +97,14 @@ class DuplicateLog:
         if self._map is not None:
             self._map.close()
             self._map = None
+
+
+def _is_running(process: int) -> bool:
+    """Return whether a process with this id exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -23,9 +23,10 @@ from aiosmtpd.smtp import SMTP, Envelope
 from aiosmtpd.smtp import Session as SMTPSession
 
 from mailgate.admission import TIMEOUT, Visit
-from mailgate.events import CLIENT_ANSWERS_LOST
 from mailgate.gateway import INTERNAL_ERROR, Gateway
 from mailgate.server.connection import Connection, LineTooLongError
+from mailgate.server.receipts import Receipts
+from mailgate.smtp import tcp
 from mailgate.smtp.address import AddressError
 from mailgate.smtp.reply import Reply
 
@@ -39,6 +40,8 @@ MAX_HURRIED_COMMANDS = 5
 LINGER_SECONDS = 30
 PROXY_SECONDS = 10
 TLS_SECONDS = 30
+# How long the end of a session waits for TCP to acknowledge a reply that no command has confirmed.
+ACKNOWLEDGE_SECONDS = 5
 IDENT = "ESMTP mailgate"
 
 _SHUTTING_DOWN = Reply.of(421, "4.3.2 Service shutting down; try again later")
@@ -112,10 +115,7 @@ class Protocol(Connection, SMTP):
         self._idle_commands = 0
         # Waiting for a command.
         self._idle = False
-        # Keys in the duplicate log of the last positive reply to a message, until the client confirms it by its next
-        # command; that must not have been sent before the reply.
-        self._acknowledged: tuple[bytes, ...] = ()
-        self._confirms = False
+        self._receipts = Receipts(gateway.reply_received, gateway.reply_lost)
 
     # Connection
 
@@ -137,6 +137,7 @@ class Protocol(Connection, SMTP):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection; the delivery of a message continues."""
+        self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
         super().connection_lost(exc)
         if self._visit:
             self._gateway.sessions.discard(self)
@@ -211,11 +212,12 @@ class Protocol(Connection, SMTP):
             log.exception("session of %s", self._client_address)
             await self._final_reply(Reply.of(421, "4.3.0 Internal error; try again later"))
         finally:
-            if self._acknowledged:
-                self._gateway.events.count(CLIENT_ANSWERS_LOST)
             self._set_rset_state()
-            if self.transport is not None:
-                self._end()
+            try:
+                await self._receipts.wait(self.transport, ACKNOWLEDGE_SECONDS)
+            finally:
+                if self.transport is not None:
+                    self._end()
 
     def _end(self) -> None:
         """Close the transport at the end of the session."""
@@ -243,10 +245,12 @@ class Protocol(Connection, SMTP):
         """Whether the client must be quick: places are short, and it has sent no message."""
         return self._visit is not None and self._gateway.admission.hurries(self._visit)
 
-    def _expect_confirmation(self, acknowledged: tuple[bytes, ...]) -> None:
-        """Note that the next reply acknowledges a message, and whether the next command confirms its receipt."""
-        self._acknowledged = acknowledged
-        self._confirms = not self.unread
+    async def _accept_message(self, reply: Reply, acknowledged: tuple[bytes, ...]) -> None:
+        """Send the positive reply to a message, with its keys in the duplicate log."""
+        self._receipts.expect(acknowledged, pipelined=self.unread)
+        closed = self._eof
+        await self._reply(reply)
+        self._receipts.sent(self.transport, closed=closed)
 
     async def _read_proxy_header(self) -> None:
         """Take the client's address from the header of a load balancer (PROXY protocol, version 1 or 2)."""
@@ -294,10 +298,7 @@ class Protocol(Connection, SMTP):
         if self._gateway.draining and not self.in_transaction:
             raise ClosingError(_SHUTTING_DOWN)
         line = await self._read_command_line()
-        if self._acknowledged and self._confirms:
-            # The client continues, so it has received the reply to its message.
-            self._gateway.confirm(self._acknowledged)
-            self._acknowledged = ()
+        self._receipts.command(pipelined=self.unread)
         if line is None:
             await self._error(Reply.of(500, "5.5.2 Line too long"))
             return

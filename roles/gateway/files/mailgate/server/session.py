@@ -13,7 +13,6 @@ import asyncio
 from mailgate.admission import Visit
 from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import DEFERRED, SESSION_LIMIT, SessionRecipients
-from mailgate.events import CLIENT_ANSWERS_LOST
 from mailgate.gateway import Budget, Gateway, Result
 from mailgate.message import Client, Message, new_id
 from mailgate.routes import Route
@@ -222,7 +221,7 @@ class Session(Protocol):
                 try:
                     result = await asyncio.shield(task)
                 except asyncio.CancelledError:
-                    self._gateway.events.count(CLIENT_ANSWERS_LOST)
+                    task.add_done_callback(self._gateway.unanswered)
                     raise
         finally:
             reservation.release()
@@ -231,8 +230,9 @@ class Session(Protocol):
             self._idle_commands = 0
             if self._visit:
                 self._gateway.admission.accept_message(self._visit)
-            self._expect_confirmation(result.acknowledged)
-        await self._reply(result.reply)
+            await self._accept_message(result.reply, result.acknowledged)
+        else:
+            await self._reply(result.reply)
 
     async def _receive(self, reservation: _Reservation) -> bytes | Reply:
         """Return the message, or the reply that refuses it."""
