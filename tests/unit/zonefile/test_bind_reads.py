@@ -271,7 +271,7 @@ def test_any_zone(tmp_path_factory, lines, forms):
     text = HEAD.replace("mech A", "x2 A")
     for number, (owner, ttl, rtype) in enumerate(lines):
         data = f"{number} t{number}" if rtype == "MX" else f"198.18.1.{number}"
-        text += f"{owner} {ttl}{'A' if rtype != 'MX' else rtype} {data}\n"
+        text += f"{owner} {ttl}MX {data}\n" if rtype == "MX" else f"{owner} A {data}\n"
         if rtype == "form" and forms:
             text += forms[number % len(forms)]
     path = tmp_path_factory.mktemp("zone") / "db.u"
@@ -281,3 +281,17 @@ def test_any_zone(tmp_path_factory, lines, forms):
     assert zone.changed
     path.write_bytes(zone.after[path])
     assert not prepare(path, owners).changed
+
+
+def test_other_records_whose_ttl_would_change(tmp_path):
+    """BIND serves the TTL of the last run of a name's lines, so a line between two runs must not go."""
+    path = tmp_path / "db.u"
+    path.write_text(HEAD.replace("mech A", "x2 A") + "@ A 198.18.1.1\nmech 60 MX 2 t2\n@ 60 A 198.18.1.3\n")
+    before = path.read_bytes()
+    try:
+        zone = prepare(path, [("mech.u.example", []), ("u.example", GATEWAYS)])
+    except ZoneError as error:
+        assert "unplanned records would change: u.example. A" in str(error)
+    else:
+        assert b"@ 60 A 198.18.1.3" in zone.after[path]
+    assert path.read_bytes() == before
