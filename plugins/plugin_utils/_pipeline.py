@@ -119,7 +119,13 @@ def as_result(plan: Plan) -> dict[str, object]:
             for host in campus.hosts.values()
         },
         "gateways": [
-            {"host": host.name, "address": host.address, "address6": host.address6, "preference": host.preference}
+            {
+                "host": host.name,
+                "exchange": host.exchange,
+                "address": host.address,
+                "address6": host.address6,
+                "preference": host.preference,
+            }
             for host in campus.gateways
         ],
         "dns": [
@@ -130,6 +136,7 @@ def as_result(plan: Plan) -> dict[str, object]:
         "external": [
             {"domain": each.domain, "within": each.within, "faculty": each.faculty} for each in campus.external.values()
         ],
+        "retired": sorted(campus.retired),
         "proof": as_dict(plan.proof),
         "methods": methods_as_dict(plan.methods),
         "warnings": plan.warnings,
