@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from mailgate.config import Cache
@@ -71,7 +73,7 @@ class TestAtRcpt:
     async def test_a_client_that_may_relay_is_deferred_too(self, make_campus, tmp_path):
         update(tmp_path, parse_routes("gone.example\t198.18.1.1\n"), HOUR)
         update(tmp_path, parse_routes("a.example\t198.18.1.1\n"), HOUR)
-        campus = await make_campus(relay_networks=("127.0.0.0/8",))
+        campus = await make_campus(relay_networks=(ip_network("127.0.0.0/8"),))
         client = await campus.connect()
         assert (await client.start("x@gone.example"))[0].startswith("450 4.4.4")
 

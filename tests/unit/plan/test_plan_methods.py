@@ -127,6 +127,7 @@ def test_inner_servers_know_the_second_server_too(delivery):
 
     home = {"domain": MECH, "next_hop": "198.18.1.30", "host": MECH, "next_hops": ["198.18.1.30", "198.18.1.31"]}
     hub = {"domain": MECH, "next_hop": "198.18.1.25", "host": MAIL_ENG, "next_hops": ["198.18.1.25", "198.18.1.31"]}
+    hub["distance"] = 2
     assert line(MAIL_ENG) == home  # the faculty's own hub
     assert line("mail.sci.univ.example") == hub  # another hub
     assert line(GW1) == (home if delivery == "direct" else hub)  # as the delivery list

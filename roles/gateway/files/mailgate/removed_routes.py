@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from mailgate.routes import Route, Routes
+from mailgate.routes import NextHop, Route, Routes
 from mailgate.smtp.reply import Reply
 from mailgate.state import KNOWN_ROUTES, REMOVED_ROUTES
 
 ROUTE_REMOVED = Reply.of(450, "4.4.4 Routes for this domain were removed; try again later")
+# Only the patterns are searched.
+_NOWHERE = (NextHop("0.0.0.0"),)  # noqa: S104
 
 
 class RemovedRoutes:
@@ -28,7 +30,7 @@ class RemovedRoutes:
         self, removed: Mapping[str, int] | None = None, seconds: int = 0, clock: Callable[[], float] = time.time
     ) -> None:
         self._removed = removed or {}
-        self._patterns = Routes(Route(pattern, ()) for pattern in self._removed)
+        self._patterns = Routes(Route(pattern, _NOWHERE) for pattern in self._removed)
         self._seconds = seconds
         self._clock = clock
 
