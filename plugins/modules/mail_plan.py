@@ -55,6 +55,7 @@ notes:
   - A server accepts mail for its C(mailgate_backup_domains) while their final server does not answer, and delivers it
     locally. C(mailgate_keep_mx), V(true) or a list of domains, and C(keep_mx), a list of zones, in C(mailgate_dns) keep
     MX records unchanged.
+  - Domains in C(mailgate_retired) get the MX records of their own servers, but keep their routes.
   - Time and memory grow with the number of domains, but RV(sendmail) has a line for every pair of server and domain.
   - Domains are compared in lower case and as A-labels. C(*.suffix) matches all names below the suffix; an exact domain
     precedes it, and a longer suffix precedes a shorter one. A claim within another faculty's C(*.suffix) is a warning.
@@ -127,11 +128,23 @@ hosts:
       mail_name: mech.eng.univ.example
       delivery: direct
 gateways:
-  description: The gateways with their addresses, by MX preference.
+  description:
+    - The gateways with their addresses, by MX preference. C(exchange) is the name of the gateway in MX records.
   returned: success
   type: list
   elements: dict
-  sample: [{host: gw1.univ.example, address: 198.18.0.25, address6: "2001:db8:18::25", preference: 0}]
+  sample:
+    - host: gw1.univ.example
+      exchange: gw1.univ.example
+      address: 198.18.0.25
+      address6: "2001:db8:18::25"
+      preference: 0
+retired:
+  description: The domains in C(mailgate_retired), which have routes but no MX records of the gateways.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 dns:
   description: The DNS servers with their addresses and zones.
   returned: success

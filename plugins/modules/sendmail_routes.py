@@ -74,9 +74,14 @@ options:
         elements: str
         default: []
       host:
-        description: The name of that server, for messages only.
+        description: The name of that server, for messages and RV(pending) only.
         type: str
         default: ""
+      distance:
+        description: The number of hosts on the way to the final server. It is V(1) if that is the next hop.
+        type: int
+        default: 1
+        version_added: 0.3.0
   external:
     description:
       - Domains that lie in a V(*.suffix) of O(routes), O(local) or O(relay), but are hosted elsewhere. V(*.suffix) is
@@ -85,6 +90,15 @@ options:
     type: list
     elements: str
     default: []
+    version_added: 0.3.0
+  distance:
+    description:
+      - Makes only one step of a change that several hosts must make together.
+      - V(0) adds domains in O(local) and O(relay), and changes no route. A higher value also sets the routes up to this
+        O(routes[].distance), and V(99) all of them, removing those that are not listed.
+      - Domains that the host accepts now stay. Without this option, everything is set.
+      - A host that this module has not set up before has no steps.
+    type: int
     version_added: 0.3.0
   queue_interval:
     description: The time between two queue runs, in the format of sendmail.
@@ -171,7 +185,28 @@ tests:
   type: int
   returned: success
   sample: 12
+pending:
+  description: What still differs from the options afterwards, because of O(distance).
+  returned: success
+  type: dict
+  contains:
+    steps:
+      description:
+        - The routes to change by C(distance), with the names of their next hops in C(hosts). The distance V(99) is that
+          of routes to remove.
+      type: list
+      elements: dict
+    removals:
+      description: Domains that the host still accepts although they are not listed.
+      type: list
+      elements: str
+  sample:
+    steps:
+      - {distance: 1, domains: [mech.eng.univ.example], hosts: [new.eng.univ.example]}
+    removals: [mech.eng.univ.example]
 """
+
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -197,6 +232,7 @@ ARGUMENTS = {
             "next_hop": {"type": "str", "required": True},
             "host": {"type": "str", "default": ""},
             "next_hops": {"type": "list", "elements": "str", "default": []},
+            "distance": {"type": "int", "default": 1},
         },
     },
     "external": {"type": "list", "elements": "str", "default": []},
@@ -205,6 +241,7 @@ ARGUMENTS = {
     "double_bounce_address": {"type": "str", "default": "nobody"},
     "extra": {"type": "list", "elements": "str", "default": []},
     "foreground": {"type": "bool", "default": False},
+    "distance": {"type": "int"},
 }
 
 
@@ -231,7 +268,7 @@ def main() -> None:
         return status, out, err
 
     try:
-        outcome = host.apply(settings, run, check=module.check_mode)
+        outcome = host.apply(settings, run, check=module.check_mode, distance=given["distance"])
     except host.SendmailError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
@@ -241,6 +278,7 @@ def main() -> None:
         action=outcome.action,
         installed=outcome.installed,
         tests=outcome.tests,
+        pending=asdict(outcome.pending),
     )
 
 

@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ._inventory.findings import HostFacts, Locate
 from ._inventory.inventory import read_campus
-from ._inventory.model import Campus
+from ._inventory.model import Campus, Host
 from ._inventory.problems import Place, PlanRefused, Problem
 from ._plan.mx import Mx, MxTables
 from ._plan.routes import Border, MailTable, Static, Tables, derive
+from ._plan.static import distance
 from ._proof.methods import Method, compare_with
 from ._proof.methods import as_dict as methods_as_dict
 from ._proof.proof import Proof, as_dict, prove
@@ -119,17 +120,24 @@ def as_result(plan: Plan) -> dict[str, object]:
             for host in campus.hosts.values()
         },
         "gateways": [
-            {"host": host.name, "address": host.address, "address6": host.address6, "preference": host.preference}
+            {
+                "host": host.name,
+                "exchange": host.exchange,
+                "address": host.address,
+                "address6": host.address6,
+                "preference": host.preference,
+            }
             for host in campus.gateways
         ],
         "dns": [
             {"host": server.name, "address": server.address or server.address6, "zones": list(server.zones)}
             for server in campus.of_kind("dns")
         ],
-        **_tables(tables),
+        **_tables(tables, campus.home_of()),
         "external": [
             {"domain": each.domain, "within": each.within, "faculty": each.faculty} for each in campus.external.values()
         ],
+        "retired": sorted(campus.retired),
         "proof": as_dict(plan.proof),
         "methods": methods_as_dict(plan.methods),
         "warnings": plan.warnings,
@@ -137,7 +145,7 @@ def as_result(plan: Plan) -> dict[str, object]:
     }
 
 
-def _tables(tables: Tables) -> dict[str, object]:
+def _tables(tables: Tables, homes: Mapping[str, Host]) -> dict[str, object]:
     lines: dict[Static, dict[str, object]] = {}  # equal lines are one object: servers share most of them
 
     def line(static: Static) -> dict[str, object]:
@@ -145,6 +153,8 @@ def _tables(tables: Tables) -> dict[str, object]:
             lines[static] = {"domain": static.domain, "next_hop": static.next_hop, "host": static.host}
             if static.more:  # omitted when empty, as every host gets every line
                 lines[static]["next_hops"] = list(static.next_hops)
+            if (far := distance(tables.sendmail, homes, static)) > 1:
+                lines[static]["distance"] = far
         return lines[static]
 
     def mail(table: MailTable) -> dict[str, object]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
-from . import cf, mc, tables
+from . import cf, mc, tables, transition
 from . import trial as trials
 from .settings import Settings, normalize, problems
 
@@ -44,6 +44,7 @@ class Outcome:
         action: What the daemon needs to use them: `none`, `reload` or `restart`.
         installed: Whether sendmail is complete on this host.
         tests: The number of address tests passed.
+        pending: What differs from the plan afterwards.
     """
 
     files: list[str] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Outcome:
     action: str = "none"
     installed: bool = True
     tests: int = 0
+    pending: transition.Pending = field(default_factory=transition.Pending)
 
     @property
     def changed(self) -> bool:
@@ -58,30 +60,33 @@ class Outcome:
         return bool(self.files) or self.action != "none"
 
 
-def apply(settings: Settings, run: Run, *, check: bool) -> Outcome:
+def apply(settings: Settings, run: Run, *, check: bool, distance: int | None = None) -> Outcome:
     """Make the files of this host match `settings`; with `check`, only predict the changes.
+
+    With `distance`, only make the step of `transition.between`.
 
     Raises:
         SendmailError: Nothing was replaced: the settings are not valid, sendmail is not installed (without `check`), or
             the new configuration fails an address test.
     """
-    settings = normalize(settings)
-    found = problems(settings) + own_addresses(settings)
+    planned = normalize(settings)
+    found = problems(planned) + own_addresses(planned)
     if found:
         raise SendmailError("The settings of this host are not valid:\n" + "\n".join(f"- {p}" for p in found))
-    found = tables.access_conflicts(_read(ETC_MAIL / "access") or "", settings)
+    found = tables.access_conflicts(_read(ETC_MAIL / "access") or "", planned)
     if found:
         raise SendmailError(
             f"Lines in {ETC_MAIL} contradict the plan. Remove them, or remove the domains from the inventory:\n"
             + "\n".join(f"- {_shown(p)}" for p in found)
         )
+    settings = transition.between(_present(), planned, distance)
     installed = all(Path(p).exists() for p in (SENDMAIL, MAKEMAP, CF_M4)) and shutil.which("m4") is not None
     if not installed and not check:
         raise SendmailError(
             "sendmail is not completely installed: install the packages sendmail-bin, sendmail-cf and m4"
         )
     sources = _sources(settings)
-    outcome = Outcome(installed=installed)
+    outcome = Outcome(installed=installed, pending=transition.pending(settings, planned))
     new: dict[Path, bytes] = {}
     for path, content in sources.items():
         before = _read(path)
@@ -99,6 +104,12 @@ def apply(settings: Settings, run: Run, *, check: bool) -> Outcome:
             _must(run, [SENDMAIL, "-bi"], "", "rebuild the aliases")
     outcome.action = _action(settings, new, check=check)
     return outcome
+
+
+def _present() -> transition.Present | None:
+    """Return the domains and routes that this host has now, or None if this collection has not set it up."""
+    names = ("local-host-names", "mailertable", "access")
+    return transition.read_present(*(_read(ETC_MAIL / name) or "" for name in names))
 
 
 def _add_built(

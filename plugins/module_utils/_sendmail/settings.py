@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _INTERVAL = re.compile(r"([0-9]+[smhdw])+\Z")
@@ -21,12 +21,14 @@ class Route:
     """Mail for `domain` (a name or `*.suffix`) is delivered to `next_hop`, an IPv4 or IPv6 address; `host` names it.
 
     `next_hops`, if any, are all addresses in the order in which they are tried; `next_hop` is the first of them.
+    `distance` is the number of hosts on the way to the final server, 1 if that is the next hop.
     """
 
     domain: str
     next_hop: str
     host: str = ""
     next_hops: tuple[str, ...] = ()
+    distance: int = field(default=1, compare=False)
 
     @property
     def hops(self) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ def normalize(settings: Settings) -> Settings:
         routes=tuple(
             sorted(
                 {
-                    Route(_name(r.domain), _address(r.next_hop), r.host, tuple(map(_address, r.next_hops)))
+                    Route(_name(r.domain), _address(r.next_hop), r.host, tuple(map(_address, r.next_hops)), r.distance)
                     for r in settings.routes
                 },
                 key=lambda r: (tree_key(r.domain), r.hops, r.host),

@@ -130,6 +130,11 @@ def hop(route: Route) -> str:
     return ":".join(f"[IPv6:{address}]" if ":" in address else f"[{address}]" for address in route.hops)
 
 
+def addresses(value: str) -> tuple[str, ...]:
+    """Return the addresses in a value of the mailertable, as `hop` writes them."""
+    return tuple(part.removeprefix("IPv6:") for part in re.findall(r"\[([^\]]*)\]", value))
+
+
 def map_entries(text: str) -> Mapping[str, str]:
     """Return the entries of a makemap source or of `makemap -u`; keys are in lower case, as makemap stores them."""
     entries = {}

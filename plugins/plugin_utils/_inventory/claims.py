@@ -22,6 +22,7 @@ def check_claims(campus: Campus, findings: Findings) -> None:
     claims.check_external()
     claims.check_host_names()
     claims.check_whole_zones()
+    claims.check_retired()
 
 
 class _Claims:
@@ -185,3 +186,34 @@ class _Claims:
                     "every name in it that no other domain matches, and its MX records apply only to names without "
                     "records of their own"
                 )
+
+    def check_retired(self) -> None:
+        """Report retired domains without a server, and those whose server external mail would not reach."""
+        variable = "mailgate_retired"
+        borders = self.campus.of_kind("borders")
+        retired = sorted(self.campus.retired)
+        for domain in retired:
+            home = self.homes.get(domain)
+            if home is None:
+                self.findings.problem(
+                    None,
+                    variable,
+                    f"'{domain}' is in no server's mailgate_domains: while senders may know its previous MX records, "
+                    "it needs a route",
+                    "Put it back into the mailgate_domains of its server until it has left, or remove it here",
+                )
+            elif borders and not home.permit:
+                self.problem(
+                    home,
+                    "mailgate_domains",
+                    domain,
+                    f"'{domain}' is retired, so its MX records name its own server, but the border blocks port 25 of "
+                    "that: external mail would not arrive",
+                    "Give the server a mailgate_permit. If the domain ceases to exist, remove its MX records from the "
+                    "zone instead, then the domain from mailgate_domains and mailgate_retired",
+                )
+        if retired:
+            self.findings.warnings.append(
+                f"retired domains: {', '.join(retired)}; remove them from mailgate_domains and mailgate_retired when "
+                "no cache has their previous MX records"
+            )

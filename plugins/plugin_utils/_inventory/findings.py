@@ -15,7 +15,13 @@ from difflib import get_close_matches
 from .model import KINDS
 from .problems import Place, Problem
 
-CAMPUS_VARIABLES = ("mailgate_campus", "mailgate_networks", "mailgate_method", "mailgate_language")
+CAMPUS_VARIABLES = (
+    "mailgate_campus",
+    "mailgate_networks",
+    "mailgate_method",
+    "mailgate_language",
+    "mailgate_retired",
+)
 KIND_VARIABLES = ("mailgate_gateway", "mailgate_border", "mailgate_dns", "mailgate_domains")
 FUNCTION_VARIABLES = (*KIND_VARIABLES, "mailgate_backup_domains", "mailgate_permit")
 # In the order in which they locate a host in the inventory: variables that only a host sets come first.

@@ -24,7 +24,7 @@ from .findings import (
 )
 from .host import HostReader
 from .model import METHODS, Campus
-from .names import network
+from .names import domain_pattern, network
 from .problems import Place, PlanRefused
 
 LANGUAGES = ("en", "ja")
@@ -63,6 +63,9 @@ class _CampusReader:
             networks=tuple(str(net) for net in networks),
             method=self.hosts.choice(None, "mailgate_method", settings["mailgate_method"], METHODS),
             language=self.hosts.choice(None, "mailgate_language", settings["mailgate_language"], LANGUAGES),
+            retired=frozenset(
+                self.hosts.names(None, "mailgate_retired", settings["mailgate_retired"] or [], domain_pattern)
+            ),
             hosts={host.name: self.hosts.host(host) for host in self.facts.values()},
         )
         self.check_campus(campus, networks)

@@ -106,13 +106,17 @@ class Host:
 
 @dataclass(frozen=True)
 class Campus:
-    """All hosts, by inventory name and in inventory order, and the settings of the whole campus."""
+    """All hosts, by inventory name and in inventory order, and the settings of the whole campus.
+
+    ``retired`` are the domains that are about to leave: their MX records name their own servers, but they have routes.
+    """
 
     name: str
     networks: tuple[str, ...]
     method: str
     language: str
     hosts: dict[str, Host] = field(default_factory=dict)
+    retired: frozenset[str] = frozenset()
 
     def of_kind(self, kind: str) -> list[Host]:
         """Return the hosts of one of `KINDS`, in inventory order."""

@@ -48,7 +48,9 @@ class ValueReader:
                 self.problem(facts, variable, f"'{name}' {fault}", hint, [facts.variables[variable]])
         return tuple(name for name in names if name in known)
 
-    def names(self, facts: HostFacts, variable: str, value: object, check: Callable[[object], str]) -> tuple[str, ...]:
+    def names(
+        self, facts: HostFacts | None, variable: str, value: object, check: Callable[[object], str]
+    ) -> tuple[str, ...]:
         """Return the valid names of a list; report invalid and duplicate ones."""
         if isinstance(value, Unreadable):
             return ()

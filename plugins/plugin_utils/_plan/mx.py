@@ -38,7 +38,7 @@ class MxRecords:
         self.method = method or campus.method
         self.gateways = [Mx(gateway.preference or 0, gateway.exchange) for gateway in campus.gateways]
         self.servers_of = campus.servers_of
-        self.kept = campus.kept
+        self.own_only = campus.kept | campus.retired
         self._own: dict[tuple[str, ...], tuple[Mx, ...]] = {}
         self._outside: dict[tuple[str, ...], tuple[Mx, ...]] = {}
 
@@ -51,8 +51,8 @@ class MxRecords:
         return self._own[key]
 
     def outside(self, domain: str) -> tuple[Mx, ...]:
-        """Return what external senders find: the records of the method, or `own` where the MX records are kept."""
-        if domain in self.kept:
+        """Return what external senders find: the records of the method, or `own` of kept and retired domains."""
+        if domain in self.own_only:
             return self.own(domain)
         servers = self.servers_of[domain]
         key = tuple(server.exchange for server in servers)

@@ -134,6 +134,20 @@ class SharedLines(Sequence[Static]):
         return self.rest.next_hop if isinstance(self.rest, Host) else self.rest[domain].next_hop
 
 
+def distance(tables: Mapping[str, MailTable], homes: Mapping[str, Host], static: Static) -> int:
+    """Return the number of hosts on the way of a line to the final server: 1 if that is its next hop."""
+    count, seen = 1, {static.host}
+    line: Static | None = static
+    while line is not None and line.host != homes[line.domain].name:
+        lines = tables[line.host].static if line.host in tables else ()
+        line = lines.line(line.domain) if isinstance(lines, SharedLines) else None
+        if line is None or line.host in seen:
+            break  # a backup, which accepts the domain itself; the proof refuses loops
+        seen.add(line.host)
+        count += 1
+    return count
+
+
 def mail_tables(campus: Campus) -> dict[str, MailTable]:
     """Return the table of every server, and of every gateway's queue."""
     builder = _Builder(campus)

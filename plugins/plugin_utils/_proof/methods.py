@@ -70,7 +70,7 @@ def _method(name: str, tables: Tables, simulation: Simulation, groups: Sequence[
     records = MxRecords(campus, name)
     zone_lines = outside_lines = 0
     for each in groups:
-        if each.domain in campus.kept:
+        if each.domain in campus.kept or each.domain in campus.retired:
             continue
         before, after = records.own(each.domain), records.outside(each.domain)
         if name == "split":

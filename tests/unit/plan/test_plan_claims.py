@@ -56,6 +56,20 @@ def test_a_zone_that_keeps_its_mx_needs_permits_or_no_border():
     assert all("with its zone" in problem.message for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("retired", "message"),
+    [
+        (CIVIL, "external mail would not arrive"),
+        ("gone.univ.example", "in no server's mailgate_domains"),
+        ("x..univ.example", "x..univ.example"),
+    ],
+)
+def test_a_retired_domain_needs_its_server_and_a_way_to_it(retired, message):
+    groups = small()
+    groups["all"][None]["mailgate_retired"] = [retired]
+    assert message in only_problem(groups).message
+
+
 def test_a_kept_zone_must_be_on_the_server():
     groups = small()
     groups["dns"]["ns1.univ.example"]["mailgate_dns"]["keep_mx"] = ["engg.univ.example"]

@@ -127,6 +127,7 @@ def test_inner_servers_know_the_second_server_too(delivery):
 
     home = {"domain": MECH, "next_hop": "198.18.1.30", "host": MECH, "next_hops": ["198.18.1.30", "198.18.1.31"]}
     hub = {"domain": MECH, "next_hop": "198.18.1.25", "host": MAIL_ENG, "next_hops": ["198.18.1.25", "198.18.1.31"]}
+    hub["distance"] = 2
     assert line(MAIL_ENG) == home  # the faculty's own hub
     assert line("mail.sci.univ.example") == hub  # another hub
     assert line(GW1) == (home if delivery == "direct" else hub)  # as the delivery list
@@ -177,6 +178,23 @@ def test_domains_that_keep_their_mx_have_no_entry(method):
     assert len(owners(plan)) == 6
     assert QUAKE in [route["domain"] for route in plan["routes"]]
     assert plan["proof"]["ok"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_retired_domain_has_its_own_mx_and_keeps_its_routes(method):
+    groups = with_method(method)
+    groups["all"][None]["mailgate_retired"] = [QUAKE]
+    plan = plan_of(groups)
+    assert plan["retired"] == [QUAKE]
+    own = [{"preference": 0, "exchange": QUAKE}]
+    for tables in filter(None, (plan["mx"], plan["mx_outside"])):
+        (found,) = [
+            entry["mx"] for zone in tables["ns1.univ.example"] for entry in zone["owners"] if entry["owner"] == QUAKE
+        ]
+        assert found == own
+    assert QUAKE in [route["domain"] for route in plan["routes"]]
+    assert plan["proof"]["ok"]
+    assert any(warning.startswith(f"retired domains: {QUAKE};") for warning in plan["warnings"])
 
 
 def test_a_list_or_a_zone_may_keep_its_mx():

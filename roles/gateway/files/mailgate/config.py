@@ -272,6 +272,14 @@ class Cache:
         minimum=0,
         unit="hours",
     )
+    removed_route_hours: int = setting(
+        120,
+        "How long mail for a domain that left the delivery table is deferred (450) before it is refused as a relay"
+        " attempt; `0` refuses it at once. A domain that left by mistake loses no mail for as long as senders retry,"
+        " usually five days.",
+        minimum=0,
+        unit="hours",
+    )
 
 
 @dataclass(frozen=True)
@@ -442,7 +450,9 @@ class Config:
     content: MessageFormat = section(MessageFormat, "Format of accepted messages.")
     limits: Limits = section(Limits, "Limits on connections, commands and messages, shared by all workers.")
     timeouts: Timeouts = section(Timeouts, "Timeouts of sessions, scans and deliveries.")
-    cache: Cache = section(Cache, "Cached results of recipient verification, and recognition of repeated messages.")
+    cache: Cache = section(
+        Cache, "Cached results of recipient verification, recognition of repeated messages, and removed domains."
+    )
     tls: Tls = section(Tls, "STARTTLS, from clients and to next hops.")
     attachments: Attachments = section(
         Attachments,

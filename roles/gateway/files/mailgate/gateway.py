@@ -33,6 +33,7 @@ from mailgate.message import (
     normalize,
     received_header,
 )
+from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.scan.clamd import ScanError
 from mailgate.scan.scanner import HASH_INLINE, Scanner
@@ -133,6 +134,7 @@ class Gateway:
         encrypt = tls.server_context(config)
         self.config = config
         self.routes = routes
+        self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
         self.encrypt = encrypt
         self.unknown_recipients.limits = config.limits
         open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)

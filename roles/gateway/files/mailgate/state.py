@@ -7,6 +7,7 @@
 | `events.sqlite` | event counters per minute | SQLite | `events.Counters` |
 | `recipients.sqlite` | results of recipient verification | SQLite | `delivery.verify_cache.VerificationCache` |
 | `delivered` | duplicate-delivery log | memory-mapped table | `delivery.duplicates.DuplicateLog` |
+| `known_routes`, `removed_routes` | the last delivery table, and the domains that left it | text | `removed_routes` |
 | `quarantine/` | kept messages | one file per message | `content.quarantine.Quarantine` |
 """
 
@@ -20,6 +21,8 @@ from pathlib import Path
 COUNTERS = "events.sqlite"
 VERIFICATION_CACHE = "recipients.sqlite"
 DUPLICATE_LOG = "delivered"
+KNOWN_ROUTES = "known_routes"
+REMOVED_ROUTES = "removed_routes"
 QUARANTINE = "quarantine"
 
 

@@ -35,7 +35,8 @@ class TestService:
             await service.until("RELOADING=1")
             await service.until("READY=1")
             assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250"), "the session outlives the reload"
-            assert (await client.start("x@a.example"))[0].startswith("550 5.7.1")
+            assert (await client.start("x@a.example"))[0].startswith("450 4.4.4"), "a removed domain is deferred"
+            assert (await client.say("RCPT TO:<x@c.example>")).startswith("550 5.7.1")
             assert (await client.say("RCPT TO:<x@b.example>")).startswith("250")
 
             (tmp_path / "routes").write_text("nonsense\n")
@@ -52,6 +53,7 @@ class TestService:
             out = await service.ended()
             assert service.process.returncode == 0
             assert '"event": "reload_refused"' in out
+            assert '"event": "routes_removed", "number": 1, "domains": ["a.example"]' in out
             assert len(hop.received) == 2
 
     @pytest.mark.parametrize("whole", [False, True])

@@ -15,11 +15,14 @@ import pyclamd
 
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
+from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.scan.scanner import signature_age
 from mailgate.state import open_read_only
 
 SECONDS = 5
+# Removed domains that are listed.
+MAX_DOMAINS = 10
 _TOTAL = re.compile(r"Total requests: (\d+)")
 
 
@@ -39,7 +42,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         _banner(f"queue {config.queue}", config.queue),
         _queue_length(),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
-        Check("routes", True, f"{len(routes)} from {config.routes_file}"),
+        _routes(config, routes),
         _cache(config),
     ]
 
@@ -95,6 +98,15 @@ def _clamd(text: str, scan: Scan) -> Check:
     age = signature_age(version, time.time())
     old = scan.max_signature_days and age is not None and age > scan.max_signature_days * 86400
     return Check(name, not old, f"{version} (signatures too old)" if old else version)
+
+
+def _routes(config: Config, routes: Routes) -> Check:
+    detail = f"{len(routes)} from {config.routes_file}"
+    removed = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600).deferred
+    if removed:
+        more = f" and {len(removed) - MAX_DOMAINS} more" if len(removed) > MAX_DOMAINS else ""
+        detail += f"; mail is deferred for removed domains: {', '.join(removed[:MAX_DOMAINS])}{more}"
+    return Check("routes", True, detail)
 
 
 def _cache(config: Config) -> Check:

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailgate import removed_routes
 from mailgate.config import ConfigError, Endpoint
 from mailgate.config_file import load
 from mailgate.delivery.verify_cache import VerificationCache
@@ -40,6 +41,8 @@ HEARTBEAT_SECONDS = 30
 READY_SECONDS = 20
 # Pause before a worker that failed this soon after its start is started again.
 BACKOFF_SECONDS = 1
+# Removed domains that an event lists.
+MAX_DOMAINS = 100
 _SIGNALS = frozenset({signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 
 
@@ -89,8 +92,9 @@ class Service:
             VerificationCache(self._config.state_dir, known_seconds=1 << 40, unknown_seconds=1 << 40).close()
         except sqlite3.Error as error:
             raise StartError(f"{self._config.state_dir}: cannot write state files: {error}") from error
-        self._workers = self._config.workers or min(len(os.sched_getaffinity(0)), MAX_DEFAULT_WORKERS)
         self._events = Events(None)
+        self._compare_routes()
+        self._workers = self._config.workers or min(len(os.sched_getaffinity(0)), MAX_DEFAULT_WORKERS)
         self._generation = 1
         self._sockets: list[socket.socket] = []
         self._shared = SharedCounters(self._workers)
@@ -124,6 +128,17 @@ class Service:
             self._check_workers(write_end)
             systemd.notify("WATCHDOG=1")
         self._stop()
+
+    def _compare_routes(self) -> None:
+        """Record which domains have left the delivery table, for the workers."""
+        config = self._config
+        try:
+            removed = removed_routes.update(config.state_dir, self._routes, config.cache.removed_route_hours * 3600)
+        except OSError:
+            log.exception("removed domains are not deferred")
+            return
+        if removed:
+            self._events.emit("routes_removed", number=len(removed), domains=removed[:MAX_DOMAINS])
 
     def _status(self) -> str:
         return f"{len(self._routes)} routes, {self._workers} workers"
@@ -222,6 +237,7 @@ class Service:
         if (config.listen, config.state_dir, config.workers) != (old.listen, old.state_dir, old.workers):
             self._events.emit("restart_needed", reason="listen, state_dir or workers changed")
         self._config, self._routes = config, routes
+        self._compare_routes()
         self._generation += 1
         self._signal(signal.SIGHUP)
         self._wait_for_workers(READY_SECONDS)

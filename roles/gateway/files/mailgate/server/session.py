@@ -152,12 +152,15 @@ class Session(Protocol):
         if refusal:
             await self._error(refusal)
             return
-        decision = decide(path.mailbox, client.address, self._gateway.config, self._gateway.routes)
+        decision = decide(
+            path.mailbox, client.address, self._gateway.config, self._gateway.routes, self._gateway.removed_routes
+        )
         if decision.refusal:
             self._gateway.refused_recipient(
                 client, transaction.sender, path.mailbox, decision.refusal, relay=decision.relay
             )
-            await self._error(decision.refusal)
+            # A deferred recipient is no error of the client.
+            await (self._error if decision.relay else self._reply)(decision.refusal)
             return
         if len(self.envelope.rcpt_tos) >= self._gateway.config.limits.max_recipients:
             await self._reply(Reply.of(452, "4.5.3 Too many recipients"))

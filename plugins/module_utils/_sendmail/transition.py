@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables of a host between the present ones and the planned ones: pure functions, no I/O.
+
+Hosts are changed one after the other, so mail meets hosts with old and new tables. A host must accept a domain before
+another host sends it there, and must not give it up while another host does. Therefore a change has these steps, each
+on all hosts before the next one:
+
+1. Add domains that are local or relayed (`distance` 0); nothing else changes.
+2. Change the routes whose next hop is the final server (1), then those that are one host further away (2), and so on.
+   A changed route only leads to hosts that have changed already, so mail cannot loop.
+3. Remove routes without a planned one (`ALL_ROUTES`).
+4. Remove domains that are no longer local or relayed (no `distance`): no host sends them there any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from . import tables
+from .settings import Route, Settings, in_order, is_wildcard
+
+# Beyond the distance of any route.
+ALL_ROUTES = 99
+
+
+@dataclass(frozen=True)
+class Present:
+    """The domains and routes in the files of a host; of `routes`, the addresses of the next hops in order."""
+
+    local: frozenset[str]
+    relay: frozenset[str]
+    routes: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The routes of one distance that still differ from the plan: the domains, and the hosts that they will lead to."""
+
+    distance: int
+    domains: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What differs from the plan: the routes by distance, and the domains that the host still accepts."""
+
+    steps: tuple[Step, ...] = ()
+    removals: tuple[str, ...] = ()
+
+
+def read_present(local_host_names: str, mailertable: str, access: str) -> Present | None:
+    """Return what the files of a host contain, or None if this collection did not generate them."""
+    if not (local_host_names.startswith(tables.HEADER) and mailertable.startswith(tables.HEADER)):
+        return None
+    local = {line.strip().lower() for line in local_host_names.splitlines() if line.strip() and line[0] != "#"}
+    routes = {}
+    for key, value in tables.map_entries(mailertable).items():
+        domain = f"*{key}" if key.startswith(".") else key
+        if value == "local:":
+            local.add(domain)
+        elif hops := tables.addresses(value):  # an external domain has none
+            routes[domain] = hops
+    return Present(frozenset(local), frozenset(_relayed(access)), routes)
+
+
+def between(present: Present | None, planned: Settings, distance: int | None) -> Settings:
+    """Return the settings of one step towards `planned`, which is normalized.
+
+    Args:
+        present: What the host has now; None for a host that is set up for the first time, which has no steps.
+        planned: The settings of the plan.
+        distance: The distance up to which routes change; None to change everything.
+    """
+    if present is None or distance is None:
+        return planned
+    external = frozenset(planned.external)
+    local = frozenset(planned.local) | (present.local - external)
+    routes = {r.domain: r for r in planned.routes if r.domain not in local and r.distance <= distance}
+    for domain, hops in present.routes.items():
+        if domain not in local | external | routes.keys() and distance < ALL_ROUTES:
+            routes[domain] = Route(domain, hops[0], "", hops if len(hops) > 1 else ())
+    relay = {*planned.relay, *(present.relay - _keys(planned) - external)}
+    return replace(
+        planned,
+        local=tuple(in_order(local)),
+        relay=tuple(in_order(relay)),
+        routes=tuple(routes[domain] for domain in in_order(routes)),
+    )
+
+
+def pending(now: Settings, planned: Settings) -> Pending:
+    """Return what is left to do on a host that has the settings `now`."""
+    have = {r.domain: r.hops for r in now.routes}
+    wanted = {r.domain: r for r in planned.routes}
+    local = frozenset(now.local)
+    differing = [r for r in planned.routes if r.domain not in local and have.get(r.domain) != r.hops]
+    stale = [domain for domain in have if domain not in wanted and domain not in planned.local]
+    steps = [
+        Step(
+            distance,
+            tuple(r.domain for r in differing if r.distance == distance),
+            tuple(sorted({r.host for r in differing if r.distance == distance and r.host})),
+        )
+        for distance in sorted({r.distance for r in differing})
+    ]
+    if stale:
+        steps.append(Step(ALL_ROUTES, tuple(stale), ()))
+    removals = (local - set(planned.local)) | (_keys(now) - _keys(planned))
+    return Pending(tuple(steps), tuple(in_order(removals)))
+
+
+def _keys(settings: Settings) -> set[str]:
+    """Return the domains of the managed lines in access."""
+    return {d.removeprefix("*.") for d in (*settings.relay, *(d for d in settings.local if is_wildcard(d)))}
+
+
+def _relayed(access: str) -> list[str]:
+    """Return the domains of the managed lines in an access file."""
+    lines = [line.strip() for line in access.splitlines()]
+    if tables.ACCESS_BEGIN not in lines or tables.ACCESS_END not in lines:
+        return []
+    block = lines[lines.index(tables.ACCESS_BEGIN) + 1 : lines.index(tables.ACCESS_END)]
+    return [line.split()[0].removeprefix("To:") for line in block if line.endswith("\tRELAY")]

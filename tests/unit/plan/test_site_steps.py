@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order in which site.yml changes the tables of inner servers and gateways, with roles that only record it."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from playbook_run import ROOT, run_playbook
+
+SITE = ROOT / "playbooks" / "site.yml"
+# What each host still has to do after the domains were added.
+PENDING = {
+    "hub": {"steps": [{"distance": 1, "domains": ["d"], "hosts": ["new"]}], "removals": []},
+    "leaf": {"steps": [{"distance": 2, "domains": ["d"], "hosts": ["hub"]}], "removals": []},
+    "old": {"steps": [], "removals": ["d"]},
+    "new": {"steps": [], "removals": []},
+    "gw": {"steps": [{"distance": 1, "domains": ["d"], "hosts": ["new"]}], "removals": []},
+}
+SENDMAIL = """\
+- name: Fail as a host that is down
+  ansible.builtin.command: "false"
+  when:
+    - inventory_hostname == down | default('')
+    - sendmail_routes_distance | default(-1) | int == down_at | default(0) | int
+- name: Record
+  ansible.builtin.shell: echo {{ inventory_hostname }} {{ sendmail_routes_distance | default(-1) }} >> {{ log }}
+- name: Written
+  ansible.builtin.set_fact:
+    __sendmail_routes_written:
+      pending:
+        steps: "{{ pending.steps | selectattr('distance', 'gt', sendmail_routes_distance | default(-1) | int) | list }}"
+        removals: "{{ pending.removals }}"
+"""
+GATEWAY = """\
+- name: Record
+  ansible.builtin.shell: echo {{ inventory_hostname }} gateway >> {{ log }}
+- name: Banner
+  ansible.builtin.set_fact: {__gateway_banner: {changed: false}}
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def steps(directory, *arguments):
+    """Run the plays of site.yml from the first change to the gateways' and the removal; return what was recorded."""
+    plays = yaml.safe_load(SITE.read_text())
+    names = [play["name"] for play in plays]
+    first = next(number for number, name in enumerate(names) if "Install routes on inner servers" in name)
+    last = next(number for number, name in enumerate(names) if "Set the MX records" in name)
+    for play in plays[first:last]:
+        play.pop("pre_tasks", None)  # what a step rests on has tests of its own
+        play["roles"] = [{"role": role["role"].split(".")[-1]} for role in play.get("roles", [])]
+    (directory / "tasks").mkdir()
+    for path in (SITE.parent / "tasks").iterdir():
+        text = path.read_text().replace("name: campus.mailgate.sendmail_routes", "name: sendmail_routes")
+        (directory / "tasks" / path.name).write_text(text)
+    for role, tasks in {"sendmail_routes": SENDMAIL, "gateway": GATEWAY, "clamav": "[]\n"}.items():
+        (directory / "roles" / role / "tasks").mkdir(parents=True)
+        (directory / "roles" / role / "tasks" / "main.yml").write_text(tasks)
+    (directory / "site.yml").write_text(yaml.safe_dump(plays[first:last], sort_keys=False))
+    hosts = {host: {"pending": pending} for host, pending in PENDING.items()}
+    inventory = {
+        "all": {"hosts": hosts, "vars": {"ansible_connection": "local", "log": str(directory / "log")}},
+        "mailgate_servers": {"hosts": dict.fromkeys(("old", "leaf", "hub", "new"))},
+        "mailgate_gateways": {"hosts": {"gw": None}},
+        "mailgate_run": {"hosts": dict.fromkeys(PENDING)},
+    }
+    (directory / "campus.yml").write_text(yaml.safe_dump(inventory))
+    status, output = run_playbook(directory, "-i", "campus.yml", "site.yml", *arguments)
+    log = directory / "log"
+    return status, output, log.read_text().splitlines() if log.exists() else []
+
+
+def test_add_then_change_by_distance_then_gateways_then_remove(tmp_path):
+    status, output, done = steps(tmp_path)
+    assert not status, output
+    assert sorted(done[:5]) == ["gw 0", "hub 0", "leaf 0", "new 0", "old 0"]
+    assert sorted(done[5:7]) == ["gw 1", "hub 1"]
+    assert done[7:] == ["leaf 2", "gw gateway", "old -1"]
+
+
+@pytest.mark.parametrize(("down", "at", "kept"), [("new", 0, ["gw 1", "hub 1", "leaf 2"]), ("hub", 1, ["leaf 2"])])
+def test_a_route_is_not_changed_while_its_next_hop_is_not_ready(tmp_path, down, at, kept):
+    status, output, done = steps(tmp_path, "-e", f"down={down}", "-e", f"down_at={at}")
+    assert status, output
+    assert not set(kept) & set(done)
+    assert "old -1" not in done, "the previous home keeps the domain"
+
+
+def test_a_limited_run_keeps_the_domain_at_its_previous_home(tmp_path):
+    status, output, done = steps(tmp_path, "--limit", "!leaf")
+    assert not status, output
+    assert "old -1" not in done
+    assert (
+        "old still accepts d, because these hosts were not changed in this run and may route mail here: leaf" in output
+    )
