@@ -247,7 +247,7 @@ class Admission:
     def _close_idle(self, ranking: Ranking[Visit], seconds: float, short: Callable[[], bool]) -> None:
         """Close clients that have waited for `seconds`, the idlest first, while places are short."""
         now = self.clock()
-        for _ in range(SWEEP_CLIENTS):
+        for _client in range(SWEEP_CLIENTS):
             visit = next(iter(ranking), None)
             if visit is None or now - visit.since < seconds or not short():
                 break

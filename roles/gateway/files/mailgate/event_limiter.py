@@ -37,9 +37,9 @@ LIMITS: Mapping[str, EventLimit] = {
 class EventLimiter:
     """Counts events per interval; decides which are logged and how many were not."""
 
-    def __init__(self, clock: Callable[[], float], limits: Mapping[str, EventLimit] = LIMITS) -> None:
+    def __init__(self, clock: Callable[[], float], limits: Mapping[str, EventLimit] | None = None) -> None:
         self._clock = clock
-        self._limits = limits
+        self._limits = LIMITS if limits is None else limits
         self._end = 0.0
         self._logged: Counter[str] = Counter()
         self._by_client: Counter[tuple[str, object]] = Counter()
