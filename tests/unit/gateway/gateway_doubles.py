@@ -168,7 +168,7 @@ class Client:
     async def reply(self) -> str:
         lines = []
         while True:
-            line = (await asyncio.wait_for(self.reader.readline(), 5)).decode()
+            line = (await asyncio.wait_for(self.reader.readline(), 30)).decode()
             if not line:
                 raise EOFError("the gateway closed the connection")
             lines.append(line.rstrip("\r\n"))
