@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 from gateway_doubles import Client, Hop, wait_for
@@ -81,21 +80,14 @@ class TestService:
                 assert not set(workers) & set(service.workers())
                 assert len(service.workers()) == 2
 
-    async def test_ready_within_a_second_with_168_routes(self, pyz, tmp_path):
-        hop = Hop()
-        write_settings(tmp_path, free_port(), hop, "a.example")
+    async def test_ready_with_168_routes(self, pyz, tmp_path):
+        """The time that it takes is measured by bench.startup."""
+        write_settings(tmp_path, free_port(), Hop(), "a.example")
         (tmp_path / "routes").write_text("".join(f"d{n}.example\t198.18.{n}.1\n" for n in range(168)))
-        # Other programs of the machine only add time: one start within a second is enough.
-        seconds: list[float] = []
-        while len(seconds) < 10 and not any(value < 1 for value in seconds):
-            started = time.monotonic()
-            service = Running(pyz, tmp_path)
-            await service.until("READY=1")
-            seconds.append(time.monotonic() - started)
-            service.process.terminate()
-            await service.ended()
-            (tmp_path / "notify").unlink()
-        assert min(seconds) < 1, seconds
+        service = Running(pyz, tmp_path)
+        assert "168 routes" in await service.until("READY=1")
+        service.process.terminate()
+        await service.ended()
 
     @pytest.mark.parametrize(
         ("change", "status", "named"),
