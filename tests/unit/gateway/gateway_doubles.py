@@ -371,3 +371,12 @@ async def start_campus(tmp_path: Path, **changes: object) -> tuple[Campus, async
     server = await asyncio.get_running_loop().create_server(lambda: Session(gateway), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     return Campus(gateway, port, a, b, queue, clamd, tmp_path, output, clock), server
+
+
+MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
+
+
+async def send_hello(client: Client, recipient: str = "alice@a.univ.example") -> str:
+    """Send a small message; return the reply to it."""
+    assert (await client.start(recipient))[0].startswith("250")
+    return await client.send(MESSAGE)

@@ -9,21 +9,15 @@ import time
 
 from gateway_doubles import (
     KEEP_CONNECTIONS,
-    Client,
+    MESSAGE,
     catch_all_probed,
     only_alice_and_bob,
     probing_a_slow_server,
+    send_hello,
     wait_for,
 )
 
 from mailgate.config import Limits, Timeouts
-
-MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
-
-
-async def send(client: Client, recipient: str = "alice@a.univ.example") -> str:
-    assert (await client.start(recipient))[0].startswith("250")
-    return await client.send(MESSAGE)
 
 
 class TestReuse:
@@ -31,11 +25,11 @@ class TestReuse:
         campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         campus.a.rcpt = only_alice_and_bob
         client = await campus.connect()
-        assert (await send(client)).startswith("250")
+        assert (await send_hello(client)).startswith("250")
         await catch_all_probed(campus)
         before = campus.a.connections
         for _ in range(5):
-            assert (await send(client)).startswith("250")
+            assert (await send_hello(client)).startswith("250")
         assert campus.a.connections == before <= 2
         assert len(campus.a.received) == 6
 
@@ -46,7 +40,7 @@ class TestReuse:
         await client.start("alice@a.univ.example")
         await client.say("RSET")
         await catch_all_probed(campus)
-        assert (await send(client, "bob@a.univ.example")).startswith("250")
+        assert (await send_hello(client, "bob@a.univ.example")).startswith("250")
         assert [got.recipients for got in campus.a.received] == [["bob@a.univ.example"]]
         assert "RSET" in campus.a.commands
 
@@ -54,10 +48,10 @@ class TestReuse:
         campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         campus.a.rcpt = only_alice_and_bob
         client = await campus.connect()
-        await send(client)
+        await send_hello(client)
         await catch_all_probed(campus)
         campus.a.hang_ups = 1
-        assert (await send(client)).startswith("250")
+        assert (await send_hello(client)).startswith("250")
         assert len(campus.a.received) == 2
         assert campus.queue.received == []
 
@@ -65,7 +59,7 @@ class TestReuse:
         campus = await make_campus(timeouts=Timeouts(session_idle=1))
         campus.a.rcpt = only_alice_and_bob
         client = await campus.connect()
-        await send(client)
+        await send_hello(client)
         await catch_all_probed(campus)
         assert campus.a.open >= 1
         await wait_for(lambda: campus.a.open == 0)
@@ -86,7 +80,7 @@ class TestLimits:
         assert sorted(answer[:3] for answer in answers) == ["250", "250", "450", "450"]
         assert time.monotonic() - started < 0.9
         assert campus.a.open <= 2
-        assert (await send(clients[6], "bob@b.univ.example")).startswith("250")
+        assert (await send_hello(clients[6], "bob@b.univ.example")).startswith("250")
         await asyncio.gather(*held)
 
     async def test_a_slow_server_does_not_delay_other_mail(self, make_campus):
@@ -97,7 +91,7 @@ class TestLimits:
         waiting = asyncio.create_task(client.start("alice@a.univ.example"))
         await wait_for(lambda: campus.a.open == 1)
         started = time.monotonic()
-        assert (await send(other, "bob@b.univ.example")).startswith("250")
+        assert (await send_hello(other, "bob@b.univ.example")).startswith("250")
         assert time.monotonic() - started < 1
         assert (await waiting)[0].startswith("450")
         started = time.monotonic()
@@ -107,7 +101,7 @@ class TestLimits:
     async def test_probes_of_a_slow_server_do_not_delay_other_mail(self, make_campus):
         async with probing_a_slow_server(make_campus, "alice@a.univ.example") as (_campus, client):
             started = time.monotonic()
-            assert (await send(client, "bob@b.univ.example")).startswith("250")
+            assert (await send_hello(client, "bob@b.univ.example")).startswith("250")
             assert time.monotonic() - started < 1
 
     async def test_a_waiter_gets_the_released_connection(self, make_campus):

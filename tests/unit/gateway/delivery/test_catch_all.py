@@ -8,28 +8,21 @@ import time
 
 from gateway_doubles import (
     KEEP_CONNECTIONS,
-    Client,
     catch_all_probed,
     only_alice_and_bob,
+    send_hello,
     wait_for,
 )
 
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.smtp.address import Mailbox
 
-MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
-
-
-async def send(client: Client, recipient: str = "alice@a.univ.example") -> str:
-    assert (await client.start(recipient))[0].startswith("250")
-    return await client.send(MESSAGE)
-
 
 class TestCatchAll:
     async def test_a_catch_all_server_is_detected(self, make_campus):
         campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         client = await campus.connect()
-        await send(client)
+        await send_hello(client)
         await catch_all_probed(campus)
         assert campus.gateway.verification_cache.catches_all(Mailbox("x", "a.univ.example"))
         rows = campus.gateway.verification_cache.sizes()[0]
@@ -45,7 +38,7 @@ class TestCatchAll:
         campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         campus.a.rcpt = only_alice_and_bob
         client = await campus.connect()
-        await send(client)
+        await send_hello(client)
         await catch_all_probed(campus)
         assert campus.gateway.verification_cache.catches_all(Mailbox("x", "a.univ.example")) is False
         probes = [line for line in campus.a.commands if line.startswith("RCPT TO:<mailgate-")]

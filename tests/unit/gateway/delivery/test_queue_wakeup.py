@@ -6,21 +6,14 @@ from __future__ import annotations
 
 from gateway_doubles import (
     KEEP_CONNECTIONS,
-    Client,
     catch_all_probed,
     only_alice_and_bob,
+    send_hello,
     wait_for,
 )
 
 from mailgate.delivery.queue_wakeup import QueueFlushTrigger
 from mailgate.routes import NextHop
-
-MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
-
-
-async def send(client: Client, recipient: str = "alice@a.univ.example") -> str:
-    assert (await client.start(recipient))[0].startswith("250")
-    return await client.send(MESSAGE)
 
 
 class TestFlush:
@@ -29,12 +22,12 @@ class TestFlush:
         campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         campus.a.rcpt = only_alice_and_bob
         client = await campus.connect()
-        await send(client)
+        await send_hello(client)
         await catch_all_probed(campus)
         campus.gateway.delivery.pool.close()
         await wait_for(lambda: campus.a.open == 0)
         campus.a.banner = None
-        assert (await send(client)).startswith("250")
+        assert (await send_hello(client)).startswith("250")
         assert len(campus.queue.received) == 1
         campus.a.banner = "220 back"
         await wait_for(lambda: "ETRN a.univ.example" in campus.queue.commands)

@@ -8,6 +8,7 @@ import ssl
 
 from mailgate.background import BackgroundTasks
 from mailgate.client.pool import Pool
+from mailgate.client.session import ClientSession
 from mailgate.config import Config
 from mailgate.delivery.queue_wakeup import QueueFlushTrigger
 from mailgate.delivery.unknown_recipients import UnknownRecipients
@@ -50,3 +51,23 @@ class Delivery:
         self.flush_trigger.stop()
         self.verifier.stop()
         self.pool.close()
+
+
+class SessionHolder:
+    """Holds at most one session of the pool, for the length of a transaction."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._session: ClientSession | None = None
+
+    def close(self) -> None:
+        """Release the session; a transaction without a message is abandoned."""
+        if self._session:
+            self._delivery.pool.release(self._session)
+            self._session = None
+
+    def _discard(self) -> None:
+        """Close the session, whose state is unknown."""
+        if self._session:
+            self._delivery.pool.discard(self._session)
+            self._session = None

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from mailgate.client.session import NO_EIGHT_BIT, NO_UTF8, ClientSession, NextHopError
-from mailgate.delivery.context import Delivery
+from mailgate.client.session import NO_EIGHT_BIT, NO_UTF8, NextHopError
+from mailgate.delivery.context import Delivery, SessionHolder
 from mailgate.events import ANSWERS_LOST
 from mailgate.routes import NextHop
 from mailgate.smtp.address import Mailbox
@@ -30,7 +30,7 @@ class Attempt:
         return self.reply is not None and self.reply.ok
 
 
-class Destination:
+class Destination(SessionHolder):
     """Recipients behind the same next hops.
 
     Attributes:
@@ -41,9 +41,8 @@ class Destination:
     """
 
     def __init__(self, delivery: Delivery, hops: tuple[NextHop, ...], *, encrypt: bool) -> None:
-        self._delivery = delivery
+        super().__init__(delivery)
         self._timeouts = delivery.config.timeouts
-        self._session: ClientSession | None = None
         self.hops = hops
         self.encrypt = encrypt
         self.recipients: list[Mailbox] = []
@@ -178,16 +177,3 @@ class Destination:
     def _remaining(self, deadline: float) -> float:
         """Return the seconds until `deadline`, less those that the queue may need."""
         return deadline - asyncio.get_running_loop().time() - self._timeouts.queue
-
-    # The session
-
-    def close(self) -> None:
-        """Release the session; a transaction without a message is abandoned."""
-        if self._session:
-            self._delivery.pool.release(self._session)
-            self._session = None
-
-    def _discard(self) -> None:
-        if self._session:
-            self._delivery.pool.discard(self._session)
-            self._session = None

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from mailgate.client.session import NO_UTF8, ClientSession, NextHopError
-from mailgate.delivery.context import NOT_DELIVERED, Delivery
+from mailgate.client.session import NO_UTF8, NextHopError
+from mailgate.delivery.context import NOT_DELIVERED, Delivery, SessionHolder
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import Envelope, MessageVariant
 from mailgate.smtp.reply import Reply
@@ -18,12 +18,11 @@ from mailgate.smtp.reply import Reply
 _NO_CONVERSION = Reply.of(451, "4.6.3 8BITMIME required but not offered by the queue")
 
 
-class QueueDestination:
+class QueueDestination(SessionHolder):
     """Recipients accepted for the queue, and the session held for them."""
 
     def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-        self._session: ClientSession | None = None
+        super().__init__(delivery)
         self.recipients: list[Mailbox] = []
 
     def add(self, recipients: Iterable[Mailbox]) -> None:
@@ -100,14 +99,3 @@ class QueueDestination:
         replies = await self._session.begin(envelope, recipients)
         refusal = next((reply for reply in replies if not reply.ok), None)
         return refusal or await self._session.data(variant.pieces, self._delivery.config.timeouts.queue)
-
-    def close(self) -> None:
-        """Release the session."""
-        if self._session:
-            self._delivery.pool.release(self._session)
-            self._session = None
-
-    def _discard(self) -> None:
-        if self._session:
-            self._delivery.pool.discard(self._session)
-            self._session = None
