@@ -7,7 +7,9 @@ either are in use, clients without an accepted message must be quick, as with Po
 all are in use, the idlest client of the largest network gives way; clients of networks that have delivered mail before
 give way last.
 
-A visit is in a ranking only while the gateway waits for the client: a client that waits for us is never closed.
+A visit is in a ranking only while the gateway waits for the client: a client that waits for us is never closed. Clients
+are ranked only from the time at which places become short until they suffice again, since ranking costs time with each
+command.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ TOO_MANY_TRANSACTIONS = Reply.of(451, "4.3.2 Too many simultaneous messages; try
 TIMEOUT = Reply.of(421, "4.4.2 Timeout exceeded")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Visit:
     """One connection as admission sees it; `close` ends it with a reply."""
 
@@ -49,6 +51,8 @@ class Visit:
     delivered: bool = False
     #: It has named a recipient, and holds one of the places for transactions.
     working: bool = False
+    #: The gateway waits for the client, since this time.
+    waiting: bool = False
     since: float = 0.0
     ranking: Ranking[Visit] | None = None
     #: Bytes of the message that is being received; None if there is none.
@@ -78,13 +82,15 @@ class Admission:
         self._counters = counters
         self._later = later
         self._contended = contended
-        self._visits: set[Visit] = set()
+        # In the order of their arrival.
+        self._visits: dict[Visit, None] = {}
         self._receiving: set[Visit] = set()
         # From those whose place is taken first to those whose place is taken last.
         self._strangers: Ranking[Visit] = Ranking()
         self._known: Ranking[Visit] = Ranking()
         self._delivered: Ranking[Visit] = Ranking()
         self._working: Ranking[Visit] = Ranking()
+        self._ranked = False
         self._sweeping = False
         self.clock = clock
         self.min_idle = MIN_IDLE_SECONDS
@@ -146,7 +152,7 @@ class Admission:
         visit = Visit(address, network_of(address), close)
         visit.known = self._is_known(address)
         self._counters.add_connection(address)
-        self._visits.add(visit)
+        self._visits[visit] = None
         self.wait(visit)
         if not self._sweeping:
             self._sweeping = True
@@ -158,7 +164,7 @@ class Admission:
         if visit in self._visits:
             self.serve(visit)
             self.end_transaction(visit)
-            self._visits.discard(visit)
+            self._visits.pop(visit)
             self._counters.remove_connection(visit.address)
 
     def rename(self, visit: Visit, address: str) -> None:
@@ -173,20 +179,16 @@ class Admission:
 
     def wait(self, visit: Visit) -> None:
         """Note that the gateway waits for the client from now on."""
-        self.serve(visit)
-        if visit not in self._visits:
-            return
-        visit.since = self.clock()
-        if visit.working:
-            visit.ranking = self._working
-        elif visit.delivered:
-            visit.ranking = self._delivered
-        else:
-            visit.ranking = self._known if visit.known else self._strangers
-        visit.ranking.add(visit)
+        if visit.waiting or visit.received is not None:
+            self.serve(visit)
+        if visit in self._visits:
+            visit.waiting, visit.since = True, self.clock()
+            if self._ranked:
+                self._rank(visit)
 
     def serve(self, visit: Visit) -> None:
         """Note that the client waits for the gateway from now on."""
+        visit.waiting = False
         if visit.ranking is not None:
             visit.ranking.remove(visit)
             visit.ranking = None
@@ -232,6 +234,10 @@ class Admission:
         contended = self._contended()
         short = contended or self._short_of_connections or self._short_of_transactions
         self._close_slow(stress if short else self._config.timeouts.data_idle)
+        if not short:
+            self._end_ranking()
+            return
+        self._begin_ranking()
         if contended:
             self._close_idle(self._working, stress * CONTENDED_SHARE, lambda: True)
         self._close_idle(self._working, stress, lambda: self._short_of_transactions)
@@ -243,6 +249,30 @@ class Admission:
         self._sweeping = bool(self._visits)
         if self._sweeping:
             self._later(SWEEP_SECONDS, self._sweep_again)
+
+    def _begin_ranking(self) -> None:
+        """Rank the clients that the gateway waits for, and from now on each of them at once."""
+        if not self._ranked:
+            self._ranked = True
+            for visit in sorted((visit for visit in self._visits if visit.waiting), key=lambda visit: visit.since):
+                self._rank(visit)
+
+    def _end_ranking(self) -> None:
+        if self._ranked:
+            self._ranked = False
+            for visit in self._visits:
+                if visit.ranking is not None:
+                    visit.ranking.remove(visit)
+                    visit.ranking = None
+
+    def _rank(self, visit: Visit) -> None:
+        if visit.working:
+            visit.ranking = self._working
+        elif visit.delivered:
+            visit.ranking = self._delivered
+        else:
+            visit.ranking = self._known if visit.known else self._strangers
+        visit.ranking.add(visit)
 
     def _close_idle(self, ranking: Ranking[Visit], seconds: float, short: Callable[[], bool]) -> None:
         """Close clients that have waited for `seconds`, the idlest first, while places are short."""
@@ -263,6 +293,7 @@ class Admission:
 
     def _displace(self, ranking: Ranking[Visit], idle: float) -> bool:
         """Close the idlest client of the largest network if it has waited for `idle` seconds; return whether it has."""
+        self._begin_ranking()
         visit = ranking.first_of_largest()
         if visit is None or self.clock() - visit.since < idle:
             return False

@@ -116,7 +116,7 @@ class Gateway:
         self.admission = Admission(
             config,
             self.worker_counters,
-            clock=loop.time,
+            clock=time.monotonic,
             later=loop.call_later,
             contended=lambda: self.delivery.pool.contended,
         )

@@ -13,6 +13,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 
 WINDOW_SECONDS = 600
@@ -20,6 +21,8 @@ _SLICES = 5
 _SLICE_SECONDS = WINDOW_SECONDS // _SLICES
 _BUCKETS = 4096
 _HASHES = 2
+# Names whose buckets are kept, since a message needs them several times.
+_KEPT = 4096
 # A slice of time: its number, then unknown and accepted recipients by bucket.
 _SLICE = 1 + 2 * _HASHES * _BUCKETS
 
@@ -31,6 +34,7 @@ class RecipientCounts:
         self._workers = workers
         self._slices = memoryview(mmap.mmap(-1, workers * _SLICES * _SLICE * 4)).cast("I")
         self._key = os.urandom(16)
+        self._buckets = lru_cache(_KEPT)(self._find_buckets)
         self.clock = clock
 
     def add(self, worker: int, name: str, *, unknown: bool) -> None:
@@ -65,6 +69,6 @@ class RecipientCounts:
             if newest - _SLICES < self._slices[start] <= newest:
                 yield start
 
-    def _buckets(self, name: str) -> tuple[int, ...]:
+    def _find_buckets(self, name: str) -> tuple[int, ...]:
         digest = int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._key).digest(), "big")
         return tuple(1 + 2 * (number * _BUCKETS + (digest >> (32 * number)) % _BUCKETS) for number in range(_HASHES))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from functools import lru_cache
 from hashlib import blake2b
 
 from mailgate.network import client_key
@@ -21,6 +22,8 @@ from mailgate.recipient_counts import RecipientCounts
 BUCKETS = 65536
 # Networks that have delivered mail, by a hash.
 NETWORKS = 65536
+# Names whose hash is kept, since a connection needs it several times.
+KEPT_HASHES = 4096
 _GENERATION, _HEARTBEAT, _CONNECTIONS, _BYTES, _TRANSACTIONS, _HEAD = range(6)
 _ROW = _HEAD * 8 + BUCKETS * 4
 
@@ -39,13 +42,14 @@ class SharedCounters:
         # Written by all workers: each entry is one store, and a lost one is written again with the next message.
         self.networks = memoryview(mmap.mmap(-1, NETWORKS * 8)).cast("Q")
         self._key = os.urandom(16)
+        self.digest = lru_cache(KEPT_HASHES)(self._digest)
 
     def clear(self, number: int) -> None:
         """Reset the row of a worker that has exited."""
         start = number * _ROW
         self._map[start : start + _ROW] = bytes(_ROW)
 
-    def digest(self, name: str) -> int:
+    def _digest(self, name: str) -> int:
         """Return a keyed hash of 64 bits."""
         return int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._key).digest(), "big")
 

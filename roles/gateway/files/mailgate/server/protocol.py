@@ -330,7 +330,9 @@ class Protocol(Connection, SMTP):
     async def _read_command_line(self) -> bytes | None:
         """Return a line with its end, or None if it was too long; then it is read to its end, within a limit."""
         self._idle = True
-        self._set_waiting(waiting=True)
+        admission, visit = self._gateway.admission, self._visit
+        if visit:
+            admission.wait(visit)
         discarded = 0
         try:
             while True:
@@ -346,7 +348,8 @@ class Protocol(Connection, SMTP):
             raise ClosingError(TIMEOUT) from None
         finally:
             self._idle = False
-            self._set_waiting(waiting=False)
+            if visit:
+                admission.serve(visit)
 
     def _count_idle_command(self) -> None:
         """Count a command outside of a transaction's progress; too many of them end the session."""
