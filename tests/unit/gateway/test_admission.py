@@ -204,6 +204,27 @@ class TestConnections:
         scenario.admission.sweep()
         assert regular in scenario.admission._visits
 
+    def test_the_idlest_is_found_each_time_places_become_short(self):
+        scenario = Scenario(Limits(max_connections=4))
+        visits = []
+        for number in range(3):
+            visits.append(scenario.connect(f"198.18.{number}.1"))
+            scenario.now += 1
+        scenario.admission.sweep()
+        assert scenario.admission._ranked, "three quarters are in use"
+        scenario.admission.leave(visits.pop(0))
+        scenario.admission.sweep()
+        assert not scenario.admission._ranked
+        scenario.now += 1
+        scenario.admission.wait(visits[0])
+        for number in range(5, 7):
+            scenario.now += 1
+            scenario.connect(f"198.18.{number}.1")
+        scenario.now += 5
+        scenario.connect("198.18.8.1")
+        scenario.connect("198.18.9.1")
+        assert [address for address, _ in scenario.closed] == ["198.18.2.1", "198.18.1.1"]
+
     @pytest.mark.parametrize(("open_files", "places"), [(None, 5000), (16384, 5000), (1024, 1748), (60, 60)])
     def test_connections_stay_below_the_limit_of_open_files(self, open_files, places):
         counters = WorkerCounters(SharedCounters(2))
