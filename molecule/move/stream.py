@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-SECONDS_BETWEEN = 0.25
+SECONDS_BETWEEN = 0.4
 DIRECTORY = Path("/run/stream")
 # Two that move, and one whose server does not.
 DOMAINS = ("lab.univ.example", "pc7.lab.univ.example", "mech.eng.univ.example")
