@@ -17,7 +17,7 @@ from lab.twin import Twin
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 GATEWAY = "198.18.0.25"
 RECIPIENT = "bob@mech.eng.univ.example"
-SECONDS = 30
+SECONDS = 15
 
 campus = Campus(Twin(SCENARIO / "inventory", os.environ["MAILGATE_TWIN"]))
 CLIENT = (SCENARIO / "clients.py").read_bytes()
