@@ -68,12 +68,14 @@ def dialogue(address: str, port: int, sender: str, recipients: list[str], messag
     return {"stage": stage, "code": code, "text": text.decode("utf-8", "replace")}
 
 
-def send(to: list[str], sender: str, message: str = "", via: str = "", port: int = 25) -> Answer:
-    """Send a message (base64), or stop after RCPT without one; to the first recipient's MX, or to the address `via`.
+def send(to: list[str], sender: str, message: str = "", via: str = "", port: int = 25, *, lines: int = 0) -> Answer:
+    """Send a message (base64) and so many further lines, or stop after RCPT without a message.
+
+    The server is the first recipient's MX, or the address `via`.
 
     As a sending MTA does, try the next address, then the next exchange, when one cannot be reached.
     """
-    data = base64.b64decode(message) if message else None
+    data = base64.b64decode(message) + (b"x" * 70 + b"\r\n") * lines if message else None
     hosts = [via] if via else exchanges(to[0].rpartition("@")[2])
     tried = []
     for host in hosts:
@@ -105,16 +107,24 @@ def mailbox(user: str, message_id: str, wait: float = 20.0) -> Answer:
     """Wait for a message in a user's mbox; return all copies (base64) without the mbox separator line."""
     wanted = f"Message-ID: <{message_id}>".encode()
     deadline = time.monotonic() + wait
+    content = b""
     while True:
-        try:
-            content = Path("/var/mail", user).read_bytes()
-        except FileNotFoundError:
-            content = b""
-        entries = (b"\n" + content).split(b"\nFrom ")[1:]
+        before, content = content, read_if_there(Path("/var/mail", user))
+        # Each entry ends with an empty line, which is the separator's first byte.
+        entries = (b"\n" + content).replace(b"\nFrom ", b"\n\nFrom ").split(b"\nFrom ")[1:]
         copies = [entry.partition(b"\n")[2] for entry in entries if wanted in entry]
-        if copies or time.monotonic() > deadline:
+        # A copy may be half written.
+        if (copies and content == before) or time.monotonic() > deadline:
             return {"copies": [base64.b64encode(copy).decode() for copy in copies]}
         time.sleep(0.1)
+
+
+def read_if_there(path: Path) -> bytes:
+    """Return the content of a file; empty if there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 PROBES: dict[str, Callable[..., Answer]] = {"mx": mx, "send": send, "connect": connect, "mailbox": mailbox}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import probe
+from lab.checks import check, finish
 from lab.mail import Letter, as_received, without_trace
 from lab.twin import Twin
 
@@ -25,14 +26,6 @@ QUEUE = 10025
 PROBE = Path(probe.__file__).read_bytes()
 
 twin = Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"])
-different = 0
-
-
-def check(what: str, expected: object, seen: object) -> None:
-    """Print one check and count a difference."""
-    global different  # noqa: PLW0603  one program, one count
-    different += expected != seen
-    print(f"{'ok  ' if expected == seen else 'DIFF'} {what}: expected {expected!r}, saw {seen!r}", flush=True)
 
 
 def run(host: str, name: str, **arguments: Any) -> dict[str, Any]:
@@ -228,4 +221,4 @@ def moved() -> None:
 
 
 {"routes": routes, "queue": queue, "killed": killed, "second": second, "moved": moved}[sys.argv[1]]()
-sys.exit(1 if different else 0)
+finish()

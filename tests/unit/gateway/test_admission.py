@@ -262,6 +262,97 @@ class TestConnections:
         assert len(scenario.later) == 4
 
 
+class TestWorkers:
+    """A worker that has no idle clients, for instance since it was restarted, and another one that has all of them."""
+
+    @pytest.fixture
+    def pair(self):
+        shared = SharedCounters(2)
+        limits = Limits(max_connections=40)
+        new, old = (Scenario(limits, WorkerCounters(shared, number)) for number in range(2))
+        for number in range(40):
+            old.connect(f"198.18.1.{number}")
+        return new, old
+
+    def sweep(self, *scenarios: Scenario) -> None:
+        for scenario in scenarios:
+            scenario.now += 1
+            scenario.admission.sweep()
+
+    def test_the_idlest_client_of_another_worker_gives_way(self, pair):
+        new, old = pair
+        old.now += 3
+        self.sweep(old)
+        assert new.connect("198.18.3.1") is not TOO_MANY_CONNECTIONS
+        assert new.counters.connections == 41
+        self.sweep(new, old)
+        assert old.closed == [("198.18.1.0", TOO_MANY_CONNECTIONS)]
+        assert new.counters.connections == 40
+        assert new.closed == []
+
+    def test_few_clients_exceed_the_limit(self, pair):
+        new, old = pair
+        old.now += 3
+        self.sweep(old)
+        replies = [new.connect(f"198.18.3.{number}") for number in range(5)]
+        assert [reply is TOO_MANY_CONNECTIONS for reply in replies] == [False, False, True, True, True]
+        self.sweep(old)
+        replies = [new.connect(f"198.18.4.{number}") for number in range(3)]
+        assert [reply is TOO_MANY_CONNECTIONS for reply in replies] == [False, False, True]
+
+    def test_not_more_than_the_other_worker_can_close(self, pair):
+        new, old = pair
+        old.now += 3
+        for visit in list(old.admission._visits)[1:]:
+            old.admission.serve(visit)
+        self.sweep(old)
+        replies = [new.connect(f"198.18.3.{number}") for number in range(2)]
+        assert [reply is TOO_MANY_CONNECTIONS for reply in replies] == [False, True]
+        self.sweep(old)
+        assert len(old.closed) == 1
+        assert new.connect("198.18.3.3") is TOO_MANY_CONNECTIONS
+
+    def test_clients_of_another_worker_that_are_not_idle_stay(self, pair):
+        new, old = pair
+        self.sweep(old)
+        assert new.connect("198.18.3.1") is TOO_MANY_CONNECTIONS
+        self.sweep(old)
+        assert old.closed == []
+
+    def test_clients_with_history_give_way_when_they_are_idle(self, pair):
+        new, old = pair
+        for visit in list(old.admission._visits):
+            old.admission.accept_message(visit)
+            old.admission.wait(visit)
+        self.sweep(old)
+        assert new.connect("198.18.3.1") is TOO_MANY_CONNECTIONS
+        old.now += 30
+        self.sweep(old)
+        assert new.connect("198.18.3.1") is not TOO_MANY_CONNECTIONS
+        self.sweep(old)
+        assert len(old.closed) == 1
+
+    def test_a_worker_that_has_exited_offers_nothing(self, pair):
+        new, old = pair
+        old.now += 3
+        self.sweep(old)
+        for number in range(40):
+            new.counters.add_connection(f"198.18.5.{number}")
+        new.counters._shared.clear(1)
+        assert new.connect("198.18.3.1") is TOO_MANY_CONNECTIONS
+
+    def test_a_worker_without_clients_offers_nothing(self, pair):
+        new, old = pair
+        old.now += 3
+        self.sweep(old)
+        for visit in list(old.admission._visits):
+            old.admission.leave(visit)
+        old.later[0]()
+        for number in range(40):
+            new.counters.add_connection(f"198.18.5.{number}")
+        assert new.connect("198.18.3.1") is TOO_MANY_CONNECTIONS
+
+
 class TestTransactions:
     def test_a_slow_client_gives_its_transaction_up(self):
         scenario = Scenario(Limits(max_transactions=2))

@@ -7,6 +7,9 @@ either are in use, clients without an accepted message must be quick, as with Po
 all are in use, the idlest client of the largest network gives way; clients of networks that have delivered mail before
 give way last.
 
+A worker can close its own clients only. If another one has clients that may give way, a new client is admitted beyond
+the limit, and the other worker closes one within a second.
+
 A visit is in a ranking only while the gateway waits for the client: a client that waits for us is never closed. Clients
 are ranked only from the time at which places become short until they suffice again, since ranking costs time with each
 command.
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from mailgate.config import Config
 from mailgate.network import network_of
@@ -28,6 +32,8 @@ OTHER_FILES = 100
 SWEEP_SECONDS = 1.0
 # More clients closed at once would delay the others, and connect again at the same moment.
 SWEEP_CLIENTS = 200
+# Share of the connections that may exceed the limit until other workers have closed as many.
+EXCESS_SHARE = 0.05
 # A client that has been served this recently is not idle.
 MIN_IDLE_SECONDS = 3.0
 # Waiting for a connection to a next hop ends after `timeouts.connect`; slow clients must give way before that.
@@ -141,10 +147,12 @@ class Admission:
         known = self._is_known(address)
         if self._displace(self._strangers, 0.0 if known else self.min_idle):
             return None
-        # A client that has delivered mail may keep its connection open for more, but not for long now.
-        for ranking in (self._known, self._delivered):
-            if self._displace(ranking, max(self.min_idle, self._config.timeouts.stress)):
-                return None
+        if self._displace_known():
+            return None
+        excess = self._counters.connections - self._max_connections
+        allowed = max(1, round(self._max_connections * EXCESS_SHARE))
+        if excess < min(allowed, self._counters.offered_by_others):
+            return None
         return TOO_MANY_CONNECTIONS
 
     def enter(self, address: str, close: Callable[[Reply], None]) -> Visit:
@@ -230,12 +238,14 @@ class Admission:
 
     def sweep(self) -> None:
         """Close clients that are too slow for the places that are left; called every second."""
+        self._make_room()
         stress = self._config.timeouts.stress
         contended = self._contended()
         short = contended or self._short_of_connections or self._short_of_transactions
         self._close_slow(stress if short else self._config.timeouts.data_idle)
         if not short:
             self._end_ranking()
+            self._counters.offer(0)
             return
         self._begin_ranking()
         if contended:
@@ -243,6 +253,7 @@ class Admission:
         self._close_idle(self._working, stress, lambda: self._short_of_transactions)
         for ranking in (self._strangers, self._known):
             self._close_idle(ranking, stress, lambda: self._short_of_connections)
+        self._offer()
 
     def _sweep_again(self) -> None:
         self.sweep()
@@ -299,6 +310,35 @@ class Admission:
             return False
         self._close(visit, TOO_MANY_CONNECTIONS)
         return True
+
+    def _displace_known(self) -> bool:
+        """Close an idle client of a network with history; it may keep its connection, but not for long now."""
+        idle = self._known_idle
+        return self._displace(self._known, idle) or self._displace(self._delivered, idle)
+
+    @property
+    def _known_idle(self) -> float:
+        """Seconds after which a client of a network with history is idle."""
+        return max(self.min_idle, self._config.timeouts.stress)
+
+    def _make_room(self) -> None:
+        """Close clients instead of those that other workers have admitted beyond the limit."""
+        for _client in range(SWEEP_CLIENTS):
+            within = self._counters.connections <= self._max_connections
+            if within or not (self._displace(self._strangers, self.min_idle) or self._displace_known()):
+                break
+
+    def _offer(self) -> None:
+        """Report to the other workers how many clients may give way to theirs."""
+        idle = self._count_idle(self._strangers, self.min_idle)
+        idle += sum(self._count_idle(ranking, self._known_idle) for ranking in (self._known, self._delivered))
+        self._counters.offer(idle)
+
+    def _count_idle(self, ranking: Ranking[Visit], seconds: float) -> int:
+        """Return how many clients have waited for `seconds`, up to the number that a sweep closes."""
+        now = self.clock()
+        idle = takewhile(lambda visit: now - visit.since >= seconds, islice(ranking, SWEEP_CLIENTS))
+        return sum(1 for _visit in idle)
 
     def _close(self, visit: Visit, reply: Reply) -> None:
         # At once, so that its place is free and it is not found again.

@@ -24,7 +24,7 @@ BUCKETS = 65536
 NETWORKS = 65536
 # Names whose hash is kept, since a connection needs it several times.
 KEPT_HASHES = 4096
-_GENERATION, _HEARTBEAT, _CONNECTIONS, _BYTES, _TRANSACTIONS, _HEAD = range(6)
+_GENERATION, _HEARTBEAT, _CONNECTIONS, _BYTES, _TRANSACTIONS, _IDLE, _HEAD = range(7)
 _ROW = _HEAD * 8 + BUCKETS * 4
 
 
@@ -106,6 +106,15 @@ class WorkerCounters:
     def add_transactions(self, number: int) -> None:
         """Count `number` more transactions, or fewer if it is negative."""
         self._head[_TRANSACTIONS] += number
+
+    def offer(self, idle: int) -> None:
+        """Report how many clients of this worker may give way to others."""
+        self._head[_IDLE] = idle
+
+    @property
+    def offered_by_others(self) -> int:
+        """Clients of the other workers that may give way."""
+        return sum(head[_IDLE] for head in self._shared.heads) - self._head[_IDLE]
 
     def record_delivery(self, network: str) -> None:
         """Remember that a message from a network was accepted."""

@@ -17,6 +17,7 @@ import pytest
 from gateway_doubles import Client, Hop, wait_for
 from service_process import Running, alive, connect, free_port, serving, write_settings
 
+from mailgate.admission import MIN_IDLE_SECONDS, SWEEP_SECONDS
 from mailgate.config import Endpoint
 from mailgate.process.supervisor import KEEPALIVE, listening_socket
 
@@ -128,6 +129,25 @@ class TestWorkers:
             for client in clients:
                 await client.say("QUIT")
             await connect(port)
+
+    async def test_an_idle_client_of_another_worker_gives_way(self, pyz, tmp_path):
+        """One worker has all places; the other one, for instance since it was restarted, has none."""
+        async with serving(pyz, tmp_path, "[limits]\nmax_connections = 8\n") as (service, _hop, port):
+            await service.until("READY=1")
+            without, full = service.workers()
+            os.kill(without, signal.SIGSTOP)
+            addresses = [f"127.0.{number}.1" for number in range(1, 9)]
+            idle = [Client(*await asyncio.open_connection("127.0.0.1", port, local_addr=(a, 0))) for a in addresses]
+            for client in idle:
+                assert (await client.reply()).startswith("220")
+            await asyncio.sleep(MIN_IDLE_SECONDS + 2 * SWEEP_SECONDS)
+            os.kill(full, signal.SIGSTOP)
+            os.kill(without, signal.SIGCONT)
+            client = await connect(port)
+            assert (await client.start("x@a.example"))[0].startswith("250")
+            os.kill(full, signal.SIGCONT)
+            assert (await idle[0].reply()).startswith("421 4.3.2")
+            assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250")
 
     def test_connections_have_tcp_keepalive(self):
         with listening_socket(Endpoint("127.0.0.1", 0)) as listening:
