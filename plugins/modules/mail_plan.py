@@ -150,7 +150,8 @@ dns:
   returned: success
   type: list
   elements: dict
-  sample: [{host: ns1.univ.example, address: 198.18.0.53, zones: [univ.example, eng.univ.example]}]
+  sample:
+    - {host: ns1.univ.example, address: 198.18.0.53, addresses: [198.18.0.53], zones: [univ.example, eng.univ.example]}
 routes:
   description: The gateways' delivery table, sorted by domain.
   returned: success

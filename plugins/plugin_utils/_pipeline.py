@@ -130,7 +130,12 @@ def as_result(plan: Plan) -> dict[str, object]:
             for host in campus.gateways
         ],
         "dns": [
-            {"host": server.name, "address": server.address or server.address6, "zones": list(server.zones)}
+            {
+                "host": server.name,
+                "address": server.address or server.address6,
+                "addresses": list(server.addresses),
+                "zones": list(server.zones),
+            }
             for server in campus.of_kind("dns")
         ],
         **_tables(tables, campus.home_of()),
