@@ -57,37 +57,15 @@ options:
                 type: str
                 required: true
   transfers:
-    description: The zones that are transferred, as M(campus.mailgate.bind_mx) returns them.
+    description: The zones that are transferred (C(zone), C(view), C(primary)), as M(campus.mailgate.bind_mx) returns them.
     type: list
     elements: dict
     required: true
-    suboptions:
-      zone:
-        description: The zone's name.
-        type: str
-        required: true
-      view:
-        description: Its view.
-        type: str
-        default: ""
-      primary:
-        description: The host that it is transferred from.
-        type: str
-        default: ""
   authorities:
-    description: The DNS servers of the campus.
+    description: The DNS servers of the campus, as for M(campus.mailgate.bind_mx) (C(host), C(address)).
     type: list
     elements: dict
     default: []
-    suboptions:
-      host:
-        description: The name of the server.
-        type: str
-        required: true
-      address:
-        description: The address of the server.
-        type: str
-        required: true
   named_conf:
     description: The server's configuration.
     type: path
@@ -148,22 +126,8 @@ from ..module_utils._bind.transferred import wait
 
 ARGUMENTS = {
     "zones": zones_argument({}, {}, mx_required=False),
-    "transfers": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "zone": {"type": "str", "required": True},
-            "view": {"type": "str", "default": ""},
-            "primary": {"type": "str", "default": ""},
-        },
-    },
-    "authorities": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"host": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
-    },
+    "transfers": {"type": "list", "elements": "dict", "required": True},
+    "authorities": {"type": "list", "elements": "dict", "default": []},
     "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
     "server": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 53},
@@ -183,7 +147,9 @@ def requests(params: dict[str, Any]) -> list[ZoneRequest]:
         ]
         for zone in params["zones"]
     }
-    return [ZoneRequest(each["zone"], each["view"], owners.get(each["zone"], [])) for each in params["transfers"]]
+    return [
+        ZoneRequest(each["zone"], each.get("view", ""), owners.get(each["zone"], [])) for each in params["transfers"]
+    ]
 
 
 def main() -> None:
@@ -194,8 +160,8 @@ def main() -> None:
         module.exit_json(changed=False)
     if DNSPYTHON_ERROR:
         module.fail_json(msg=missing_required_lib("dnspython"), exception=DNSPYTHON_ERROR, problems=[])
-    addresses = {each["host"]: each["address"] for each in params["authorities"]}
-    primaries = {each["zone"]: each["primary"] for each in params["transfers"]}
+    addresses = {each.get("host"): each.get("address") for each in params["authorities"]}
+    primaries = {each["zone"]: each.get("primary", "") for each in params["transfers"]}
     servers = {
         zone: DnsClient(addresses[host], DNS_PORT, ANSWER_SECONDS)
         for zone, host in primaries.items()

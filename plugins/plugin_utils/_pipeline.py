@@ -204,6 +204,7 @@ def _border(border: Border) -> dict[str, object]:
         "outside_interface": border.outside_interface,
         "networks": list(border.networks),
         "gateways": list(border.gateways),
+        "expire_permits": border.expire_permits,
         "permits": [
             {
                 "host": permit.host,
