@@ -57,7 +57,7 @@ options:
                 type: str
                 required: true
   transfers:
-    description: The zones that are transferred (C(zone), C(view), C(primary)), as M(campus.mailgate.bind_mx) returns them.
+    description: The zones that are transferred (C(zone), C(view), C(primary)), as M(campus.mailgate.bind_mx) reports.
     type: list
     elements: dict
     required: true

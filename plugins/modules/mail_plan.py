@@ -55,7 +55,7 @@ notes:
   - A server accepts mail for its C(mailgate_backup_domains) while their final server does not answer, and delivers it
     locally. C(mailgate_keep_mx), V(true) or a list of domains, and C(keep_mx), a list of zones, in C(mailgate_dns) keep
     MX records unchanged.
-  - With C(mailgate_expire_permits) an expired C(mailgate_permit) is ignored with a warning; without it, it is a problem.
+  - With C(mailgate_expire_permits) an expired C(mailgate_permit) is ignored with a warning, else it is a problem.
   - Domains in C(mailgate_retired) get the MX records of their own servers, but keep their routes.
   - Time and memory grow with the number of domains, but RV(sendmail) has a line for every pair of server and domain.
   - Domains are compared in lower case and as A-labels. C(*.suffix) matches all names below the suffix; an exact domain
