@@ -26,6 +26,8 @@ description:
     M(campus.mailgate.bind_mx_transfer) waits until this server has it.
   - Zones that accept dynamic updates are changed by RFC 2136, with the present records as prerequisite, never in their
     file. A zone that BIND signs itself and that accepts no updates is changed in its unsigned file.
+  - If a removed record lies between other records of one name that state several TTLs, the first of them is given the
+    TTL that BIND serves, which would change otherwise.
   - Names that are not listed keep their MX records. A name with a null MX (RFC 7505) keeps it, with a warning.
   - With O(ttl_state) the module changes TTLs only, before and after a cut-over.
 requirements:

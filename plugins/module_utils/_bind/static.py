@@ -210,7 +210,7 @@ def _prove(
     at all.
     """
     changed = {owner: records for owner, records in plan.items() if owner not in edit.null_mx}
-    by_bind = bool(DNSPYTHON_ERROR or edit.mixed_ttls) or len(data) + read.size > WHOLE_BYTES
+    by_bind = bool(DNSPYTHON_ERROR or edit.mixed_ttls or edit.kept_ttls) or len(data) + read.size > WHOLE_BYTES
     if not by_bind:
         try:
             prove(data, edit.data, apex, changed, path=zone.file, include=read, include_after=reread, ttls=ttls)

@@ -28,6 +28,7 @@ from .file import (
 )
 from .lines import GENERIC, Mx, State, generic_mx
 from .part import Part
+from .runs import keep_served_ttls
 from .serial import next_serial
 
 Plan = Mapping[Name, "Sequence[Mx] | None"]
@@ -52,6 +53,7 @@ class ZoneEdit:
         null_mx: The planned names that accept no mail and are left alone.
         ttls: The TTLs in seconds that the planned names' MX records had.
         mixed_ttls: The changed names whose MX records state several TTLs, of which a server serves one.
+        kept_ttls: Whether another record got the TTL that BIND serves now, because a line before it is removed.
     """
 
     data: bytes
@@ -62,6 +64,7 @@ class ZoneEdit:
     null_mx: Sequence[Name] = ()
     ttls: Mapping[Name, int] = field(default_factory=dict)
     mixed_ttls: Sequence[Name] = ()
+    kept_ttls: bool = False
 
 
 def plan_names(
@@ -156,10 +159,11 @@ def edit_zone(
     report = editor.null_mx, editor.old_ttls, editor.mixed_ttls
     if not editor.changed:
         return ZoneEdit(data, serial, serial, False, {}, *report)
+    kept = [keep_served_ttls(part.document, plan) for part in editor.parts]
     after = next_serial(serial, today, served)
     editor.set_serial(after)
     own, included = editor.render()
-    return ZoneEdit(own, serial, after, True, included, *report)
+    return ZoneEdit(own, serial, after, True, included, *report, any(kept))
 
 
 class _Editor:
