@@ -183,6 +183,7 @@ class _Claims:
                     f"'{domain}' is in no server's mailgate_domains: while senders may know its previous MX records, "
                     "it needs a route",
                     "Put it back into the mailgate_domains of its server until it has left, or remove it here",
+                    self.items_of(next(iter(self.findings.facts)), variable, domain),
                 )
             elif borders and not home.permit:
                 self.problem(

@@ -170,7 +170,8 @@ class HostReader(ValueReader):
             return own if is_hub else ""
         hint = "Name a server of this inventory"
         if not isinstance(value, str) or value not in self.findings.facts:
-            near = get_close_matches(value, self.findings.facts, 1) if isinstance(value, str) else []
+            others = [name for name in self.findings.facts if name != facts.name]
+            near = get_close_matches(value, others, 1) if isinstance(value, str) else []
             hint += f"; did you mean {near[0]}?" if near else ""
             self.problem(facts, "mailgate_hub", f"{quoted(value)} is not a host of the inventory", hint, [value])
             return own if is_hub else ""
