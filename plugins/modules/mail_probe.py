@@ -125,9 +125,8 @@ problems:
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient
+from ..module_utils._module import Module
 from ..module_utils._probe.answers import ask_all, ask_domain, mx_problems, smtp_problems
 from ..module_utils._zone.file import ZoneError
 
@@ -185,7 +184,7 @@ def smtp(server: dict[str, Any], timeout: float) -> list[str]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True)
     problems = dns(module.params)
     for server in module.params["smtp"]:
         problems += smtp(server, module.params["timeout"])

@@ -208,8 +208,7 @@ pending:
 
 from dataclasses import asdict
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ..module_utils._module import Module
 from ..module_utils._sendmail import host
 from ..module_utils._sendmail.settings import Listener, Route, Settings
 
@@ -247,7 +246,7 @@ ARGUMENTS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     settings = Settings(
         hostname=given["hostname"],
