@@ -312,7 +312,7 @@ from ..module_utils._bind.server import Bind
 from ..module_utils._bind.transaction import Request, update
 from ..module_utils._bind.transferred import TransferredZone
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
-from ..module_utils._module import Module
+from ..module_utils._results import text_only
 from ..module_utils._zone.edit import plan_names
 from ..module_utils._zone.file import ZoneError, spell
 
@@ -451,7 +451,7 @@ def diff_of(zone: PlannedZone) -> list[dict[str, str]]:
 
 def main() -> None:
     """Run the module."""
-    module = Module(
+    module = text_only(AnsibleModule)(
         argument_spec=ARGUMENTS,
         required_one_of=[("zones", "ttl_state")],
         required_if=[("ttl_state", "lower", ("zones", "ttl"))],

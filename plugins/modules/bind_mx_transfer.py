@@ -116,14 +116,14 @@ problems:
 
 from typing import Any
 
-from ansible.module_utils.basic import missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._bind.authority import ZoneRequest
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.server import Bind
 from ..module_utils._bind.transferred import wait
-from ..module_utils._module import Module
+from ..module_utils._results import text_only
 
 ARGUMENTS = {
     "zones": zones_argument({}, {}, mx_required=False),
@@ -155,7 +155,7 @@ def requests(params: dict[str, Any]) -> list[ZoneRequest]:
 
 def main() -> None:
     """Run the module."""
-    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     params = module.params
     if module.check_mode:
         module.exit_json(changed=False)

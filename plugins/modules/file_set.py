@@ -78,13 +78,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import Module
 from ..module_utils._replace import make_directory
+from ..module_utils._results import text_only
 
 
 def main() -> None:
     """Run the module."""
-    module = Module(
+    module = text_only(AnsibleModule)(
         argument_spec={
             "files": {
                 "type": "list",

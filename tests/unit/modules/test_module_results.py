@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.campus.mailgate.plugins.module_utils._module import Module
+from ansible_collections.campus.mailgate.plugins.module_utils._results import text_only
 
 CAFE = os.fsdecode(b"caf\xe9")
 REPLACED = "caf\N{REPLACEMENT CHARACTER}"
@@ -21,7 +22,7 @@ MODULES = Path(__file__).parents[3] / "plugins" / "modules"
 @pytest.mark.parametrize("way", ["exit", "fail"])
 def test_bytes_that_are_not_utf8_are_replaced(way, tmp_path, capsys, module_arguments):
     with module_arguments({"_ansible_remote_tmp": str(tmp_path)}), pytest.raises(SystemExit):
-        module = Module(argument_spec={})
+        module = text_only(AnsibleModule)(argument_spec={})
         module.warn(CAFE)
         if way == "exit":
             module.exit_json(changed=True, zones=[{"file": CAFE, "serial": 1}], diff=({CAFE: "漢"},))
