@@ -46,10 +46,10 @@ class Campus:
         return plan
 
     def address(self, name: str) -> str:
-        """Return the IPv4 address of the host with this name or first labels."""
+        """Return the IPv4 address, else the IPv6 address, of the host with this name or first labels."""
         for host, facts in self.plan["hosts"].items():
             if host == name or host.startswith(f"{name}."):
-                return str(facts["address"])
+                return str(facts["address"] or facts["address6"])
         raise KeyError(name)
 
     def short(self, host: str) -> str:
@@ -104,5 +104,6 @@ class Campus:
         if not copies:
             return ["nowhere"]
         names = [name.decode() for name in reversed(RECEIVED.findall(copies[0]))]
-        hops = [self.short(name) if name in self.plan["hosts"] else name for name in names]
+        hosts = {facts["mail_name"] or host: host for host, facts in self.plan["hosts"].items()}
+        hops = [self.short(hosts[name]) if name in hosts else name for name in names]
         return [hop for index, hop in enumerate(hops) if index == 0 or hop != hops[index - 1]]

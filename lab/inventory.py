@@ -32,8 +32,10 @@ class Host:
 
     name: str
     short: str
-    address: IPv4Address
+    address: IPv4Address | None
     address6: IPv6Address | None = None
+    #: Full host name, if it is not the name in the inventory.
+    mail_name: str = ""
     ansible_host: str = ""
     faculty: str = ""
     domains: tuple[str, ...] = ()
@@ -44,6 +46,16 @@ class Host:
     #: Zones of a DNS server; None on other hosts.
     zones: tuple[str, ...] | None = None
     named_conf: str = "/etc/bind/named.conf"
+
+    @property
+    def full_name(self) -> str:
+        """The host's own name, which DNS has."""
+        return self.mail_name or self.name
+
+    @property
+    def addresses(self) -> tuple[IPv4Address | IPv6Address, ...]:
+        """The IPv4 address and the IPv6 address, without a missing one."""
+        return tuple(address for address in (self.address, self.address6) if address)
 
     @property
     def layers(self) -> frozenset[str]:
@@ -81,19 +93,32 @@ def short_names(names: list[str]) -> dict[str, str]:
     return short
 
 
-def _address(problems: _Problems, name: str, variables: Mapping[str, Any]) -> IPv4Address | None:
+def _addresses(
+    problems: _Problems, name: str, variables: Mapping[str, Any]
+) -> tuple[IPv4Address | None, IPv6Address | None]:
+    """Return the IPv4 and the IPv6 address, of which a host may lack one, as the plan reads them."""
+    address6 = _address6(problems, name, variables)
     variable = "mailgate_address" if "mailgate_address" in variables else "ansible_host"
     value = variables.get(variable)
-    if value is None:
-        problems.add(name, variable, "missing; set it to the host's IPv4 address")
-        return None
+    if value is None or (value == "" and variable == "mailgate_address"):
+        if not variables.get("mailgate_address6"):
+            problems.add(name, variable, "missing; set it to the host's IPv4 address, or set mailgate_address6")
+        return None, address6
     try:
-        return IPv4Address(value)
+        address = ipaddress.ip_address(value)
     except ValueError:
         problems.add(
-            name, variable, f"{value!r} is not a valid IPv4 address; if it is a name, set mailgate_address too"
+            name,
+            variable,
+            f"{value!r} is not a valid IPv4 address; if it is a name, set mailgate_address too "
+            "('' for a host with mailgate_address6 only)",
         )
-        return None
+        return None, address6
+    if isinstance(address, IPv4Address):
+        return address, address6
+    if address6:
+        problems.add(name, variable, f"{value!r} is not a valid IPv4 address, and mailgate_address6 is set too")
+    return None, address6 or address
 
 
 def _address6(problems: _Problems, name: str, variables: Mapping[str, Any]) -> IPv6Address | None:
@@ -134,7 +159,7 @@ def _host(
     problems: _Problems, taken: dict[Any, str], names: tuple[str, str, str], variables: Mapping[str, Any]
 ) -> Host | None:
     name, short, faculty = names
-    address, address6 = _address(problems, name, variables), _address6(problems, name, variables)
+    address, address6 = _addresses(problems, name, variables)
     for value in (address, address6):
         if value is not None and value in taken:
             problems.add(name, "address", f"{value} is also the address of {taken[value]}")
@@ -154,13 +179,16 @@ def _host(
     zones = None if dns is None else _strings(problems, name, "mailgate_dns.zones", dns.get("zones", []))
     domains = _strings(problems, name, "mailgate_domains", variables.get("mailgate_domains", []))
     backups = _strings(problems, name, "mailgate_backup_domains", variables.get("mailgate_backup_domains", []))
-    if address is None:
+    if address is None and address6 is None:
         return None
+    if outside_interface and address is None:
+        problems.add(name, "ansible_host", "a border router of the twin requires an IPv4 address")
     return Host(
         name=name,
         short=short,
         address=address,
         address6=address6,
+        mail_name=str(variables.get("mailgate_name") or "").lower().rstrip("."),
         ansible_host=str(variables.get("ansible_host", name)),
         faculty=faculty,
         domains=domains,

@@ -101,9 +101,16 @@ class Wiring:
 
 @dataclass
 class _Segment:
+    """A bridge with its IPv4 network, None if all of its hosts have IPv6 only, and its IPv6 networks."""
+
     bridge: str
-    network: IPv4Network
+    network: IPv4Network | None
     networks6: list[IPv6Network] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Its networks, IPv4 first."""
+        return (*((self.network,) if self.network else ()), *self.networks6)
 
 
 @dataclass(frozen=True)
@@ -122,33 +129,48 @@ class Network:
         return "\n".join([*lines, ""])
 
 
-def _segments(hosts: Iterable[Host]) -> dict[IPv4Network, _Segment]:
-    segments: dict[IPv4Network, _Segment] = {}
-    owner: dict[IPv6Network, _Segment] = {}
+def _segments(hosts: Iterable[Host]) -> dict[Block, _Segment]:
+    """Return the segment of each network: an IPv4 /24 with the IPv6 /64s of its hosts, or a /64 without one."""
+    segments: dict[Block, _Segment] = {}
     problems = []
-    for host in hosts:
-        network = IPv4Network((host.address, 24), strict=False)
-        if network.overlaps(MANAGEMENT) or network.overlaps(OUTSIDE_NETWORK):
-            problems.append(
-                f"  {host.name}: {host.address} is in a network that the twin uses itself; use another address"
-            )
-        segment = segments.setdefault(network, _Segment(f"seg{len(segments)}", network))
-        if host.address6:
-            network6 = IPv6Network((host.address6, 64), strict=False)
-            if network6.overlaps(OUTSIDE_NETWORK6):
+    count = itertools.count()
+    # A host with IPv6 only joins the segment of another host with its /64.
+    for host in sorted(hosts, key=lambda host: host.address is None):
+        blocks = _networks(host)
+        problems += [
+            f"  {host.name}: {address} is in a network that the twin uses itself; use another address"
+            for address, block in zip(host.addresses, blocks, strict=True)
+            if any(_overlap(block, own) for own in (MANAGEMENT, OUTSIDE_NETWORK, OUTSIDE_NETWORK6))
+        ]
+        segment = segments.get(blocks[0])
+        if segment is None:
+            first = blocks[0]
+            segment = _Segment(f"seg{next(count)}", first if isinstance(first, IPv4Network) else None)
+        for block in blocks:
+            if segments.setdefault(block, segment) is not segment:
                 problems.append(
-                    f"  {host.name}: {host.address6} is in a network that the twin uses itself; use another address"
+                    f"  {host.name}: mailgate_address6 {host.address6}: {block} is used in "
+                    f"{segments[block].network} and in {segment.network}; a /64 belongs to one /24"
                 )
-            if owner.setdefault(network6, segment) is not segment:
-                problems.append(
-                    f"  {host.name}: mailgate_address6 {host.address6}: {network6} is used in "
-                    f"{owner[network6].network} and in {network}; a /64 belongs to one /24"
-                )
-            elif network6 not in segment.networks6:
-                segment.networks6.append(network6)
+            elif isinstance(block, IPv6Network) and block not in segment.networks6:
+                segment.networks6.append(block)
     if problems:
         raise LabError("the twin cannot be built from this inventory:\n" + "\n".join(problems))
     return segments
+
+
+def _networks(host: Host) -> list[Block]:
+    """Return the network of each address of a host: a /24 or a /64."""
+    return [
+        IPv4Network((address, 24), strict=False)
+        if isinstance(address, IPv4Address)
+        else IPv6Network((address, 64), strict=False)
+        for address in host.addresses
+    ]
+
+
+def _overlap(one: Block, other: Block) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def _free(network: Block, taken: set[Address]) -> Address:
@@ -177,12 +199,11 @@ def _router(
     """Return the interfaces of the border router number `order` (from 1): management, each segment, the outside."""
     outside_interface = (border and border.outside_interface) or "outside0"
     names = (name for name in (f"eth{index}" for index in itertools.count()) if name != outside_interface)
-    own: list[Address] = [address for address in (border and (border.address, border.address6)) or () if address]
+    own = border.addresses if border else ()
     legs = [_management(number)]
     for index, segment in enumerate(segments):
         addresses = []
-        blocks: tuple[Block, ...] = (segment.network, *segment.networks6)
-        for block in blocks:
+        for block in segment.blocks:
             here = next((address for address in own if address in block), None) or _free(block, taken)
             addresses.append(f"{here}/{block.prefixlen}")
         legs.append(Leg(next(names), f"p{number}s{index}", segment.bridge, tuple(addresses)))
@@ -200,13 +221,12 @@ def _outside(number: int, campus: Iterable[Block]) -> Wiring:
 
 def plan(inventory: Inventory) -> Network:
     """Return the network of an inventory; without a border router, it gets a plain one named `router`."""
-    segments = _segments(inventory.hosts)
-    taken: set[Address] = {host.address for host in inventory.hosts}
-    taken |= {host.address6 for host in inventory.hosts if host.address6}
+    by_network = _segments(inventory.hosts)
+    segments = list({segment.bridge: segment for segment in by_network.values()}.values())
+    taken: set[Address] = {address for host in inventory.hosts for address in host.addresses}
     campus: list[Block] = [ipaddress.ip_network(network) for network in inventory.networks]
-    for segment in segments.values():
-        blocks: tuple[Block, ...] = (segment.network, *segment.networks6)
-        campus += [block for block in blocks if not any(_within(block, known) for known in campus)]
+    for segment in segments:
+        campus += [block for block in segment.blocks if not any(_within(block, known) for known in campus)]
     numbers = {host.short: index for index, host in enumerate(inventory.hosts)}
     numbers |= {name: len(numbers) + index for index, name in enumerate((OUTSIDE, ROUTER))}
 
@@ -220,7 +240,7 @@ def plan(inventory: Inventory) -> Network:
     ]
     wirings = {}
     for order, (short, border) in enumerate((routers or {ROUTER: None}).items(), start=1):
-        legs = _router(numbers[short], order, border, segments.values(), taken)
+        legs = _router(numbers[short], order, border, segments, taken)
         wirings[short] = Wiring(MANAGEMENT[10 + numbers[short]], legs, tuple(way_out), forwards=True)
 
     first_router = next(iter(wirings.values()))
@@ -228,19 +248,18 @@ def plan(inventory: Inventory) -> Network:
     for host in inventory.hosts:
         if host.outside_interface:
             continue
-        own: list[Address] = [address for address in (host.address, host.address6) if address]
         routes = [
             f"route add {'default' if address.version == 4 else '::/0'} via {hop.ip}"
-            for address in own
+            for address in host.addresses
             for hop in first_hops
             if address in hop.network
         ]
-        addresses = tuple(f"{address}/{24 if address.version == 4 else 64}" for address in own)
-        bridge = segments[IPv4Network((host.address, 24), strict=False)].bridge
+        addresses = tuple(f"{address}/{24 if address.version == 4 else 64}" for address in host.addresses)
+        bridge = by_network[_networks(host)[0]].bridge
         number = numbers[host.short]
         legs = (_management(number), Leg("eth0", f"p{number}s", bridge, addresses))
         wirings[host.short] = Wiring(MANAGEMENT[10 + number], legs, tuple(routes))
 
     wirings[OUTSIDE] = _outside(numbers[OUTSIDE], campus)
-    bridges = (MANAGEMENT_BRIDGE, OUTSIDE_BRIDGE, *(segment.bridge for segment in segments.values()))
+    bridges = (MANAGEMENT_BRIDGE, OUTSIDE_BRIDGE, *(segment.bridge for segment in segments))
     return Network(bridges, wirings, tuple(str(block) for block in campus))

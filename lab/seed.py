@@ -48,15 +48,12 @@ def served_zones(hosts: Iterable[Host]) -> dict[str, list[Host]]:
 
 
 def _addresses(host: Host) -> list[Record]:
-    records = [(host.name, "A", str(host.address))]
-    if host.address6:
-        records.append((host.name, "AAAA", str(host.address6)))
-    return records
+    return [(host.full_name, "AAAA" if address.version == 6 else "A", str(address)) for address in host.addresses]
 
 
 def _own_records(host: Host) -> list[Record]:
-    own = ((domain, "MX", f"0 {host.name}") for domain in host.domains)
-    backups = ((domain, "MX", f"10 {host.name}") for domain in host.backup_domains)
+    own = ((domain, "MX", f"0 {host.full_name}") for domain in host.domains)
+    backups = ((domain, "MX", f"10 {host.full_name}") for domain in host.backup_domains)
     return [*_addresses(host), *own, *backups]
 
 
@@ -95,13 +92,13 @@ def zone_file(zone: str, hosts: Sequence[Host]) -> str:
         "; Please count up the serial (YYYYMMDDnn) after every change!",
         "$TTL	86400",
         f"$ORIGIN {zone}.",
-        f"@		IN	SOA	{relative(servers[0].name, zone)} hostmaster.{zone}. (",
+        f"@		IN	SOA	{relative(servers[0].full_name, zone)} hostmaster.{zone}. (",
         f"				{SERIAL}	; serial",
         "				10800		; refresh (3 hours)",
         "				3600		; retry (1 hour)",
         "				604800		; expire (1 week)",
         "				60 )		; negative answers",
-        *(f"		IN	NS	{relative(server.name, zone)}" for server in servers),
+        *(f"		IN	NS	{relative(server.full_name, zone)}" for server in servers),
     ]
     sections: dict[str, dict[str, list[Record]]] = {zone: {}}
     for host in hosts:
@@ -123,8 +120,8 @@ def zone_file(zone: str, hosts: Sequence[Host]) -> str:
 
 def _delegation(zone: str, servers: Sequence[Host]) -> list[Record]:
     """Return the NS records of a zone, and the glue records of its servers."""
-    records: list[Record] = [(zone, "NS", server.name) for server in servers]
-    return records + [record for s in servers if is_under(s.name, zone) for record in _addresses(s)]
+    records: list[Record] = [(zone, "NS", server.full_name) for server in servers]
+    return records + [record for s in servers if is_under(s.full_name, zone) for record in _addresses(s)]
 
 
 def name_server(host: Host, hosts: Sequence[Host], networks: Iterable[str]) -> dict[str, str]:
@@ -156,7 +153,7 @@ def root_zone(hosts: Sequence[Host]) -> str:
     ]
     for zone, servers in zones.items():
         if zone_of(zone.split(".", 1)[-1], zones) is None:
-            records += [(zone, "NS", server.name) for server in servers]
+            records += [(zone, "NS", server.full_name) for server in servers]
             records += [record for server in servers for record in _addresses(server)]
     for host in hosts:
         records += [record for record in _own_records(host) if zone_of(record[0], zones) is None]
@@ -182,12 +179,17 @@ def outside(hosts: Sequence[Host]) -> dict[str, str]:
 def mail_server(host: Host) -> dict[str, str]:
     """Return the files of a faculty's mail server: its local host names."""
     own = [domain for domain in (*host.domains, *host.backup_domains) if not domain.startswith("*.")]
-    return {"/etc/mail/local-host-names": "\n".join(["localhost", *dict.fromkeys([host.name, *own]), ""])}
+    return {"/etc/mail/local-host-names": "\n".join(["localhost", *dict.fromkeys([host.full_name, *own]), ""])}
 
 
-def resolver(hosts: Iterable[Host]) -> str:
-    """Return resolv.conf of a campus host: the campus's DNS servers, or the outside's if there are none."""
-    servers = [str(host.address) for host in hosts if host.zones is not None][:3] or [str(OUTSIDE_ADDRESS)]
+def resolver(hosts: Iterable[Host], *, ipv6: bool = False) -> str:
+    """Return resolv.conf of a campus host: the campus's DNS servers, or the outside's if there are none.
+
+    `ipv6` is for a host without an IPv4 address, which reaches only IPv6 addresses.
+    """
+    addresses = (host.address6 if ipv6 else host.address for host in hosts if host.zones is not None)
+    servers = [str(address) for address in addresses if address][:3]
+    servers = servers or [str(OUTSIDE_ADDRESS6 if ipv6 else OUTSIDE_ADDRESS)]
     return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:2 attempts:2\n"
 
 

@@ -124,25 +124,25 @@ class Twin:
         members: dict[str, Host | None] = dict.fromkeys(plan.wirings)
         members |= {member.short: member for member in inventory.hosts}
         keys = controller.make_keys(self.name)
-        campus_resolver = seed.resolver(inventory.hosts)
         machines = []
         for short, member in members.items():
             wiring = plan.wirings[short]
-            name = member.name if member else f"{short}.example"
+            name = member.full_name if member else f"{short}.example"
             addresses = [address.split("/")[0] for leg in wiring.legs[1:] for address in leg.addresses]
             if member:
-                addresses = [str(a) for a in (member.address, member.address6) if a]
+                addresses = [str(address) for address in member.addresses]
             machine = Machine(
                 twin=self.name,
                 short=short,
-                name=name,
+                name=member.name if member else name,
                 address=addresses[0],
                 ansible_host=member.ansible_host if member else name,
                 management=str(wiring.management),
                 lower=tuple(str(directory) for directory in images.lower(kinds.get(short, frozenset()))),
                 repository=str(images.repository),
             )
-            files = {**seed.identity(name, addresses), "/etc/resolv.conf": campus_resolver, **keys}
+            resolver = seed.resolver(inventory.hosts, ipv6=bool(member and member.address is None))
+            files = {**seed.identity(name, addresses), "/etc/resolv.conf": resolver, **keys}
             if short == network.OUTSIDE:
                 files |= {"/etc/resolv.conf": "nameserver 127.0.0.1\n", **seed.outside(inventory.hosts)}
             elif member and member.zones is not None:

@@ -20,9 +20,14 @@ description:
   - Each edit is proved before it is written. dnspython reads the old and the new zone and must find only the planned
     change, and C(named-checkzone) must accept the new file. All zones are written or none.
   - A zone that dnspython cannot read is proved by the output of C(named-checkzone) for the old and the new file.
-  - Records in an included file are changed there, unless another zone includes this file too.
+  - Records in an included file are changed there. A file that several zones have or include is changed if the changes
+    planned for all of these zones are the same; names may be relative to each zone.
+  - A zone that this server transfers from one of O(authorities) is left alone, as it is changed there. The module
+    M(campus.mailgate.bind_mx_transfer) waits until this server has it.
   - Zones that accept dynamic updates are changed by RFC 2136, with the present records as prerequisite, never in their
     file. A zone that BIND signs itself and that accepts no updates is changed in its unsigned file.
+  - If a removed record lies between other records of one name that state several TTLs, the first of them is given the
+    TTL that BIND serves, which would change otherwise.
   - Names that are not listed keep their MX records. A name with a null MX (RFC 7505) keeps it, with a warning.
   - With O(ttl_state) the module changes TTLs only, before and after a cut-over.
 requirements:
@@ -122,14 +127,17 @@ options:
     type: bool
     default: true
   authorities:
-    description: Further DNS servers at which targets in their zones are looked up.
+    description:
+      - The DNS servers of the campus. Targets in their zones are looked up there.
+      - A secondary zone must be transferred from one of them that has the zone, if records of it are to change.
+      - A null MX on this server is a problem if one of them has other MX records in the same zone.
     type: list
     elements: dict
     default: []
     version_added: 0.3.0
     suboptions:
       host:
-        description: The name of the server. It is not used.
+        description: The name of the server.
         type: str
       address:
         description: The address of the server.
@@ -140,6 +148,24 @@ options:
         type: list
         elements: str
         required: true
+      addresses:
+        description:
+          - All addresses of the server, from which others may transfer zones. By default O(authorities[].address).
+        type: list
+        elements: str
+  zones_elsewhere:
+    description:
+      - Zones whose MX records are managed on other servers only. The module fails if this server is primary for one of
+        them too, because that copy would keep its MX records.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  verify_only:
+    description: Find all problems and change no zone. An interrupted earlier run is ended.
+    type: bool
+    default: false
+    version_added: 0.3.0
   server:
     description: The address for queries and updates to this server.
     type: str
@@ -188,9 +214,10 @@ options:
 extends_documentation_fragment:
   - campus.mailgate.attributes
 notes:
-  - The module fails, with nothing changed, for zones that this server does not have as primary, that are signed
-    manually, that have a journal but accept no updates, or that share their file with another zone; and for MX records
-    that C($GENERATE) generates or that are in a file that several zones include.
+  - The module fails, with nothing changed, for zones that this server neither has as primary nor transfers from one of
+    O(authorities), that are signed manually, that have a journal but accept no updates, or that share a file with zones
+    for which not the same is planned; for MX records that C($GENERATE) generates; and for names that are delegated or
+    that lie in a further zone of this server.
   - Each zone's updates are made completely or not at all. Files are replaced and loaded before the first update is
     sent, and restored when an update fails.
   - Zone files are read as bytes and keep their line ends.
@@ -241,11 +268,12 @@ zones:
     zone: {description: The zone's name., type: str, returned: always}
     view: {description: Its view., type: str, returned: always}
     file: {description: Its file., type: str, returned: always}
-    method: {description: How it is changed, choices: [file, update], type: str, returned: always}
+    method: {description: How it is changed, choices: [file, update, transfer], type: str, returned: always}
     serial_before: {description: The serial before the change., type: int, returned: always}
     serial_after: {description: The serial after the change., type: int, returned: always}
     changed: {description: Whether a record was changed., type: bool, returned: always}
     reloaded: {description: Whether the zone was reloaded., type: bool, returned: always}
+    primary: {description: The host from which the zone is transferred., type: str, returned: for a secondary zone}
     backup_files:
       description: The paths of the backup copies.
       type: list
@@ -276,12 +304,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ..module_utils._bind.authority import Authority, ZoneRequest
 from ..module_utils._bind.change import PlannedZone
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.server import Bind
-from ..module_utils._bind.transaction import Authority, Request, ZoneRequest, update
+from ..module_utils._bind.transaction import Request, update
+from ..module_utils._bind.transferred import TransferredZone
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
+from ..module_utils._results import text_only
 from ..module_utils._zone.edit import plan_names
 from ..module_utils._zone.file import ZoneError, spell
 
@@ -294,6 +325,7 @@ AUTHORITY = {
     "host": {"type": "str"},
     "address": {"type": "str", "required": True},
     "zones": {"type": "list", "elements": "str", "required": True},
+    "addresses": {"type": "list", "elements": "str"},
 }
 ARGUMENTS = {
     "zones": {
@@ -309,6 +341,8 @@ ARGUMENTS = {
     "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
     "check_exchanges": {"type": "bool", "default": True},
     "authorities": {"type": "list", "elements": "dict", "default": [], "options": AUTHORITY},
+    "zones_elsewhere": {"type": "list", "elements": "str", "default": []},
+    "verify_only": {"type": "bool", "default": False},
     "server": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 53},
     "key_file": {"type": "path", "no_log": False},
@@ -332,7 +366,10 @@ def request(module: AnsibleModule, bind: Bind, note: TtlNote) -> Request:
             for view in views_of(bind, module.params, zone)
         ]
     )
-    rest = {key: module.params[key] for key in ("reload", "reload_timeout", "check_exchanges")}
+    rest = {
+        key: module.params[key]
+        for key in ("reload", "reload_timeout", "check_exchanges", "zones_elsewhere", "verify_only")
+    }
     return Request(
         zones,
         check_only=module.check_mode,
@@ -347,7 +384,10 @@ def request(module: AnsibleModule, bind: Bind, note: TtlNote) -> Request:
 def authority(item: dict[str, Any]) -> Authority:
     """Make a client from one item of `authorities`."""
     return Authority(
-        DnsClient(item["address"], DNS_PORT, ANSWER_SECONDS), [plan_names(zone, [])[0] for zone in item["zones"]]
+        DnsClient(item["address"], DNS_PORT, ANSWER_SECONDS),
+        [plan_names(zone, [])[0] for zone in item["zones"]],
+        item["host"] or item["address"],
+        item["addresses"] or [item["address"]],
     )
 
 
@@ -391,6 +431,8 @@ def result_of(zone: PlannedZone) -> dict[str, Any]:
         "ttls": ttls_by_name(zone),
         "null_mx": [spell(owner).rstrip(".") for owner in zone.null_mx],
     }
+    if isinstance(zone, TransferredZone):
+        result["primary"] = zone.primary
     return {**result, "backup_files": zone.backups} if zone.backups else result
 
 
@@ -409,7 +451,7 @@ def diff_of(zone: PlannedZone) -> list[dict[str, str]]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = text_only(AnsibleModule)(
         argument_spec=ARGUMENTS,
         required_one_of=[("zones", "ttl_state")],
         required_if=[("ttl_state", "lower", ("zones", "ttl"))],
@@ -439,10 +481,13 @@ def main() -> None:
         for owner in zone["null_mx"]:
             module.warn(f"{owner} has a null MX record, so it accepts no mail (RFC 7505); it was left alone")
     module.exit_json(
-        changed=note_changes or any(zone["changed"] or zone["reloaded"] for zone in zones),
+        changed=not module.params["verify_only"]
+        and (note_changes or any(zone["changed"] or zone["reloaded"] for zone in zones)),
         zones=zones,
         max_ttl=max((ttl for zone in zones for ttl in zone["ttls"].values()), default=0),
-        diff=[item for zone in result.zones if zone.changed for item in diff_of(zone)],
+        diff=list(
+            {item["before_header"]: item for zone in result.zones if zone.changed for item in diff_of(zone)}.values()
+        ),
     )
 
 

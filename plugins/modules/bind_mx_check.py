@@ -84,11 +84,13 @@ problems:
   elements: str
 """
 
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._bind.command_module import runner
 from ..module_utils._bind.server import Bind
 from ..module_utils._bind.unplanned import as_dict, find_unplanned
+from ..module_utils._results import text_only
 from ..module_utils._zone.file import ZoneError
 
 ARGUMENTS = {
@@ -101,7 +103,7 @@ ARGUMENTS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     try:
         bind = Bind(runner(module), given["named_conf"])

@@ -142,6 +142,7 @@ from ..module_utils._bind.client import DNSPYTHON_ERROR
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.external import ExternalZone, refresh, request_from
 from ..module_utils._bind.server import Bind
+from ..module_utils._results import text_only
 from ..module_utils._zone.file import ZoneError
 
 ARGUMENTS = {
@@ -173,7 +174,7 @@ def result_of(zone: ExternalZone) -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     if DNSPYTHON_ERROR and module.check_mode:
         module.exit_json(
             changed=True, zones=[], msg="cannot predict the external zones in check mode: dnspython is not installed"

@@ -80,12 +80,14 @@ bans:
     - {address: 198.19.9.9, reason: flood, seconds_left: 7200, until: '2026-04-01T12:00:00Z', refused: 1234}
 """
 
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._iptables import bans as ban_sets
 from ..module_utils._iptables import model
 from ..module_utils._iptables.bans_router import Bans
 from ..module_utils._iptables.router import ApplyError
+from ..module_utils._results import text_only
 
 OPTIONS = {
     "addresses": {"type": "list", "elements": "str", "default": []},
@@ -97,7 +99,7 @@ OPTIONS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
     problems = ban_sets.problems(params["addresses"], params["duration"])
     if problems:

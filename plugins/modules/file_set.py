@@ -79,11 +79,12 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._replace import make_directory
+from ..module_utils._results import text_only
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = text_only(AnsibleModule)(
         argument_spec={
             "files": {
                 "type": "list",

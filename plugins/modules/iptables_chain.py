@@ -205,10 +205,12 @@ permits:
   sample: {ipv4: 1, ipv6: 0}
 """
 
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._iptables import model
 from ..module_utils._iptables.router import ApplyError, Router
+from ..module_utils._results import text_only
 
 PERMIT = {
     "address": {"type": "str", "required": True},
@@ -259,7 +261,7 @@ def permits(listed: list[dict[str, str]]) -> tuple[model.Permit, ...]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
     outbound = params["outbound"]
     guard = model.Guard(

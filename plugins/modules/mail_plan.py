@@ -55,6 +55,7 @@ notes:
   - A server accepts mail for its C(mailgate_backup_domains) while their final server does not answer, and delivers it
     locally. C(mailgate_keep_mx), V(true) or a list of domains, and C(keep_mx), a list of zones, in C(mailgate_dns) keep
     MX records unchanged.
+  - With C(mailgate_expire_permits) an expired C(mailgate_permit) is ignored with a warning, else it is a problem.
   - Domains in C(mailgate_retired) get the MX records of their own servers, but keep their routes.
   - Time and memory grow with the number of domains, but RV(sendmail) has a line for every pair of server and domain.
   - Domains are compared in lower case and as A-labels. C(*.suffix) matches all names below the suffix; an exact domain
@@ -150,7 +151,8 @@ dns:
   returned: success
   type: list
   elements: dict
-  sample: [{host: ns1.univ.example, address: 198.18.0.53, zones: [univ.example, eng.univ.example]}]
+  sample:
+    - {host: ns1.univ.example, address: 198.18.0.53, addresses: [198.18.0.53], zones: [univ.example, eng.univ.example]}
 routes:
   description: The gateways' delivery table, sorted by domain.
   returned: success
@@ -211,7 +213,9 @@ mx_outside:
   type: dict
   sample: {}
 border:
-  description: For every border router the rule for port 25. A permitted host with two addresses has two entries.
+  description:
+    - For every border router the rule for port 25. A permitted host with two addresses has two entries.
+    - With C(expire_permits) the router itself closes each after its last day, C(until).
   returned: success
   type: dict
   sample:
@@ -219,6 +223,7 @@ border:
       outside_interface: outside0
       networks: [198.18.0.0/16]
       gateways: [198.18.0.25, "2001:db8:18::25"]
+      expire_permits: false
       permits:
         - {host: quake.univ.example, address: 198.18.3.40, reason: measurements, owner: netlab, until: "2029-03-31"}
 external:

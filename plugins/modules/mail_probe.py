@@ -129,6 +129,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient
 from ..module_utils._probe.answers import ask_all, ask_domain, mx_problems, smtp_problems
+from ..module_utils._results import text_only
 from ..module_utils._zone.file import ZoneError
 
 OWNER = {
@@ -185,7 +186,7 @@ def smtp(server: dict[str, Any], timeout: float) -> list[str]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     problems = dns(module.params)
     for server in module.params["smtp"]:
         problems += smtp(server, module.params["timeout"])

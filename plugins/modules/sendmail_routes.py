@@ -210,6 +210,7 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._results import text_only
 from ..module_utils._sendmail import host
 from ..module_utils._sendmail.settings import Listener, Route, Settings
 
@@ -247,7 +248,7 @@ ARGUMENTS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     settings = Settings(
         hostname=given["hostname"],

@@ -130,7 +130,12 @@ def as_result(plan: Plan) -> dict[str, object]:
             for host in campus.gateways
         ],
         "dns": [
-            {"host": server.name, "address": server.address or server.address6, "zones": list(server.zones)}
+            {
+                "host": server.name,
+                "address": server.address or server.address6,
+                "addresses": list(server.addresses),
+                "zones": list(server.zones),
+            }
             for server in campus.of_kind("dns")
         ],
         **_tables(tables, campus.home_of()),
@@ -199,6 +204,7 @@ def _border(border: Border) -> dict[str, object]:
         "outside_interface": border.outside_interface,
         "networks": list(border.networks),
         "gateways": list(border.gateways),
+        "expire_permits": border.expire_permits,
         "permits": [
             {
                 "host": permit.host,

@@ -26,7 +26,9 @@ def run(command: Sequence[str], data: bytes | None) -> tuple[int, str, str]:
         )
     except OSError as error:
         return 127, "", str(error)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    # The paths in the output may be in any encoding.
+    output, errors = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
+    return done.returncode, output, errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TypeAlias
@@ -17,7 +17,9 @@ Statement: TypeAlias = "list[str | Block]"
 
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([{};])|([^\s"{};]+))')
 _QUOTED_OR_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)
-_PRIMARY = frozenset({"primary", "master"})
+PRIMARY = frozenset({"primary", "master"})
+SECONDARY = frozenset({"secondary", "slave"})
+_SERVER_LISTS = frozenset({"primaries", "masters", "remote-servers"})
 _SESSION_KEY = "/run/named/session.key"
 _NOBODY = frozenset({"none", "!any", ""})
 
@@ -39,6 +41,7 @@ class ServedZone:
         session_key: The file of BIND's own key for `update-policy local`, or "".
         signed: Whether BIND signs the zone itself.
         differences: Whether BIND keeps a journal of the changes in an edited file.
+        primaries: The addresses that a secondary zone is transferred from.
     """
 
     name: str
@@ -53,6 +56,7 @@ class ServedZone:
     session_key: str = ""
     signed: bool = False
     differences: bool = False
+    primaries: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Block:
@@ -87,11 +91,12 @@ def served_zones(text: str) -> list[ServedZone]:
     """Return every zone of every view, in order; without views the view is ""."""
     top = parse(text)
     options = [inner for statement in top if statement[0] == "options" for inner in _block(statement)]
-    found = [_zone(statement, "", options) for statement in top if statement[0] == "zone"]
+    lists = {str(s[1]): _block(s) for s in top if s[0] in _SERVER_LISTS and len(s) > 1 and isinstance(s[1], str)}
+    found = [_zone(statement, "", options, lists) for statement in top if statement[0] == "zone"]
     for view in top:
         if view[0] == "view":
             inner = _block(view)
-            found += [_zone(zone, str(view[1]), [*inner, *options]) for zone in inner if zone[0] == "zone"]
+            found += [_zone(zone, str(view[1]), [*inner, *options], lists) for zone in inner if zone[0] == "zone"]
     return found
 
 
@@ -133,7 +138,7 @@ class _Statements:
         return str(found[1]) if found and len(found) > 1 else ""
 
 
-def _zone(statement: Statement, view: str, inherited: Block) -> ServedZone:
+def _zone(statement: Statement, view: str, inherited: Block, lists: Mapping[str, Block]) -> ServedZone:
     """Return a zone from its statement."""
     options = _Statements(_block(statement), inherited)
     kind = "in-view" if options.find("in-view", inherit=False) else options.value("type", inherit=False)
@@ -142,7 +147,9 @@ def _zone(statement: Statement, view: str, inherited: Block) -> ServedZone:
         file = str(PurePosixPath(directory) / file)
     name = str(statement[1]).rstrip(".").lower() or "."
     found = ServedZone(name, view, kind, file, directory, options.value("journal", inherit=False), ())
-    if kind not in _PRIMARY:
+    if kind in SECONDARY:
+        return replace(found, primaries=tuple(_primaries(options, lists)))
+    if kind not in PRIMARY:
         return found
     obstacles = []
     if options.value("masterfile-format") not in {"", "text"}:
@@ -162,6 +169,20 @@ def _zone(statement: Statement, view: str, inherited: Block) -> ServedZone:
         ),
         differences=options.value("ixfr-from-differences") in {"yes", "primary", "master"},
     )
+
+
+def _primaries(options: _Statements, lists: Mapping[str, Block]) -> Iterator[str]:
+    """Yield the addresses in a zone's list of primaries and in the named lists that it contains."""
+    statement = options.find("primaries", inherit=False) or options.find("masters", inherit=False)
+    waiting = [str(item[0]) for item in _block(statement)] if statement else []
+    seen: set[str] = set()
+    while waiting:
+        word = waiting.pop(0)
+        if word in lists and word not in seen:
+            waiting[:0] = [str(item[0]) for item in lists[word]]
+        elif word not in seen:
+            yield word
+        seen.add(word)
 
 
 def _updates(options: _Statements) -> tuple[str, Sequence[str], str]:

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from .._zone.file import ZoneError
-from .named_conf import ServedZone, served_zones, zone_list
+from .named_conf import PRIMARY, SECONDARY, ServedZone, served_zones, zone_list
 
 Run = Callable[[Sequence[str], "bytes | None"], "tuple[int, str, str]"]
 """Runs a command with bytes on standard input; returns exit status, standard output and standard error."""
@@ -26,7 +26,7 @@ Ask = Callable[[str], "int | None"]
 
 _SERIAL = re.compile(r"^serial: (\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(rb'^\$INCLUDE[ \t]+"?([^\s";]+)', re.MULTILINE | re.IGNORECASE)
-_COPIES = frozenset({"primary", "master", "secondary", "slave", "mirror"})
+_COPIES = PRIMARY | SECONDARY | {"mirror"}
 _POLL_SECONDS = 0.05
 _STDIN = "/dev/stdin"
 
@@ -40,20 +40,28 @@ class Bind:
         self._named_conf = named_conf
         self._ask = ask
 
-    def locate(self, wanted: Sequence[tuple[str, str]]) -> list[ServedZone]:
+    def locate(
+        self, wanted: Sequence[tuple[str, str]], obstacle: Callable[[ServedZone], str] | None = None
+    ) -> list[ServedZone]:
         """Return the zones with these names and views, in order; the view "" stands for the only one.
 
+        Args:
+            wanted: Names and views.
+            obstacle: Returns why a zone cannot be used, or "". By default, a zone must have a file of its own that can
+                be edited, or accept updates.
+
         Raises:
-            ZoneError: With a problem for each zone that can be changed neither in its file nor by updates.
+            ZoneError: With a problem for each zone that is not found, or that has an obstacle.
         """
+        obstacle = obstacle or (lambda zone: self.obstacle(zone, alone=True))
         problems: list[str] = []
         found: list[ServedZone] = []
         for name, view in wanted:
             same = [zone for zone in self.zones if zone.name == name.rstrip(".").lower() and zone.kind != "in-view"]
             same = [zone for zone in same if not view or zone.view == view]
-            obstacle = self._obstacle(same, view)
-            if obstacle:
-                problems.append(f"zone {name}: {obstacle}")
+            problem = self._missing(same, view) or obstacle(same[0])
+            if problem:
+                problems.append(f"zone {name}: {problem}")
             else:
                 found += same
         if problems:
@@ -76,6 +84,44 @@ class Bind:
             for zone in self.zones
             if zone.name in views and zone.kind in _COPIES and zone.view not in {*views[zone.name], *other_views}
         ]
+
+    def unlisted(
+        self, planned: Sequence[ServedZone], campus: Collection[str], other_views: Collection[str]
+    ) -> list[str]:
+        """Return a problem for each primary zone that is not `planned` here although it is one of `campus`."""
+        wanted = {name.rstrip(".").lower() for name in campus} - {zone.name for zone in planned}
+        return [
+            f"zone {zone.name}: {self._named_conf} has it as primary{_in_view(zone)}, but it is not in this server's "
+            f"mailgate_dns.zones, so this copy would keep its MX records. Add it there, or remove the zone from "
+            f"{self._named_conf}"
+            for zone in self.zones
+            if zone.name in wanted and zone.kind in PRIMARY and zone.view not in other_views
+        ]
+
+    def deeper(self, zone: ServedZone, owners: Collection[str]) -> list[str]:
+        """Return a problem for each of `owners` that another zone of this server answers for instead of `zone`."""
+        below = [
+            other.name
+            for other in self.zones
+            if other.view == zone.view
+            and other.kind in {*_COPIES, "in-view"}
+            and other.name.endswith(f".{zone.name}" if zone.name != "." else "")
+            and other.name != zone.name
+        ]
+        problems = []
+        for owner in owners:
+            name = owner.rstrip(".").lower()
+            nearest = max((each for each in below if f".{name}".endswith(f".{each}")), key=len, default="")
+            if nearest:
+                problems.append(
+                    f"zone {zone.name}: {name} lies in the zone {nearest}, which this server has too, so records in "
+                    f"{zone.name} would not be found. Add {nearest} to the mailgate_dns.zones of its primary server"
+                )
+        return problems
+
+    def refresh(self, zone: str, view: str) -> None:
+        """Have a secondary ask its primary for a newer zone; failure shows in what it serves."""
+        self._run(["rndc", "refresh", zone, *(["IN", view] if view else [])], None)
 
     def find(self, name: str, view: str) -> ServedZone:
         """Return a zone of this server that is only read."""
@@ -119,8 +165,8 @@ class Bind:
                 found.setdefault(Path(zone.file).resolve(), []).append(zone)
         return found
 
-    def _obstacle(self, same: list[ServedZone], view: str) -> str:
-        """Return why the only zone in `same` cannot be changed, or ""."""
+    def _missing(self, same: list[ServedZone], view: str) -> str:
+        """Return why `same` is not one zone, or ""."""
         if not same:
             return (
                 f"{self._named_conf} has no such zone{f' in view {view}' if view else ''}. Add it, or correct "
@@ -132,8 +178,11 @@ class Bind:
                 f"it is in several views ({views}). Set `view` to one of them (role bind_mx: bind_mx_inside_view, "
                 "bind_mx_outside_view), or `views` to all that are to be changed (bind_mx_views)"
             )
-        zone = same[0]
-        if zone.kind not in {"primary", "master"}:
+        return ""
+
+    def obstacle(self, zone: ServedZone, *, alone: bool = False) -> str:
+        """Return why a zone cannot be changed here, or ""; with `alone`, its file must be of this zone only."""
+        if zone.kind not in PRIMARY:
             return f"this server has it as {zone.kind or 'no type'}, not as primary. Use the server that has its file"
         reasons = list(zone.obstacles)
         if not zone.updates:
@@ -143,19 +192,23 @@ class Bind:
             # BIND itself keeps a journal of changes in an edited file when it signs or sends incremental transfers.
             if journal.exists() and not (zone.signed or zone.differences):
                 reasons.append(f"it has a journal of dynamic updates ({journal})")
-            sharing = [other for other in self._by_file[Path(zone.file).resolve()] if other is not zone]
+            sharing = self.sharing(zone) if alone else []
             if sharing:
-                reasons.append(f"it shares its file with {', '.join(map(_display_name, sharing))}")
+                reasons.append(f"it shares its file with {', '.join(map(display_name, sharing))}")
         return f"{' and '.join(reasons)}, so {zone.file} must not be edited" if reasons else ""
 
-    def including(self, files: Collection[Path], but: ServedZone) -> dict[Path, str]:
-        """Return those of `files` that a zone other than `but` includes, each with one such zone."""
-        found: dict[Path, str] = {}
+    def sharing(self, zone: ServedZone) -> list[ServedZone]:
+        """Return the other zones that have the same file."""
+        return [other for other in self._by_file[Path(zone.file).resolve()] if other != zone]
+
+    def including(self, files: Collection[Path], but: ServedZone) -> dict[Path, list[ServedZone]]:
+        """Return those of `files` that zones other than `but` include, each with these zones."""
+        found: dict[Path, list[ServedZone]] = {}
         for zone in self.zones:
             if zone == but or not zone.file.startswith("/"):
                 continue
             for path in set(files) & included_files(Path(zone.file), zone.directory):
-                found.setdefault(path, _display_name(zone))
+                found.setdefault(path, []).append(zone)
         return found
 
     def check(self, zone: ServedZone, data: bytes) -> str:
@@ -184,9 +237,11 @@ class Bind:
     def loaded(self, zone: ServedZone) -> int | None:
         """Return the serial that the server serves; None for a zone that it has not loaded."""
         quick = self._quick(zone)
-        if quick is not None:
-            return quick
-        status, output, _errors = self._run(["rndc", "zonestatus", *_named(zone)], None)
+        return self.loaded_in(zone.name, zone.view) if quick is None else quick
+
+    def loaded_in(self, zone: str, view: str) -> int | None:
+        """Return the serial of a zone by its name and view, from the server's own status; None if it has none."""
+        status, output, _errors = self._run(["rndc", "zonestatus", zone, *(["IN", view] if view else [])], None)
         match = _SERIAL.search(output)
         return int(match[1]) if match and not status else None
 
@@ -264,9 +319,14 @@ def included_files(path: Path, directory: str) -> set[Path]:
     return found
 
 
-def _display_name(zone: ServedZone) -> str:
+def display_name(zone: ServedZone) -> str:
     """Return a zone's name and view, for messages."""
     return f"{zone.name} (view {zone.view})" if zone.view else zone.name
+
+
+def _in_view(zone: ServedZone) -> str:
+    """Return a zone's view, for messages."""
+    return f" in view {zone.view}" if zone.view else ""
 
 
 def _message(zone: ServedZone, output: str) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from .._zone.bridge import Bridge, bridge_over
@@ -91,6 +92,7 @@ class StaticZone:
         today: date,
         served: int | None,
         reload: bool = True,
+        relative: Collection[Name] = (),
     ) -> StaticZone:
         """Edit the zone and prove the edit.
 
@@ -103,6 +105,7 @@ class StaticZone:
             today: The date for a serial of the form YYYYMMDDnn.
             served: The serial that the server serves; None if it is not known.
             reload: Whether BIND is to load the new file.
+            relative: The exchanges that new records state relative to the origin.
 
         Raises:
             ZoneError: The edit is not safe.
@@ -111,26 +114,26 @@ class StaticZone:
         path = Path(zone.file).resolve()
         data = path.read_bytes()
         read = _Includes(zone.directory)
-        edit = edit_zone(data, apex, plan, path=zone.file, include=read, today=today, ttls=ttls, served=served)
+        change = partial(
+            edit_zone,
+            data,
+            apex,
+            plan,
+            path=zone.file,
+            include=read,
+            today=today,
+            ttls=ttls,
+            served=served,
+            relative=relative,
+        )
+        edit = change()
         if edit.mixed_ttls:
-            kept = served_ttls(_read(bind, zone, data), edit.mixed_ttls)
-            edit = edit_zone(
-                data,
-                apex,
-                plan,
-                path=zone.file,
-                include=read,
-                today=today,
-                ttls=ttls,
-                served=served,
-                served_ttls=kept,
-            )
+            edit = change(served_ttls=served_ttls(_read(bind, zone, data), edit.mixed_ttls))
         before, after = {path: data}, {path: edit.data}
         for name, new in edit.included.items():
             included = read.path(name)
             before[included], after[included] = read(name), new
         if edit.changed:
-            _refuse_shared(bind, zone, read, after.keys() - {path})
             _prove(
                 bind,
                 zone,
@@ -189,21 +192,6 @@ class _Includes:
         return data
 
 
-def _refuse_shared(bind: Bind, zone: ServedZone, read: _Includes, changed: Collection[Path]) -> None:
-    """Raise ZoneError if another zone includes a file that would change."""
-    if not changed:
-        return
-    sharing = bind.including(changed, but=zone)
-    if sharing:
-        raise ZoneError(
-            *(
-                f"zone {zone.name}: its MX records are in the included file {path}, which zone {other} includes too; a "
-                "change there would change that zone. Move these records into the zone's own file"
-                for path, other in sorted(sharing.items())
-            )
-        )
-
-
 def _prove(
     bind: Bind,
     zone: ServedZone,
@@ -222,7 +210,7 @@ def _prove(
     at all.
     """
     changed = {owner: records for owner, records in plan.items() if owner not in edit.null_mx}
-    by_bind = bool(DNSPYTHON_ERROR or edit.mixed_ttls) or len(data) + read.size > WHOLE_BYTES
+    by_bind = bool(DNSPYTHON_ERROR or edit.mixed_ttls or edit.kept_ttls) or len(data) + read.size > WHOLE_BYTES
     if not by_bind:
         try:
             prove(data, edit.data, apex, changed, path=zone.file, include=read, include_after=reread, ttls=ttls)

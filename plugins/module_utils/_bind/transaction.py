@@ -15,12 +15,16 @@ from .._zone.bridge import is_bridge, recover
 from .._zone.edit import Plan, plan_names
 from .._zone.exchanges import Target
 from .._zone.file import Name, ZoneError, spell
+from .._zone.serial import latest
+from .authority import Authority, ZoneRequest
 from .change import Change, PlannedZone, commit_all
 from .client import DNSPYTHON_ERROR, DnsClient, Key
 from .dynamic import DynamicZone
-from .named_conf import ServedZone
+from .named_conf import SECONDARY, ServedZone
 from .server import Bind, included_files
+from .sharing import exchanges_to_relate, sharing_problems
 from .static import StaticZone
+from .transferred import TransferredZone, foreign, primary_of
 from .zone_files import ZoneFiles
 
 BackUp = Callable[[str], str]
@@ -31,35 +35,12 @@ BeforeCommit = Callable[[Sequence[PlannedZone]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """Another DNS server of the campus, and the zones for which it can be asked."""
-
-    client: DnsClient
-    zones: Sequence[Name]
-
-    def serves(self, name: Name) -> bool:
-        """Return whether a name is in one of the zones."""
-        return any(name[-len(zone) :] == zone for zone in self.zones)
-
-
-@dataclass(frozen=True, slots=True)
-class ZoneRequest:
-    """The plan of one zone.
-
-    `owners` has, for each name, its (preference, exchange) pairs, None to keep them, and its TTL in seconds, None to
-    keep it.
-    """
-
-    name: str
-    view: str
-    owners: Sequence[tuple[str, Sequence[tuple[int, str]] | None, int | None]]
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
     """The plan of one server, and how to apply it.
 
-    Views in `other_views` may keep other MX records; None: all views may, as no MX record changes.
+    Views in `other_views` may keep other MX records; None: all views may, as no MX record changes. The zones in
+    `zones_elsewhere` change on other servers of the campus only. `verify_only` changes nothing, but ends an interrupted
+    earlier run.
     """
 
     zones: Sequence[ZoneRequest]
@@ -71,6 +52,8 @@ class Request:
     keys: Mapping[str, Key] = field(default_factory=dict)
     other_views: Collection[str] | None = ()
     authorities: Sequence[Authority] = ()
+    zones_elsewhere: Collection[str] = ()
+    verify_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +87,15 @@ def update(
         ZoneError: Nothing has changed. Its `problems` lists every problem.
     """
     plans = _plans(bind, request)
-    _recover([plan.zone for plan in plans], check_only=request.check_only)
-    prepared = _Prepared()
+    _recover([plan.zone for plan in plans if plan.zone.kind not in SECONDARY], check_only=request.check_only)
+    prepared = _Prepared(bind, client, request, plans)
     for plan in plans:
-        prepared.add(bind, client, request, plan)
+        prepared.add(plan)
+    prepared.check()
     if prepared.problems:
         raise ZoneError(*prepared.problems)
     warnings = _check_targets(client, request.authorities, prepared.zones) if request.check_exchanges else []
-    if not request.check_only:
+    if not (request.check_only or request.verify_only):
         try:
             if before_commit:
                 before_commit(prepared.zones)
@@ -143,9 +127,22 @@ def _plans(bind: Bind, request: Request) -> list[ZonePlan]:
         plans.append((apex, plan, {owner: ttl for owner, ttl in ttls if ttl is not None}))
     if problems:
         raise ZoneError(*problems)
-    located = bind.locate([(zone.name, zone.view) for zone in request.zones])
-    if request.other_views is not None and (unplanned := bind.unplanned(located, request.other_views)):
-        raise ZoneError(*unplanned)
+    changed = {apex for apex, plan, _ttls in plans if any(records is not None for records in plan.values())}
+
+    def obstacle(zone: ServedZone) -> str:
+        if zone.kind not in SECONDARY:
+            return bind.obstacle(zone)
+        name = tuple(zone.name.encode().split(b"."))
+        return foreign(zone) if name in changed and not primary_of(zone, name, request.authorities) else ""
+
+    located = bind.locate([(zone.name, zone.view) for zone in request.zones], obstacle)
+    if request.other_views is not None:
+        problems = bind.unplanned(located, request.other_views)
+        problems += bind.unlisted(located, request.zones_elsewhere, request.other_views)
+        for served, wanted in zip(located, request.zones, strict=True):
+            problems += [] if served.kind in SECONDARY else bind.deeper(served, [owner[0] for owner in wanted.owners])
+    if problems:
+        raise ZoneError(*problems)
     return [ZonePlan(zone, *plan) for zone, plan in zip(located, plans, strict=True)]
 
 
@@ -173,46 +170,84 @@ def _recover(zones: Sequence[ServedZone], *, check_only: bool) -> None:
 class _Prepared:
     """The planned changes of all zones, and the problems found."""
 
-    def __init__(self) -> None:
+    def __init__(self, bind: Bind, client: DnsClient, request: Request, plans: Sequence[ZonePlan]) -> None:
+        self.bind, self.client, self.request = bind, client, request
+        self.by_file: dict[Path, list[ZonePlan]] = {}
+        for plan in plans:
+            self.by_file.setdefault(Path(plan.zone.file).resolve(), []).append(plan)
         self.zones: list[PlannedZone] = []
         self.static: list[StaticZone] = []
         self.dynamic: list[DynamicZone] = []
         self.problems: list[str] = []
 
-    def add(self, bind: Bind, client: DnsClient, request: Request, plan: ZonePlan) -> None:
+    def add(self, plan: ZonePlan) -> None:
         """Plan the change of one zone, by dynamic update where the zone accepts them, else in its file."""
         try:
-            if plan.zone.updates:
-                self._add_dynamic(client, request, plan)
+            if plan.zone.kind in SECONDARY:
+                primary = primary_of(plan.zone, plan.apex, self.request.authorities)
+                serial = self.bind.loaded(plan.zone) or 0
+                self.zones.append(TransferredZone(plan.zone, plan.plan, primary, serial))
+            elif plan.zone.updates:
+                self._add_dynamic(plan)
             else:
-                self._add_static(bind, request, plan)
+                self._add_static(plan)
         except ZoneError as error:
             self.problems += error.problems
         except OSError as error:
             self.problems.append(f"zone {plan.zone.name}: {error}")
 
-    def _add_dynamic(self, client: DnsClient, request: Request, plan: ZonePlan) -> None:
+    def check(self) -> None:
+        """Add the problems that appear when all zones are planned."""
+        self.problems += sharing_problems(self.bind, self.static)
+        for zone in self.zones:
+            self.problems += _null_elsewhere(zone, self.request.authorities)
+
+    def _add_dynamic(self, plan: ZonePlan) -> None:
         """Plan the change of a zone that accepts dynamic updates."""
         if DNSPYTHON_ERROR:
             raise ZoneError(f"zone {plan.zone.name}: dnspython is required because the zone accepts dynamic updates")
-        zone = DynamicZone.prepare(client, plan.zone, plan.plan, plan.ttls, request.keys)
+        zone = DynamicZone.prepare(self.client, plan.zone, plan.plan, plan.ttls, self.request.keys)
         self.dynamic.append(zone)
         self.zones.append(zone)
 
-    def _add_static(self, bind: Bind, request: Request, plan: ZonePlan) -> None:
+    def _add_static(self, plan: ZonePlan) -> None:
         """Plan the change of a zone that BIND reads from files."""
+        sharing = self.by_file[Path(plan.zone.file).resolve()]
+        serials = [_served(self.bind, each.zone, self.request) for each in sharing]
         zone = StaticZone.prepare(
-            bind,
+            self.bind,
             plan.zone,
             plan.apex,
             plan=plan.plan,
             ttls=plan.ttls,
-            today=request.today,
-            served=_served(bind, plan.zone, request),
-            reload=request.reload,
+            today=self.request.today,
+            served=latest(serial for serial in serials if serial is not None),
+            reload=self.request.reload,
+            relative=exchanges_to_relate(plan.plan, [each.plan for each in sharing]),
         )
         self.static.append(zone)
         self.zones.append(zone)
+
+
+def _null_elsewhere(zone: PlannedZone, authorities: Sequence[Authority]) -> list[str]:
+    """Return a problem for each null MX that is left alone here, but not on another server of the same zone."""
+    if DNSPYTHON_ERROR or not zone.null_mx:
+        return []
+    apex = tuple(zone.zone.name.encode().split(b"."))
+    problems = []
+    for authority in (each for each in authorities if apex in each.zones):
+        for owner in (spell(name).rstrip(".") for name in zone.null_mx):
+            try:
+                there = authority.client.served_mx(zone.zone.name, owner)
+            except ZoneError:
+                break  # it does not serve the zone, so nobody finds other records there
+            if there - {"0 ."}:
+                problems.append(
+                    f"zone {zone.zone.name}: {owner} has a null MX record here, but other MX records on "
+                    f"{authority.host}, which has the zone too. Give both the same, or remove the domain from the "
+                    "inventory"
+                )
+    return problems
 
 
 def _served(bind: Bind, zone: ServedZone, request: Request) -> int | None:

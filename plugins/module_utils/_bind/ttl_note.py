@@ -12,8 +12,8 @@ from pathlib import Path
 
 from .._replace import replace_all
 from .._zone.file import ZoneError, spell
+from .authority import ZoneRequest
 from .change import PlannedZone
-from .transaction import ZoneRequest
 
 
 class TtlNote:

@@ -10,10 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from .._zone.file import ZoneError
-from .named_conf import ServedZone
+from .named_conf import PRIMARY, ServedZone
 from .server import Bind
-
-_PRIMARY = frozenset({"primary", "master"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,7 +49,7 @@ def find_unplanned(
     warnings: list[str] = []
     problems: list[str] = []
     for zone in bind.zones:
-        if zone.kind not in _PRIMARY or not zone.file or zone.name.endswith(".arpa"):
+        if zone.kind not in PRIMARY or not zone.file or zone.name.endswith(".arpa"):
             continue
         try:
             records = bind.dump(zone)

@@ -177,7 +177,7 @@ def _build(settings: Settings, sources: Mapping[Path, str], stage: Path, run: Ru
     for name in ("mailertable", "access", "local-host-names"):
         trial = trial.replace(str(ETC_MAIL / name), str(stage / name))
     (stage / "trial.cf").write_bytes(_encode(trial))
-    tests = trials.address_tests(settings)
+    tests = trials.address_tests(settings, trial)
     output = _must(
         run, [SENDMAIL, "-bt", "-C", str(stage / "trial.cf")], trials.test_script(tests), "test the new files"
     )

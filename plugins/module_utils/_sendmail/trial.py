@@ -22,6 +22,10 @@ FOREIGN_DOMAIN = "mailgate-probe.invalid"
 PROBE_LABEL = "mailgate-probe"
 PROBE_USER = "mailgate-probe"
 
+# With FEATURE(delay_checks), check_rcpt calls this ruleset and then those of the sender and the client, which a test of
+# a recipient alone does not have.
+_DELAYED = "checkrcpt"
+_IS_DELAYED = re.compile(rf"^S{_DELAYED}\b", re.MULTILINE)
 _RETURNS = re.compile(r"^(\S+)\s+returns: (.*)$")
 
 
@@ -34,8 +38,8 @@ class AddressTest:
     expected: str
 
 
-def address_tests(settings: Settings) -> list[AddressTest]:
-    """Return the tests that a configuration must pass before it is used.
+def address_tests(settings: Settings, configuration: str = "") -> list[AddressTest]:
+    """Return the tests that a `configuration`, the text of sendmail.cf, must pass before it is used.
 
     Each route must resolve to its next hop, each external domain to itself and each local domain to the local mailer.
     An external client's mail must be accepted for each relay domain and rejected for any other domain.
@@ -43,10 +47,9 @@ def address_tests(settings: Settings) -> list[AddressTest]:
     tests = [AddressTest(f"3,0 {_probe(r.domain)}", "parse", f"$#{MAILER}$@{hop(r)}$:") for r in settings.routes]
     tests += [AddressTest(f"3,0 {_probe(d)}", "parse", f"$#{MAILER}$@{_host(d)}$:") for d in settings.external]
     tests += [AddressTest(f"3,0 {_probe(d)}", "parse", "$#local$") for d in settings.local]
-    tests += [
-        AddressTest(f"check_rcpt {_probe(d)}", "check_rcpt", "RELAY") for d in in_order(settings.relay + settings.local)
-    ]
-    return [*tests, AddressTest(f"check_rcpt {PROBE_USER}@{FOREIGN_DOMAIN}", "check_rcpt", "$#error$@5.7.1$:")]
+    check = _DELAYED if _IS_DELAYED.search(configuration) else "check_rcpt"
+    tests += [AddressTest(f"{check} {_probe(d)}", check, "RELAY") for d in in_order(settings.relay + settings.local)]
+    return [*tests, AddressTest(f"{check} {PROBE_USER}@{FOREIGN_DOMAIN}", check, "$#error$@5.7.1$:")]
 
 
 def test_script(tests: Iterable[AddressTest]) -> str:
@@ -60,10 +63,12 @@ def failures(tests: Iterable[AddressTest], output: str) -> list[str]:
 
     sendmail prints a line when each ruleset returns, with blanks between tokens. The tested ruleset returns last.
     """
+    tests = list(tests)
+    rulesets = {test.ruleset for test in tests}
     results = []
     for line in output.splitlines():
         match = _RETURNS.match(line.removeprefix("> "))
-        if match and match[1] in ("parse", "check_rcpt"):
+        if match and match[1] in rulesets:
             results.append((match[1], match[2].replace(" ", "")))
     found = []
     for test in tests:

@@ -11,7 +11,7 @@ owner for later lines, the next of them states it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -28,6 +28,7 @@ from .file import (
 )
 from .lines import GENERIC, Mx, State, generic_mx
 from .part import Part
+from .runs import keep_served_ttls
 from .serial import next_serial
 
 Plan = Mapping[Name, "Sequence[Mx] | None"]
@@ -52,6 +53,7 @@ class ZoneEdit:
         null_mx: The planned names that accept no mail and are left alone.
         ttls: The TTLs in seconds that the planned names' MX records had.
         mixed_ttls: The changed names whose MX records state several TTLs, of which a server serves one.
+        kept_ttls: Whether another record got the TTL that BIND serves now, because a line before it is removed.
     """
 
     data: bytes
@@ -62,6 +64,7 @@ class ZoneEdit:
     null_mx: Sequence[Name] = ()
     ttls: Mapping[Name, int] = field(default_factory=dict)
     mixed_ttls: Sequence[Name] = ()
+    kept_ttls: bool = False
 
 
 def plan_names(
@@ -126,6 +129,7 @@ def edit_zone(
     ttls: Mapping[Name, int] | None = None,
     served: int | None = None,
     served_ttls: Mapping[Name, int] | None = None,
+    relative: Collection[Name] = (),
 ) -> ZoneEdit:
     """Return the zone file `data` with exactly the planned MX records of each planned owner.
 
@@ -139,12 +143,13 @@ def edit_zone(
         ttls: The planned TTLs in seconds; other owners keep theirs.
         served: The serial that the server answers with.
         served_ttls: The TTLs to keep for names whose MX records state several; by default the lowest.
+        relative: The exchanges that new records state relative to the origin; others are absolute.
 
     Raises:
         ZoneError: The zone cannot be edited safely.
     """
     file = read_zone(data, zone, path, include)
-    editor = _Editor(file, zone, plan, ttls or {}, served_ttls or {})
+    editor = _Editor(file, zone, plan, ttls or {}, served_ttls or {}, relative=relative)
     serial = editor.serial()
     editor.refuse_signed()
     for owner, wanted in plan.items():
@@ -154,17 +159,25 @@ def edit_zone(
     report = editor.null_mx, editor.old_ttls, editor.mixed_ttls
     if not editor.changed:
         return ZoneEdit(data, serial, serial, False, {}, *report)
+    kept = [keep_served_ttls(part.document, plan) for part in editor.parts]
     after = next_serial(serial, today, served)
     editor.set_serial(after)
     own, included = editor.render()
-    return ZoneEdit(own, serial, after, True, included, *report)
+    return ZoneEdit(own, serial, after, True, included, *report, any(kept))
 
 
 class _Editor:
     """The edit of one zone: its files, and what was found and changed so far."""
 
     def __init__(
-        self, file: ZoneFile, zone: Name, plan: Plan, ttls: Mapping[Name, int], served_ttls: Mapping[Name, int]
+        self,
+        file: ZoneFile,
+        zone: Name,
+        plan: Plan,
+        ttls: Mapping[Name, int],
+        served_ttls: Mapping[Name, int],
+        *,
+        relative: Collection[Name],
     ) -> None:
         self.file, self.zone, self.ttls, self.served_ttls = file, zone, ttls, served_ttls
         self.problems: list[str] = []
@@ -174,7 +187,7 @@ class _Editor:
         self.changed = False
         # The planned names and those between them and the apex, next to which new records may be added.
         watched = {owner[cut:] for owner in plan for cut in range(max(1, len(owner) - len(zone)))}
-        self.parts = [Part(each, zone, watched) for each in files_of(file)]
+        self.parts = [Part(each, zone, watched, relative) for each in files_of(file)]
         self.soas = self._find_soas()
 
     def serial(self) -> int:
@@ -242,6 +255,8 @@ class _Editor:
         if _NULL in lines:
             self._respect_null(owner, lines)
             return
+        if planned is not None and self._is_delegated(owner):
+            return
         ttl = self.ttls.get(owner)
         same = planned is None or set(lines) == set(planned)
         if same and (ttl is None or ttls <= {ttl}):
@@ -265,6 +280,20 @@ class _Editor:
                 part.rewrite(owner, list(dict.fromkeys(each.values())), each, ttl)
             elif k == home or each:
                 part.rewrite(owner, (planned or []) if k == home else [], each, ttl)
+
+    def _is_delegated(self, owner: Name) -> bool:
+        """Add a problem if another zone has the name: BIND does not answer with records below a delegation."""
+        for part in self.parts:
+            for cut in range(len(owner) - len(self.zone)):
+                for index in part.by_owner.get(owner[cut:], ()):
+                    if part.entries[index].rtype in {"NS", "TYPE2"}:
+                        self.problems.append(
+                            f"{part.file.path}, line {part.entries[index].line}: {spell(owner[cut:])} is delegated, so "
+                            f"MX records of {spell(owner)} in this zone would not be found. Add the delegated zone to "
+                            "the mailgate_dns.zones of its primary server"
+                        )
+                        return True
+        return False
 
     def _respect_null(self, owner: Name, lines: list[Mx]) -> None:
         """Leave a null MX alone; add a problem if it is not the only MX record."""

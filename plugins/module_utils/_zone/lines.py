@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -61,9 +61,10 @@ class Line:
 class Document:
     """A zone file, and the lines that replace its entries or follow them."""
 
-    def __init__(self, file: ZoneFile) -> None:
-        """Begin with the file as it is."""
+    def __init__(self, file: ZoneFile, relative: Collection[Name] = ()) -> None:
+        """Begin with the file as it is; new records state exchanges in `relative` relative to the origin."""
         self.file = file
+        self.relative = relative
         self.text = file.text
         self.entries = file.entries
         self.replaced: dict[int, list[Line]] = {}
@@ -107,7 +108,8 @@ class Document:
             if generic_mx([word.text for word in record.rdata]) == mx:
                 return self.body(index, old.start, old.end, old.text)
             head = sorted((word for word in record[:2] if isinstance(word, Field)), key=lambda word: word.start)
-            return " ".join([*(word.text for word in head), "MX", str(mx[0]), spell(mx[1])])
+            name = self._exchange(mx[1], self.entries[index].origin)
+            return " ".join([*(word.text for word in head), "MX", str(mx[0]), name])
         if int(old.text) == mx[0]:
             return self.body(index, old.start, old.end, old.text)
         return self.body(index, old.start, old.end, str(mx[0]))
@@ -132,8 +134,13 @@ class Document:
         """Return a lead that states an owner, with the spacing of another entry."""
         return _padded(spell(owner, origin), self.lead(like))
 
-    def mx_body(self, mx: Mx, like: int, owner: Name) -> str:
+    def _exchange(self, name: Name, origin: Name) -> str:
+        """Return an exchange as a new record states it."""
+        return spell(name, origin if name in self.relative else None)
+
+    def mx_body(self, mx: Mx, like: int, owner: Name, origin: Name) -> str:
         """Return the fields of an MX record in the style of another record; of this owner's MX also the TTL."""
+        name = self._exchange(mx[1], origin)
         entry = self.entries[like]
         record = record_of(self.text, entry)
         is_mx = entry.rtype == "MX"
@@ -141,17 +148,17 @@ class Document:
         head = sorted((word for word in words if word), key=lambda word: word.start)
         rdata = [*record.rdata, Field("", entry.end, entry.end)]
         if any(char in '()"\n;' for char in self.text[entry.lead_end : rdata[0].start]):
-            return " ".join([*(word.text for word in head), "MX", str(mx[0]), spell(mx[1])])
+            return " ".join([*(word.text for word in head), "MX", str(mx[0]), name])
         nexts = {before.end: after.start for before, after in pairwise(words_in(self.text, entry.lead_end, entry.end))}
         before = "".join(self.text[word.start : nexts[word.end]] for word in head)
         gap = self.text[record.rtype.end : rdata[0].start]
         if is_mx:
             between = self.text[rdata[0].end : rdata[1].start]
             between = between if not between.strip(" \t") else " "
-            return f"{before}{record.rtype.text}{gap}{mx[0]}{between}{spell(mx[1])}"
+            return f"{before}{record.rtype.text}{gap}{mx[0]}{between}{name}"
         if not gap.strip(" "):
             gap = " " * max(1, len(record.rtype.text) + len(gap) - len("MX"))
-        return f"{before}MX{gap}{mx[0]} {spell(mx[1])}"
+        return f"{before}MX{gap}{mx[0]} {name}"
 
     # -- rendering ------------------------------------------------------------------------------------------------
 

@@ -25,11 +25,11 @@ _NewLines = Sequence[tuple[Mx, "int | None"]]
 class Part:
     """A file of the zone `zone`, with an index of the entries of the `watched` names."""
 
-    def __init__(self, file: ZoneFile, zone: Name, watched: Collection[Name]) -> None:
-        """Index the entries of the watched names."""
+    def __init__(self, file: ZoneFile, zone: Name, watched: Collection[Name], relative: Collection[Name] = ()) -> None:
+        """Index the entries of the watched names; new records state exchanges in `relative` relative to the origin."""
         self.file, self.zone = file, zone
         self.entries = file.entries
-        self.document = Document(file)
+        self.document = Document(file, relative)
         self.by_owner: dict[Name, list[int]] = {}
         self.last_record = 0
         for index, entry in enumerate(self.entries):
@@ -148,7 +148,7 @@ class Part:
             if moved is not None and self.entries[moved].origin == origin:
                 body, ttl = document.retargeted(moved, mx), self.entries[moved].ttl
             else:
-                body, ttl = document.mx_body(mx, self.last_record if index is None else index, owner), inherited
+                body, ttl = document.mx_body(mx, self.last_record if index is None else index, owner, origin), inherited
             if set_ttl is not None:
                 body, ttl = with_ttl(body, set_ttl, ttl, default), set_ttl
             yield Line(continuation if k else first_lead, body, like.eol, owner, origin, ttl)

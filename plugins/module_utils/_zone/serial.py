@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
+from functools import reduce
 
 _SPAN = 2**32
 
@@ -14,6 +16,12 @@ _SPAN = 2**32
 def is_later(serial: int, than: int) -> bool:
     """Return whether `serial` is later than `than` (RFC 1982, section 3.2)."""
     return 0 < (serial - than) % _SPAN < _SPAN // 2
+
+
+def latest(serials: Iterable[int]) -> int | None:
+    """Return the latest of several serials, None without any."""
+    found = list(serials)
+    return reduce(lambda one, other: other if is_later(other, one) else one, found) if found else None
 
 
 def next_serial(serial: int, today: date, served: int | None = None) -> int:

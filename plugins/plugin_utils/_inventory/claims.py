@@ -97,29 +97,11 @@ class _Claims:
         if not self.campus.of_kind("dns"):
             self.findings.warnings.append("no host has mailgate_dns: MX records are not planned")
             return
-        self.check_shared_zones()
         for domain, host in self.homes.items():
             if zone_of(domain, self.campus.zones) is None:
                 message = f"'{domain}' is not in a zone of any DNS server"
                 hint = "Add its zone to a DNS server's mailgate_dns, or correct the domain"
                 self.problem(host, "mailgate_domains", domain, message, hint)
-
-    def check_shared_zones(self) -> None:
-        """Warn of zones that several DNS servers list, one warning for each set of servers."""
-        servers: dict[str, list[str]] = {}
-        for server in self.campus.of_kind("dns"):
-            for zone in server.zones:
-                servers.setdefault(zone, []).append(server.name)
-        zones: dict[str, list[str]] = {}
-        for zone, names in servers.items():
-            if len(names) > 1:
-                zones.setdefault(", ".join(names), []).append(zone)
-        for together, shared in zones.items():
-            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-            self.findings.warnings.append(
-                f"{together}: mailgate_dns: all list the zone '{shared[0]}'{more}; each is changed on its own, so each "
-                "must be a primary server. Leave out secondary servers, which transfer the zone"
-            )
 
     def check_kept(self) -> None:
         """Report servers whose port 25 the border blocks although kept MX records name them."""
@@ -201,6 +183,7 @@ class _Claims:
                     f"'{domain}' is in no server's mailgate_domains: while senders may know its previous MX records, "
                     "it needs a route",
                     "Put it back into the mailgate_domains of its server until it has left, or remove it here",
+                    self.items_of(next(iter(self.findings.facts)), variable, domain),
                 )
             elif borders and not home.permit:
                 self.problem(

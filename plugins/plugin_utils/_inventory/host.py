@@ -26,6 +26,7 @@ class HostReader(ValueReader):
     def __init__(self, findings: Findings, today: datetime.date) -> None:
         super().__init__(findings)
         self.today = today
+        self.expire_permits = False
         self.external_lists: dict[str, tuple[str, ...]] = {}
 
     def host(self, facts: HostFacts) -> Host:
@@ -169,7 +170,8 @@ class HostReader(ValueReader):
             return own if is_hub else ""
         hint = "Name a server of this inventory"
         if not isinstance(value, str) or value not in self.findings.facts:
-            near = get_close_matches(value, self.findings.facts, 1) if isinstance(value, str) else []
+            others = [name for name in self.findings.facts if name != facts.name]
+            near = get_close_matches(value, others, 1) if isinstance(value, str) else []
             hint += f"; did you mean {near[0]}?" if near else ""
             self.problem(facts, "mailgate_hub", f"{quoted(value)} is not a host of the inventory", hint, [value])
             return own if is_hub else ""
@@ -305,6 +307,12 @@ class HostReader(ValueReader):
         elif until is None:
             message = "has no expiry date (until)" if value is None else f"until: {quoted(value)} is not a valid date"
             self.problem(facts, "mailgate_permit", message, "Write until as 2027-03-31", [value, whole])
+        elif until < self.today and self.expire_permits:
+            self.findings.warnings.append(
+                f"{facts.name}: mailgate_permit: expired on {until}, so the border blocks its port 25; "
+                "renew or remove it"
+            )
+            return None
         elif until < self.today:
             self.problem(
                 facts,
@@ -315,7 +323,8 @@ class HostReader(ValueReader):
             )
         elif (days := (until - self.today).days) <= WARN_DAYS:
             when = "today" if not days else "tomorrow" if days == 1 else f"in {days} days"
+            then = ". Then the border blocks its port 25" if self.expire_permits else ""
             self.findings.warnings.append(
-                f"{facts.name}: mailgate_permit: expires {when}, on {until}; renew or remove it before then"
+                f"{facts.name}: mailgate_permit: expires {when}, on {until}; renew or remove it before then{then}"
             )
         return Permit(reason=texts[0], owner=texts[1], until=until or self.today)

@@ -20,6 +20,7 @@ from .findings import (
     Unreadable,
     is_list,
     items,
+    quoted,
     text,
 )
 from .host import HostReader
@@ -58,6 +59,7 @@ class _CampusReader:
         """Return the campus."""
         settings = {name: self.campus_value(name) for name in CAMPUS_VARIABLES}
         networks = self.networks(settings["mailgate_networks"])
+        self.hosts.expire_permits = self.flag("mailgate_expire_permits", settings["mailgate_expire_permits"])
         campus = Campus(
             name="" if isinstance(settings["mailgate_campus"], Unreadable) else text(settings["mailgate_campus"]),
             networks=tuple(str(net) for net in networks),
@@ -67,6 +69,7 @@ class _CampusReader:
                 self.hosts.names(None, "mailgate_retired", settings["mailgate_retired"] or [], domain_pattern)
             ),
             hosts={host.name: self.hosts.host(host) for host in self.facts.values()},
+            expire_permits=self.hosts.expire_permits,
         )
         self.check_campus(campus, networks)
         return campus
@@ -93,6 +96,13 @@ class _CampusReader:
             message = f"is not set for {without[0]}{more}, but applies to the whole campus"
             self.problem(first, name, message, ONCE, [first.variables[name]])
         return unreadable if unreadable else first.variables[name] if first else None
+
+    def flag(self, name: str, value: object) -> bool:
+        """Return a campus-wide switch, by default off; report another value."""
+        if value is None or isinstance(value, bool | Unreadable):
+            return value is True
+        self.problem(None, name, f"{quoted(value)} is neither true nor false", "Use true or false", [value])
+        return False
 
     def networks(self, value: object) -> list[Network]:
         """Return the valid networks; report the others."""

@@ -109,6 +109,7 @@ class Campus:
     """All hosts, by inventory name and in inventory order, and the settings of the whole campus.
 
     ``retired`` are the domains that are about to leave: their MX records name their own servers, but they have routes.
+    ``expire_permits``: the border itself closes a permit after its last day.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Campus:
     language: str
     hosts: dict[str, Host] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
+    expire_permits: bool = False
 
     def of_kind(self, kind: str) -> list[Host]:
         """Return the hosts of one of `KINDS`, in inventory order."""

@@ -57,6 +57,7 @@ class Border:
     networks: tuple[str, ...]
     gateways: tuple[str, ...]
     permits: tuple[PermitEntry, ...]
+    expire_permits: bool = False
 
     @property
     def open_addresses(self) -> frozenset[str]:
@@ -107,4 +108,4 @@ def border_of(campus: Campus, router: Host) -> Border:
         for address in host.addresses
     ]
     gateways = tuple(address for gateway in campus.gateways for address in gateway.addresses)
-    return Border(router.outside_interface, campus.networks, gateways, tuple(permits))
+    return Border(router.outside_interface, campus.networks, gateways, tuple(permits), campus.expire_permits)

@@ -63,6 +63,35 @@ def test_international_domains_become_a_labels_and_invalid_ones_are_reported():
         parse(listing({"a.x.test": {**facts, "mailgate_domains": [f"{'語' * 64}.x.test"]}}))
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"ansible_host": "2001:db8::4"},
+        {"ansible_host": "chem.univ.example", "mailgate_address": "", "mailgate_address6": "2001:db8::4"},
+        {"mailgate_address6": "2001:db8::4"},
+    ],
+)
+def test_a_host_with_ipv6_only_and_a_short_name(facts):
+    (host,) = parse(listing({"chem": {**facts, "mailgate_name": "Chem.univ.example."}})).hosts
+    assert (host.address, [str(address) for address in host.addresses]) == (None, ["2001:db8::4"])
+    assert (host.name, host.full_name) == ("chem", "chem.univ.example")
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        ({"mailgate_border": {"outside_interface": "wan0"}}, "a border router of the twin requires an IPv4 address"),
+        (
+            {"mailgate_address6": "2001:db8::5"},
+            "'2001:db8::4' is not a valid IPv4 address, and mailgate_address6 is set",
+        ),
+    ],
+)
+def test_what_a_host_with_ipv6_only_cannot_be(facts, problem):
+    with pytest.raises(LabError, match=problem):
+        parse(listing({"chem": {"ansible_host": "2001:db8::4", **facts}}))
+
+
 def test_local_connections_are_not_hosts_of_the_twin():
     hosts = {"localhost": {"ansible_connection": "local"}, "a.test": {"ansible_host": "198.18.0.2"}}
     assert [host.name for host in parse(listing(hosts)).hosts] == ["a.test"]

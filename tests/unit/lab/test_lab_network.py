@@ -13,11 +13,11 @@ from lab.network import plan
 from lab.tools import LabError
 
 
-def host(short: str, address: str, address6: str = "", border: str | None = None) -> Host:
+def host(short: str, address: str = "", address6: str = "", border: str | None = None) -> Host:
     return Host(
         name=f"{short}.univ.example",
         short=short,
-        address=IPv4Address(address),
+        address=IPv4Address(address) if address else None,
         address6=IPv6Address(address6) if address6 else None,
         outside_interface=border,
     )
@@ -106,3 +106,15 @@ def test_a_slash_64_in_two_segments_is_rejected():
     hosts = (host("a", "198.18.0.2", "2001:db8::2"), host("b", "198.18.1.2", "2001:db8::3"))
     with pytest.raises(LabError, match=r"2001:db8::/64 is used in 198\.18\.0\.0/24 and in 198\.18\.1\.0/24"):
         plan(Inventory(hosts))
+
+
+def test_a_host_with_ipv6_only_joins_the_segment_of_its_slash_64():
+    lonely, near = host("lonely", "", "2001:db8:18:9::30"), host("near", "", "2001:db8:18::30")
+    network = plan(Inventory((near, lonely, *CAMPUS.hosts), CAMPUS.networks))
+    assert network.bridges[2:] == ("seg0", "seg1", "seg2")
+    assert network.wirings["near"].legs[1].bridge == network.wirings["gw1"].legs[1].bridge
+    assert addresses(network.wirings["near"]) == {"eth0": ("2001:db8:18::30/64",)}
+    assert network.wirings["near"].routes == ("route add ::/0 via 2001:db8:18::1",)
+    assert addresses(network.wirings["lonely"]) == {"eth0": ("2001:db8:18:9::30/64",)}
+    assert network.wirings["lonely"].routes == ("route add ::/0 via 2001:db8:18:9::1",)
+    assert addresses(network.wirings["border"])["eth2"] == ("2001:db8:18:9::1/64",)

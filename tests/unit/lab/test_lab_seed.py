@@ -122,6 +122,28 @@ def test_hosts_use_the_campus_dns_or_the_outside(hosts, expected):
     assert seed.resolver(hosts).startswith(expected)
 
 
+SHORT = Host(
+    name="chem",
+    short="chem",
+    address=None,
+    address6=IPv6Address("2001:db8:18:2::31"),
+    mail_name="chem.sci.univ.example",
+    domains=("chem.sci.univ.example",),
+)
+
+
+def test_a_host_with_ipv6_only_and_a_short_name():
+    found = records(seed.zone_file("univ.example", (*HOSTS, SHORT)), "univ.example.")
+    assert {record[1:] for record in found if record[0] == "chem.sci.univ.example"} == {
+        ("AAAA", "2001:db8:18:2::31"),
+        ("MX", "0 chem.sci.univ.example."),
+    }
+    assert seed.mail_server(SHORT)["/etc/mail/local-host-names"] == "localhost\nchem.sci.univ.example\n"
+    ns6 = host("ns2.univ.example", "198.18.0.54", address6=IPv6Address("2001:db8:18::54"), zones=())
+    assert seed.resolver((*HOSTS, ns6), ipv6=True).startswith("nameserver 2001:db8:18::54\n")
+    assert seed.resolver(HOSTS, ipv6=True).startswith("nameserver 2001:db8:ffff::10\n")
+
+
 def test_the_hosts_file_has_only_the_host_itself():
     files = seed.identity("gw1.univ.example", ["198.18.0.25", "2001:db8:18::25"])
     assert files["/etc/hostname"] == "gw1\n"

@@ -160,6 +160,36 @@ def test_a_permit_holds_through_its_last_day_and_warns_before():
         assert len(plan_of(groups)["warnings"]) == warnings
 
 
+class TestPermitsThatExpireByThemselves:
+    """`mailgate_expire_permits`."""
+
+    def plan(self, until, expire=True):
+        groups = changed(QUAKE, mailgate_permit={"reason": "tests", "owner": "netlab", "until": until})
+        groups["all"][None]["mailgate_expire_permits"] = expire
+        return groups
+
+    def test_the_warning_says_what_happens(self):
+        plan = plan_of(self.plan(TODAY + datetime.timedelta(days=1)))
+        (warning,) = plan["warnings"]
+        assert warning.endswith("renew or remove it before then. Then the border blocks its port 25")
+        border = plan["border"]["border.univ.example"]
+        assert border["expire_permits"] is True
+        assert {permit["until"] for permit in border["permits"]} == {"2026-04-02"}
+
+    def test_an_expired_one_is_ignored(self):
+        plan = plan_of(self.plan("2026-03-31"))
+        assert "expired on 2026-03-31, so the border blocks its port 25" in plan["warnings"][0]
+        assert plan["border"]["border.univ.example"]["permits"] == []
+
+    def test_off_by_default(self):
+        assert "expired on" in only_problem(self.plan("2026-03-31", expire=False)).message
+        assert plan_of(small())["border"]["border.univ.example"]["expire_permits"] is False
+
+    def test_another_value(self):
+        problem = only_problem(self.plan("2029-03-31", expire="yes"))
+        assert (problem.variable, problem.message) == ("mailgate_expire_permits", "'yes' is neither true nor false")
+
+
 def test_no_gateway():
     groups = small()
     del groups["gateways"]

@@ -300,14 +300,17 @@ class TestNamesOfHosts:
         assert any("covers the whole zone univ.example" in warning for warning in plan_of(groups)["warnings"])
 
 
-def test_a_zone_on_two_dns_servers_is_a_warning():
+def test_a_zone_on_two_dns_servers_is_changed_on_both():
     groups = small()
     groups["dns"]["ns2.univ.example"] = {
         "ansible_host": "198.18.0.54",
         "mailgate_dns": {"zones": ["univ.example", "eng.univ.example"]},
     }
-    (warning,) = plan_of(groups)["warnings"]
-    assert "ns1.univ.example, ns2.univ.example: mailgate_dns: all list the zone 'univ.example' and 1 more" in warning
+    groups["dns"]["ns2.univ.example"]["mailgate_address6"] = "2001:db8:18::54"
+    plan = plan_of(groups)
+    assert plan["warnings"] == []
+    assert [server["addresses"] for server in plan["dns"]] == [["198.18.0.53"], ["198.18.0.54", "2001:db8:18::54"]]
+    assert plan["mx"]["ns2.univ.example"][0] == plan["mx"]["ns1.univ.example"][0]
 
 
 class TestAllAtOnce:

@@ -251,6 +251,7 @@ def test_border(plan):
             "outside_interface": "outside0",
             "networks": ["198.18.0.0/16", "2001:db8:18::/48"],
             "gateways": ["198.18.0.25", "2001:db8:18::25", "198.18.0.26"],
+            "expire_permits": False,
             "permits": [{**permit, "address": "198.18.3.40"}, {**permit, "address": "2001:db8:18:3::40"}],
         }
     }

@@ -324,3 +324,31 @@ def test_a_server_serves_others_beside_all_that_two_gateways_may_open() -> None:
     root = Path(__file__).resolve().parents[3]
     defaults = yaml.safe_load((root / "roles/sendmail_routes/defaults/main.yml").read_text())
     assert defaults["sendmail_routes_max_daemon_children"] > 2 * Limits().max_connections_per_next_hop
+
+
+# The lines of sendmail 8.17.1 with FEATURE(delay_checks) in which these rulesets return (host name shortened).
+DELAYED = """\
+parse            returns: $# relay $@ [ 198 . 18 . 1 . 25 ] $: mailgate-probe < @ sci . univ . example . >
+parse            returns: $# local $: mailgate-probe
+Basic_check_rcpt returns: RELAY
+checkrcpt        returns: RELAY
+Basic_check_rcpt returns: RELAY
+checkrcpt        returns: RELAY
+Basic_check_rcpt returns: $# error $@ 5 . 7 . 1 $: "550 Relaying denied. IP name lookup failed " x . invalid
+checkrcpt        returns: $# error $@ 5 . 7 . 1 $: "550 Relaying denied. IP name lookup failed " x . invalid
+"""
+
+
+def test_with_delay_checks_the_recipient_alone_is_tested() -> None:
+    settings = leaf(
+        local=("mech.eng.univ.example",),
+        relay=("sci.univ.example",),
+        routes=(Route("sci.univ.example", "198.18.1.25"),),
+    )
+    tests = trials.address_tests(settings, "Scheck_mail\nScheckrcpt\nScheck_rcpt\n")
+    assert [test.ruleset for test in tests] == ["parse"] * 2 + ["checkrcpt"] * 3
+    assert trials.failures(tests, DELAYED) == []
+    assert (
+        len(trials.failures(tests, DELAYED.replace("checkrcpt        returns: $# error", "checkrcpt returns: OK"))) == 1
+    )
+    assert [test.ruleset for test in trials.address_tests(settings, "Scheck_rcpt\n")][-1] == "check_rcpt"

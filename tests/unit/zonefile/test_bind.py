@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -177,6 +178,22 @@ def test_zones_that_named_checkconf_itself_prints(tmp_path, views):
     assert names == [*expected, *([("out", "b.example")] if views else [])]
 
 
+@pytest.mark.skipif(not shutil.which("named-checkconf"), reason="bind9-utils is not installed")
+def test_a_configuration_in_another_encoding(tmp_path):
+    # Shift_JIS has the byte of a backslash in the middle of a character.
+    file = tmp_path / os.fsdecode(b"db.caf\xe9")
+    file.write_text("$TTL 1\n@ SOA a b 1 1 1 1 1\n NS a\na A 198.18.1.1\n")
+    (tmp_path / "zones").write_bytes(
+        b'// \xe9 \x83\x5c\nzone "a.example" { type primary; file "' + os.fsencode(file) + b'"; };\r\n'
+    )
+    conf = tmp_path / "named.conf"
+    conf.write_text(f'# \xe9\ninclude "{tmp_path}/zones";\n', encoding="latin-1")
+    bind = Bind(run_program, str(conf))
+    (found,) = locate(bind, "a.example")
+    assert Path(found.file) == file
+    assert bind.dump(found)[-1].split()[-1] == "198.18.1.1"
+
+
 def test_files_that_other_zones_include(tmp_path):
     for name, text in {
         "a": '@ SOA a b 1 1 1 1 1\n$INCLUDE "shared"\n$INCLUDE mine other\n',
@@ -192,4 +209,7 @@ def test_files_that_other_zones_include(tmp_path):
         'view "v" { zone "b.example" { type primary; file "b"; }; };'
     )
     files = [tmp_path / "shared", tmp_path / "mine"]
-    assert bind.including(files, but=locate(bind, "a.example")[0]) == {tmp_path / "shared": "b.example (view v)"}
+    including = bind.including(files, but=locate(bind, "a.example")[0])
+    assert {path: [zone.name for zone in zones] for path, zones in including.items()} == {
+        tmp_path / "shared": ["b.example"]
+    }

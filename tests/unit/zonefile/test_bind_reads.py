@@ -271,27 +271,46 @@ def test_any_zone(tmp_path_factory, lines, forms):
     text = HEAD.replace("mech A", "x2 A")
     for number, (owner, ttl, rtype) in enumerate(lines):
         data = f"{number} t{number}" if rtype == "MX" else f"198.18.1.{number}"
-        text += f"{owner} {ttl}MX {data}\n" if rtype == "MX" else f"{owner} A {data}\n"
+        text += f"{owner} {ttl}{'MX' if rtype == 'MX' else 'A'} {data}\n"
         if rtype == "form" and forms:
             text += forms[number % len(forms)]
     path = tmp_path_factory.mktemp("zone") / "db.u"
     path.write_bytes(text.encode("latin-1"))
     owners = [("mech.u.example", GATEWAYS), ("u.example", GATEWAYS), ("civil.u.example", [])]
+    bind = bind_of(path)
     zone = prepare(path, owners)
     assert zone.changed
+    # BIND serves every other record with the TTL of before.
+    before, after = (bind.read(zone.zone, data) for data in (path.read_bytes(), zone.after[path]))
+    prove_by_bind(before, after, (b"u", b"example"), zone.plan, path="db.u")
     path.write_bytes(zone.after[path])
     assert not prepare(path, owners).changed
 
 
-def test_other_records_whose_ttl_would_change(tmp_path):
-    """BIND serves the TTL of the last run of a name's lines, so a line between two runs must not go."""
+BETWEEN = {
+    "the lower one is served": ("@ 900 A 198.18.1.1\nmech 60 MX 2 t2\n@ 60 A 198.18.1.3\n", "@ 60 A 198.18.1.1\n"),
+    "the higher one is served": ("@ 60 A 198.18.1.1\nmech MX 2 t2\n@ 900 A 198.18.1.3\n", "@ 900 A 198.18.1.1\n"),
+    "the default is served": ("@ 60 A 198.18.1.1\nmech MX 2 t2\n@ A 198.18.1.3\n", "@ A 198.18.1.1\n"),
+    "three runs": (
+        "x 60 A 198.18.1.1\nmech MX 2 t2\nx 70 A 198.18.1.2\nmech MX 3 t3\nx 80 A 198.18.1.3\n",
+        "x 80 A 198.18.1.1\n",
+    ),
+    "a comment between": ("x 60 A 198.18.1.1\n; c\nmech MX 2 t2\n\nx 80 A 198.18.1.3\n", "x 80 A 198.18.1.1\n"),
+    "a further run": (
+        "x 60 A 198.18.1.1\nmech MX 2 t2\nx 70 A 198.18.1.2\n@ TXT a\nx A 198.18.1.3\n",
+        "x 60 A 198.18.1.1\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "first"), BETWEEN.values(), ids=BETWEEN)
+def test_other_records_keep_the_ttl_that_bind_serves(tmp_path, lines, first):
+    """BIND serves the TTL of the last run of a name's lines, and a line between two runs goes."""
+    text = HEAD.replace("mech A", "x2 A") + lines
+    after = edited(tmp_path, text, [("mech.u.example", [])])
     path = tmp_path / "db.u"
-    path.write_text(HEAD.replace("mech A", "x2 A") + "@ A 198.18.1.1\nmech 60 MX 2 t2\n@ 60 A 198.18.1.3\n")
-    before = path.read_bytes()
-    try:
-        zone = prepare(path, [("mech.u.example", []), ("u.example", GATEWAYS)])
-    except ZoneError as error:
-        assert "unplanned records would change: u.example. A" in str(error)
-    else:
-        assert b"@ 60 A 198.18.1.3" in zone.after[path]
-    assert path.read_bytes() == before
+    bind = bind_of(path)
+    records = [bind.read(bind.zones[0], data.encode()) for data in (text, after)]
+    prove_by_bind(*records, (b"u", b"example"), {(b"mech", b"u", b"example"): []}, path="db.u")
+    assert first in after
+    assert "mech" not in after.partition("x2 A")[2]

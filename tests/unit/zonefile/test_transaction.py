@@ -13,17 +13,13 @@ from pathlib import Path
 import dns.zone
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.authority import Authority, ZoneRequest
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.change import RESTORED, commit_all
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.client import DnsClient, MxSet
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.external import ExternalRequest, refresh
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.named_conf import zone_list
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import Bind
-from ansible_collections.campus.mailgate.plugins.module_utils._bind.transaction import (
-    Authority,
-    Request,
-    ZoneRequest,
-    update,
-)
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.transaction import Request, update
 from ansible_collections.campus.mailgate.plugins.module_utils._zone.exchanges import Target
 from ansible_collections.campus.mailgate.plugins.module_utils._zone.file import ZoneError
 from ansible_collections.campus.mailgate.plugins.modules import bind_mx

@@ -139,6 +139,9 @@ def test_any_zone(chunks, plan, line_end, final_line_end, ttl, cut):
     new = edit.included.get("tail", included)
     later = {**arguments, "include": lambda name: new}
     event("changed" if edit.changed else "unchanged")
+    if edit.kept_ttls:
+        event("another record states its TTL")  # test_bind_reads.py has this with BIND, which dnspython does not follow
+        return
     if not edit.changed:
         assert (edit.data, edit.included) == (data, {}) and edit.serial_after == edit.serial_before
     else:
