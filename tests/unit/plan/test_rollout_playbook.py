@@ -47,7 +47,8 @@ def run(directory, *options):
         for part in ("pre_tasks", "post_tasks"):
             if part in play:
                 file = "check.yml" if part == "pre_tasks" else "done.yml"
-                tasks[part] = [{**play[part][0], "ansible.builtin.import_tasks": str(TASKS / file)}]
+                task = {key: value for key, value in play[part][0].items() if part == "pre_tasks" or key != "when"}
+                tasks[part] = [{**task, "ansible.builtin.import_tasks": str(TASKS / file)}]
         if "roles" in play:
             tasks["tasks"] = [{"name": f"CHANGE {play['tags'][0]}", "ansible.builtin.raw": "true"}]
         if tasks:
