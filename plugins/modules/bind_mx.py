@@ -70,10 +70,6 @@ options:
           ttl:
             description: The TTL in seconds of this name's MX records, in place of O(ttl).
             type: int
-  named_conf:
-    description: The server's configuration, which names the files of the zones.
-    type: path
-    default: /etc/bind/named.conf
   view:
     description: The view of zones without O(zones[].view).
     type: str
@@ -186,6 +182,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - campus.mailgate.inputs.named_conf
   - campus.mailgate.attributes
 notes:
   - The module fails, with nothing changed, for zones that this server does not have as primary, that are signed

@@ -36,8 +36,8 @@ options:
     required: true
   external:
     description:
-      - The domains that a provider hosts, which no wildcard in O(planned) covers. V(*.suffix) covers all names below the
-        suffix.
+      - The domains that a provider hosts, which no wildcard in O(planned) covers. V(*.suffix) covers all names below
+        the suffix.
     type: list
     elements: str
     default: []
@@ -51,11 +51,8 @@ options:
     type: list
     elements: str
     default: []
-  named_conf:
-    description: The server's configuration, which names the files of the zones.
-    type: path
-    default: /etc/bind/named.conf
 extends_documentation_fragment:
+  - campus.mailgate.inputs.named_conf
   - campus.mailgate.attributes
 attributes:
   diff_mode:
@@ -90,6 +87,7 @@ unplanned:
       type: str
       returned: always
     routed: {description: Whether the gateways have a route for the name., type: bool, returned: always}
+    text: {description: The same as a line of text., type: str, returned: always}
   sample:
     - zone: eng.univ.example
       view: ""
@@ -97,6 +95,7 @@ unplanned:
       exchanges: [gw1.univ.example, gw2.univ.example]
       until: ""
       routed: false
+      text: "mech.eng.univ.example in zone eng.univ.example: MX gw1.univ.example, gw2.univ.example"
 cached:
   description: The names, with or without a route, whose MX records left a zone and that caches may still have.
   returned: success
@@ -170,7 +169,7 @@ def main() -> None:
     try:
         known, before = earlier(path)
         bind = Bind(runner(module), given["named_conf"])
-        found = find_unplanned(bind, given["exchanges"], routes, given["zones"], known, int(time.time()))
+        found = find_unplanned(bind, given["exchanges"], routes, given["zones"], earlier=known, now=int(time.time()))
         changed = store(path, before, found.former, check_only=module.check_mode) if path else False
     except ZoneError as error:
         module.fail_json(msg="MX records not checked: " + "\n".join(error.problems), problems=error.problems)

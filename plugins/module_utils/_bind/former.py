@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 Key = tuple[str, str, str]
 """Zone, view and owner name."""
@@ -103,4 +103,4 @@ def read(text: str) -> dict[Key, Former]:
 
 def date_text(seconds: int) -> str:
     """Return a time as text, as 2027-03-31 12:00 UTC."""
-    return datetime.fromtimestamp(seconds + 59, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(seconds + 59, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -58,7 +58,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The names that gateways route: domains and wildcards, without those that a provider hosts. The longest decides."""
+    """The domains and wildcards that gateways route, without those that a provider hosts. The longest decides."""
 
     planned: Collection[str]
     external: Collection[str] = ()
@@ -84,6 +84,7 @@ def find_unplanned(
     exchanges: Collection[str],
     routes: Routes,
     zones: Collection[str],
+    *,
     earlier: Mapping[Key, Former] | None = None,
     now: int = 0,
 ) -> Found:
@@ -169,4 +170,5 @@ def as_dict(found: Unplanned, routes: Routes) -> Mapping[str, object]:
         "exchanges": list(found.exchanges),
         "until": date_text(found.until) if found.until else "",
         "routed": routes.cover(found.owner),
+        "text": str(found),
     }

@@ -88,7 +88,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The changes of one table for people: a title, text in columns, and what stays although the plan has it no more."""
+    """The changes of one table for people: a title, text in columns, and what stays behind all the same."""
 
     title: str
     head: list[str]

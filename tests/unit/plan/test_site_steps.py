@@ -69,8 +69,9 @@ def steps(directory, *arguments, pending=PENDING):
     (directory / "ssh").write_text(SSH)
     (directory / "ssh").chmod(0o755)
     hosts = {host: {"pending": of_host} for host, of_host in pending.items()}
+    paths = {name: str(directory / name) for name in ("log", "ssh")}
     inventory = {
-        "all": {"hosts": hosts, "vars": {"ansible_connection": "local", "log": str(directory / "log"), "ssh": str(directory / "ssh")}},
+        "all": {"hosts": hosts, "vars": {"ansible_connection": "local", **paths}},
         "mailgate_servers": {"hosts": dict.fromkeys(("old", "leaf", "hub", "new"))},
         "mailgate_gateways": {"hosts": {"gw": None}},
         "mailgate_run": {"hosts": dict.fromkeys(PENDING)},

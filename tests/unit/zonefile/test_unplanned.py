@@ -124,7 +124,7 @@ def test_records_that_left_a_zone_count_until_no_cache_has_them(tmp_path):
     routes = Routes.of(["*.lab.mech.univ.example"])
 
     def look(text, earlier, now):
-        return find_unplanned(bind(tmp_path, univ_example=text), GATEWAYS, routes, [], earlier, now)
+        return find_unplanned(bind(tmp_path, univ_example=text), GATEWAYS, routes, [], earlier=earlier, now=now)
 
     before = look(ZONE, {}, removed - 100)
     assert not before.cached
@@ -143,6 +143,6 @@ def test_records_that_left_a_zone_count_until_no_cache_has_them(tmp_path):
 def test_what_is_known_of_a_zone_stays_while_it_cannot_be_read(tmp_path):
     routes = Routes.of([])
     known = find_unplanned(bind(tmp_path, univ_example=ZONE), GATEWAYS, routes, []).former
-    broken = find_unplanned(bind(tmp_path, univ_example="nonsense\n"), GATEWAYS, routes, [], known, 9)
+    broken = find_unplanned(bind(tmp_path, univ_example="nonsense\n"), GATEWAYS, routes, [], earlier=known, now=9)
     assert broken.former == known
     assert not broken.cached
