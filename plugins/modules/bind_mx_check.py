@@ -66,7 +66,7 @@ EXAMPLES = r"""
   campus.mailgate.bind_mx_check:
     exchanges: [gw1.univ.example, gw2.univ.example]
     planned: [eng.univ.example, "*.lab.eng.univ.example"]
-    former_file: /var/lib/bind_mx_former.json
+    former_file: /var/lib/mailgate-former-mx.json
   register: checked
   failed_when: checked.text | length > 0
 """

@@ -37,6 +37,7 @@ SENDMAIL = """\
       pending:
         steps: "{{ pending.steps | selectattr('distance', 'gt', sendmail_routes_distance | default(-1) | int) | list }}"
         removals: "{{ pending.removals }}"
+      former: []
 """
 GATEWAY = """\
 - name: Record
