@@ -20,6 +20,8 @@ ARGUMENTS = {
     "ask": {"type": "str"},
     "step": {"type": "str", "choices": list(STEPS[1:])},
     "dns_server": {"type": "str", "default": "127.0.0.1"},
+    "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
+    "other_views": {"type": "list", "elements": "str", "default": []},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "done": {"type": "dict", "default": {}},
     "answers": {"type": "list", "elements": "dict", "default": []},
@@ -70,6 +72,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
     def _ask(self, args: dict[str, Any], variables: dict[str, Any]) -> list[str]:
         """Ask the host that the task is delegated to; return the problems."""
         arguments = questions(args["plan"], args["ask"]) | {"dns_server": args["dns_server"]}
+        if arguments["zones"]:
+            arguments |= {"named_conf": args["named_conf"], "other_views": args["other_views"]}
         try:
             done = self._execute_module("campus.mailgate.mail_probe", module_args=arguments, task_vars=variables)
         except AnsibleConnectionFailure as error:

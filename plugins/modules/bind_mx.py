@@ -75,10 +75,6 @@ options:
           ttl:
             description: The TTL in seconds of this name's MX records, in place of O(ttl).
             type: int
-  named_conf:
-    description: The server's configuration, which names the files of the zones.
-    type: path
-    default: /etc/bind/named.conf
   view:
     description: The view of zones without O(zones[].view).
     type: str
@@ -212,6 +208,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - campus.mailgate.inputs.named_conf
   - campus.mailgate.attributes
 notes:
   - The module fails, with nothing changed, for zones that this server neither has as primary nor transfers from one of

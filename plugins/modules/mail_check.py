@@ -22,6 +22,7 @@ description:
     be reached is a problem in the result and does not fail the task.
   - In check mode problems are warnings.
 extends_documentation_fragment:
+  - campus.mailgate.inputs.plan
   - campus.mailgate.attributes
 attributes:
   diff_mode:
@@ -30,11 +31,6 @@ attributes:
     description: Runs on the controller; with O(ask) also on the host.
     support: full
 options:
-  plan:
-    description:
-      - The result of M(campus.mailgate.mail_plan). C(gateways), C(hosts), C(routes), C(mx) and C(mx_outside) are used.
-    type: dict
-    required: true
   ask:
     description: The inventory name of the host to ask. Exactly one of O(ask) and O(step) is required.
     type: str
@@ -42,6 +38,15 @@ options:
     description: The address at which O(ask) queries its own DNS server.
     type: str
     default: 127.0.0.1
+  named_conf:
+    description: The configuration of BIND on O(ask), if that is a DNS server.
+    type: path
+    default: /etc/bind/named.conf
+  other_views:
+    description: Views of O(named_conf) that may have other MX records.
+    type: list
+    elements: str
+    default: []
   step:
     description: The step that the host of the task is about to take.
     type: str

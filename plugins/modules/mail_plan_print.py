@@ -22,13 +22,10 @@ description:
     other files are not touched.
   - Reports are in the language of the campus, C(mailgate_language).
 extends_documentation_fragment:
+  - campus.mailgate.inputs.plan
   - campus.mailgate.attributes
   - campus.mailgate.attributes.controller
 options:
-  plan:
-    description: The result of M(campus.mailgate.mail_plan).
-    type: dict
-    required: true
   dest:
     description:
       - Directory on the controller, created if missing. Without it nothing is written.

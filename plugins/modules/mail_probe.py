@@ -19,8 +19,11 @@ description:
   - A mail server is asked up to C(RCPT) for C(postmaster) of each domain, with an empty sender. No mail is sent.
   - A recipient that is rejected as unknown is no problem, as the domain has a route. A rejection with C(5.7) or a text
     about relaying is one.
+  - A query reaches one view of a DNS server. If several views have copies of a zone, the files of all copies are read
+    too, with their journals.
 requirements:
   - dnspython (package C(python3-dnspython)) for O(zones)
+  - C(named-checkconf) and C(named-checkzone) (package C(bind9-utils)) for O(named_conf)
 options:
   zones:
     description: The zones to query.
@@ -47,6 +50,14 @@ options:
             type: list
             elements: list
             required: true
+  named_conf:
+    description: The configuration of BIND, if the module runs on the DNS server. Without it no view is read.
+    type: path
+  other_views:
+    description: Views of O(named_conf) that may have copies of the zones with other MX records.
+    type: list
+    elements: str
+    default: []
   dns_server:
     description: The address of the DNS server.
     type: str
@@ -128,6 +139,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient
+from ..module_utils._bind.command_module import runner
+from ..module_utils._bind.copies import copies, mx_of
+from ..module_utils._bind.server import Bind
 from ..module_utils._probe.answers import ask_all, ask_domain, mx_problems, smtp_problems
 from ..module_utils._results import text_only
 from ..module_utils._zone.file import ZoneError
@@ -149,6 +163,8 @@ SMTP = {
 }
 ARGUMENTS = {
     "zones": {"type": "list", "elements": "dict", "default": [], "options": ZONE},
+    "named_conf": {"type": "path"},
+    "other_views": {"type": "list", "elements": "str", "default": []},
     "dns_server": {"type": "str", "default": "127.0.0.1"},
     "dns_port": {"type": "int", "default": 53},
     "smtp": {"type": "list", "elements": "dict", "default": [], "options": SMTP},
@@ -157,7 +173,7 @@ ARGUMENTS = {
 ANSWER_SECONDS = 5.0
 
 
-def dns(params: dict[str, Any]) -> list[str]:
+def dns(params: dict[str, Any], bind: Bind | None) -> list[str]:
     """Return the problems of the DNS server."""
     if not params["zones"]:
         return []
@@ -172,9 +188,17 @@ def dns(params: dict[str, Any]) -> list[str]:
         ]
         try:
             problems += mx_problems(zone["zone"], owners, partial(client.served_mx, zone["zone"]))
+            for copy in copies(bind, zone["zone"], params["other_views"]) if bind else ():
+                has = mx_of(bind.dump(copy)) if bind else {}
+                problems += mx_problems(f"{zone['zone']} (view {copy.view})", owners, partial(served, has))
         except ZoneError as error:
             problems += error.problems
     return problems
+
+
+def served(has: dict[str, frozenset[str]], owner: str) -> frozenset[str]:
+    """Return the MX records of a name in a copy of a zone."""
+    return has.get(owner.rstrip(".").lower(), frozenset())
 
 
 def smtp(server: dict[str, Any], timeout: float) -> list[str]:
@@ -187,7 +211,8 @@ def smtp(server: dict[str, Any], timeout: float) -> list[str]:
 def main() -> None:
     """Run the module."""
     module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
-    problems = dns(module.params)
+    bind = Bind(runner(module), module.params["named_conf"]) if module.params["named_conf"] else None
+    problems = dns(module.params, bind)
     for server in module.params["smtp"]:
         problems += smtp(server, module.params["timeout"])
     module.exit_json(changed=False, problems=problems)

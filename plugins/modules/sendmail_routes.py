@@ -204,6 +204,13 @@ pending:
     steps:
       - {distance: 1, domains: [mech.eng.univ.example], hosts: [new.eng.univ.example]}
     removals: [mech.eng.univ.example]
+former:
+  description: Addresses that were next hops of routes before, and are in no route of the options.
+  returned: success
+  type: list
+  elements: str
+  sample: [198.18.2.25]
+  version_added: 0.3.0
 """
 
 from dataclasses import asdict
@@ -280,6 +287,7 @@ def main() -> None:
         installed=outcome.installed,
         tests=outcome.tests,
         pending=asdict(outcome.pending),
+        former=outcome.former,
     )
 
 

@@ -45,6 +45,7 @@ class Outcome:
         installed: Whether sendmail is complete on this host.
         tests: The number of address tests passed.
         pending: What differs from the plan afterwards.
+        former: The next hops in the files before that no planned route has.
     """
 
     files: list[str] = field(default_factory=list)
@@ -53,6 +54,7 @@ class Outcome:
     installed: bool = True
     tests: int = 0
     pending: transition.Pending = field(default_factory=transition.Pending)
+    former: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -79,7 +81,8 @@ def apply(settings: Settings, run: Run, *, check: bool, distance: int | None = N
             f"Lines in {ETC_MAIL} contradict the plan. Remove them, or remove the domains from the inventory:\n"
             + "\n".join(f"- {_shown(p)}" for p in found)
         )
-    settings = transition.between(_present(), planned, distance)
+    present = _present()
+    settings = transition.between(present, planned, distance)
     installed = all(Path(p).exists() for p in (SENDMAIL, MAKEMAP, CF_M4)) and shutil.which("m4") is not None
     if not installed and not check:
         raise SendmailError(
@@ -87,6 +90,7 @@ def apply(settings: Settings, run: Run, *, check: bool, distance: int | None = N
         )
     sources = _sources(settings)
     outcome = Outcome(installed=installed, pending=transition.pending(settings, planned))
+    outcome.former = transition.former(present, planned)
     new: dict[Path, bytes] = {}
     for path, content in sources.items():
         before = _read(path)

@@ -114,6 +114,12 @@ def pending(now: Settings, planned: Settings) -> Pending:
     return Pending(tuple(steps), tuple(in_order(removals)))
 
 
+def former(present: Present | None, planned: Settings) -> list[str]:
+    """Return the next hops of the present routes that no planned route has: servers that left or were renumbered."""
+    now = {hop for hops in present.routes.values() for hop in hops} if present else set()
+    return sorted(now - {hop for route in planned.routes for hop in route.hops})
+
+
 def _keys(settings: Settings) -> set[str]:
     """Return the domains of the managed lines in access."""
     return {d.removeprefix("*.") for d in (*settings.relay, *(d for d in settings.local if is_wildcard(d)))}

@@ -19,6 +19,16 @@ VERSION = 1
 _SETTINGS = {"name": N_("name"), "networks": N_("networks"), "method": N_("method"), "delivery": N_("delivery")}
 _CHOICES = ("method", "delivery")
 _KINDS = {"added": N_("added"), "removed": N_("removed"), "changed": N_("changed")}
+# What a change of the plan alone does not remove, with another word than "removed".
+_STAYS = {"mx": N_("left in DNS"), "gateways": N_("left running")}
+_NOTES = {
+    "mx": N_(
+        "Records of a name that leaves the plan stay in the zone. While they name a gateway, site stops before any "
+        "change: retire the domain first."
+    ),
+    "gateways": N_("A gateway that leaves the plan keeps its service until you stop it there."),
+    "static": N_("A server that leaves the plan keeps its files; no run of site reaches a host outside the inventory."),
+}
 _NAMED = 3  # names that a line of the report has before it only counts them; JSON has them all
 # Fields that are the key of a row, or follow from it.
 _KEYS = {
@@ -78,11 +88,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The changes of one table for people: a title, and text in columns."""
+    """The changes of one table for people: a title, text in columns, and what stays behind all the same."""
 
     title: str
     head: list[str]
     rows: list[list[str]]
+    note: str = ""
 
 
 def compare(old: Plan, new: Plan) -> Difference:
@@ -141,6 +152,7 @@ def as_text(difference: Difference, catalog: Translations) -> str:
     lines = [title, "=" * width(title)]
     for section in sections(difference, catalog):
         lines += ["", section.title, *table(section.head, section.rows)]
+        lines += [f"  {section.note}"] if section.note else []
     if not difference:
         lines.append("  " + gettext("Nothing changed."))
     return "\n".join([*lines, ""])
@@ -169,13 +181,21 @@ def sections(difference: Difference, catalog: Translations) -> list[Section]:
             rows = _static(changes, difference.whole, catalog)
             head = [change, gettext("Domain"), before, after, gettext("Servers")]
         else:
+            words = {**_KINDS, "removed": _STAYS.get(name, _KINDS["removed"])}
             rows = [
-                [gettext(_KINDS[each.kind]), _what(each.row, catalog), *_values(name, each, catalog)]
-                for each in changes
+                [gettext(words[each.kind]), _what(each.row, catalog), *_values(name, each, catalog)] for each in changes
             ]
             head = [change, gettext("Entry"), before, after]
-        found.append(Section(plain(gettext(TITLES[name]) + f" ({len(changes)})"), head, rows))
+        stays = name in _NOTES and any(_stays(name, each, difference.whole) for each in changes)
+        note = gettext(_NOTES[name]) if stays else ""
+        found.append(Section(plain(gettext(TITLES[name]) + f" ({len(changes)})"), head, rows, note))
     return found
+
+
+def _stays(name: str, change: Change, whole: frozenset[str]) -> bool:
+    """Return whether something stays although its row was removed; of STATIC tables, that of a server that left."""
+    gone = change.kind == "removed"
+    return gone and (name != "static" or (isinstance(change.row, Static) and change.row.server in whole))
 
 
 def _what(row: Row, catalog: Translations) -> str:
@@ -216,7 +236,7 @@ def _static(changes: Iterable[Change], whole: frozenset[str], catalog: Translati
         joined.setdefault((kind, before, after, tuple(servers)), []).append(domain)
     rows = [
         [
-            catalog.gettext(_KINDS[kind]),
+            catalog.gettext(_KINDS[kind] if kind == "added" else N_("left on the host")),
             catalog.ngettext("whole table ({count} line)", "whole table ({count} lines)", count).format(count=count),
             "",
             "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import jinja2
@@ -87,7 +87,7 @@ def page(
         picture=drawing.draw(plan, catalog, faculty),
         picture_width=drawing.WIDTH,
         heading=differences.heading(difference, catalog) if difference is not None else "",
-        changes=[_Table(each.title, each.head, each.rows) for each in differences.sections(difference, catalog)]
+        changes=[_Table(*astuple(each)) for each in differences.sections(difference, catalog)]
         if difference is not None
         else [],
         warnings=plan.warnings if faculty is None else (),

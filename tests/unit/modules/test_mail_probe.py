@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socketserver
 import sys
 import threading
@@ -51,9 +52,9 @@ def port():
         thread.join()
 
 
-def probe(module_arguments, capsys, port, *names, allowed=(PLANNED,)):
+def probe(module_arguments, capsys, port, *names, allowed=(PLANNED,), **more):
     owners = [{"owner": name, "allowed": list(allowed)} for name in names]
-    arguments = {"zones": [{"zone": "example", "owners": owners}], "dns_port": port}
+    arguments = {"zones": [{"zone": "example", "owners": owners}], "dns_port": port, **more}
     with module_arguments(arguments), pytest.raises(SystemExit):
         mail_probe.main()
     return json.loads(capsys.readouterr().out)["problems"]
@@ -68,6 +69,24 @@ def test_records_as_planned(module_arguments, capsys, port):
 def test_other_records(module_arguments, capsys, port):
     (problem,) = probe(module_arguments, capsys, port, "a.example", "old.example", "none.example")
     assert problem.startswith("zone example: old.example (and 1 more) is served with MX 0 old.example; planned: 0 gw1")
+
+
+@pytest.mark.parametrize(
+    ("outside", "other_views", "found"), [("0 old", [], True), ("0 old", ["out"], False), ("0 gw1", [], False)]
+)
+def test_a_view_that_no_query_from_here_reaches(module_arguments, capsys, port, tmp_path, outside, other_views, found):
+    if not shutil.which("named-checkzone"):
+        pytest.skip("named-checkzone is not installed")
+    conf = ""
+    for view, mx in {"in": "0 gw1", "out": outside}.items():
+        file = tmp_path / view
+        file.write_text(f"$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A 127.0.0.1\na MX {mx}\na MX 10 GW2\n")
+        conf += f'view "{view}" {{ zone "example" {{ type primary; file "{file}"; }}; }};\n'
+    (tmp_path / "named.conf").write_text(conf)
+    more = {"named_conf": str(tmp_path / "named.conf"), "other_views": other_views}
+    problems = probe(module_arguments, capsys, port, "a.example", **more)
+    text = "zone example (view out): a.example is served with MX 0 old.example, 10 gw2.example; planned: 0 gw1.example"
+    assert [problem.startswith(text) for problem in problems] == [True] * found
 
 
 def test_a_server_without_authority(module_arguments, capsys, port):

@@ -47,7 +47,9 @@ def run(directory, *options):
         for part in ("pre_tasks", "post_tasks"):
             if part in play:
                 file = "check.yml" if part == "pre_tasks" else "done.yml"
-                tasks[part] = [{**play[part][0], "ansible.builtin.import_tasks": str(TASKS / file)}]
+                kept = ("name", "when") if part == "pre_tasks" else ("name",)
+                task = {key: value for key, value in play[part][-1].items() if key in kept}
+                tasks[part] = [{**task, "ansible.builtin.import_tasks": str(TASKS / file)}]
         if "roles" in play:
             tasks["tasks"] = [{"name": f"CHANGE {play['tags'][0]}", "ansible.builtin.raw": "true"}]
         if tasks:
@@ -163,8 +165,28 @@ def test_what_is_missing_on_the_controller_is_found_before_a_host_changes(tmp_pa
     assert "PLAY [Install routes" not in output
 
 
+def test_all_that_is_missing_is_reported_at_once(tmp_path):
+    write(tmp_path)
+    (tmp_path / "key").write_text("x")
+    variables = {
+        "gateway_wheelhouse": "nowhere",
+        "clamav_signatures_source": "files",
+        "clamav_signature_files": ["nowhere.ndb"],
+        "gateway_tls": {"certificate": str(tmp_path / "no-certificate"), "key": str(tmp_path / "key")},
+    }
+    extra = json.dumps({"gateway_build_dir": str(tmp_path / "build"), **variables})
+    status, output = run_playbook(tmp_path, "-i", "campus.yml", ROOT / "playbooks" / "site.yml", "-e", extra)
+    assert status != 0
+    for gateway in GATEWAYS:
+        assert f"gateway_tls: missing or empty on {gateway}: {tmp_path}/no-certificate. Copy" in output
+    assert "clamav_signature_files: nowhere.ndb does not exist" in output
+    assert "The wheelhouse is nowhere; fill it with: pip wheel" in output
+    assert "Nothing was changed. Correct each error above" in output
+    assert "PLAY [Check that no domain has left" not in output
+
+
 def test_every_step_of_site_has_its_checks():
-    steps = {play["vars"]["mailgate_site_step"]: play for play in SITE if "vars" in play}
+    steps = {play["vars"]["mailgate_site_step"]: play for play in SITE if "mailgate_site_step" in play.get("vars", {})}
     assert list(steps) == ["routes", "gateways", "dns", "border"]
     assert all(play["tags"] == [step] for step, play in steps.items())
     assert all("pre_tasks" in steps[step] for step in ("gateways", "dns", "border"))

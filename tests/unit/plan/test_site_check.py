@@ -12,6 +12,8 @@ import yaml
 from plan_campus import small
 from playbook_run import ROOT, run_playbook
 
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.former import Former, as_text, read
+
 SITE = ROOT / "playbooks" / "site.yml"
 NS1 = "ns1.univ.example"
 FIRST_ROLE = "campus.mailgate.sendmail_routes :"
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.slow
 def campus(directory, *, reachable=True):
     """Write an inventory whose DNS server is this machine, and its zones, where civil.eng names the gateways."""
     groups = small()
+    groups["all"][None]["mailgate_site_former"] = str(directory / "former.json")  # not in this machine's /var/lib
     conf = directory / "named.conf"
     records = {"univ.example": "", "eng.univ.example": "civil MX 0 gw1.univ.example.\n      MX 20 civil\n"}
     statements = []
@@ -80,6 +83,32 @@ def test_a_domain_that_left_stops_the_run_before_any_change(tmp_path):
     assert "civil.eng.univ.example in zone eng.univ.example: MX gw1.univ.example" in output
     assert "mailgate_retired" in output
     assert FIRST_ROLE not in output
+
+
+def test_a_domain_that_went_to_a_provider_stops_the_run_too(tmp_path):
+    groups = campus(tmp_path)
+    civil = groups["engineering"]["civil.eng.univ.example"]
+    civil["mailgate_domains"] = ["*.eng.univ.example"]
+    groups["all"][None]["mailgate_external_domains"] = ["civil.eng.univ.example"]
+    status, output = site(tmp_path, groups)
+    assert status
+    assert "civil.eng.univ.example in zone eng.univ.example: MX gw1.univ.example" in output
+    assert "If a provider hosts it now" in output
+    assert FIRST_ROLE not in output
+
+
+@pytest.mark.parametrize("accept", ["", "civil.eng.univ.example"])
+def test_a_domain_that_caches_know_stops_the_run_until_no_cache_does(tmp_path, accept):
+    groups = campus(tmp_path)
+    known = {("eng.univ.example", "", "civil.eng.univ.example"): Former(("gw1.univ.example",), 86400)}
+    (tmp_path / "former.json").write_text(as_text(known))
+    (tmp_path / "eng.univ.example").write_text(ZONE)  # an admin has removed the records
+    del groups["engineering"]["civil.eng.univ.example"]
+    groups["all"][None]["mailgate_site_accept"] = accept
+    status, output = site(tmp_path, groups, checks_only=True)
+    assert ("civil.eng.univ.example in zone eng.univ.example: until 2" in output) == (not accept), output
+    assert bool(status) == (not accept)
+    assert read((tmp_path / "former.json").read_text()) != known
 
 
 def test_a_planned_domain_does_not(tmp_path):

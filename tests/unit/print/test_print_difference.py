@@ -58,6 +58,29 @@ def test_a_server_that_went_is_the_mirror():
         assert reported(forth)[table]["added"] == reported(back)[table]["removed"] == []
 
 
+def test_what_a_server_leaves_behind_is_not_called_removed():
+    found = difference(lambda facts: facts.pop("bio.sci.univ.example"))
+    sections = {section.title.partition(" (")[0]: section for section in differences.sections(found, EN)}
+    (mx,) = [section for title, section in sections.items() if title.startswith("MX")]
+    assert {row[0] for row in mx.rows} == {"left in DNS"}
+    assert "site stops before any change" in mx.note
+    (static,) = [section for title, section in sections.items() if title.startswith("STATIC")]
+    assert [row[0] for row in static.rows if row[4] == "bio.sci.univ.example"] == ["left on the host"]
+    assert {row[0] for row in static.rows if row[4] != "bio.sci.univ.example"} == {"removed"}
+    assert "keeps its files" in static.note
+    assert mx.note in differences.as_text(found, EN)
+    assert all(JA.gettext(section.note) != section.note for section in (mx, static))
+    assert {row[0] for row in sections["Delivery list"].rows} == {"removed"}
+    assert not sections["Delivery list"].note
+
+
+def test_a_gateway_that_left_may_still_run():
+    found = difference(lambda facts: facts.pop("gw2.univ.example"))
+    (section,) = [each for each in differences.sections(found, EN) if each.title.startswith("Gateways")]
+    assert section.rows[0][0] == "left running"
+    assert "until you stop it" in section.note
+
+
 def test_a_new_address_shows_only_what_is_other():
     found = difference(lambda facts: facts["mech.eng.univ.example"].update(ansible_host="198.18.1.99"))
     data = reported(found)

@@ -21,6 +21,7 @@ from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.transiti
     Pending,
     Present,
     between,
+    former,
     pending,
     read_present,
 )
@@ -171,3 +172,11 @@ def test_pending_names_the_next_hops_and_the_domains_to_give_up():
     home = between(present_of(old["b2"]), new["b2"], 0)
     assert "d1.example" in home.local, "the new home accepts first"
     assert between(present_of(added), new["a1"], None) == new["a1"]
+
+
+def test_next_hops_that_left_the_plan():
+    routes = {"a.example": ("198.18.1.1", "198.18.1.9"), "b.example": ("198.18.1.2",)}
+    present = Present(frozenset(), frozenset(), routes)
+    planned = Settings("", (), (), (), (Route("a.example", "198.18.1.2", "h"), Route("c.example", "198.18.1.3", "h")))
+    assert former(present, planned) == ["198.18.1.1", "198.18.1.9"]
+    assert former(None, planned) == []
