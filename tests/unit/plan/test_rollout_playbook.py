@@ -185,6 +185,26 @@ def test_all_that_is_missing_is_reported_at_once(tmp_path):
     assert "PLAY [Check that no domain has left" not in output
 
 
+def test_the_report_of_what_is_left(tmp_path):
+    write(tmp_path, "gw2.univ.example")
+    (report,) = [play for play in SITE if play.get("tags") == ["report"]]
+    report["tasks"] = [{"import_tasks": str(TASKS / "left.yml")}]
+    first = {"hosts": "all", "gather_facts": False, "tasks": [{"import_tasks": str(TASKS / "plan.yml")}]}
+    (tmp_path / "site.yml").write_text(yaml.safe_dump([first, report], sort_keys=False))
+    cached = [{"owner": "quake.univ.example", "text": "quake: until 2027-03-31"}, {"owner": "x.example", "text": "x"}]
+    known = {
+        "mailgate_retired": ["quake.univ.example"],
+        "mailgate_site_former_hops": ["198.18.1.30", "198.18.9.9"],
+        "mailgate_plan_checked": {"cached": cached},
+    }
+    status, output = run_playbook(tmp_path, "-i", "campus.yml", "site.yml", "-e", json.dumps(known))
+    assert status == 0, output
+    assert output.count("198.18.9.9: a server until this run") == 1
+    assert "198.18.1.30" not in output  # of a host in the inventory
+    assert output.count("until then: quake: until 2027-03-31") == 1
+    assert "until then: x" not in output
+
+
 def test_every_step_of_site_has_its_checks():
     steps = {play["vars"]["mailgate_site_step"]: play for play in SITE if "mailgate_site_step" in play.get("vars", {})}
     assert list(steps) == ["routes", "gateways", "dns", "border"]
