@@ -185,8 +185,12 @@ def quoted(value: object) -> str:
 
 
 def text(value: object) -> str:
-    """Return plain text; Ansible's strings carry tags that the plan must not keep."""
-    return "".join(value) if isinstance(value, str) else "" if value is None else str(value)
+    """Return plain text, without the tags of Ansible's strings and without bytes that are not UTF-8.
+
+    Ansible reads inventories in INI format in any encoding, but rejects a result with such bytes.
+    """
+    plain = "".join(value) if isinstance(value, str) else "" if value is None else str(value)
+    return plain if plain.isascii() else plain.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def as_date(value: object) -> datetime.date | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -311,6 +312,16 @@ def test_a_zone_on_two_dns_servers_is_changed_on_both():
     assert plan["warnings"] == []
     assert [server["addresses"] for server in plan["dns"]] == [["198.18.0.53"], ["198.18.0.54", "2001:db8:18::54"]]
     assert plan["mx"]["ns2.univ.example"][0] == plan["mx"]["ns1.univ.example"][0]
+
+
+def test_names_in_another_encoding():
+    groups = small()
+    groups["all"][None]["mailgate_campus"] = os.fsdecode(b"Universit\xe9")
+    groups["engineering"][None]["mailgate_faculty"] = os.fsdecode(b"G\xe9nie")
+    plan = plan_of(groups)
+    assert plan["campus"]["name"] == "Universit\N{REPLACEMENT CHARACTER}"
+    assert plan["hosts"][MAIL_ENG]["faculty"] == "G\N{REPLACEMENT CHARACTER}nie"
+    json.dumps(plan, ensure_ascii=False).encode()
 
 
 class TestAllAtOnce:
