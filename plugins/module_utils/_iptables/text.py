@@ -95,9 +95,9 @@ _DEFAULTS = {
     ("--destination", "0.0.0.0/0"),
     ("--destination", "::/0"),
 }
-_LONG = {"-s": "--source", "-d": "--destination", "-p": "--protocol", "-i": "--in-interface", "-o": "--out-interface"}
-_LONG.update({"-j": "--jump", "-g": "--goto", "--src": "--source", "--dst": "--destination"})
-_LONG.update({"--dport": "--destination-port", "--sport": "--source-port"})
+LONG = {"-s": "--source", "-d": "--destination", "-p": "--protocol", "-i": "--in-interface", "-o": "--out-interface"}
+LONG.update({"-j": "--jump", "-g": "--goto", "--src": "--source", "--dst": "--destination"})
+LONG.update({"--dport": "--destination-port", "--sport": "--source-port"})
 
 
 def rule_key(rule: str) -> tuple[tuple[str, ...], ...]:
@@ -126,7 +126,7 @@ def _parts(words: list[str]) -> list[tuple[str, ...]]:
         if word == "!":
             negated = "!"
         elif word.startswith("-") or not groups:
-            groups.append([negated + _LONG.get(word, word)])
+            groups.append([negated + LONG.get(word, word)])
             negated = ""
         else:
             groups[-1].append(word)
