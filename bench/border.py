@@ -34,6 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".cache" / "collections"))
 
+from ansible_collections.campus.mailgate.plugins.action import zipapp  # noqa: E402
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model  # noqa: E402
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import Router  # noqa: E402
 
@@ -235,7 +236,16 @@ def prepare(directory: Path) -> None:
         (directory / name).mkdir()
     layers = f"lowerdir=/etc,upperdir={directory}/up,workdir={directory}/work"
     run("mount", "-t", "overlay", "bench", "-o", layers, "/etc")
-    shutil.copy(ROOT / "roles" / "border_firewall" / "files" / "mailgate-border", directory / "sbin")
+    utils = ROOT / "plugins" / "module_utils"
+    arguments = {
+        "packages": [utils / "_border", utils / "_iptables", utils / "_replace.py"],
+        "parent": "mailgate_border",
+        "entry_point": "mailgate_border._border.command:main",
+        "interpreter": "/usr/bin/python3 -I",
+        "exclude": [],
+        "wheelhouse": None,
+    }
+    zipapp.write(directory / "sbin" / "mailgate-border", zipapp.build(arguments)[0])
     run("mount", "--bind", str(directory / "sbin"), "/usr/local/sbin")
     os.environ["XTABLES_LOCKFILE"] = str(directory / "xtables.lock")
     run("ip", "link", "set", "lo", "up")

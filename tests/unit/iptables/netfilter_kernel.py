@@ -10,12 +10,14 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ansible_collections.campus.mailgate.plugins.action import zipapp
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.bans_router import Bans
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Guard, Permit
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import Change, Router
 
-LOADER = Path(__file__).resolve().parents[3] / "roles" / "border_firewall" / "files" / "mailgate-border"
+ROOT = Path(__file__).resolve().parents[3]
+LOADER = ROOT / ".cache" / "tests" / "mailgate-border"
 NEEDED = ("unshare", "nsenter", "iptables", "ip6tables", "iptables-legacy", "ipset")
 
 GUARD = Guard(
@@ -35,6 +37,20 @@ FOREIGN = """*filter
 [13:1300] -A OTHERS -p tcp -m tcp --dport 25 -j ACCEPT
 COMMIT
 """
+
+
+def build_loader() -> None:
+    """Build the loader as the role does."""
+    utils = ROOT / "plugins" / "module_utils"
+    arguments = {
+        "packages": [utils / "_border", utils / "_iptables", utils / "_replace.py"],
+        "parent": "mailgate_border",
+        "entry_point": "mailgate_border._border.command:main",
+        "interpreter": "/usr/bin/python3 -I",
+        "exclude": [],
+        "wheelhouse": None,
+    }
+    zipapp.write(LOADER, zipapp.build(arguments)[0])
 
 
 class Kernel:
