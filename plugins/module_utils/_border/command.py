@@ -12,6 +12,10 @@ It runs at boot, when Ansible changes the rules, and when a change is rolled bac
   mailgate-border undo              roll back the change that waits for confirmation
   mailgate-border confirm           keep that change
   mailgate-border left              print our rules in the tables of the iptables variant that is not in use
+  mailgate-border check             print what is missing or changed; the exit status is 0 if all is in place, 1 if
+                                    something is not, 2 if this cannot be determined now
+  mailgate-border guard             keep checking, and put back what is missing or changed (a service)
+  mailgate-border status            print what the guard has done
 """
 
 from __future__ import annotations
@@ -20,12 +24,15 @@ import sys
 from collections.abc import Callable
 
 from .._iptables.model import FAMILIES
+from . import state
+from .check import Check
 from .iptables import Tables
 from .pending import Pending
 from .sets import Sets
 from .system import LoadError, System
+from .watch import Watch
 
-OK, FAILED, USAGE = 0, 1, 64
+OK, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
 """Exit statuses."""
 
 
@@ -37,6 +44,7 @@ class Loader:
         self._tables = Tables(system)
         self._sets = Sets(system)
         self._pending = Pending(system)
+        self._check = Check(system, self._tables)
 
     def load(self, families: list[str]) -> int:
         """Load all families, or none."""
@@ -88,6 +96,31 @@ class Loader:
             print(self._tables.left(family), end="")
         return OK
 
+    def problems(self) -> list[str]:
+        """Return what is missing or changed. Raises LoadError if it cannot be determined."""
+        return self._check.problems()
+
+    def check(self) -> int:
+        """Print what is missing or changed."""
+        try:
+            self._system.lock()
+            found = self.problems()
+        except LoadError as error:
+            self._system.say(str(error))
+            return UNKNOWN
+        for line in found:
+            print(line)
+        return FAILED if found else OK
+
+    def guard(self) -> int:
+        """Guard the rules until this process is stopped."""
+        return Watch(self._system, self.problems, self.load_possible).run()
+
+    def status(self) -> int:
+        """Print what the guard has done."""
+        print(state.read(self._system.bans_file.parent).text())
+        return OK
+
     def _attempt(self, action: Callable[[], None]) -> bool:
         """Do something, report an error, and return whether it worked."""
         try:
@@ -103,16 +136,17 @@ def main() -> int:
     system = System()
     command, families = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
     unknown = [family for family in families if family not in FAMILIES]
-    commands = ("load", "boot", "sets", "undo", "confirm", "left")
+    commands = ("load", "boot", "sets", "undo", "confirm", "left", "check", "guard", "status")
     if command not in commands or unknown or (families and command != "load"):
-        system.say("usage: mailgate-border load [ipv4] [ipv6] | boot | sets | undo | confirm | left")
+        system.say(
+            "usage: mailgate-border load [ipv4] [ipv6] | boot | sets | undo | confirm | left | check | guard | status"
+        )
         return USAGE
     loader = Loader(system)
     try:
-        if command == "left":
-            return loader.left()
-        # The lock is held until this process ends.
-        system.lock()
+        if command not in ("left", "check", "guard", "status"):
+            # The lock is held until this process ends.
+            system.lock()
         if command == "load":
             return loader.load(families)
         status: int = getattr(loader, command)()

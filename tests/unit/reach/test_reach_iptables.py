@@ -218,8 +218,9 @@ def test_the_ordinary_sender_is_in_no_rule() -> None:
 
 
 WORDS = st.sampled_from(
-    ["-j", "-g", "ACCEPT", "DROP", "a", "!", "-s", "10.0.0.0/8", "-d", "-p", "tcp", "-m", "set", "--match-set", "x", "src",
-     "--dport", "25", "a:b", "--tcp-flags", "SYN", "--ctstate", "NEW", "-i", "--dst-range", "--comment", "--name"]
+    ["-j", "-g", "ACCEPT", "DROP", "a", "!", "-s", "10.0.0.0/8", "-d", "-p", "tcp", "-m", "set", "--match-set", "x",
+     "src", "--dport", "25", "a:b", "--tcp-flags", "SYN", "--ctstate", "NEW", "-i", "--dst-range", "--comment",
+     "--name"]
 )  # fmt: skip
 
 
