@@ -6,11 +6,12 @@
 
 It runs at boot, when Ansible changes the rules, and when a change is rolled back. Other rules are never changed.
 
-  mailgate-border load [FAMILY...]  load the sets, then these families (ipv4, ipv6): all, or none if one is invalid
+  mailgate-border load [PART...]    load the sets, then these parts (nft, ipv4, ipv6): all, or none if one is invalid
   mailgate-border boot              roll back an unconfirmed change, then load as much as possible
   mailgate-border sets              load the address sets only, for firewalls whose saved rules may refer to them
   mailgate-border undo              roll back the change that waits for confirmation
   mailgate-border confirm           keep that change
+  mailgate-border check             print what is missing or changed; exit status 1 if something is
   mailgate-border left              print our rules in the tables of the iptables variant that is not in use
 """
 
@@ -21,12 +22,14 @@ from collections.abc import Callable
 
 from .._iptables.model import FAMILIES
 from .iptables import Tables
+from .nftables import NftTable
 from .pending import Pending
 from .sets import Sets
 from .system import LoadError, System
 
-OK, FAILED, USAGE = 0, 1, 64
-"""Exit statuses."""
+OK, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
+"""Exit statuses; UNKNOWN is for `check` only."""
+NFT = "nft"
 
 
 class Loader:
@@ -36,26 +39,37 @@ class Loader:
         self._system = system
         self._tables = Tables(system)
         self._sets = Sets(system)
+        self._nft = NftTable(system)
         self._pending = Pending(system)
 
-    def load(self, families: list[str]) -> int:
-        """Load all families, or none."""
+    def load(self, parts: list[str]) -> int:
+        """Load all parts, or none. The rules of a new backend are loaded before those of the old one are removed."""
         self._sets.load()
-        self._tables.load([family for family in families if family in self._tables.usable()])
-        self._tables.remove_left()
-        self._sets.drop_unused()
+        families = [family for family in self._tables.usable() if family in parts]
+        if self._nft.wanted() and NFT in parts:
+            self._nft.test()
+            self._tables.test(families)
+            self._nft.load()
+        self._tables.load(families)
+        self._remove_old()
+        self._sets.tidy()
         return OK
 
     def load_possible(self) -> int:
         """Load every part that can be loaded, unattended; the status is 1 if one is not loaded as written."""
-        status = OK if self._attempt(self._sets.load) else FAILED
-        for family in self._tables.usable():
-            if not self._tables.load_possible(family):
-                status = FAILED
-        if not self._attempt(self._tables.remove_left):
-            status = FAILED
-        self._sets.drop_unused()
-        return status
+        done = [self._attempt(self._sets.load)]
+        if self._nft.wanted():
+            done.append(self._nft.load_possible())
+        done += [self._tables.load_possible(family) for family in self._tables.usable()]
+        done.append(self._attempt(self._remove_old))
+        self._sets.tidy()
+        return OK if all(done) else FAILED
+
+    def _remove_old(self) -> None:
+        """Remove what is not in use, after the rules in use are loaded. Raises LoadError."""
+        if not self._nft.wanted():
+            self._nft.remove()
+        self._tables.remove_left()
 
     def boot(self) -> int:
         """Load what can be loaded; roll back first.
@@ -65,7 +79,7 @@ class Loader:
         rolled_back = True
         if self._pending.exists() and not self._pending.timer_runs():
             rolled_back = self._attempt(self._pending.roll_back)
-        return self.load_possible() if rolled_back else self.load_possible() or FAILED
+        return self.load_possible() or (OK if rolled_back else FAILED)
 
     def sets(self) -> int:
         """Load the sets."""
@@ -74,8 +88,10 @@ class Loader:
 
     def undo(self) -> int:
         """Roll back the change that waits for confirmation, and load the old rules."""
-        self._pending.roll_back()
-        return self.load_possible()
+        if not self._pending.exists():
+            raise LoadError("no change waits for confirmation")
+        rolled_back = self._attempt(self._pending.roll_back)
+        return self.load_possible() or (OK if rolled_back else FAILED)
 
     def confirm(self) -> int:
         """Keep the change."""
@@ -87,6 +103,12 @@ class Loader:
         for family in self._tables.usable():
             print(self._tables.left(family), end="")
         return OK
+
+    def check(self) -> int:
+        """Print what is missing or changed, a line each; the status is 1 if there is such a line."""
+        found = self._nft.check() if self._nft.wanted() else []
+        print("".join(f"{line}\n" for line in found), end="")
+        return FAILED if found else OK
 
     def _attempt(self, action: Callable[[], None]) -> bool:
         """Do something, report an error, and return whether it worked."""
@@ -101,11 +123,10 @@ class Loader:
 def main() -> int:
     """Run the program and return its exit status."""
     system = System()
-    command, families = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
-    unknown = [family for family in families if family not in FAMILIES]
-    commands = ("load", "boot", "sets", "undo", "confirm", "left")
-    if command not in commands or unknown or (families and command != "load"):
-        system.say("usage: mailgate-border load [ipv4] [ipv6] | boot | sets | undo | confirm | left")
+    command, parts = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    commands = ("load", "boot", "sets", "undo", "confirm", "check", "left")
+    if command not in commands or set(parts) - {NFT, *FAMILIES} or (parts and command != "load"):
+        system.say("usage: mailgate-border load [nft] [ipv4] [ipv6] | boot | sets | undo | confirm | check | left")
         return USAGE
     loader = Loader(system)
     try:
@@ -114,9 +135,9 @@ def main() -> int:
         # The lock is held until this process ends.
         system.lock()
         if command == "load":
-            return loader.load(families)
+            return loader.load(parts)
         status: int = getattr(loader, command)()
         return status
     except LoadError as error:
         system.say(str(error))
-        return FAILED
+        return UNKNOWN if command == "check" else FAILED
