@@ -6,16 +6,16 @@
 
 It runs at boot, when Ansible changes the rules, and when a change is rolled back. Other rules are never changed.
 
-  mailgate-border load [FAMILY...]  load the sets, then these families (ipv4, ipv6): all, or none if one is invalid
+  mailgate-border load [PART...]    load the sets, then these parts (nft, ipv4, ipv6): all, or none if one is invalid
   mailgate-border boot              roll back an unconfirmed change, then load as much as possible
   mailgate-border sets              load the address sets only, for firewalls whose saved rules may refer to them
   mailgate-border undo              roll back the change that waits for confirmation
   mailgate-border confirm           keep that change
-  mailgate-border left              print our rules in the tables of the iptables variant that is not in use
   mailgate-border check             print what is missing or changed; the exit status is 0 if all is in place, 1 if
                                     something is not, 2 if this cannot be determined now
   mailgate-border guard             keep checking, and put back what is missing or changed (a service)
   mailgate-border status            print what the guard has done
+  mailgate-border left              print our rules in the tables of the iptables variant that is not in use
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from .._iptables.model import FAMILIES
 from . import state
 from .check import Check
 from .iptables import Tables
+from .nftables import NftTable
 from .pending import Pending
 from .sets import Sets
 from .system import LoadError, System
 from .watch import Watch
 
 OK, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
-"""Exit statuses."""
+"""Exit statuses; UNKNOWN is for `check` only."""
+NFT = "nft"
 
 
 class Loader:
@@ -43,27 +45,38 @@ class Loader:
         self._system = system
         self._tables = Tables(system)
         self._sets = Sets(system)
+        self._nft = NftTable(system)
         self._pending = Pending(system)
         self._check = Check(system, self._tables)
 
-    def load(self, families: list[str]) -> int:
-        """Load all families, or none."""
+    def load(self, parts: list[str]) -> int:
+        """Load all parts, or none. The rules of a new backend are loaded before those of the old one are removed."""
         self._sets.load()
-        self._tables.load([family for family in families if family in self._tables.usable()])
-        self._tables.remove_left()
-        self._sets.drop_unused()
+        families = [family for family in self._tables.usable() if family in parts]
+        if self._nft.wanted() and NFT in parts:
+            self._nft.test()
+            self._tables.test(families)
+            self._nft.load()
+        self._tables.load(families)
+        self._remove_old()
+        self._sets.tidy()
         return OK
 
     def load_possible(self) -> int:
         """Load every part that can be loaded, unattended; the status is 1 if one is not loaded as written."""
-        status = OK if self._attempt(self._sets.load) else FAILED
-        for family in self._tables.usable():
-            if not self._tables.load_possible(family):
-                status = FAILED
-        if not self._attempt(self._tables.remove_left):
-            status = FAILED
-        self._sets.drop_unused()
-        return status
+        done = [self._attempt(self._sets.load)]
+        if self._nft.wanted():
+            done.append(self._nft.load_possible())
+        done += [self._tables.load_possible(family) for family in self._tables.usable()]
+        done.append(self._attempt(self._remove_old))
+        self._sets.tidy()
+        return OK if all(done) else FAILED
+
+    def _remove_old(self) -> None:
+        """Remove what is not in use, after the rules in use are loaded. Raises LoadError."""
+        if not self._nft.wanted():
+            self._nft.remove()
+        self._tables.remove_left()
 
     def boot(self) -> int:
         """Load what can be loaded; roll back first.
@@ -73,7 +86,7 @@ class Loader:
         rolled_back = True
         if self._pending.exists() and not self._pending.timer_runs():
             rolled_back = self._attempt(self._pending.roll_back)
-        return self.load_possible() if rolled_back else self.load_possible() or FAILED
+        return self.load_possible() or (OK if rolled_back else FAILED)
 
     def sets(self) -> int:
         """Load the sets."""
@@ -82,8 +95,10 @@ class Loader:
 
     def undo(self) -> int:
         """Roll back the change that waits for confirmation, and load the old rules."""
-        self._pending.roll_back()
-        return self.load_possible()
+        if not self._pending.exists():
+            raise LoadError("no change waits for confirmation")
+        rolled_back = self._attempt(self._pending.roll_back)
+        return self.load_possible() or (OK if rolled_back else FAILED)
 
     def confirm(self) -> int:
         """Keep the change."""
@@ -98,18 +113,12 @@ class Loader:
 
     def problems(self) -> list[str]:
         """Return what is missing or changed. Raises LoadError if it cannot be determined."""
-        return self._check.problems()
+        return self._check.problems() + (self._nft.check() if self._nft.wanted() else [])
 
     def check(self) -> int:
-        """Print what is missing or changed."""
-        try:
-            self._system.lock()
-            found = self.problems()
-        except LoadError as error:
-            self._system.say(str(error))
-            return UNKNOWN
-        for line in found:
-            print(line)
+        """Print what is missing or changed, a line each."""
+        found = self.problems()
+        print("".join(f"{line}\n" for line in found), end="")
         return FAILED if found else OK
 
     def guard(self) -> int:
@@ -134,23 +143,20 @@ class Loader:
 def main() -> int:
     """Run the program and return its exit status."""
     system = System()
-    command, families = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
-    unknown = [family for family in families if family not in FAMILIES]
-    commands = ("load", "boot", "sets", "undo", "confirm", "left", "check", "guard", "status")
-    if command not in commands or unknown or (families and command != "load"):
-        system.say(
-            "usage: mailgate-border load [ipv4] [ipv6] | boot | sets | undo | confirm | left | check | guard | status"
-        )
+    command, parts = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    commands = ("load", "boot", "sets", "undo", "confirm", "check", "guard", "status", "left")
+    if command not in commands or set(parts) - {NFT, *FAMILIES} or (parts and command != "load"):
+        system.say(f"usage: mailgate-border {' | '.join(commands).replace('load', 'load [nft] [ipv4] [ipv6]')}")
         return USAGE
     loader = Loader(system)
     try:
-        if command not in ("left", "check", "guard", "status"):
+        if command not in ("guard", "status", "left"):
             # The lock is held until this process ends.
             system.lock()
         if command == "load":
-            return loader.load(families)
+            return loader.load(parts)
         status: int = getattr(loader, command)()
         return status
     except LoadError as error:
         system.say(str(error))
-        return FAILED
+        return UNKNOWN if command == "check" else FAILED

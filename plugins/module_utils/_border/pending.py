@@ -13,7 +13,8 @@ import shutil
 
 from .system import LoadError, System
 
-FILES = ("sets", "ipv4.rules", "ipv6.rules")
+RULES = ("ipv4.rules", "ipv6.rules", "nft.rules")
+FILES = ("sets", *RULES)
 TIMER = "mailgate-border-undo.timer"
 _GONE = "no change waits for confirmation"
 
@@ -64,6 +65,6 @@ class Pending:
             raise LoadError(f"{_GONE}: it was rolled back; run the role again") from error
         shutil.rmtree(confirmed, ignore_errors=True)
         # When the rules are removed, remove their bans too.
-        if not (self._system.directory / "sets").exists():
+        if not any((self._system.directory / name).exists() for name in RULES):
             self._system.bans_file.unlink(missing_ok=True)
         self._system.run("systemctl", "--quiet", "stop", TIMER)

@@ -9,30 +9,42 @@ from __future__ import annotations
 import re
 import time
 
-from .._iptables.model import BANS, PERMITS, SENDERS
+from .._iptables.bans import Ban, parse
+from .._iptables.model import BANS, PERMITS, SENDERS, clean_comment, short
 from .system import LoadError, System
 
 NAMES = (*PERMITS.values(), *SENDERS.values(), *BANS.values())
 FILE = "sets"
-_BAN = re.compile(r"([0-9]+) ([0-9]+) (mailgate-bans6?) ([0-9a-f.:/]+)(?: (.*))?")
+_BAN = re.compile(r"([0-9]+) ([0-9]+) mailgate-bans6? ([0-9a-f.:/]+)(?: (.*))?")
 
 
-def ban_commands(text: str, now: int) -> str:
-    """Return input for `ipset -exist restore` from the recorded bans. Pure.
+def recorded_bans(text: str, now: int) -> list[Ban]:
+    """Return the recorded bans that have not expired. Pure.
 
     Args:
         text: A line for each ban: END (seconds since 1970) LEFT (seconds when it was written) SET ADDRESS COMMENT. If
             the clock is behind at boot, a ban lasts at most LEFT seconds.
         now: The seconds since 1970.
     """
-    lines = []
+    bans = []
     for found in filter(None, map(_BAN.fullmatch, text.splitlines())):
-        end, left, name, address, comment = found.groups(default="")
+        end, left, address, comment = found.groups(default="")
         seconds = min(int(end) - now, int(left))
-        comment = comment.translate({ord('"'): None, ord("\\"): None})
+        try:
+            ban = Ban(short(address), seconds, clean_comment(comment))
+        except ValueError:
+            continue
         if seconds > 0:
-            lines.append(f"add {name} {address} timeout {seconds}" + (f' comment "{comment}"' if comment else ""))
-    return "".join(f"{line}\n" for line in lines)
+            bans.append(ban)
+    return bans
+
+
+def live_bans(system: System) -> dict[str, Ban]:
+    """Return the bans in the sets by address."""
+    bans: dict[str, Ban] = {}
+    for name in BANS.values():
+        bans |= parse(system.run("ipset", "save", name).out)
+    return bans
 
 
 class Sets:
@@ -49,18 +61,22 @@ class Sets:
         done = self._system.run("ipset", "-exist", "restore", text=text)
         if done.status:
             raise LoadError(f"cannot load the address sets: {done.error.strip()}")
-        try:
-            bans = self._system.bans_file.read_text(encoding="utf-8", errors="surrogateescape")
-        except FileNotFoundError:
-            return
-        commands = ban_commands(bans, int(time.time()))
+        commands = "".join(f"{ban.add()}\n" for ban in recorded_bans(self._system.bans(), int(time.time())))
         done = self._system.run("ipset", "-exist", "restore", text=commands)
         if done.status:
             self._system.say(f"cannot load the bans: {done.error.strip()}")
 
-    def drop_unused(self) -> None:
-        """Destroy the managed sets that the file does not create; one that a rule of the router uses stays."""
-        created = set(re.findall(r"^create (\S+) ", self._system.read(FILE), re.MULTILINE))
+    def tidy(self) -> None:
+        """Empty the sets that the file creates and does not fill, and destroy those that it does not create.
+
+        After the chains are loaded, since those loaded before may use them. A set that a rule of the router still uses
+        cannot be destroyed; it is emptied.
+        """
+        text = self._system.read(FILE)
+        created = set(re.findall(r"^create (\S+) ", text, re.MULTILINE))
+        filled = set(re.findall(r"^swap \S+ (\S+)$", text, re.MULTILINE))
         for name in NAMES:
+            if name not in filled and not (name in created and name in BANS.values()):
+                self._system.run("ipset", "-quiet", "flush", name)
             if name not in created:
                 self._system.run("ipset", "-quiet", "destroy", name)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 DIRECTORY = Path("/etc/mailgate/border")
 BANS_FILE = Path("/var/lib/mailgate-border/bans")
+RUNTIME = Path("/run/mailgate-border")
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-LOCK_SECONDS = 60
+LOCK_SECONDS = int(os.environ.get("MAILGATE_BORDER_LOCK_SECONDS", "60"))
 """How long another loader, and another program that holds the xtables lock, is waited for."""
 
 
@@ -41,11 +42,12 @@ class Result:
 
 
 class System:
-    """The router. Both paths can be set by the environment, for tests."""
+    """The router. Its paths can be set by the environment, for tests."""
 
     def __init__(self) -> None:
         self.directory = Path(os.environ.get("MAILGATE_BORDER_DIR", DIRECTORY))
         self.bans_file = Path(os.environ.get("MAILGATE_BORDER_BANS", BANS_FILE))
+        self.runtime = Path(os.environ.get("MAILGATE_BORDER_RUN", RUNTIME))
         self._environment = {**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
 
     def run(self, *command: str, text: str = "") -> Result:
@@ -78,6 +80,13 @@ class System:
         """Return a file of the directory, "" if there is none."""
         try:
             return (self.directory / name).read_text(encoding="utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            return ""
+
+    def bans(self) -> str:
+        """Return the recorded bans, "" if there are none."""
+        try:
+            return self.bans_file.read_text(encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError:
             return ""
 

@@ -7,42 +7,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+from .._iptables import text as saved_text
 from .._iptables.model import INBOUND, OUTBOUND, PARENT
 
 OURS = f"(?:{INBOUND}|{OUTBOUND})"
 _CHAIN = re.compile(rf"^:({OURS}) ", re.MULTILINE)
-_JUMP = re.compile(rf"^-A ({PARENT} .*-[jg] {OURS})$", re.MULTILINE)
-_MANAGED = re.compile(rf"^(?::{OURS} |-A {OURS} |-A {PARENT} .*-[jg] {OURS}$).*", re.MULTILINE)
 
 
-def chains(text: str) -> list[str]:
-    """Return the names of the managed chains in a text."""
-    return _CHAIN.findall(text)
+def managed(saved: str, known: Iterable[str] = ()) -> list[str]:
+    """Return the lines of a table that are managed: chains, their rules, and the jumps to them."""
+    found = saved_text.parse_save(saved, known)
+    if not saved_text.has_our_marks(found):
+        return []
+    jumps = [f"-A {PARENT} {rule}" for _position, rule in found.jumps]
+    return [*(f":{name} -" for name in found.chains), *found.rules, *jumps]
 
 
-def managed(saved: str) -> str:
-    """Return the lines of a table that are managed: chains, their rules and jumps to them."""
-    return "".join(f"{match[0]}\n" for match in _MANAGED.finditer(saved))
-
-
-def transaction(saved: str, rules: str) -> str:
+def transaction(saved: str, rules: str, known: Iterable[str] = ()) -> str:
     """Return input for `iptables-restore --noflush` that replaces the managed part of a table by a file of rules.
 
     It removes the present jumps and adds the new ones in one commit, so packets meet either the old rules or the new
-    ones, and loading is idempotent. Chains that are not in the file are deleted.
+    ones, and loading is idempotent. Chains that are not in the file are deleted, or emptied if a rule of the admin's
+    uses them. Without a file, chains of our name that are somebody else's stay.
 
     Args:
         saved: The table as iptables-save prints it.
         rules: The file; "" removes everything.
+        known: Jumps that are managed although they have no comment.
     """
-    old, new = chains(saved), chains(rules)
-    if not old and not rules:
+    found = saved_text.parse_save(saved, known)
+    if not rules and (not found.chains or not saved_text.has_our_marks(found) or saved_text.gone(found)):
         return ""
+    new = _CHAIN.findall(rules)
     body = [line for line in rules.splitlines() if line and line[0] not in ":*#" and line != "COMMIT"]
-    lines = ["*filter", *(f":{name} - [0:0]" for name in sorted({*old, *new}))]
-    lines += [f"-D {jump}" for jump in _JUMP.findall(saved)]
-    lines += [*body, *(f"-X {name}" for name in old if name not in new)]
+    lines = ["*filter", *(f":{name} - [0:0]" for name in sorted({*found.chains, *new}))]
+    lines += [f"-D {PARENT} {jump}" for _position, jump in found.jumps]
+    used = {rule.split()[-1] for rule in found.references}
+    lines += [*body, *(f"-X {name}" for name in found.chains if name not in new and name not in used)]
     return "\n".join([*lines, "COMMIT", ""])
 
 
