@@ -38,17 +38,22 @@ class Guarded:
         time.sleep(0.5)
 
     def back_after(self, *command: str) -> float:
-        """Run a command that changes something, and return the seconds until all is in place."""
+        """Run a command that changes something, and return the seconds until a repair after which all is in place."""
+        before = self.repairs()
         began = time.monotonic()
         self.kernel.must(*command)
-        assert self.kernel.loader("check") == 1
-        while self.kernel.loader("check") != 0:
+        while self.repairs() == before or self.kernel.loader("check") != 0:
             assert time.monotonic() - began < 15
             time.sleep(0.02)
         return time.monotonic() - began
 
+    def repairs(self) -> int:
+        found: int = self.count().get("repairs", 0)
+        return found
+
     def count(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.kernel.bans_file.with_name("guard.json").read_text())
+        path = self.kernel.bans_file.with_name("guard.json")
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return found
 
     def stop(self) -> str:
@@ -105,7 +110,7 @@ def test_what_others_change_is_put_back(
     assert expected in log
     assert "<3>mailgate-border: the port-25 rules were not in place and are back after" in log
     count = guarded.count()
-    assert count["repairs"] == 1
+    assert count["repairs"] in (1, 2)  # a command of several steps can be seen in between
     if "set" not in change:
         assert ("unknown" in count["by"]) == legacy(guarded.kernel)
 
@@ -185,7 +190,7 @@ def test_somebody_who_does_not_give_in_makes_the_guard_stop(guarded: Guarded) ->
     done = kernel.directory.with_name("done")
     with kernel.popen("sh", "-c", fighter, "fighter", str(guarded.process.pid), str(done)) as process:
         deadline = time.monotonic() + 120
-        while not kernel.bans_file.with_name("guard.json").exists() or guarded.count()["repairs"] < limits.REPAIRS:
+        while guarded.repairs() < limits.REPAIRS:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
