@@ -128,8 +128,9 @@ def _border(router: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return what to ask on a router about the ways to the gateways."""
     if router is None:
         return None
-    interfaces = router.get("outside_interfaces") or [router["outside_interface"]]
-    return {"outside_interfaces": list(interfaces), "gateways": list(router["gateways"])}
+    outside = router["outside_interface"]
+    interfaces = [outside] if isinstance(outside, str) else list(outside)
+    return {"outside_interfaces": interfaces, "gateways": list(router["gateways"])}
 
 
 def _records(zone: Mapping[str, Any]) -> dict[str, list[str]]:

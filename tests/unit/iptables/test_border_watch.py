@@ -110,14 +110,14 @@ def test_what_others_change_is_put_back(
     assert expected in log
     assert "<3>mailgate-border: the port-25 rules were not in place and are back after" in log
     count = guarded.count()
-    assert count["repairs"] in (1, 2)  # a command of several steps can be seen in between
+    assert count["repairs"] in (1, 2)  # a command of several steps can be seen halfway
     if "set" not in change:
         assert ("unknown" in count["by"]) == legacy(guarded.kernel)
 
 
 @pytest.mark.parametrize("kernel", ["nft"], indirect=True)
 def test_the_settled_guard_waits_for_events(kernel: Kernel) -> None:
-    """Without a poll in between: the time is that of the event."""
+    """The time is that of the event."""
     guarded = Guarded(kernel)
     try:
         seconds = [guarded.back_after("iptables", "-F") for _ in range(4)]
