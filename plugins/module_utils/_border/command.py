@@ -11,7 +11,8 @@ It runs at boot, when Ansible changes the rules, and when a change is rolled bac
   mailgate-border sets              load the address sets only, for firewalls whose saved rules may refer to them
   mailgate-border undo              roll back the change that waits for confirmation
   mailgate-border confirm           keep that change
-  mailgate-border check             print what is missing or changed; exit status 1 if something is
+  mailgate-border check             print what is missing or changed; the exit status is 0 if all is in place, 1 if
+                                    something is not, 2 if this cannot be determined now
   mailgate-border left              print our rules in the tables of the iptables variant that is not in use
 """
 
@@ -28,7 +29,7 @@ from .sets import Sets
 from .system import LoadError, System
 
 OK, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
-"""Exit statuses; UNKNOWN is for `check` only."""
+"""Exit statuses."""
 NFT = "nft"
 
 
@@ -104,10 +105,20 @@ class Loader:
             print(self._tables.left(family), end="")
         return OK
 
+    def problems(self) -> list[str]:
+        """Return what is missing or changed. Raises LoadError if it cannot be determined."""
+        return self._nft.check() if self._nft.wanted() else []
+
     def check(self) -> int:
-        """Print what is missing or changed, a line each; the status is 1 if there is such a line."""
-        found = self._nft.check() if self._nft.wanted() else []
-        print("".join(f"{line}\n" for line in found), end="")
+        """Print what is missing or changed."""
+        try:
+            self._system.lock()
+            found = self.problems()
+        except LoadError as error:
+            self._system.say(str(error))
+            return UNKNOWN
+        for line in found:
+            print(line)
         return FAILED if found else OK
 
     def _attempt(self, action: Callable[[], None]) -> bool:
@@ -130,14 +141,13 @@ def main() -> int:
         return USAGE
     loader = Loader(system)
     try:
-        if command == "left":
-            return loader.left()
-        # The lock is held until this process ends.
-        system.lock()
+        if command not in ("left", "check"):
+            # The lock is held until this process ends.
+            system.lock()
         if command == "load":
             return loader.load(parts)
         status: int = getattr(loader, command)()
         return status
     except LoadError as error:
         system.say(str(error))
-        return UNKNOWN if command == "check" else FAILED
+        return FAILED
