@@ -45,7 +45,7 @@ class Loader:
 
     def load(self, parts: list[str]) -> int:
         """Load all parts, or none. The rules of a new backend are loaded before those of the old one are removed."""
-        self._sets.load()
+        self._load_sets()
         families = [family for family in self._tables.usable() if family in parts]
         if self._nft.wanted() and NFT in parts:
             self._nft.test()
@@ -58,13 +58,17 @@ class Loader:
 
     def load_possible(self) -> int:
         """Load every part that can be loaded, unattended; the status is 1 if one is not loaded as written."""
-        done = [self._attempt(self._sets.load)]
+        done = [self._attempt(self._load_sets)]
         if self._nft.wanted():
             done.append(self._nft.load_possible())
         done += [self._tables.load_possible(family) for family in self._tables.usable()]
         done.append(self._attempt(self._remove_old))
         self._sets.tidy()
         return OK if all(done) else FAILED
+
+    def _load_sets(self) -> None:
+        """Load the sets, with the bans of the table if the backend was nft until now. Raises LoadError."""
+        self._sets.load({} if self._nft.wanted() else self._nft.bans())
 
     def _remove_old(self) -> None:
         """Remove what is not in use, after the rules in use are loaded. Raises LoadError."""
@@ -84,7 +88,7 @@ class Loader:
 
     def sets(self) -> int:
         """Load the sets."""
-        self._sets.load()
+        self._sets.load({})
         return OK
 
     def undo(self) -> int:
