@@ -60,7 +60,7 @@ def permits(count: int) -> list[str]:
 def load(count: int, threshold: int) -> None:
     """Install rules as the module does."""
     guard = model.Guard(
-        interface="outside0",
+        interfaces=("outside0",),
         networks=("198.18.0.0/16", "2001:db8:18::/48"),
         gateways=("198.18.254.25", "2001:db8:18::25"),
         permits=tuple(model.Permit(address, "bench") for address in permits(count)),

@@ -211,12 +211,15 @@ mx_outside:
   type: dict
   sample: {}
 border:
-  description: For every border router the rule for port 25. A permitted host with two addresses has two entries.
+  description:
+    - For every border router the rule for port 25. A permitted host with two addresses has two entries.
+    - C(outside_interfaces) has all external interfaces, C(outside_interface) the first of them.
   returned: success
   type: dict
   sample:
     border.univ.example:
       outside_interface: outside0
+      outside_interfaces: [outside0]
       networks: [198.18.0.0/16]
       gateways: [198.18.0.25, "2001:db8:18::25"]
       permits:

@@ -34,7 +34,7 @@ from .system import LoadError, System
 from .watch import Watch
 
 OK, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
-"""Exit statuses; UNKNOWN is for `check` only."""
+"""Exit statuses."""
 NFT = "nft"
 
 
@@ -51,7 +51,7 @@ class Loader:
 
     def load(self, parts: list[str]) -> int:
         """Load all parts, or none. The rules of a new backend are loaded before those of the old one are removed."""
-        self._sets.load()
+        self._load_sets()
         families = [family for family in self._tables.usable() if family in parts]
         if self._nft.wanted() and NFT in parts:
             self._nft.test()
@@ -64,13 +64,17 @@ class Loader:
 
     def load_possible(self) -> int:
         """Load every part that can be loaded, unattended; the status is 1 if one is not loaded as written."""
-        done = [self._attempt(self._sets.load)]
+        done = [self._attempt(self._load_sets)]
         if self._nft.wanted():
             done.append(self._nft.load_possible())
         done += [self._tables.load_possible(family) for family in self._tables.usable()]
         done.append(self._attempt(self._remove_old))
         self._sets.tidy()
         return OK if all(done) else FAILED
+
+    def _load_sets(self) -> None:
+        """Load the sets, with the bans of the table if the backend was nft until now. Raises LoadError."""
+        self._sets.load({} if self._nft.wanted() else self._nft.bans())
 
     def _remove_old(self) -> None:
         """Remove what is not in use, after the rules in use are loaded. Raises LoadError."""
@@ -90,7 +94,7 @@ class Loader:
 
     def sets(self) -> int:
         """Load the sets."""
-        self._sets.load()
+        self._sets.load({})
         return OK
 
     def undo(self) -> int:
@@ -116,9 +120,15 @@ class Loader:
         return self._check.problems() + (self._nft.check() if self._nft.wanted() else [])
 
     def check(self) -> int:
-        """Print what is missing or changed, a line each."""
-        found = self.problems()
-        print("".join(f"{line}\n" for line in found), end="")
+        """Print what is missing or changed."""
+        try:
+            self._system.lock()
+            found = self.problems()
+        except LoadError as error:
+            self._system.say(str(error))
+            return UNKNOWN
+        for line in found:
+            print(line)
         return FAILED if found else OK
 
     def guard(self) -> int:
@@ -150,7 +160,7 @@ def main() -> int:
         return USAGE
     loader = Loader(system)
     try:
-        if command not in ("guard", "status", "left"):
+        if command not in ("check", "guard", "status", "left"):
             # The lock is held until this process ends.
             system.lock()
         if command == "load":
@@ -159,4 +169,4 @@ def main() -> int:
         return status
     except LoadError as error:
         system.say(str(error))
-        return UNKNOWN if command == "check" else FAILED
+        return FAILED

@@ -68,7 +68,7 @@ class Tables:
         try:
             return transaction(self.read(family), rules, self._known_jumps(family))
         except UnreadableError:
-            # With the backend nft nothing of ours can be there, as iptables could not have written it.
+            # With the backend nft our chains cannot be there, as iptables could not have written them.
             if rules:
                 raise
             return ""

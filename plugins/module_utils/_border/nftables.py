@@ -50,6 +50,11 @@ class NftTable:
             return ""
         raise LoadError(f"nft: cannot read the table {nft.TABLE}: {' '.join(done.error.split())}")
 
+    def bans(self) -> dict[str, Ban]:
+        """Return the bans in the table, by address; {} if there is none. Raises LoadError."""
+        listing = self.listing()
+        return nft.parse_bans(listing) if listing and nft.is_managed(listing) else {}
+
     def test(self) -> None:
         """Test the file without loading it. Raises LoadError."""
         self._feed(self._system.read(nft.FILE), "--check")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 
 from .._iptables.bans import Ban, parse
 from .._iptables.model import BANS, PERMITS, SENDERS, clean_comment, short
@@ -53,15 +54,17 @@ class Sets:
     def __init__(self, system: System) -> None:
         self._system = system
 
-    def load(self) -> None:
-        """Load the file of sets, then the recorded bans. Raises LoadError, but not for the bans."""
+    def load(self, live: Mapping[str, Ban]) -> None:
+        """Load the file of sets, then the recorded bans and live ones. Raises LoadError, but not for the bans."""
         text = self._system.read(FILE)
         if not text:
             return
         done = self._system.run("ipset", "-exist", "restore", text=text)
         if done.status:
             raise LoadError(f"cannot load the address sets: {done.error.strip()}")
-        commands = "".join(f"{ban.add()}\n" for ban in recorded_bans(self._system.bans(), int(time.time())))
+        recorded = recorded_bans(self._system.bans(), int(time.time()))
+        bans = {**{ban.address: ban for ban in recorded}, **live}
+        commands = "".join(f"{ban.add()}\n" for ban in bans.values())
         done = self._system.run("ipset", "-exist", "restore", text=commands)
         if done.status:
             self._system.say(f"cannot load the bans: {done.error.strip()}")

@@ -25,6 +25,8 @@ _WRITING_SECONDS = 3.0
 _LAST_LOOK_SECONDS = 15.0
 _UNKNOWN_SECONDS = 60.0
 _ERR, _INFO = 3, 6
+# The loader's programs, in the kernel's names of processes, which are 15 bytes at most.
+_OWN = ("iptables-restor", "ip6tables-resto", "nft ")
 
 
 class Watch:
@@ -106,18 +108,18 @@ class Watch:
 
     def _repair(self, found: list[str], since: float) -> Next:
         """Put the rules back and report it."""
-        status = self._load()
-        left = self._problems() if status == 0 else found
+        # Another program may change them again at once; the next check tells.
+        loaded = self._load() == 0
         now = time.monotonic()
         by, self._by, self._first_event = list(self._by), {}, 0.0
         if self._events is not None:
-            # What is reported now is mostly the repair itself; the next check tells whether there was more.
-            self._events.read()
-            self._guard.soon(now)
+            # The repair itself is reported too.
+            self._by = {each: None for each in self._events.read() if not each.startswith(_OWN)}
         who = f"Changed by {', '.join(by[-3:])}" if by else "What changed them is not known"
-        follows = self._guard.repaired(now, in_place=not left)
-        if left:
-            _say(_ERR, f"the port-25 rules CANNOT be put back: {'; '.join(left)}. {who}. See the messages above")
+        self._guard.soon(now)
+        follows = self._guard.repaired(now, in_place=loaded)
+        if not loaded:
+            _say(_ERR, f"the port-25 rules CANNOT be put back: {'; '.join(found)}. {who}. See the messages above")
             return follows
         count = state.read(self._system.bans_file.parent).repaired(int(time.time()), by, found, now - since)
         self._save(count)

@@ -98,8 +98,7 @@ class Router:
         files |= _sets_file(tables, kept)
 
         listing = self._kernel.nft_table()
-        if tables or nft_text:
-            self._refuse_foreign(chains, listing, old_files)
+        self._refuse_foreign(chains if tables else {}, listing if nft_text else "", old_files)
         change = Change(files, old_files, [], False, False, self._unconfirmed(), [])
         parts, texts = change.parts, change.texts
         if self._compare_nft(files.get(nft.FILE, ""), old_files.get(nft.FILE, ""), listing, texts):
@@ -178,7 +177,7 @@ class Router:
         return not live or change.files.get(name) != change.old_files.get(name)
 
     def _kept_sets(self, chains: dict[str, Saved | None], left: str, named: dict[str, list[str]]) -> list[str]:
-        """Return the sets that must exist although nothing of ours uses them: others' rules name them."""
+        """Return the sets that must exist although no rule of this module uses them: others' rules name them."""
         rules = [*left.splitlines(), *(rule for saved in chains.values() if saved for rule in saved.rules)]
         live = self._kernel.sets(SETS)
         own = {name: sum(f"--match-set {name} " in rule for rule in rules) for name in live}
