@@ -26,9 +26,9 @@ pytestmark = pytest.mark.slow
 class Guarded:
     """A kernel with the rules, and the guard."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, backend: str = "iptables") -> None:
         self.kernel = kernel
-        kernel.apply(IN_SETS)
+        kernel.apply(IN_SETS, backend)
         # Otherwise the guard takes the files for a change that is being written.
         for path in (kernel.directory, *kernel.directory.iterdir()):
             os.utime(path, (1, 1))
@@ -87,7 +87,12 @@ CHANGES: dict[str, tuple[Callable[[Kernel], list[str]], str]] = {
         "chain MAILGATE is gone",
     ),
     "sets destroyed": (
-        lambda _kernel: ["sh", "-c", "iptables -F; ip6tables -F; ipset destroy"],
+        # The guard may be faster than the last step.
+        lambda _kernel: [
+            "sh",
+            "-c",
+            "for i in 1 2 3 4 5 6 7 8; do iptables -F; ip6tables -F; ipset destroy && exit; done",
+        ],
         "set mailgate-permits is gone",
     ),
     "permits removed from a set": (
@@ -105,7 +110,7 @@ def test_what_others_change_is_put_back(
     seconds = guarded.back_after(*command(guarded.kernel))
     record_property("seconds", round(seconds, 2))
     print(f"\n{change}: in place again after {seconds:.2f} s")
-    assert seconds < 4
+    assert seconds < 8  # on a busy machine
     log = guarded.stop()
     assert expected in log
     assert "<3>mailgate-border: the port-25 rules were not in place and are back after" in log
@@ -124,6 +129,40 @@ def test_the_settled_guard_waits_for_events(kernel: Kernel) -> None:
         assert min(seconds) < 1.5, seconds
     finally:
         guarded.stop()
+
+
+@pytest.mark.parametrize("kernel", ["nft"], indirect=True)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "nft flush ruleset",
+        "nft delete table inet mailgate",
+        "nft flush chain inet mailgate forward",
+        "nft insert rule inet mailgate inbound accept",
+        "nft flush set inet mailgate permits",
+    ],
+)
+def test_the_table_of_nftables_is_put_back(kernel: Kernel, command: str) -> None:
+    guarded = Guarded(kernel, "nft")
+    try:
+        seconds = guarded.back_after(*command.split())
+        print(f"\n{command}: in place again after {seconds:.2f} s")
+        assert seconds < 8  # on a busy machine
+        assert not kernel.compare(IN_SETS, "nft").needed
+        assert guarded.count()["by"] == {"nft": 1}
+    finally:
+        guarded.stop()
+
+
+@pytest.mark.parametrize("kernel", ["nft"], indirect=True)
+def test_a_change_of_the_backend_causes_no_repair(kernel: Kernel) -> None:
+    guarded = Guarded(kernel)
+    kernel.apply(IN_SETS, "nft")
+    time.sleep(4)
+    kernel.apply(IN_SETS)
+    time.sleep(4)
+    assert guarded.stop() == ""
+    assert not kernel.compare(IN_SETS).needed
 
 
 def test_other_rules_stay_and_cause_no_repair(guarded: Guarded) -> None:
