@@ -202,7 +202,7 @@ def test_an_unconfirmed_change_is_guarded_and_not_rolled_back(guarded: Guarded) 
     time.sleep(3)
     guarded.back_after("iptables", "-F")
     assert kernel.compare(new).unconfirmed
-    assert kernel.compare(new).families == []
+    assert kernel.compare(new).parts == []
     assert kernel.loader("undo") == 0
     time.sleep(3)
     assert not kernel.compare(IN_SETS).needed

@@ -188,7 +188,7 @@ def test_other_tables() -> None:
 @pytest.mark.parametrize("family", model.FAMILIES)
 def test_our_own_chain_lets_mail_to_the_gateways_pass(family: str) -> None:
     guard = Guard(
-        interface="outside0",
+        interfaces=("outside0",),
         networks=("198.18.0.0/16", "2001:db8:18::/48"),
         gateways=("198.18.0.25", "2001:db8:18::25"),
         permits=(Permit("198.18.1.40"),),

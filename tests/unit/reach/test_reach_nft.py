@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import subprocess
 
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import nft as managed
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Guard, Outbound, Permit
 from ansible_collections.campus.mailgate.plugins.module_utils._reach import nft
 from ansible_collections.campus.mailgate.plugins.module_utils._reach.walk import Packet, Verdict, evaluate
 
@@ -127,3 +130,18 @@ def test_spoofed_senders_are_not_ordinary() -> None:
     head = "type filter hook prerouting priority -290"
     check = f"table inet fw {{ chain pre {{ {head}; fib saddr . iif oif missing drop\n}}\n}}\n"
     assert verdict(check + forward(policy="accept")).fate == "accepted"
+
+
+def test_our_own_table_lets_mail_to_the_gateways_pass() -> None:
+    guard = Guard(
+        interfaces=("outside0",),
+        networks=("198.18.0.0/16", "2001:db8:18::/48"),
+        gateways=("198.18.0.25", "2001:db8:18::25"),
+        permits=(Permit("198.18.1.40"), Permit("2001:db8:18:1::40")),
+        outbound=Outbound("enforce", (Permit("198.18.7.7"),)),
+    )
+    text = managed.render(guard)
+    for packet, inner in ((PACKET, "198.18.1.30"), (PACKET6, "2001:db8:18:1::30")):
+        assert verdict(text, packet) == Verdict("accepted")
+        assert verdict(text, dataclasses.replace(packet, destination=inner)).fate == "blocked"
+        assert verdict(text + forward(), packet).fate == "blocked"
