@@ -78,8 +78,8 @@ class SavedRules:
         ):
             path = self._root / name
             if path.is_file() and self._find(program):
-                # Load it in a namespace without rules and sets, as at boot: `--test` finds less. With a lock of its own,
-                # since the router's tables, which another program may have locked, are not concerned.
+                # Load it in a namespace without rules and sets, as at boot: `--test` finds less. The lock is another
+                # one, since the router's tables, which a program may have locked, are not concerned.
                 sets, rules = shlex.quote(str(sets_file)), shlex.quote(str(path))
                 script = f"test ! -s {sets} || ipset -exist restore -file {sets}; exec {program} {rules}"
                 command = ["unshare", "--net", "env", "XTABLES_LOCKFILE=/dev/null", "sh", "-c", script]
