@@ -78,11 +78,13 @@ class SavedRules:
         ):
             path = self._root / name
             if path.is_file() and self._find(program):
-                # Load it in a namespace without rules and sets, as at boot: `--test` finds less.
+                # Load it in a namespace without rules and sets, as at boot: `--test` finds less. The lock is another
+                # one, since the router's tables, which a program may have locked, are not concerned.
                 sets, rules = shlex.quote(str(sets_file)), shlex.quote(str(path))
-                script = f"test ! -s {sets} || ipset -exist restore -file {sets}; exec {program} -w 5 {rules}"
-                status, _out, error = self._run(["unshare", "--net", "sh", "-c", script])
-                if status and "unshare" not in error and "xtables lock" not in error:
+                script = f"test ! -s {sets} || ipset -exist restore -file {sets}; exec {program} {rules}"
+                command = ["unshare", "--net", "env", "XTABLES_LOCKFILE=/dev/null", "sh", "-c", script]
+                status, _out, error = self._run(command)
+                if status and not error.startswith("unshare:"):
                     found[str(path)] = format_error(error)
         path = self._root / NFT_CONF
         if path.is_file() and (program := self._find("nft") or ""):

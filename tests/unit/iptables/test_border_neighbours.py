@@ -91,6 +91,13 @@ def test_a_change_that_makes_saved_rules_unloadable_is_rolled_back(
     assert not kernel.compare(IN_SETS).needed
 
 
+def test_a_held_lock_does_not_hide_damaged_rules(kernel: Kernel) -> None:
+    kernel.save("etc/iptables/rules.v6", "*filter\n-A NOWHERE -j ACCEPT\nCOMMIT\n")
+    with kernel.lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert list(kernel.router().unloadable()) == [str(kernel.root / "etc/iptables/rules.v6")]
+
+
 def test_saved_rules_that_are_damaged_anyway_do_not_stop_a_change(kernel: Kernel) -> None:
     kernel.save("etc/iptables/rules.v4", "*filter\n-A NOWHERE -j ACCEPT\nCOMMIT\n")
     assert kernel.apply(GUARD).needed
