@@ -18,7 +18,7 @@ from ansible_collections.campus.mailgate.plugins.module_utils._iptables import m
 
 TABLE = model.render(GUARD, "ipv4")
 RULES = TABLE.text()
-JUMP = f"-A FORWARD {TABLE.chains[0].jump}"
+JUMP = f"-A FORWARD {TABLE.chains[0].jumps[0]}"
 SAVED = "\n".join(
     ["*filter", ":FORWARD DROP [3:180]", ":MAILGATE - [0:0]", JUMP, "-A FORWARD -j ACCEPT", *TABLE.rules, "COMMIT", ""]
 )
@@ -175,3 +175,23 @@ def test_the_entries_of_a_set_are_read_from_the_file() -> None:
     text = model.sets_text([table])
     assert entries(text, "mailgate-permits") == {"198.18.1.40": "a b", "198.18.2.0/28": ""}
     assert entries(text, "mailgate-bans") == {}
+
+
+UNITS = Path(__file__).resolve().parents[3] / "roles" / "border_firewall" / "templates" / "systemd"
+
+
+@pytest.mark.parametrize("unit", sorted(path.name for path in UNITS.iterdir()))
+def test_no_unit_stops_or_blocks_that_of_another_firewall(unit: str) -> None:
+    lines = (UNITS / unit).read_text().splitlines()
+    settings = [line.partition("=")[::2] for line in lines if "=" in line and not line.startswith("#")]
+    names = {name for name, _value in settings}
+    assert not names & {
+        "PartOf",
+        "ReloadPropagatedFrom",
+        "PropagatesReloadTo",
+        "Requires",
+        "Requisite",
+        "BindsTo",
+        "Upholds",
+    }
+    assert [value for name, value in settings if name == "Conflicts"] == ["shutdown.target"]
