@@ -19,7 +19,7 @@ DEBOUNCE = 0.2
 """A program that reloads its rules makes many changes."""
 GAP = 1.0
 """The shortest time between two checks that events cause."""
-LOAD = 0.01
+LOAD_SETTLING, LOAD = 0.1, 0.01
 """The greatest part of the time that regular checks take on a router with many rules."""
 
 REPAIRS, WINDOW = 20, 600.0
@@ -66,7 +66,7 @@ class Guard:
         settling = now - self._started < SETTLING
         poll = POLL_SETTLING if settling else POLL_EVENTS if events else POLL_LEGACY
         self._checked = now
-        self._due = now + max(poll, duration / LOAD)
+        self._due = now + max(poll, duration / (LOAD_SETTLING if settling else LOAD))
 
     def soon(self, now: float, seconds: float = GAP) -> None:
         """Check again after some seconds."""

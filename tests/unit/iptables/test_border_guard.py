@@ -47,6 +47,9 @@ def test_checks_of_many_rules_take_one_percent_of_the_time() -> None:
     slow = Guard(0)
     slow.checked(1000, 0.5, True)
     assert slow.wait(1000) == 50
+    booting = Guard(990)
+    booting.checked(1000, 0.5, True)
+    assert booting.wait(1000) == 5
 
 
 def test_an_event_is_followed_by_a_check_and_many_by_few() -> None:
