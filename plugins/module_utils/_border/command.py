@@ -111,7 +111,7 @@ class Loader:
 
     def problems(self) -> list[str]:
         """Return what is missing or changed. Raises LoadError if it cannot be determined."""
-        return self._nft.check() if self._nft.wanted() else []
+        return (self._nft.check() if self._nft.wanted() else self._nft.stale()) + self._tables.stale()
 
     def check(self) -> int:
         """Print what is missing or changed."""

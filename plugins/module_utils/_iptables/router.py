@@ -110,7 +110,8 @@ class Router:
         texts += [*set_texts, ("managed chains in the unused iptables tables", left, "")]
         if not any(before != after for _name, before, after in texts):
             texts[:] = [(str(self._directory / name), old_files.get(name, ""), files.get(name, "")) for name in FILES]
-        warnings = [*_reference_warnings(chains), *self._saved_warnings(kept, named, bool(files.keys() - {SETS_FILE}))]
+        unused = {"iptables", "nft"} - {"iptables" if tables else "", "nft" if nft_text else ""}
+        warnings = [*_reference_warnings(chains), *self._saved_warnings(kept, named, unused)]
         return Change(
             files=files,
             old_files=old_files,
@@ -203,7 +204,7 @@ class Router:
             texts.append((f"set {name}", "exists\n" if name in live else "", "exists\n" if exists else ""))
         return texts
 
-    def _saved_warnings(self, kept: Sequence[str], named: dict[str, list[str]], wanted: bool) -> list[str]:
+    def _saved_warnings(self, kept: Sequence[str], named: dict[str, list[str]], unused: set[str]) -> list[str]:
         """Return what an admin must know about saved rules."""
         warnings = []
         if kept:
@@ -213,10 +214,10 @@ class Router:
                 f"{', '.join(kept)}. Without them {', '.join(files)} could not be loaded at all. Remove the lines "
                 "that name them, then run this again"
             )
-        if not wanted and (files := self._saved_rules.with_our_rules()):
+        if files := self._saved_rules.with_rules_of(unused):
             warnings.append(
-                f"Saved rules still contain the port-25 rules: {', '.join(files)}. At boot mailgate-border.service "
-                "removes them again; to finish, remove them from the file"
+                f"Saved rules contain port-25 rules that are not in use any more: {', '.join(files)}. At boot "
+                "mailgate-border.service removes them again; to finish, save the rules again or remove these"
             )
         return warnings
 
