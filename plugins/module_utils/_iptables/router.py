@@ -230,10 +230,13 @@ class Router:
         """Return the saved files of other firewalls that the next boot could not load, with the reason."""
         return self._saved_rules.unloadable(self._directory / SETS_FILE)
 
-    def apply(self, change: Change, confirm_timeout: int) -> None:
+    def apply(self, change: Change, confirm_timeout: int) -> dict[str, str]:
         """Write the files and load them; on failure restore files and kernel.
 
         With a timeout (seconds) the router reverts the change unless it is confirmed before.
+
+        Returns:
+            What `unloadable` returns now; it did so before the change too.
         """
         self._require(change)
         before = self.unloadable()
@@ -251,7 +254,8 @@ class Router:
             status, error = 1, str(failure)
         if status:
             self._fail(f"Cannot load the new port-25 rules: {format_error(error)}")
-        broken = {path: text for path, text in self.unloadable().items() if path not in before}
+        after = self.unloadable()
+        broken = {path: text for path, text in after.items() if path not in before}
         if broken:
             texts = "; ".join(f"{path}: {text}" for path, text in broken.items())
             self._fail(f"With the new port-25 rules the router's saved rules could not be loaded at boot: {texts}")
@@ -259,6 +263,7 @@ class Router:
             status, _out, error = self._run([self._loader, "confirm"])
             if status:
                 raise ApplyError(f"The new port-25 rules are loaded but could not be confirmed: {format_error(error)}")
+        return after
 
     def _fail(self, message: str) -> None:
         """Roll the change back and raise ApplyError."""
