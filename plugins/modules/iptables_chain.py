@@ -331,8 +331,9 @@ def main() -> None:
         native = bool(tables) and choice.backend == "nft"
         change = router.compare([], nft.render(guard)) if native else router.compare(tables)
         if change.needed and not module.check_mode:
-            router.apply(change, params["confirm_timeout"])
-        broken = router.unloadable()
+            broken = router.apply(change, params["confirm_timeout"])
+        else:
+            broken = router.unloadable()
     except ApplyError as error:
         module.fail_json(msg=str(error))
     if change.foreign:

@@ -117,7 +117,8 @@ class Loader:
 
     def problems(self) -> list[str]:
         """Return what is missing or changed. Raises LoadError if it cannot be determined."""
-        return self._check.problems() + (self._nft.check() if self._nft.wanted() else [])
+        nft = self._nft.check() if self._nft.wanted() else self._nft.stale()
+        return self._check.problems() + nft + self._tables.stale()
 
     def check(self) -> int:
         """Print what is missing or changed."""

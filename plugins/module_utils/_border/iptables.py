@@ -132,6 +132,20 @@ class Tables:
             return f"{family}: NOT LOADED, the rules that were there before are still in place"
         return f"{family}: NOT LOADED, port 25 is open"
 
+    def stale(self) -> list[str]:
+        """Return a line for each family whose chains are loaded without a file: somebody loaded saved rules."""
+        found = []
+        for family in self.usable():
+            if not self._system.read(f"{family}.rules"):
+                try:
+                    lines = managed(self.read(family), self._known_jumps(family))
+                except UnreadableError:
+                    lines = []
+                found += (
+                    [f"{family}: old port-25 chains are loaded again"] if any("-A" in line for line in lines) else []
+                )
+        return found
+
     def other_variant(self, family: str) -> str | None:
         """Return the suffix of the iptables variant that is not in use, if its table exists.
 

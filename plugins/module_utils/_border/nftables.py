@@ -103,6 +103,11 @@ class NftTable:
             return [f"nft: the table {nft.TABLE} was changed"]
         return []
 
+    def stale(self) -> list[str]:
+        """Return a line if the table is loaded though the backend is another one: somebody loaded saved rules."""
+        listing = self.listing()
+        return [f"nft: the table {nft.TABLE} is loaded again"] if listing and nft.is_managed(listing) else []
+
     def present(self) -> str:
         """Return a sentence on what the kernel has of the table now."""
         try:

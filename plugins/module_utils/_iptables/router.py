@@ -110,7 +110,8 @@ class Router:
         texts += [*set_texts, ("managed chains in the unused iptables tables", left, "")]
         if not any(before != after for _name, before, after in texts):
             texts[:] = [(str(self._directory / name), old_files.get(name, ""), files.get(name, "")) for name in FILES]
-        warnings = [*_reference_warnings(chains), *self._saved_warnings(kept, named, bool(files.keys() - {SETS_FILE}))]
+        unused = {"iptables", "nft"} - {"iptables" if tables else "", "nft" if nft_text else ""}
+        warnings = [*_reference_warnings(chains), *self._saved_warnings(kept, named, unused)]
         return Change(
             files=files,
             old_files=old_files,
@@ -203,7 +204,7 @@ class Router:
             texts.append((f"set {name}", "exists\n" if name in live else "", "exists\n" if exists else ""))
         return texts
 
-    def _saved_warnings(self, kept: Sequence[str], named: dict[str, list[str]], wanted: bool) -> list[str]:
+    def _saved_warnings(self, kept: Sequence[str], named: dict[str, list[str]], unused: set[str]) -> list[str]:
         """Return what an admin must know about saved rules."""
         warnings = []
         if kept:
@@ -213,10 +214,10 @@ class Router:
                 f"{', '.join(kept)}. Without them {', '.join(files)} could not be loaded at all. Remove the lines "
                 "that name them, then run this again"
             )
-        if not wanted and (files := self._saved_rules.with_our_rules()):
+        if files := self._saved_rules.with_rules_of(unused):
             warnings.append(
-                f"Saved rules still contain the port-25 rules: {', '.join(files)}. At boot mailgate-border.service "
-                "removes them again; to finish, remove them from the file"
+                f"Saved rules contain port-25 rules that are not in use any more: {', '.join(files)}. At boot "
+                "mailgate-border.service removes them again; to finish, save the rules again or remove these"
             )
         return warnings
 
@@ -229,10 +230,13 @@ class Router:
         """Return the saved files of other firewalls that the next boot could not load, with the reason."""
         return self._saved_rules.unloadable(self._directory / SETS_FILE)
 
-    def apply(self, change: Change, confirm_timeout: int) -> None:
+    def apply(self, change: Change, confirm_timeout: int) -> dict[str, str]:
         """Write the files and load them; on failure restore files and kernel.
 
         With a timeout (seconds) the router reverts the change unless it is confirmed before.
+
+        Returns:
+            What `unloadable` returns now; it did so before the change too.
         """
         self._require(change)
         before = self.unloadable()
@@ -250,7 +254,8 @@ class Router:
             status, error = 1, str(failure)
         if status:
             self._fail(f"Cannot load the new port-25 rules: {format_error(error)}")
-        broken = {path: text for path, text in self.unloadable().items() if path not in before}
+        after = self.unloadable()
+        broken = {path: text for path, text in after.items() if path not in before}
         if broken:
             texts = "; ".join(f"{path}: {text}" for path, text in broken.items())
             self._fail(f"With the new port-25 rules the router's saved rules could not be loaded at boot: {texts}")
@@ -258,6 +263,7 @@ class Router:
             status, _out, error = self._run([self._loader, "confirm"])
             if status:
                 raise ApplyError(f"The new port-25 rules are loaded but could not be confirmed: {format_error(error)}")
+        return after
 
     def _fail(self, message: str) -> None:
         """Roll the change back and raise ApplyError."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from .kernel import Find, Run, format_error
@@ -41,7 +41,11 @@ PLACES = (
 NFT_CONF = "etc/nftables.conf"
 LARGEST = 8 * 1024 * 1024
 _SET = re.compile(r"(?<![\w-])mailgate-(?:permits|senders|bans)6?(?![\w-])")
-_CHAIN = re.compile(r"(?<![\w-])MAILGATE(?:-OUT)?(?![\w-])|^\s*table inet mailgate\b", re.MULTILINE)
+# What each backend leaves in files of saved rules.
+_RULES = {
+    "iptables": re.compile(r"(?<![\w-])MAILGATE(?:-OUT)?(?![\w-])"),
+    "nft": re.compile(r"^\s*table inet mailgate\b", re.MULTILINE),
+}
 _INCLUDE = re.compile(r'^\s*include\s+"([^"]+)"', re.MULTILINE)
 
 
@@ -61,9 +65,9 @@ class SavedRules:
                 found.setdefault(name, []).append(str(path))
         return found
 
-    def with_our_rules(self) -> list[str]:
-        """Return the saved files that contain the managed chains or the managed table."""
-        return [str(path) for path, text in self._texts() if _CHAIN.search(text)]
+    def with_rules_of(self, backends: Collection[str]) -> list[str]:
+        """Return the saved files that contain the managed chains (`iptables`) or the managed table (`nft`)."""
+        return [str(path) for path, text in self._texts() if any(_RULES[name].search(text) for name in backends)]
 
     def unloadable(self, sets_file: Path) -> dict[str, str]:
         """Return the saved files that could not be loaded at the next boot, each with the program's error.

@@ -150,5 +150,6 @@ def test_saved_files_and_their_includes_are_searched(tmp_path: Path) -> None:
     save("etc/iptables/ipsets", "create mailgate-senders hash:net\n")
     saved = SavedRules(lambda _command: (1, "", ""), lambda _name: None, tmp_path)
     assert saved.named_sets() == {"mailgate-permits": [own], "mailgate-bans6": [ufw], "mailgate-bans": [xml]}
-    assert saved.with_our_rules() == [conf, ufw]
+    assert saved.with_rules_of(["iptables"]) == [ufw]
+    assert saved.with_rules_of(["iptables", "nft"]) == [conf, ufw]
     assert rel

@@ -127,6 +127,24 @@ def test_what_nft_saved_with_our_iptables_rules_is_reported(kernel: Kernel) -> N
     assert kernel.router().unloadable() == {}
 
 
+@pytest.mark.parametrize(("first", "second"), [("iptables", "nft"), ("nft", "iptables")])
+def test_old_rules_that_somebody_loads_again_are_removed(kernel: Kernel, first: str, second: str) -> None:
+    kernel.apply(GUARD, first)
+    old = (
+        kernel.must("iptables-save") if first == "iptables" else kernel.must("nft", "list", "table", "inet", "mailgate")
+    )
+    path = kernel.save("etc/iptables/rules.v4" if first == "iptables" else "etc/nftables.conf", old)
+    change = kernel.apply(GUARD, second)
+    assert any(str(path) in warning and "not in use any more" in warning for warning in change.warnings)
+    assert kernel.loader("check") == 0
+    kernel.must(*(["iptables-restore"] if first == "iptables" else ["nft", "-f"]), str(path))
+    assert kernel.loader("check") == 1
+    assert kernel.compare(GUARD, second).needed
+    assert kernel.loader("boot") == 0
+    assert kernel.loader("check") == 0
+    assert not kernel.compare(GUARD, second).needed
+
+
 def test_each_change_of_the_table_is_seen_and_corrected(kernel: Kernel) -> None:
     kernel.apply(GUARD, "nft")
     for command in (
