@@ -128,9 +128,7 @@ def _border(router: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return what to ask on a router about the ways to the gateways."""
     if router is None:
         return None
-    outside = router["outside_interface"]
-    interfaces = [outside] if isinstance(outside, str) else list(outside)
-    return {"outside_interfaces": interfaces, "gateways": list(router["gateways"])}
+    return {"outside_interfaces": list(router["outside_interfaces"]), "gateways": list(router["gateways"])}
 
 
 def _records(zone: Mapping[str, Any]) -> dict[str, list[str]]:

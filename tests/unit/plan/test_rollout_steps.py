@@ -152,7 +152,7 @@ def test_a_dns_server_is_asked_for_its_planned_records():
 def test_a_router_is_asked_for_the_ways_to_the_gateways():
     campus = plan()
     border = questions(campus, BORDER)["border"]
-    assert border["outside_interfaces"]
+    assert border["outside_interfaces"] == list(campus["border"][BORDER]["outside_interfaces"])
     assert border["gateways"] == list(campus["border"][BORDER]["gateways"])
     assert questions(campus, GW1)["border"] is None
 

@@ -31,7 +31,7 @@ def step(directory: Path, rules: str, *arguments: str) -> tuple[int, str]:
     load = f"iptables-nft-restore <{directory}/rules"
     python.write_text(f'#!/bin/sh\nexec unshare --net sh -c \'{load}; exec {sys.executable} "$@"\' sh "$@"\n')
     python.chmod(0o755)
-    router = {"outside_interface": ["outside0"], "networks": [], "gateways": ["198.18.0.25"], "permits": []}
+    router = {"outside_interfaces": ["outside0"], "networks": [], "gateways": ["198.18.0.25"], "permits": []}
     plan = {"gateways": [], "hosts": {}, "routes": [], "mx": {}, "mx_outside": {}, "border": {HOST: router}}
     play = {
         "hosts": "ns1",
