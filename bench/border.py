@@ -34,6 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".cache" / "collections"))
 
+from ansible_collections.campus.mailgate.plugins.action import zipapp  # noqa: E402
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model  # noqa: E402
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import Router  # noqa: E402
 
@@ -59,7 +60,7 @@ def permits(count: int) -> list[str]:
 def load(count: int, threshold: int) -> None:
     """Install rules as the module does."""
     guard = model.Guard(
-        interface="outside0",
+        interfaces=("outside0",),
         networks=("198.18.0.0/16", "2001:db8:18::/48"),
         gateways=("198.18.254.25", "2001:db8:18::25"),
         permits=tuple(model.Permit(address, "bench") for address in permits(count)),
@@ -235,7 +236,16 @@ def prepare(directory: Path) -> None:
         (directory / name).mkdir()
     layers = f"lowerdir=/etc,upperdir={directory}/up,workdir={directory}/work"
     run("mount", "-t", "overlay", "bench", "-o", layers, "/etc")
-    shutil.copy(ROOT / "roles" / "border_firewall" / "files" / "mailgate-border", directory / "sbin")
+    utils = ROOT / "plugins" / "module_utils"
+    arguments = {
+        "packages": [utils / "_border", utils / "_iptables", utils / "_replace.py"],
+        "parent": "mailgate_border",
+        "entry_point": "mailgate_border._border.command:main",
+        "interpreter": "/usr/bin/python3 -I",
+        "exclude": [],
+        "wheelhouse": None,
+    }
+    zipapp.write(directory / "sbin" / "mailgate-border", zipapp.build(arguments)[0])
     run("mount", "--bind", str(directory / "sbin"), "/usr/local/sbin")
     os.environ["XTABLES_LOCKFILE"] = str(directory / "xtables.lock")
     run("ip", "link", "set", "lo", "up")

@@ -168,7 +168,9 @@ def _host(
     border = _mapping(problems, name, variables, "mailgate_border")
     outside_interface = None
     if border is not None:
-        outside_interface = str(border.get("outside_interface", "outside0"))
+        # A twin has one outside interface; a final + in a name matches it.
+        named = border.get("outside_interface", "outside0")
+        outside_interface = str(named[0] if isinstance(named, list) and named else named).replace("+", "0")
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", outside_interface) or outside_interface in OWN_INTERFACES:
             problems.add(
                 name,

@@ -46,13 +46,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         )
         variables = task_vars or {}
         if args["ask"]:
-            return result | {"changed": False, "host": args["ask"], "problems": self._ask(args, variables)}
+            problems, notes = self._ask(args, variables)
+            return result | {"changed": False, "host": args["ask"], "problems": problems, "notes": notes}
         run = Run(
             hosts=args["hosts"],
             done=args["done"],
             tags=variables.get("ansible_run_tags", ["all"]),
             skip_tags=variables.get("ansible_skip_tags", []),
             answers={answer["host"]: answer["problems"] for answer in args["answers"] if "problems" in answer},
+            notes={answer["host"]: answer.get("notes", []) for answer in args["answers"] if "problems" in answer},
             accepted=args["accept"],
         )
         verdict = verify(args["plan"], args["step"], variables["inventory_hostname"], run)
@@ -69,15 +71,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         display.display(text, color=constants.COLOR_ERROR, stderr=True)
         return result | {"failed": True, "msg": f"{text.splitlines()[0]} See the list above"}
 
-    def _ask(self, args: dict[str, Any], variables: dict[str, Any]) -> list[str]:
-        """Ask the host that the task is delegated to; return the problems."""
-        arguments = questions(args["plan"], args["ask"]) | {"dns_server": args["dns_server"]}
-        if arguments["zones"]:
-            arguments |= {"named_conf": args["named_conf"], "other_views": args["other_views"]}
-        try:
-            done = self._execute_module("campus.mailgate.mail_probe", module_args=arguments, task_vars=variables)
-        except AnsibleConnectionFailure as error:
-            return [f"unreachable: {' '.join(str(error).split())}"]
-        if done.get("failed") or "problems" not in done:
-            return [f"cannot be asked: {done.get('msg') or done.get('module_stderr') or 'no result'}"]
-        return [str(problem) for problem in done["problems"]]
+    def _ask(self, args: dict[str, Any], variables: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """Ask the host that the task is delegated to; return the problems, and notes on what is not known."""
+        asked = questions(args["plan"], args["ask"])
+        border = asked.pop("border")
+        calls = []
+        if asked["smtp"] or asked["zones"] or not border:
+            asked |= {"dns_server": args["dns_server"]}
+            if asked["zones"]:
+                asked |= {"named_conf": args["named_conf"], "other_views": args["other_views"]}
+            calls.append(("campus.mailgate.mail_probe", asked))
+        if border:
+            calls.append(("campus.mailgate.border_check", border))
+        problems: list[str] = []
+        notes: list[str] = []
+        for module, arguments in calls:
+            try:
+                done = self._execute_module(module, module_args=arguments, task_vars=variables)
+            except AnsibleConnectionFailure as error:
+                return [f"unreachable: {' '.join(str(error).split())}"], []
+            if done.get("failed") or "problems" not in done:
+                reason = done.get("msg") or done.get("module_stderr") or "no result"
+                problems.append(f"cannot be asked: {reason}")
+                continue
+            problems += map(str, done["problems"])
+            notes += map(str, done.get("notes", []))
+        return problems, notes

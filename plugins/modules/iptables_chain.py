@@ -20,14 +20,19 @@ description:
   - A family without an entry in O(networks) is guarded for every destination, so that an omitted IPv6 network does not
     leave IPv6 open.
   - Addresses banned by M(campus.mailgate.border_bans) are dropped first, in both modes.
+  - With O(backend=nft) the same rules are in a table of their own, C(inet mailgate), with native sets. Other programs'
+    reloads and saved rules do not touch it.
   - Works with iptables-nft and iptables-legacy. Managed chains in the tables of the unused variant are removed.
+  - Nothing is changed if the router already has a chain or table of this name that this module did not make.
+  - Before and after a change the saved rules of other firewalls are tested. If the next boot could not load them any
+    more, the change is rolled back. Address sets that saved rules name stay, empty, with O(state=absent).
   - Each family's rules are replaced in one C(iptables-restore --noflush) transaction, after both were tested. If one
     cannot be loaded, both are restored.
   - The rules are loaded from files in C(/etc/mailgate/border), which are also loaded at boot.
 author:
   - mailgate contributors (@mailgate)
 requirements:
-  - iptables and ipset on the router
+  - iptables and ipset on the router, or nft with O(backend=nft)
   - C(mailgate-border), which role P(campus.mailgate.border_firewall#role) installs
 extends_documentation_fragment:
   - campus.mailgate.attributes
@@ -36,9 +41,22 @@ attributes:
     details: Works even if iptables is not installed yet.
 options:
   outside_interface:
-    description: The interface to the internet. It need not exist yet. A final V(+) matches any suffix.
-    type: str
+    description:
+      - The interfaces to the internet. A final V(+) matches any suffix.
+      - One may be missing for the time being, with a warning. If none exists, nothing is changed.
+    type: list
+    elements: str
     required: true
+  backend:
+    description:
+      - V(iptables) manages chains in the table C(filter), V(nft) a table of nftables.
+      - V(auto) is V(nft) if firewalld or nftables manages the router, because they flush or cannot save the other kind.
+        That is a unit that is enabled or active, or a changed C(/etc/nftables.conf). Else it is V(iptables).
+      - If the backend changes, the new rules are loaded before the old ones are removed.
+    type: str
+    choices: [auto, iptables, nft]
+    default: auto
+    version_added: 0.3.0
   networks:
     description: The campus networks behind this router, IPv4 and IPv6.
     type: list
@@ -72,7 +90,7 @@ options:
         type: str
         default: ''
       until:
-        description: The last day of the permit, for the comment only. It is not enforced.
+        description: The last day of the permit, an ISO date. Nothing is changed if it is over.
         type: str
         default: ''
   action:
@@ -149,7 +167,7 @@ options:
             type: str
             default: ''
           until:
-            description: The last day of the permit, for the comment only. It is not enforced.
+            description: The last day of the permit, an ISO date. Nothing is changed if it is over.
             type: str
             default: ''
       prefix:
@@ -167,7 +185,9 @@ options:
     type: int
     default: 0
   state:
-    description: V(absent) removes chains, jumps, sets and files, including all bans.
+    description:
+      - V(absent) removes chains, jumps, tables, sets and files, including all bans.
+      - A set that rules of the admin's name stays, empty. A chain that they use is emptied and stays.
     type: str
     choices: [present, absent]
     default: present
@@ -194,6 +214,11 @@ foreign:
   elements: str
   returned: always
   sample: ['-A MAILGATE -s 198.19.0.0/24 -j ACCEPT']
+backend:
+  description: The backend in use, why, and the firewall services that are enabled or active on the router.
+  type: dict
+  returned: always
+  sample: {name: nft, reason: firewalld.service is enabled or active, managers: [firewalld]}
 confirm:
   description: Whether the change must be confirmed by C(mailgate-border confirm).
   type: bool
@@ -205,11 +230,13 @@ permits:
   sample: {ipv4: 1, ipv6: 0}
 """
 
+import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._iptables import model
-from ..module_utils._iptables.router import ApplyError, Router
+from ..module_utils._iptables import interfaces, managers, model, nft
+from ..module_utils._iptables.kernel import ApplyError
+from ..module_utils._iptables.router import Router
 from ..module_utils._results import text_only
 
 PERMIT = {
@@ -220,7 +247,8 @@ PERMIT = {
     "until": {"type": "str", "default": ""},
 }
 OPTIONS = {
-    "outside_interface": {"type": "str", "required": True},
+    "outside_interface": {"type": "list", "elements": "str", "required": True},
+    "backend": {"type": "str", "choices": ["auto", "iptables", "nft"], "default": "auto"},
     "networks": {"type": "list", "elements": "str", "required": True},
     "gateways": {"type": "list", "elements": "str", "required": True},
     "permits": {"type": "list", "elements": "dict", "default": [], "options": PERMIT},
@@ -259,13 +287,24 @@ def permits(listed: list[dict[str, str]]) -> tuple[model.Permit, ...]:
     )
 
 
+def expired(params: dict) -> list[str]:
+    """Return the problems of permits and senders whose last day is over."""
+    today = datetime.date.today()
+    lists = {"permits": params["permits"], "outbound.senders": params["outbound"]["senders"]}
+    return [
+        problem
+        for option, listed in lists.items()
+        for problem in model.expired(option, ((item["address"], item["until"]) for item in listed), today)
+    ]
+
+
 def main() -> None:
     """Run the module."""
     module = text_only(AnsibleModule)(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
     outbound = params["outbound"]
     guard = model.Guard(
-        interface=params["outside_interface"],
+        interfaces=tuple(dict.fromkeys(params["outside_interface"])),
         networks=tuple(params["networks"]),
         gateways=tuple(params["gateways"]),
         permits=permits(params["permits"]),
@@ -275,24 +314,42 @@ def main() -> None:
         set_threshold=params["ipset_threshold"],
         outbound=model.Outbound(outbound["mode"], permits(outbound["senders"]), outbound["prefix"]),
     )
-    problems = model.problems(guard)
-    if problems:
-        module.fail_json(msg="The port-25 rules were not changed: " + "; ".join(problems), problems=problems)
+    run, find = module.run_command, module.get_bin_path
+    own_nft_conf = managers.has_own_nft_conf(run, find)
+    choice = managers.choose(params["backend"], managers.find_managers(run), own_nft_conf)
+    router = Router(run, find)
+    warnings = managers.advice(choice, own_nft_conf)
+    if params["state"] == "present":
+        problems = model.problems(guard) + expired(params) + (nft.problems(guard) if choice.backend == "nft" else [])
+        if not problems:
+            problems, more = interfaces.judge(guard.interfaces, interfaces.read(), router.loaded_interfaces())
+            warnings += more
+        if problems:
+            module.fail_json(msg="The port-25 rules were not changed: " + "; ".join(problems), problems=problems)
 
     tables = [model.render(guard, family) for family in model.FAMILIES] if params["state"] == "present" else []
-    router = Router(module.run_command, module.get_bin_path)
     try:
-        change = router.compare(tables)
+        native = bool(tables) and choice.backend == "nft"
+        change = router.compare([], nft.render(guard)) if native else router.compare(tables)
         if change.needed and not module.check_mode:
-            router.apply(change, params["confirm_timeout"])
+            broken = router.apply(change, params["confirm_timeout"])
+        else:
+            broken = router.unloadable()
     except ApplyError as error:
         module.fail_json(msg=str(error))
     if change.foreign:
-        module.warn(f"Removed manually added rules from the port-25 chains: {'; '.join(change.foreign)}")
+        warnings.append(f"Removed manually added rules from the port-25 chains: {'; '.join(change.foreign)}")
+    warnings += [
+        f"The next boot cannot load {path}, as before this run, and leaves the router without these rules: {text}"
+        for path, text in broken.items()
+    ]
+    for warning in [*warnings, *change.warnings]:
+        module.warn(warning)
     result = {
         "changed": change.needed,
         "foreign": change.foreign,
         "confirm": change.needed and params["confirm_timeout"] > 0,
+        "backend": {"name": choice.backend, "reason": choice.reason, "managers": choice.managers},
         "diff": change.diff(),
     }
     if tables:

@@ -16,10 +16,12 @@ description:
   - With O(step), fails unless every host that the step rests on is ready, with a list of all that are not. Ansible
     itself goes on to the next play when the only host of a play is unreachable.
   - A host in the run must have finished the steps before. Before MX records change, gateways must accept the planned
-    domains, and hubs of tiered delivery the domains behind them. Before the border closes, DNS servers must serve the
-    planned MX records too. So O(answers) must have the answers of all these hosts, in the run or not.
-  - With O(ask), asks one of these hosts by M(campus.mailgate.mail_probe). Delegate the task to it. A host that cannot
-    be reached is a problem in the result and does not fail the task.
+    domains, hubs of tiered delivery the domains behind them, and the rules of the border routers must not block port 25
+    of the gateways. Before the border closes, DNS servers must serve the planned MX records too. So O(answers) must
+    have the answers of all these hosts, in the run or not.
+  - With O(ask), asks one of these hosts by M(campus.mailgate.mail_probe), a border router by
+    M(campus.mailgate.border_check). Delegate the task to it. A host that cannot be reached is a problem in the result
+    and does not fail the task.
   - In check mode problems are warnings.
 extends_documentation_fragment:
   - campus.mailgate.inputs.plan
@@ -72,6 +74,7 @@ options:
     default: []
 seealso:
   - module: campus.mailgate.mail_probe
+  - module: campus.mailgate.border_check
 """
 
 EXAMPLES = r"""
@@ -103,4 +106,9 @@ problems:
   type: list
   elements: str
   sample: ["ns1.univ.example: did not finish the step dns in this run; unreachable: Connection timed out"]
+notes:
+  description: What the host could not determine, such as rules of a router that are not understood.
+  returned: with O(ask)
+  type: list
+  elements: str
 """

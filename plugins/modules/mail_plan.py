@@ -216,11 +216,13 @@ border:
   description:
     - For every border router the rule for port 25. A permitted host with two addresses has two entries.
     - With C(expire_permits) the router itself closes each after its last day, C(until).
+    - C(outside_interfaces) has all external interfaces, C(outside_interface) the first of them.
   returned: success
   type: dict
   sample:
     border.univ.example:
       outside_interface: outside0
+      outside_interfaces: [outside0]
       networks: [198.18.0.0/16]
       gateways: [198.18.0.25, "2001:db8:18::25"]
       expire_permits: false

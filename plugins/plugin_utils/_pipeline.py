@@ -201,7 +201,9 @@ def _mx(servers: MxTables) -> dict[str, object]:
 
 def _border(border: Border) -> dict[str, object]:
     return {
-        "outside_interface": border.outside_interface,
+        # One name, as before 0.3.0, and all.
+        "outside_interface": next(iter(border.outside_interfaces), ""),
+        "outside_interfaces": list(border.outside_interfaces),
         "networks": list(border.networks),
         "gateways": list(border.gateways),
         "expire_permits": border.expire_permits,

@@ -108,6 +108,22 @@ def covering(bans: Mapping[str, Ban], address: str) -> list[str]:
     ]
 
 
+def remove_nested(bans: dict[str, Ban], new: Mapping[str, Ban]) -> list[str]:
+    """Remove bans of networks that another ban contains, as a set of nftables cannot hold both; return warnings.
+
+    A new ban wins over those that it contains; it is omitted if a ban that contains it exists. Single addresses have a
+    set of their own and stay.
+    """
+    warnings = []
+    for address in [address for address in bans if "/" in address]:
+        outer = [net for net in covering(bans, address) if net != address]
+        if address in bans and outer:
+            del bans[address]
+            state = "is already banned" if address in new else "is no longer banned separately, but"
+            warnings.append(f"{address} {state} by {outer[0]}; its end and reason are those of {outer[0]}")
+    return warnings
+
+
 def record(bans: Iterable[Ban], now: int) -> str:
     """Return the content of the file that the loader reads at boot: END LEFT SET ADDRESS REASON, a ban a line."""
     lines = [

@@ -9,6 +9,8 @@ Pure, no I/O; `text` parses what the kernel has. A *rule* is one line as iptable
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -17,6 +19,10 @@ from dataclasses import dataclass, field
 INBOUND = "MAILGATE"
 OUTBOUND = "MAILGATE-OUT"
 PARENT = "FORWARD"
+# New connections to port 25. Every rule has this match, so that another chain's jump to ours concerns nothing else.
+CONNECTING = "-p tcp -m tcp --dport 25 --tcp-flags SYN,ACK SYN"
+# The comment of the jumps, which distinguishes them from an admin's own jumps to the chains.
+MARK = "mailgate"
 FAMILIES = ("ipv4", "ipv6")
 PERMITS = {"ipv4": "mailgate-permits", "ipv6": "mailgate-permits6"}
 SENDERS = {"ipv4": "mailgate-senders", "ipv6": "mailgate-senders6"}
@@ -64,7 +70,7 @@ class Outbound:
 class Guard:
     """The settings of the chains. Addresses and networks of both families are mixed."""
 
-    interface: str
+    interfaces: tuple[str, ...]
     networks: tuple[str, ...]
     gateways: tuple[str, ...]
     permits: tuple[Permit, ...] = ()
@@ -77,10 +83,10 @@ class Guard:
 
 @dataclass(frozen=True)
 class Chain:
-    """A managed chain: its rules, and the jump to it from the parent chain."""
+    """A managed chain: its rules, and the jumps to it from the parent chain, one for each outside interface."""
 
     name: str
-    jump: str
+    jumps: tuple[str, ...]
     rules: tuple[str, ...]
 
 
@@ -101,10 +107,15 @@ class Table:
         """All rules of all chains, each with its `-A CHAIN`."""
         return tuple(f"-A {chain.name} {rule}" for chain in self.chains for rule in chain.rules)
 
+    @property
+    def jumps(self) -> tuple[str, ...]:
+        """All jumps, in the order of their places in the parent chain."""
+        return tuple(jump for chain in self.chains for jump in chain.jumps)
+
     def text(self) -> str:
         """Return input for `iptables-restore --noflush`: chains, rules, then jumps, without dates and counters."""
         lines = ["*filter", *(f":{chain.name} - [0:0]" for chain in self.chains), *self.rules]
-        lines += [f"-I {PARENT} {place} {chain.jump}" for place, chain in enumerate(self.chains, 1)]
+        lines += [f"-I {PARENT} {place} {jump}" for place, jump in enumerate(self.jumps, 1)]
         return "\n".join([*lines, "COMMIT", ""])
 
 
@@ -124,11 +135,7 @@ def permit_comment(host: str, reason: str, owner: str, until: str) -> str:
 
 def problems(guard: Guard) -> list[str]:
     """Return all problems of the settings, each with its option and its fix."""
-    found: list[str] = []
-    if not re.fullmatch(r"[^\s/!:\"'\\-][^\s/!:\"'\\]{0,14}", guard.interface):
-        found.append(
-            f"outside_interface: {guard.interface!r} is not a valid interface name (1 to 15 characters; see `ip link`)"
-        )
+    found = _interface_problems(guard.interfaces)
     if not guard.networks:
         found.append("networks: empty; list the campus networks behind this router, for example 198.18.0.0/16")
     if not guard.gateways:
@@ -147,13 +154,58 @@ def problems(guard: Guard) -> list[str]:
                     f"{option}: {value!r}: {error}; use an address or a network such as 198.18.1.40 or 198.18.0.0/16"
                 )
                 continue
-            if option != "networks" and network.prefixlen == 0:
+            if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+                plain = network.network_address.ipv4_mapped
+                found.append(f"{option}: {value!r} never appears in a packet; write the IPv4 address {plain}")
+            elif option != "networks" and network.prefixlen == 0:
                 found.append(f"{option}: {value!r} would permit every server; list single servers or small networks")
+        if option != "networks" and (parts := _whole_internet(values)):
+            found.append(f"{option}: {', '.join(parts)} together would permit every server; list single servers")
     found += _log_problems(guard.log)
     if guard.log.target != "none" and guard.outbound.mode != "disabled":
         found += _prefix_problems("outbound.prefix", guard.outbound.prefix, PREFIX_BYTES[guard.log.target])
     if guard.set_threshold < 0:
         found.append(f"ipset_threshold: {guard.set_threshold} is negative")
+    return found
+
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+def _whole_internet(values: Iterable[str]) -> list[str]:
+    """Return the larger of several networks that together contain every address of a family."""
+    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    for value in values:
+        with contextlib.suppress(ValueError):
+            networks.append(ipaddress.ip_network(value))
+    for version in (4, 6):
+        large = [network for network in networks if network.version == version and network.prefixlen]
+        if any(union.prefixlen == 0 for union in ipaddress.collapse_addresses(large)):  # type: ignore[type-var]
+            return [str(network) for network in large][:8]
+    return []
+
+
+def expired(option: str, listed: Iterable[tuple[str, str]], today: datetime.date) -> list[str]:
+    """Return a problem for each (address, last day) whose last day is over; a text that is not a date is ignored."""
+    found = []
+    for address, until in listed:
+        with contextlib.suppress(ValueError):
+            if until and datetime.date.fromisoformat(until) < today:
+                found.append(f"{option}: {address} expired on {until}; renew its date or remove it")
+    return found
+
+
+def _interface_problems(names: Iterable[str]) -> list[str]:
+    """Return all problems of the names of the outside interfaces."""
+    found = [] if names else ["outside_interface: empty; name the interface to the internet, as `ip link` shows it"]
+    for name in names:
+        if "@" in name:
+            found.append(f"outside_interface: {name!r}: write {name.partition('@')[0]!r}; `ip link` adds the peer")
+        elif not re.fullmatch(r"[^\s/!:*\"'\\+-][^\s/!:*\"'\\]{0,14}", name):
+            found.append(
+                f"outside_interface: {name!r} is not a valid interface name "
+                "(1 to 15 characters; see `ip link`; a final + matches any suffix)"
+            )
     return found
 
 
@@ -188,34 +240,39 @@ def render(guard: Guard, family: str) -> Table:
 
     A ban is an operator's explicit decision, so banned addresses are dropped in observe mode too.
     """
-    gateways = _of_family(guard.gateways, family)
-    networks = _of_family(guard.networks, family) or ("",)
-    permits = _comments_by_address(guard.permits, family, gateways)
+    gateways = of_family(guard.gateways, family)
+    networks = of_family(guard.networks, family) or ("",)
+    permits = comments_by_address(guard.permits, family, gateways)
     sets: dict[str, dict[str, str]] = {}
-    rules = [f"-m set --match-set {BANS[family]} src -j DROP"]
+    rules = [f"{CONNECTING} -m set --match-set {BANS[family]} src -j DROP"]
     rules += [_rule("-d", address, "gateway") for address in gateways]
     rules += _permit_rules(permits, guard.set_threshold, PERMITS[family], "dst", sets)
     for network in networks:
         rules += _reject_rules(guard, f"-d {network} " if network else "", guard.mode, guard.log.prefix)
-    connecting = "-p tcp -m tcp --dport 25 --tcp-flags SYN,ACK SYN"
-    chains = [Chain(INBOUND, f"-i {guard.interface} {connecting} -j {INBOUND}", tuple(rules))]
+    chains = [Chain(INBOUND, _jumps("-i", guard.interfaces, INBOUND), tuple(rules))]
 
     outbound = guard.outbound
     if outbound.mode != "disabled":
-        senders = _comments_by_address(outbound.senders, family, gateways)
+        senders = comments_by_address(outbound.senders, family, gateways)
         rules = [_rule("-s", address, "gateway") for address in gateways]
         rules += _permit_rules(senders, guard.set_threshold, SENDERS[family], "src", sets)
         for network in networks:
             rules += _reject_rules(guard, f"-s {network} " if network else "", outbound.mode, outbound.prefix)
-        chains.append(Chain(OUTBOUND, f"-o {guard.interface} {connecting} -j {OUTBOUND}", tuple(rules)))
+        chains.append(Chain(OUTBOUND, _jumps("-o", guard.interfaces, OUTBOUND), tuple(rules)))
     return Table(family=family, chains=tuple(chains), sets=sets, permits=len(permits))
 
 
-def _comments_by_address(permits: Iterable[Permit], family: str, gateways: Iterable[str]) -> dict[str, str]:
+def _jumps(option: str, interfaces: Iterable[str], chain: str) -> tuple[str, ...]:
+    """Return the jumps to a chain, one for each interface."""
+    mark = f"-m comment --comment {MARK}"
+    return tuple(f"{option} {name} {CONNECTING} {mark} -j {chain}" for name in interfaces)
+
+
+def comments_by_address(permits: Iterable[Permit], family: str, gateways: Iterable[str]) -> dict[str, str]:
     """Return one family's addresses that are not gateways, without duplicates, with their comments."""
     found: dict[str, str] = {}
     for permit in permits:
-        for address in _of_family((permit.address,), family):
+        for address in of_family((permit.address,), family):
             if address not in gateways:
                 found.setdefault(address, clean_comment(permit.comment))
     return found
@@ -227,7 +284,7 @@ def _permit_rules(
     """Return a rule for each address or, above the threshold, one rule for a set, which is added to `sets`."""
     if len(permits) > threshold:
         sets[name] = {short(address): comment for address, comment in permits.items()}
-        return [f"-m set --match-set {name} {side} -j RETURN"]
+        return [f"{CONNECTING} -m set --match-set {name} {side} -j RETURN"]
     return [_rule(f"-{side[0]}", address, comment) for address, comment in permits.items()]
 
 
@@ -242,17 +299,17 @@ def _reject_rules(guard: Guard, where: str, mode: str, prefix: str) -> list[str]
             if log.target == "log"
             else f'NFLOG --nflog-prefix "{prefix}" --nflog-group {log.group}'
         )
-        rules.append(f"{where}{limit} -j {target}")
+        rules.append(f"{where}{CONNECTING} {limit} -j {target}")
     if mode == "observe":
-        rules.append(f'{where}-m comment --comment "would be refused" -j RETURN')
+        rules.append(f'{where}{CONNECTING} -m comment --comment "would be refused" -j RETURN')
     elif guard.action == "drop":
-        rules.append(f"{where}-j DROP")
+        rules.append(f"{where}{CONNECTING} -j DROP")
     else:
-        rules.append(f"{where}-p tcp -j REJECT --reject-with tcp-reset")
+        rules.append(f"{where}{CONNECTING} -j REJECT --reject-with tcp-reset")
     return rules
 
 
-def _of_family(values: Iterable[str], family: str) -> tuple[str, ...]:
+def of_family(values: Iterable[str], family: str) -> tuple[str, ...]:
     """Return one family's addresses without duplicates, as networks with a prefix length, in the given order."""
     wanted = 4 if family == "ipv4" else 6
     networks = (ipaddress.ip_network(value) for value in values)
@@ -268,21 +325,28 @@ def short(network: str) -> str:
 def _rule(option: str, address: str, comment: str) -> str:
     """Return a rule that lets an address pass."""
     match = f'-m comment --comment "{comment}" ' if comment else ""
-    return f"{option} {address} {match}-j RETURN"
+    return f"{option} {address} {CONNECTING} {match}-j RETURN"
+
+
+def create_set(name: str) -> str:
+    """Return the command of ipset that creates a managed set in its one form."""
+    family = "inet6" if name.endswith("6") else "inet"
+    options = " timeout 0 counters" if name in BANS.values() else ""
+    return f"create {name} hash:net family {family} maxelem {SET_MAXELEM}{options} comment"
 
 
 def sets_text(tables: Iterable[Table]) -> str:
     """Return input for `ipset -exist restore`; empty without a table.
 
-    The set of bans is created if it is missing, and its entries stay. The other sets are filled under a temporary name
-    and swapped in.
+    All sets are created, since rules that another program saved may name them: with one missing, none of its rules
+    can be loaded. The entries of the sets of bans stay. Sets with entries are filled under a temporary name and
+    swapped in.
     """
     lines: list[str] = []
     for table in tables:
-        kind = f"hash:net family {'inet' if table.family == 'ipv4' else 'inet6'} maxelem {SET_MAXELEM}"
-        lines.append(f"create {BANS[table.family]} {kind} timeout 0 counters comment")
+        lines += [create_set(name) for name in (BANS[table.family], PERMITS[table.family], SENDERS[table.family])]
         for name, entries in table.sets.items():
-            lines += [f"create {name} {kind} comment", f"create {name}.new {kind} comment", f"flush {name}.new"]
+            lines += [create_set(name).replace(name, f"{name}.new"), f"flush {name}.new"]
             for address, comment in sorted(entries.items()):
                 lines.append(f"add {name}.new {address}" + (f' comment "{comment}"' if comment else ""))
             lines += [f"swap {name}.new {name}", f"destroy {name}.new"]

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
-from .model import INBOUND, OUTBOUND, PARENT, RATE_SCALE, RATE_UNITS, Table, short
+from .model import INBOUND, MARK, OUTBOUND, PARENT, RATE_SCALE, RATE_UNITS, Table, short
 
 CHAINS = (INBOUND, OUTBOUND)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The managed part of the output of iptables-save; jumps are (position in the parent chain from 1, rule)."""
+    """The managed part of the output of iptables-save.
+
+    `jumps` are (position in the parent chain from 1, rule). `references` are an admin's own rules, each with its
+    `-A CHAIN`, that use a managed chain.
+    """
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     jumps: tuple[tuple[int, str], ...] = ()
+    references: tuple[str, ...] = ()
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -40,11 +45,17 @@ def parse_set(text: str) -> dict[str, str]:
     return entries
 
 
-def parse_save(text: str) -> Saved:
-    """Return the managed chains and their jumps from the output of `iptables-save -t filter`."""
+def parse_save(text: str, known: Iterable[str] = ()) -> Saved:
+    """Return the managed chains and what uses them from the output of `iptables-save -t filter`.
+
+    A jump is managed if it has the comment `model.MARK`, or if it is among the known ones: releases before 0.3.0 wrote
+    no comment.
+    """
+    keys = {rule_key(rule) for rule in known}
     position = 0
     rules: dict[str, list[str]] = {}
     jumps: list[tuple[int, str]] = []
+    references: list[str] = []
     for raw in text.splitlines():
         line = re.sub(r"^\[\d+:\d+\] ", "", raw)
         word, _space, rest = line.partition(" ")
@@ -52,13 +63,40 @@ def parse_save(text: str) -> Saved:
             rules.setdefault(word[1:], [])
         elif word == "-A":
             chain, _space, rule = rest.partition(" ")
+            position += chain == PARENT
             if chain in CHAINS:
                 rules.setdefault(chain, []).append(rule)
-            elif chain == PARENT:
-                position += 1
-                if re.search(rf"(^| )-[jg] ({INBOUND}|{OUTBOUND})$", rule):
-                    jumps.append((position, rule))
-    return Saved({name: tuple(rules[name]) for name in CHAINS if name in rules}, tuple(jumps))
+            elif not _USES.search(rule):
+                pass
+            elif chain == PARENT and is_managed_jump(rule, keys):
+                jumps.append((position, rule))
+            else:
+                references.append(line)
+    return Saved({name: tuple(rules[name]) for name in CHAINS if name in rules}, tuple(jumps), tuple(references))
+
+
+_USES = re.compile(rf"(?:^| )(?:-j|-g|--jump|--goto) (?:{INBOUND}|{OUTBOUND})$")
+
+
+def is_managed_jump(rule: str, keys: Container[tuple[tuple[str, ...], ...]]) -> bool:
+    """Return whether a rule that jumps to a managed chain is managed itself, by its comment or one of these keys."""
+    words = split_rule(rule)
+    comment = words[words.index("--comment") + 1 :][:1] if "--comment" in words else []
+    return comment == [MARK] or rule_key(rule) in keys
+
+
+def file_jumps(text: str) -> list[str]:
+    """Return the jumps in a file that `Table.text` wrote, without `-I CHAIN PLACE`."""
+    return re.findall(rf"^-I {PARENT} \d+ (.+)$", text, re.MULTILINE)
+
+
+def has_our_marks(saved: Saved) -> bool:
+    """Return whether the chains in the kernel are managed, or so empty that nobody loses anything by a takeover.
+
+    Our chains have a jump with our comment, or rules with our sets. Somebody else's chain of this name has neither.
+    """
+    marked = bool(saved.jumps) or any("--match-set mailgate-" in rule for rule in saved.rules)
+    return marked or not saved.rules
 
 
 def split_rule(rule: str) -> list[str]:
@@ -95,9 +133,9 @@ _DEFAULTS = {
     ("--destination", "0.0.0.0/0"),
     ("--destination", "::/0"),
 }
-_LONG = {"-s": "--source", "-d": "--destination", "-p": "--protocol", "-i": "--in-interface", "-o": "--out-interface"}
-_LONG.update({"-j": "--jump", "-g": "--goto", "--src": "--source", "--dst": "--destination"})
-_LONG.update({"--dport": "--destination-port", "--sport": "--source-port"})
+LONG = {"-s": "--source", "-d": "--destination", "-p": "--protocol", "-i": "--in-interface", "-o": "--out-interface"}
+LONG.update({"-j": "--jump", "-g": "--goto", "--src": "--source", "--dst": "--destination"})
+LONG.update({"--dport": "--destination-port", "--sport": "--source-port"})
 
 
 def rule_key(rule: str) -> tuple[tuple[str, ...], ...]:
@@ -126,7 +164,7 @@ def _parts(words: list[str]) -> list[tuple[str, ...]]:
         if word == "!":
             negated = "!"
         elif word.startswith("-") or not groups:
-            groups.append([negated + _LONG.get(word, word)])
+            groups.append([negated + LONG.get(word, word)])
             negated = ""
         else:
             groups[-1].append(word)
@@ -160,13 +198,22 @@ def _period(rate: str) -> int:
 
 def as_saved(table: Table) -> Saved:
     """Return what the kernel has after this table is loaded."""
-    jumps = tuple((place, chain.jump) for place, chain in enumerate(table.chains, 1))
-    return Saved({chain.name: chain.rules for chain in table.chains}, jumps)
+    return Saved({chain.name: chain.rules for chain in table.chains}, tuple(enumerate(table.jumps, 1)))
 
 
 def same(table: Table, saved: Saved) -> bool:
     """Return whether the kernel has exactly these chains, with one jump to each, first in the parent chain."""
     return _meaning(as_saved(table)) == _meaning(saved)
+
+
+def gone(saved: Saved) -> bool:
+    """Return whether nothing managed is left, except empty chains that an admin's own rules use."""
+    return not saved.jumps and not saved.rules and all(_used(name, saved) for name in saved.chains)
+
+
+def _used(chain: str, saved: Saved) -> bool:
+    """Return whether an admin's own rule uses a chain."""
+    return any(rule.split()[-1] == chain for rule in saved.references)
 
 
 def _meaning(saved: Saved) -> object:
@@ -177,7 +224,7 @@ def _meaning(saved: Saved) -> object:
 
 def listing(saved: Saved, like: Table | None = None) -> str:
     """Return what the kernel has as text; write rules as their equivalents in `like`, so that a diff is short."""
-    known = (*like.rules, *(chain.jump for chain in like.chains)) if like else ()
+    known = (*like.rules, *like.jumps) if like else ()
     wording = {rule_key(rule): rule for rule in known}
     lines = [f":{name}" for name in saved.chains]
     lines += [wording.get(rule_key(rule), rule) for rule in saved.rules]

@@ -56,7 +56,7 @@ class HostReader(ValueReader):
             domains=domains,
             permit=permit,
             preference=self.preference(facts),
-            outside_interface=self.outside_interface(facts),
+            outside_interfaces=self.outside_interfaces(facts),
             zones=zones,
             backup_domains=self.backup_domains(facts, domains),
             kept_domains=self.kept_domains(facts, domains),
@@ -266,22 +266,22 @@ class HostReader(ValueReader):
         self.problem(facts, "mailgate_gateway", message, hint, [value, facts.variables["mailgate_gateway"]])
         return 0
 
-    def outside_interface(self, facts: HostFacts) -> str:
-        """Return the external interface of a border router."""
-        if (
-            border := self.mapping(facts, "mailgate_border", "{outside_interface: eth0}", ["outside_interface"])
-        ) is None:
-            return ""
+    def outside_interfaces(self, facts: HostFacts) -> tuple[str, ...]:
+        """Return the external interfaces of a border router; a final `+` matches any suffix."""
+        form = "{outside_interface: eth0}, or a list of names"
+        if (border := self.mapping(facts, "mailgate_border", form, ["outside_interface"])) is None:
+            return ()
         value = border.get("outside_interface")
-        if isinstance(value, Unreadable):
-            return ""
-        # Linux: at most 15 bytes, neither "/" nor white space.
-        if isinstance(value, str) and 0 < len(value) <= 15 and not any(c.isspace() or c == "/" for c in value):
-            return text(value)
-        message = "has no outside_interface" if value is None else f"{quoted(value)} is not a valid interface name"
-        values = [value, facts.variables["mailgate_border"]]
-        self.problem(facts, "mailgate_border", message, "Name the external interface", values)
-        return ""
+        listed = value if isinstance(value, list) else [value]
+        if any(isinstance(each, Unreadable) for each in listed):
+            return ()
+        wrong = [each for each in listed if not is_interface_name(each)]
+        if listed and not wrong:
+            return tuple(dict.fromkeys(map(text, listed)))
+        message = f"{quoted(wrong[0])} is not a valid interface name" if wrong and value else "has no outside_interface"
+        hint = "Name the external interface, or list them, as `ip link` shows them before the @"
+        self.problem(facts, "mailgate_border", message, hint, [value, facts.variables["mailgate_border"]])
+        return ()
 
     def permit(self, facts: HostFacts) -> Permit | None:
         """Return the permit of a host, and warn of one that expires soon."""
@@ -328,3 +328,12 @@ class HostReader(ValueReader):
                 f"{facts.name}: mailgate_permit: expires {when}, on {until}; renew or remove it before then{then}"
             )
         return Permit(reason=texts[0], owner=texts[1], until=until or self.today)
+
+
+def is_interface_name(value: object) -> bool:
+    """Return whether this is the name of a network interface, perhaps with a final `+`.
+
+    Linux: at most 15 bytes, neither "/" nor white space. What follows "@" in the output of ip is its peer.
+    """
+    valid = isinstance(value, str) and 0 < len(value) <= 15
+    return valid and not any(char.isspace() or char in "/@" for char in str(value))

@@ -61,7 +61,7 @@ class Host:
     domains: tuple[str, ...] = ()
     permit: Permit | None = None
     preference: int | None = None
-    outside_interface: str = ""
+    outside_interfaces: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     backup_domains: tuple[str, ...] = ()
     kept_domains: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ class PermitEntry:
 class Border:
     """The port-25 rule of one router: into ``networks`` only ``gateways`` and ``permits`` are open."""
 
-    outside_interface: str
+    outside_interfaces: tuple[str, ...]
     networks: tuple[str, ...]
     gateways: tuple[str, ...]
     permits: tuple[PermitEntry, ...]
@@ -108,4 +108,4 @@ def border_of(campus: Campus, router: Host) -> Border:
         for address in host.addresses
     ]
     gateways = tuple(address for gateway in campus.gateways for address in gateway.addresses)
-    return Border(router.outside_interface, campus.networks, gateways, tuple(permits), campus.expire_permits)
+    return Border(router.outside_interfaces, campus.networks, gateways, tuple(permits), campus.expire_permits)

@@ -15,7 +15,7 @@ STEPS = ("routes", "gateways", "dns", "border")
 
 _RISK = {
     "gateways": "Changing the next gateway now could leave the campus without a working gateway",
-    "dns": "Senders would follow the new MX records to hosts that reject their mail",
+    "dns": "Senders would follow the new MX records to hosts that they cannot reach or that reject their mail",
     "border": "Senders that still use the old MX records could not deliver mail any more",
 }
 _UNCHANGED = {
@@ -35,6 +35,7 @@ class Run:
         tags: The tags of the run, `all` without a selection.
         skip_tags: The tags that the run skips.
         answers: For each host that was asked the problems found, empty if it answers as planned.
+        notes: For each host that was asked what it could not determine.
         accepted: The hosts whose problems are warnings.
     """
 
@@ -43,6 +44,7 @@ class Run:
     tags: Collection[str] = ("all",)
     skip_tags: Collection[str] = ()
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     accepted: Collection[str] = ()
 
     def unfinished(self, host: str, step: str) -> bool:
@@ -74,12 +76,11 @@ def rests_on(plan: Mapping[str, Any], step: str, host: str) -> dict[str, tuple[s
     return needed
 
 
-def asked(plan: Mapping[str, Any], step: str) -> list[str]:
-    """Return the hosts to ask before a step, whether or not they are in the run."""
+def asked(plan: Mapping[str, Any], step: str, host: str) -> list[str]:
+    """Return the hosts to ask before `host` takes a step, whether or not they are in the run."""
     gateways = [str(gateway["host"]) for gateway in plan["gateways"]]
-    return {"dns": gateways, "border": [*gateways, *(name for name in plan["mx"] if name not in gateways)]}.get(
-        step, []
-    )
+    found = {"dns": [*gateways, *plan.get("border", {})], "border": [*gateways, *plan["mx"], host]}
+    return list(dict.fromkeys(found.get(step, [])))
 
 
 def hubs(plan: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -93,7 +94,10 @@ def hubs(plan: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def questions(plan: Mapping[str, Any], host: str) -> dict[str, Any]:
-    """Return what to ask on a host: a DNS server for MX records, a gateway for itself and for the hubs behind it."""
+    """Return what to ask on a host: a DNS server for MX records, a gateway for itself and for the hubs behind it.
+
+    `border` is for the module border_check, and None for a host that is not a router; the rest is for mail_probe.
+    """
     smtp = []
     if host in {gateway["host"] for gateway in plan["gateways"]}:
         address = plan["hosts"][host]["address"] or plan["hosts"][host]["address6"]
@@ -117,7 +121,14 @@ def questions(plan: Mapping[str, Any], host: str) -> dict[str, Any]:
         }
         for zone in plan["mx"].get(host, [])
     ]
-    return {"smtp": smtp, "zones": zones}
+    return {"smtp": smtp, "zones": zones, "border": _border(plan.get("border", {}).get(host))}
+
+
+def _border(router: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what to ask on a router about the ways to the gateways."""
+    if router is None:
+        return None
+    return {"outside_interfaces": list(router["outside_interfaces"]), "gateways": list(router["gateways"])}
 
 
 def _records(zone: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -135,12 +146,14 @@ def verify(plan: Mapping[str, Any], step: str, host: str, run: Run) -> Verdict:
             found.setdefault(name, []).append(f"did not finish the step {' and '.join(unfinished)} in this run")
         elif step == "border" and plan["mx_outside"].get(name) and name not in run.done.get("dns", ()):
             found.setdefault(name, []).append("its external zones can only be verified by the step dns in the same run")
-    for name in asked(plan, step):
+    for name in asked(plan, step, host):
         found.setdefault(name, []).extend(run.answers.get(name, ["was not asked"]))
     lines = {name: f"{name}: {'; '.join(reasons)}" for name, reasons in found.items() if reasons}
     return Verdict(
         [line for name, line in lines.items() if name not in run.accepted],
-        [line for name, line in lines.items() if name in run.accepted] + _others(plan, step, needed, run),
+        [line for name, line in lines.items() if name in run.accepted]
+        + [f"{name}: {note}" for name in asked(plan, step, host) for note in run.notes.get(name, ())]
+        + _others(plan, step, needed, run),
     )
 
 

@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from netfilter_kernel import FOREIGN, NEEDED, Kernel
+from netfilter_kernel import FOREIGN, NEEDED, Kernel, build_loader
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loader() -> None:
+    build_loader()
 
 
 @pytest.fixture(params=["nft", "legacy"])

@@ -10,16 +10,18 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model
+from ansible_collections.campus.mailgate.plugins.action import zipapp
+from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model, nft
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.bans_router import Bans
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Guard, Permit
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.router import Change, Router
 
-LOADER = Path(__file__).resolve().parents[3] / "roles" / "border_firewall" / "files" / "mailgate-border"
-NEEDED = ("unshare", "nsenter", "iptables", "ip6tables", "iptables-legacy", "ipset")
+ROOT = Path(__file__).resolve().parents[3]
+LOADER = ROOT / ".cache" / "tests" / os.environ.get("PYTEST_XDIST_WORKER", "main") / "mailgate-border"
+NEEDED = ("unshare", "nsenter", "iptables", "ip6tables", "iptables-legacy", "ipset", "nft")
 
 GUARD = Guard(
-    interface="outside0",
+    interfaces=("outside0",),
     networks=("198.18.0.0/16", "2001:db8:18::/48"),
     gateways=("198.18.0.25", "198.18.0.26", "2001:db8:18::25"),
     permits=(
@@ -37,6 +39,20 @@ COMMIT
 """
 
 
+def build_loader() -> None:
+    """Build the loader as the role does."""
+    utils = ROOT / "plugins" / "module_utils"
+    arguments = {
+        "packages": [utils / "_border", utils / "_iptables", utils / "_replace.py"],
+        "parent": "mailgate_border",
+        "entry_point": "mailgate_border._border.command:main",
+        "interpreter": "/usr/bin/python3 -I",
+        "exclude": [],
+        "wheelhouse": None,
+    }
+    zipapp.write(LOADER, zipapp.build(arguments)[0])
+
+
 class Kernel:
     """A namespace with netfilter tables of its own, and a directory for the files."""
 
@@ -44,6 +60,9 @@ class Kernel:
         self.pid = pid
         self.directory = directory
         self.bans_file = directory.with_name("bans")
+        self.runtime = directory.with_name("run")
+        # What other firewalls have saved on this router.
+        self.root = directory.with_name("root")
         self.lock_file = directory.with_name("xtables.lock")
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
@@ -51,6 +70,7 @@ class Kernel:
             **os.environ,
             "MAILGATE_BORDER_DIR": str(self.directory),
             "MAILGATE_BORDER_BANS": str(self.bans_file),
+            "MAILGATE_BORDER_RUN": str(self.runtime),
             "XTABLES_LOCKFILE": str(self.lock_file),
         }
         pipe = subprocess.PIPE
@@ -73,13 +93,22 @@ class Kernel:
         return self.run([str(LOADER), *arguments])[0]
 
     def router(self) -> Router:
-        return Router(self.run, shutil.which, self.directory, str(LOADER))
+        return Router(self.run, shutil.which, self.directory, str(LOADER), runtime=self.runtime, root=self.root)
 
-    def compare(self, guard: Guard | None) -> Change:
+    def compare(self, guard: Guard | None, backend: str = "iptables") -> Change:
+        if guard and backend == "nft":
+            return self.router().compare([], nft.render(guard))
         return self.router().compare([model.render(guard, f) for f in model.FAMILIES] if guard else [])
 
-    def apply(self, guard: Guard | None) -> Change:
-        change = self.compare(guard)
+    def save(self, name: str, text: str) -> Path:
+        """Write a file as another firewall saves its rules."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def apply(self, guard: Guard | None, backend: str = "iptables") -> Change:
+        change = self.compare(guard, backend)
         self.router().apply(change, 0)
         return change
 
@@ -90,7 +119,7 @@ class Kernel:
                 self.must("ln", "-sfn", f"/usr/sbin/{tool}-{kind}{end}", f"/etc/alternatives/{tool}{end}")
 
     def bans(self) -> Bans:
-        return Bans(self.run, self.run, shutil.which, self.bans_file)
+        return Bans(self.run, self.run, shutil.which, self.bans_file, self.directory)
 
     def rules(self, family: str, counters: bool = True) -> list[str]:
         program = "iptables-save" if family == "ipv4" else "ip6tables-save"
@@ -108,7 +137,10 @@ class Kernel:
         self.must(f"{tool}-restore", "--noflush", "--counters", text=f"*filter\n:MAILGATE - [0:0]\n{text}COMMIT\n")
 
     def flush(self) -> None:
-        """Remove what a reboot removes: rules and sets."""
+        """Remove what a reboot removes: rules, sets and the runtime directory."""
+        shutil.rmtree(self.runtime, ignore_errors=True)
+        if self.run(["nft", "list", "table", "inet", "mailgate"])[0] == 0:
+            self.must("nft", "delete", "table", "inet", "mailgate")
         for tool in ("iptables", "ip6tables"):
             self.must(tool, "-F")
             self.must(tool, "-X")

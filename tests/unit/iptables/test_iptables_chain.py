@@ -16,11 +16,14 @@ from ansible_collections.campus.mailgate.plugins.module_utils._iptables import t
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Guard, Log, Outbound, Permit
 
 GUARD = Guard(
-    interface="outside0",
+    interfaces=("outside0",),
     networks=("198.18.0.0/16", "2001:db8:18::/48"),
     gateways=("198.18.0.25", "198.18.0.26", "2001:DB8:18::25"),
     permits=(Permit("198.18.1.40", "research: SMTP; netlab; until 2027-03-31"), Permit("2001:db8:18:1::40")),
 )
+TO_25 = model.CONNECTING
+RESEARCH = "research: SMTP; netlab; until 2027-03-31"
+LIMIT = "-m limit --limit 10/minute --limit-burst 20"
 
 
 def change(**values: Any) -> Guard:
@@ -34,7 +37,7 @@ def rules(guard: Guard, family: str, chain: int = 0) -> tuple[str, ...]:
 def saved_text(table: model.Table, before: str = "", after: str = "") -> str:
     """Return what iptables-save prints after the table is loaded, among other rules."""
     names = "".join(f":{chain.name} - [0:0]\n" for chain in table.chains)
-    jumps = "".join(f"-A FORWARD {chain.jump}\n" for chain in table.chains)
+    jumps = "".join(f"-A FORWARD {jump}\n" for jump in table.jumps)
     ours = "".join(f"{rule}\n" for rule in table.rules)
     return f"*filter\n:FORWARD ACCEPT [0:0]\n{names}{before}{jumps}{after}{ours}COMMIT\n"
 
@@ -43,57 +46,58 @@ def test_the_ipv4_chain_reads_as_documented() -> None:
     assert model.render(GUARD, "ipv4").text().splitlines() == [
         "*filter",
         ":MAILGATE - [0:0]",
-        "-A MAILGATE -m set --match-set mailgate-bans src -j DROP",
-        '-A MAILGATE -d 198.18.0.25/32 -m comment --comment "gateway" -j RETURN',
-        '-A MAILGATE -d 198.18.0.26/32 -m comment --comment "gateway" -j RETURN',
-        '-A MAILGATE -d 198.18.1.40/32 -m comment --comment "research: SMTP; netlab; until 2027-03-31" -j RETURN',
-        '-A MAILGATE -d 198.18.0.0/16 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "mailgate-25: "',
-        "-A MAILGATE -d 198.18.0.0/16 -p tcp -j REJECT --reject-with tcp-reset",
-        "-I FORWARD 1 -i outside0 -p tcp -m tcp --dport 25 --tcp-flags SYN,ACK SYN -j MAILGATE",
+        f"-A MAILGATE {TO_25} -m set --match-set mailgate-bans src -j DROP",
+        f'-A MAILGATE -d 198.18.0.25/32 {TO_25} -m comment --comment "gateway" -j RETURN',
+        f'-A MAILGATE -d 198.18.0.26/32 {TO_25} -m comment --comment "gateway" -j RETURN',
+        f'-A MAILGATE -d 198.18.1.40/32 {TO_25} -m comment --comment "{RESEARCH}" -j RETURN',
+        f'-A MAILGATE -d 198.18.0.0/16 {TO_25} {LIMIT} -j LOG --log-prefix "mailgate-25: "',
+        f"-A MAILGATE -d 198.18.0.0/16 {TO_25} -j REJECT --reject-with tcp-reset",
+        f"-I FORWARD 1 -i outside0 {TO_25} -m comment --comment mailgate -j MAILGATE",
         "COMMIT",
     ]
 
 
 def test_the_ipv6_chain_guards_as_the_ipv4_one() -> None:
     assert rules(GUARD, "ipv6") == (
-        "-m set --match-set mailgate-bans6 src -j DROP",
-        '-d 2001:db8:18::25/128 -m comment --comment "gateway" -j RETURN',
-        "-d 2001:db8:18:1::40/128 -j RETURN",
-        '-d 2001:db8:18::/48 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "mailgate-25: "',
-        "-d 2001:db8:18::/48 -p tcp -j REJECT --reject-with tcp-reset",
+        f"{TO_25} -m set --match-set mailgate-bans6 src -j DROP",
+        f'-d 2001:db8:18::25/128 {TO_25} -m comment --comment "gateway" -j RETURN',
+        f"-d 2001:db8:18:1::40/128 {TO_25} -j RETURN",
+        f'-d 2001:db8:18::/48 {TO_25} {LIMIT} -j LOG --log-prefix "mailgate-25: "',
+        f"-d 2001:db8:18::/48 {TO_25} -j REJECT --reject-with tcp-reset",
     )
 
 
 def test_a_family_without_networks_is_guarded_whole() -> None:
     assert (
         rules(change(networks=("198.18.0.0/16",), log=Log(target="none")), "ipv6")[-1]
-        == "-p tcp -j REJECT --reject-with tcp-reset"
+        == f"{TO_25} -j REJECT --reject-with tcp-reset"
     )
 
 
 def test_observe_counts_and_refuses_nothing() -> None:
     ours = rules(change(mode="observe"), "ipv4")
-    assert ours[-1] == '-d 198.18.0.0/16 -m comment --comment "would be refused" -j RETURN'
+    assert ours[-1] == f'-d 198.18.0.0/16 {TO_25} -m comment --comment "would be refused" -j RETURN'
     refusing = [rule for rule in ours if "REJECT" in rule or "DROP" in rule]
-    assert refusing == ["-m set --match-set mailgate-bans src -j DROP"], "bans are no rules on trial"
+    assert refusing == [f"{TO_25} -m set --match-set mailgate-bans src -j DROP"], "bans are no rules on trial"
 
 
 def test_drop_and_nflog() -> None:
     ours = rules(change(action="drop", log=Log(target="nflog", prefix="mg", group=5)), "ipv4")
     assert ours[-2].endswith('-j NFLOG --nflog-prefix "mg" --nflog-group 5')
-    assert ours[-1] == "-d 198.18.0.0/16 -j DROP"
+    assert ours[-1] == f"-d 198.18.0.0/16 {TO_25} -j DROP"
 
 
 def test_many_permits_become_a_set() -> None:
     permits = tuple(Permit(f"198.18.2.{number}", f"host {number}") for number in range(1, 4))
     guard = change(permits=permits, set_threshold=2)
     table, other = model.render(guard, "ipv4"), model.render(guard, "ipv6")
-    assert "-m set --match-set mailgate-permits dst -j RETURN" in table.chains[0].rules
+    assert f"{TO_25} -m set --match-set mailgate-permits dst -j RETURN" in table.chains[0].rules
     assert other.sets == {}
     text = model.sets_text([table, other])
     assert text.splitlines() == [
         "create mailgate-bans hash:net family inet maxelem 1048576 timeout 0 counters comment",
         "create mailgate-permits hash:net family inet maxelem 1048576 comment",
+        "create mailgate-senders hash:net family inet maxelem 1048576 comment",
         "create mailgate-permits.new hash:net family inet maxelem 1048576 comment",
         "flush mailgate-permits.new",
         'add mailgate-permits.new 198.18.2.1 comment "host 1"',
@@ -102,6 +106,8 @@ def test_many_permits_become_a_set() -> None:
         "swap mailgate-permits.new mailgate-permits",
         "destroy mailgate-permits.new",
         "create mailgate-bans6 hash:net family inet6 maxelem 1048576 timeout 0 counters comment",
+        "create mailgate-permits6 hash:net family inet6 maxelem 1048576 comment",
+        "create mailgate-senders6 hash:net family inet6 maxelem 1048576 comment",
     ]
     assert iptables_text.parse_set(text.replace(".new", "")) == table.sets["mailgate-permits"]
 
@@ -111,15 +117,15 @@ def test_outbound_lets_only_gateways_and_senders_out() -> None:
     table = model.render(change(outbound=outbound), "ipv4")
     assert [chain.name for chain in table.chains] == ["MAILGATE", "MAILGATE-OUT"]
     assert table.chains[0] == model.render(GUARD, "ipv4").chains[0]
-    assert table.chains[1].jump.startswith("-o outside0 -p tcp -m tcp --dport 25 ")
+    assert table.chains[1].jumps[0].startswith("-o outside0 -p tcp -m tcp --dport 25 ")
     assert table.chains[1].rules == (
-        '-s 198.18.0.25/32 -m comment --comment "gateway" -j RETURN',
-        '-s 198.18.0.26/32 -m comment --comment "gateway" -j RETURN',
-        '-s 198.18.7.7/32 -m comment --comment "lists" -j RETURN',
-        '-s 198.18.0.0/16 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "mailgate-25-out: "',
-        "-s 198.18.0.0/16 -p tcp -j REJECT --reject-with tcp-reset",
+        f'-s 198.18.0.25/32 {TO_25} -m comment --comment "gateway" -j RETURN',
+        f'-s 198.18.0.26/32 {TO_25} -m comment --comment "gateway" -j RETURN',
+        f'-s 198.18.7.7/32 {TO_25} -m comment --comment "lists" -j RETURN',
+        f'-s 198.18.0.0/16 {TO_25} {LIMIT} -j LOG --log-prefix "mailgate-25-out: "',
+        f"-s 198.18.0.0/16 {TO_25} -j REJECT --reject-with tcp-reset",
     )
-    assert rules(change(outbound=outbound), "ipv6", 1)[1] == "-s 2001:db8:18::77/128 -j RETURN"
+    assert rules(change(outbound=outbound), "ipv6", 1)[1] == f"-s 2001:db8:18::77/128 {TO_25} -j RETURN"
     assert table.text().splitlines()[-2].startswith("-I FORWARD 2 -o outside0 ")
 
 
@@ -127,9 +133,9 @@ def test_outbound_observes_by_itself_and_has_a_set_of_its_own() -> None:
     outbound = Outbound("observe", tuple(Permit(f"198.18.7.{number}") for number in range(3)), prefix="out ")
     table = model.render(change(outbound=outbound, set_threshold=2), "ipv4")
     assert table.chains[1].rules[2:] == (
-        "-m set --match-set mailgate-senders src -j RETURN",
-        '-s 198.18.0.0/16 -m limit --limit 10/minute --limit-burst 20 -j LOG --log-prefix "out "',
-        '-s 198.18.0.0/16 -m comment --comment "would be refused" -j RETURN',
+        f"{TO_25} -m set --match-set mailgate-senders src -j RETURN",
+        f'-s 198.18.0.0/16 {TO_25} {LIMIT} -j LOG --log-prefix "out "',
+        f'-s 198.18.0.0/16 {TO_25} -m comment --comment "would be refused" -j RETURN',
     )
     assert table.chains[0].rules[-1].endswith("-j REJECT --reject-with tcp-reset")
     assert list(table.sets) == ["mailgate-senders"]
@@ -151,7 +157,7 @@ def test_doubles_and_permitted_gateways_are_said_once() -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     guard = Guard(
-        interface="an interface",
+        interfaces=("an interface", "outside0@if31", "*"),
         networks=("198.18.0.1/16",),
         gateways=("gw1.univ.example", "::/0"),
         permits=(Permit("198.18.0.300"),),
@@ -161,7 +167,7 @@ def test_all_problems_are_told_at_once() -> None:
     found = model.problems(guard)
     for option in ("outside_interface", "networks", "gateways: 'gw1", "gateways: '::/0'", "permits", "log.prefix"):
         assert any(problem.startswith(option) for problem in found), option
-    assert len(found) == 10
+    assert len(found) == 12
     assert model.problems(GUARD) == []
     assert [p.split(":")[0] for p in model.problems(change(networks=(), gateways=()))] == ["networks", "gateways"]
 
@@ -243,7 +249,7 @@ def test_what_was_loaded_is_seen_as_the_same() -> None:
 def test_every_kind_of_disorder_is_seen() -> None:
     table = model.render(GUARD, "ipv4")
     good = saved_text(table)
-    jump = f"-A FORWARD {table.chains[0].jump}\n"
+    jump = f"-A FORWARD {table.jumps[0]}\n"
     for text in (
         "",
         saved_text(table, before="-A FORWARD -j ACCEPT\n"),  # not first
@@ -271,6 +277,6 @@ def test_a_listing_differs_only_where_the_meaning_does() -> None:
     before = iptables_text.listing(iptables_text.parse_save(text), like=table).splitlines()
     after = iptables_text.listing(iptables_text.as_saved(table)).splitlines()
     assert [line for line in before if line not in after] == [
-        "-A MAILGATE -d 198.18.0.27/32 -m comment --comment gateway -j RETURN"
+        f"-A MAILGATE -d 198.18.0.27/32 {TO_25} -m comment --comment gateway -j RETURN"
     ]
     assert len(before) == len(after)

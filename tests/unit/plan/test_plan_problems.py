@@ -85,6 +85,14 @@ def test_the_small_campus_has_no_problem_and_no_warning():
             "inner server",
         ),
         (BORDER, {"mailgate_border": {}}, "mailgate_border", "no outside_interface", "external interface"),
+        (BORDER, {"mailgate_border": {"outside_interface": []}}, "mailgate_border", "no outside_interface", "or list"),
+        (
+            BORDER,
+            {"mailgate_border": {"outside_interface": ["wan0", "wan1@if31"]}},
+            "mailgate_border",
+            "'wan1@if31' is not a valid",
+            "before the @",
+        ),
         (
             BORDER,
             {"mailgate_border": {"outside_interface": "a b"}},

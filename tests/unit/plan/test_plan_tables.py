@@ -249,6 +249,7 @@ def test_border(plan):
     assert plan["border"] == {
         "border.univ.example": {
             "outside_interface": "outside0",
+            "outside_interfaces": ["outside0"],
             "networks": ["198.18.0.0/16", "2001:db8:18::/48"],
             "gateways": ["198.18.0.25", "2001:db8:18::25", "198.18.0.26"],
             "expire_permits": False,

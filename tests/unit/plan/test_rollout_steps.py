@@ -34,7 +34,7 @@ def finished(plan, *missing, **changes):
         "gateways": gateways,
         "dns": [host for host in plan["mx"] if host not in missing],
     }
-    answers = {host: [] for host in (GW1, GW2, NS1)} | {host: ["unreachable"] for host in missing}
+    answers = {host: [] for host in (GW1, GW2, NS1, BORDER)} | {host: ["unreachable"] for host in missing}
     return Run(**({"hosts": list(plan["hosts"]), "done": done, "answers": answers} | changes))
 
 
@@ -68,15 +68,15 @@ def test_a_hub_that_is_down_stops_the_mx_records_in_tiered_delivery_only(hub):
 
 def test_a_finished_step_does_not_replace_the_answer():
     campus = plan()
-    run = finished(campus, answers={GW1: [], GW2: [], NS1: ["zone eng.univ.example: ..."]})
+    run = finished(campus, answers={GW1: [], GW2: [], NS1: ["zone eng.univ.example: ..."], BORDER: []})
     assert verify(campus, "border", BORDER, run).problems == [f"{NS1}: zone eng.univ.example: ..."]
 
 
 def test_hosts_outside_the_run_are_asked_alone():
     campus = plan()
-    run = Run(hosts=[BORDER], done={}, answers={GW1: [], GW2: [], NS1: []})
+    run = Run(hosts=[BORDER], done={}, answers={GW1: [], GW2: [], NS1: [], BORDER: []})
     assert verify(campus, "border", BORDER, run).problems == []
-    run = Run(hosts=[BORDER], done={}, answers={GW1: [], NS1: ["none of them"]})
+    run = Run(hosts=[BORDER], done={}, answers={GW1: [], NS1: ["none of them"], BORDER: []})
     assert verify(campus, "border", BORDER, run).problems == [f"{GW2}: was not asked", f"{NS1}: none of them"]
 
 
@@ -100,7 +100,7 @@ def test_a_step_that_the_tags_exclude_is_asked_alone(tags, skip_tags, stops):
 
 def test_external_zones_need_the_step_dns_in_the_same_run():
     campus = plan(method="split")
-    run = Run(hosts=[BORDER], done={}, answers={GW1: [], GW2: [], NS1: []})
+    run = Run(hosts=[BORDER], done={}, answers={GW1: [], GW2: [], NS1: [], BORDER: []})
     (problem,) = verify(campus, "border", BORDER, run).problems
     assert problem == f"{NS1}: its external zones can only be verified by the step dns in the same run"
     assert verify(campus, "border", BORDER, finished(campus)).problems == []
@@ -123,9 +123,9 @@ def test_the_message_lists_hosts_risk_and_ways_on():
 
 def test_every_host_that_must_answer_is_asked():
     campus = plan("tiered")
-    assert asked(campus, "dns") == [GW1, GW2]
-    assert asked(campus, "border") == [GW1, GW2, NS1]
-    assert asked(campus, "gateways") == []
+    assert asked(campus, "dns", NS1) == [GW1, GW2, BORDER]
+    assert asked(campus, "border", BORDER) == [GW1, GW2, NS1, BORDER]
+    assert asked(campus, "gateways", GW1) == []
     assert list(rests_on(campus, "border", BORDER)) == [GW1, GW2, *HUBS, NS1]
 
 
@@ -147,3 +147,26 @@ def test_a_dns_server_is_asked_for_its_planned_records():
     ]
     split = questions(plan(method="split"), NS1)["zones"]
     assert {len(owner["allowed"]) for zone in split for owner in zone["owners"]} == {2}
+
+
+def test_a_router_is_asked_for_the_ways_to_the_gateways():
+    campus = plan()
+    border = questions(campus, BORDER)["border"]
+    assert border["outside_interfaces"] == list(campus["border"][BORDER]["outside_interfaces"])
+    assert border["gateways"] == list(campus["border"][BORDER]["gateways"])
+    assert questions(campus, GW1)["border"] is None
+
+
+def test_a_router_that_blocks_the_gateways_stops_the_mx_records_and_the_border():
+    campus = plan()
+    for step, host in (("dns", NS1), ("border", BORDER)):
+        run = finished(campus, answers={GW1: [], GW2: [], NS1: [], BORDER: ["its own rules block mail"]})
+        assert verify(campus, step, host, run).problems == [f"{BORDER}: its own rules block mail"]
+        accepted = finished(campus, answers=run.answers, accepted=[BORDER])
+        assert verify(campus, step, host, accepted).problems == []
+
+
+def test_rules_that_are_not_understood_are_a_warning():
+    campus = plan()
+    verdict = verify(campus, "dns", NS1, finished(campus, notes={BORDER: ["cannot determine"]}))
+    assert (verdict.problems, verdict.warnings) == ([], [f"{BORDER}: cannot determine"])
