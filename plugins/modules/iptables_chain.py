@@ -90,9 +90,17 @@ options:
         type: str
         default: ''
       until:
-        description: The last day of the permit, an ISO date. Nothing is changed if it is over.
+        description: The last day of the permit, an ISO date. Without O(expire), nothing is changed if it is over.
         type: str
         default: ''
+  expire:
+    description:
+      - The router itself ends each of O(permits) after its last day, by its own date. One that is over is omitted, with
+        a warning.
+      - C(mailgate-border expire) must be run every day, which the role's timer does. It is also done at boot.
+    type: bool
+    default: false
+    version_added: 0.3.0
   action:
     description: V(reject) sends a TCP reset, so that senders try the next MX at once. V(drop) sends nothing.
     type: str
@@ -234,7 +242,7 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._iptables import interfaces, managers, model, nft
+from ..module_utils._iptables import expiry, interfaces, managers, model, nft
 from ..module_utils._iptables.kernel import ApplyError
 from ..module_utils._iptables.router import Router
 from ..module_utils._results import text_only
@@ -252,6 +260,7 @@ OPTIONS = {
     "networks": {"type": "list", "elements": "str", "required": True},
     "gateways": {"type": "list", "elements": "str", "required": True},
     "permits": {"type": "list", "elements": "dict", "default": [], "options": PERMIT},
+    "expire": {"type": "bool", "default": False},
     "action": {"type": "str", "choices": ["reject", "drop"], "default": "reject"},
     "mode": {"type": "str", "choices": ["enforce", "observe"], "default": "enforce"},
     "log": {
@@ -287,10 +296,24 @@ def permits(listed: list[dict[str, str]]) -> tuple[model.Permit, ...]:
     )
 
 
+def valid(params: dict) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return the permits to load, and, if they end by themselves, those that are over."""
+    today = datetime.date.today()
+    over = [
+        item
+        for item in (params["permits"] if params["expire"] else [])
+        if model.expired("permits", [(item["address"], item["until"])], today)
+    ]
+    return [item for item in params["permits"] if item not in over], over
+
+
 def expired(params: dict) -> list[str]:
     """Return the problems of permits and senders whose last day is over."""
     today = datetime.date.today()
-    lists = {"permits": params["permits"], "outbound.senders": params["outbound"]["senders"]}
+    lists = {
+        "permits": [] if params["expire"] else params["permits"],
+        "outbound.senders": params["outbound"]["senders"],
+    }
     return [
         problem
         for option, listed in lists.items()
@@ -303,11 +326,12 @@ def main() -> None:
     module = text_only(AnsibleModule)(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
     outbound = params["outbound"]
+    kept, over = valid(params)
     guard = model.Guard(
         interfaces=tuple(dict.fromkeys(params["outside_interface"])),
         networks=tuple(params["networks"]),
         gateways=tuple(params["gateways"]),
-        permits=permits(params["permits"]),
+        permits=permits(kept),
         action=params["action"],
         mode=params["mode"],
         log=model.Log(**params["log"]),
@@ -319,6 +343,7 @@ def main() -> None:
     choice = managers.choose(params["backend"], managers.find_managers(run), own_nft_conf)
     router = Router(run, find)
     warnings = managers.advice(choice, own_nft_conf)
+    warnings += [f"The permit of {item['host'] or item['address']} has expired on {item['until']}" for item in over]
     if params["state"] == "present":
         problems = model.problems(guard) + expired(params) + (nft.problems(guard) if choice.backend == "nft" else [])
         if not problems:
@@ -330,7 +355,9 @@ def main() -> None:
     tables = [model.render(guard, family) for family in model.FAMILIES] if params["state"] == "present" else []
     try:
         native = bool(tables) and choice.backend == "nft"
-        change = router.compare([], nft.render(guard)) if native else router.compare(tables)
+        dated = zip(guard.permits, (item["until"] for item in kept), strict=True)
+        ending = expiry.text_of(dated) if params["expire"] and tables else ""
+        change = router.compare([], nft.render(guard), ending) if native else router.compare(tables, expiry_text=ending)
         if change.needed and not module.check_mode:
             broken = router.apply(change, params["confirm_timeout"])
         else:

@@ -11,6 +11,7 @@ It runs at boot, when Ansible changes the rules, and when a change is rolled bac
   mailgate-border sets              load the address sets only, for firewalls whose saved rules may refer to them
   mailgate-border undo              roll back the change that waits for confirmation
   mailgate-border confirm           keep that change
+  mailgate-border expire            load all if a permit has expired since it was loaded
   mailgate-border check             print what is missing or changed; the exit status is 0 if all is in place, 1 if
                                     something is not, 2 if this cannot be determined now
   mailgate-border guard             keep checking, and put back what is missing or changed (a service)
@@ -36,6 +37,7 @@ from .watch import Watch
 OK, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
 """Exit statuses."""
 NFT = "nft"
+_EXPIRED = "expired"
 
 
 class Loader:
@@ -60,6 +62,7 @@ class Loader:
         self._tables.load(families)
         self._remove_old()
         self._sets.tidy()
+        self._record_expired()
         return OK
 
     def load_possible(self) -> int:
@@ -70,11 +73,35 @@ class Loader:
         done += [self._tables.load_possible(family) for family in self._tables.usable()]
         done.append(self._attempt(self._remove_old))
         self._sets.tidy()
+        self._record_expired()
         return OK if all(done) else FAILED
 
     def _load_sets(self) -> None:
         """Load the sets, with the bans of the table if the backend was nft until now. Raises LoadError."""
         self._sets.load({} if self._nft.wanted() else self._nft.bans())
+
+    def expire(self) -> int:
+        """Load all parts if other permits have expired than when they were loaded, also after the clock was wrong."""
+        expired = sorted(self._system.expired())
+        if expired == self._recorded_expired():
+            return OK
+        status = self.load([NFT, *FAMILIES])
+        self._system.say(f"loaded the rules without {len(expired)} lines of expired permits")
+        return status
+
+    def _record_expired(self) -> None:
+        """Record what was left out."""
+        self._system.runtime.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{line}\n" for line in sorted(self._system.expired()))
+        (self._system.runtime / _EXPIRED).write_text(text, encoding="utf-8", errors="surrogateescape")
+
+    def _recorded_expired(self) -> list[str] | None:
+        """Return what was left out when the rules were loaded; None if they were not loaded since the last boot."""
+        try:
+            text = (self._system.runtime / _EXPIRED).read_text(encoding="utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            return None
+        return text.splitlines()
 
     def _remove_old(self) -> None:
         """Remove what is not in use, after the rules in use are loaded. Raises LoadError."""
@@ -134,7 +161,13 @@ class Loader:
 
     def guard(self) -> int:
         """Guard the rules until this process is stopped."""
-        return Watch(self._system, self.problems, self.load_possible).run()
+        return Watch(self._system, self._problems_today, self.load_possible).run()
+
+    def _problems_today(self) -> list[str]:
+        """Return the problems, without permits that have just expired. Raises LoadError."""
+        if self._recorded_expired() is not None:
+            self.expire()
+        return self.problems()
 
     def status(self) -> int:
         """Print what the guard has done."""
@@ -155,7 +188,7 @@ def main() -> int:
     """Run the program and return its exit status."""
     system = System()
     command, parts = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
-    commands = ("load", "boot", "sets", "undo", "confirm", "check", "guard", "status", "left")
+    commands = ("load", "boot", "sets", "undo", "confirm", "expire", "check", "guard", "status", "left")
     if command not in commands or set(parts) - {NFT, *FAMILIES} or (parts and command != "load"):
         system.say(f"usage: mailgate-border {' | '.join(commands).replace('load', 'load [nft] [ipv4] [ipv6]')}")
         return USAGE

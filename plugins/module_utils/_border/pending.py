@@ -14,7 +14,7 @@ import shutil
 from .system import LoadError, System
 
 RULES = ("ipv4.rules", "ipv6.rules", "nft.rules")
-FILES = ("sets", *RULES)
+FILES = ("sets", "expiry", *RULES)
 TIMER = "mailgate-border-undo.timer"
 _GONE = "no change waits for confirmation"
 

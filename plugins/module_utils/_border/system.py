@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import fcntl
 import os
 import shutil
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from .._iptables import expiry
 
 DIRECTORY = Path("/etc/mailgate/border")
 BANS_FILE = Path("/var/lib/mailgate-border/bans")
@@ -77,6 +80,14 @@ class System:
             print(f"mailgate-border: {line}", file=sys.stderr, flush=True)
 
     def read(self, name: str) -> str:
+        """Return a file of the directory without the permits that have expired, "" if there is none."""
+        return expiry.without(self._read(name), self.expired())
+
+    def expired(self) -> frozenset[str]:
+        """Return the lines of permits that have expired, by this router's date."""
+        return expiry.expired(self._read(expiry.FILE), datetime.date.today())
+
+    def _read(self, name: str) -> str:
         """Return a file of the directory, "" if there is none."""
         try:
             return (self.directory / name).read_text(encoding="utf-8", errors="surrogateescape")

@@ -328,6 +328,19 @@ def _rule(option: str, address: str, comment: str) -> str:
     return f"{option} {address} {CONNECTING} {match}-j RETURN"
 
 
+def permit_lines(permit: Permit) -> tuple[str, str]:
+    """Return the line of a permit in a file of rules, and the one in the file of sets."""
+    network = str(ipaddress.ip_network(permit.address))
+    comment = clean_comment(permit.comment)
+    name = PERMITS["ipv6" if ":" in network else "ipv4"]
+    return f"-A {INBOUND} {_rule('-d', network, comment)}", _add_line(name, short(network), comment)
+
+
+def _add_line(name: str, address: str, comment: str) -> str:
+    """Return the command of ipset that adds an address to a set that is being filled."""
+    return f"add {name}.new {address}" + (f' comment "{comment}"' if comment else "")
+
+
 def create_set(name: str) -> str:
     """Return the command of ipset that creates a managed set in its one form."""
     family = "inet6" if name.endswith("6") else "inet"
@@ -348,6 +361,6 @@ def sets_text(tables: Iterable[Table]) -> str:
         for name, entries in table.sets.items():
             lines += [create_set(name).replace(name, f"{name}.new"), f"flush {name}.new"]
             for address, comment in sorted(entries.items()):
-                lines.append(f"add {name}.new {address}" + (f' comment "{comment}"' if comment else ""))
+                lines.append(_add_line(name, address, comment))
             lines += [f"swap {name}.new {name}", f"destroy {name}.new"]
     return "\n".join([*lines, ""]) if lines else ""

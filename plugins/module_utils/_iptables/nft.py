@@ -102,6 +102,11 @@ def _permit_set(name: str, permits: Iterable[Permit], family: str, gateways: Ite
     return _set(name, _PROTOCOLS[family], "interval", kept)
 
 
+def permit_line(permit: Permit) -> str:
+    """Return the line of a permit in the file."""
+    return f"{short(permit.address)}{_comment(permit.comment)},"
+
+
 def _set(name: str, protocol: str, flags: str, elements: Mapping[str, str]) -> str:
     """Return a set; each element has a counter."""
     lines = [f"type {'ipv6' if protocol == 'ip6' else 'ipv4'}_addr", f"flags {flags}", "counter"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._replace import make_directory
-from . import model, nft
+from . import expiry, model, nft
 from . import text as saved_text
 from .kernel import PROGRAMS, ApplyError, Find, Kernel, Run, SetState, format_error
 from .model import FAMILIES, Table
@@ -25,7 +25,7 @@ RUNTIME = Path("/run/mailgate-border")
 LOADER = "/usr/local/sbin/mailgate-border"
 UNDO_UNIT = "mailgate-border-undo"
 SETS_FILE = "sets"
-FILES = (*(f"{family}.rules" for family in FAMILIES), nft.FILE, SETS_FILE)
+FILES = (*(f"{family}.rules" for family in FAMILIES), nft.FILE, SETS_FILE, expiry.FILE)
 SETS = tuple(name for family in FAMILIES for name in (model.PERMITS[family], model.SENDERS[family], model.BANS[family]))
 
 
@@ -79,17 +79,20 @@ class Router:
         self._kernel = Kernel(run, find)
         self._saved_rules = SavedRules(run, find, root)
 
-    def compare(self, tables: Sequence[Table], nft_text: str = "") -> Change:
+    def compare(self, tables: Sequence[Table], nft_text: str = "", expiry_text: str = "") -> Change:
         """Compare the wanted rules with files and kernel.
 
         Args:
             tables: The chains of iptables; none removes them.
             nft_text: The table of nftables; "" removes it.
+            expiry_text: The file of permits that end by themselves; "" removes it.
         """
         wanted = {table.family: table for table in tables}
         files = {f"{table.family}.rules": table.text() for table in tables}
         if nft_text:
             files[nft.FILE] = nft_text
+        if expiry_text:
+            files[expiry.FILE] = expiry_text
         old_files = {name: text for name in FILES if (text := self._read(name)) is not None}
         named = self._saved_rules.named_sets()
         chains = {family: self._chains(family, wanted) for family in FAMILIES}
