@@ -58,8 +58,8 @@ ROLE_PACKAGES = (
     "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "tcpdump", "ulogd2",
 )  # fmt: skip
 
-#: Services that only some tests need; some cannot be installed together. They come from a repository of their own, which
-#: is built with the first such layer.
+#: Services that only some tests need; some cannot be installed together. They come from a repository of their own,
+#: which is built with the first such layer.
 EXTRA_LAYER_PACKAGES = {
     "docker": ("docker.io", "iptables-persistent"),
     "fail2ban": ("fail2ban", "iptables-persistent", "python3-systemd"),

@@ -348,10 +348,10 @@ class Twin:
         with locked(RUN / f"{self.name}.lock", f"another command on twin {self.name}"):
             machines = self.machines()
             fresh = []
-            for machine in [self.machine(name) for name in names]:
-                if images is not None:
-                    machine = replace(machine, lower=tuple(map(str, images.lower(layers or ()))))
-                machines[machine.short] = machine
+            for name in names:
+                old = self.machine(name)
+                lower = old.lower if images is None else tuple(map(str, images.lower(layers or ())))
+                machine = machines[old.short] = replace(old, lower=lower)
                 controller.close_connection(self.name, machine)
                 machine.power_off()
                 shutil.rmtree(machine.disk)
