@@ -7,7 +7,7 @@ Each file of neighbours/ is one manager: `layer` (image layer of its packages), 
 
     title     what the table says; default: the line itself
     opens     the line removes the admin's rules as well: other ports are not compared
-    inner     expected result at the inner server's port 25: refused, open, any; default: refused until absent, then open
+    inner     expected at the inner server's port 25: refused, open, any; default: refused until absent, then open
     changed   whether the role has to report a change
     full      only part of the full matrix
 
@@ -100,7 +100,7 @@ class Connector:
     """The program that connects, on one host."""
 
     def __init__(self, twin: Twin, host: str) -> None:
-        line = controller.ssh(twin.name, twin.machine(host).short, ["python3 -u /opt/test/connector.py"])
+        line = controller.ssh(twin.name, twin.machine(host).short, ["python3 -u /opt/connector.py"])
         self.process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def ask(self, **request: Any) -> Any:
