@@ -21,9 +21,12 @@ for tool in iptables ip6tables; do
     section $tool; command -v $tool-save >/dev/null && $tool-save
     section $tool-legacy
     names=/proc/net/$(echo $tool | sed s/tables/_tables/)_names
-    if [ -s $names ] && command -v $tool-legacy-save >/dev/null; then $tool-legacy-save; fi
+    if grep -q . $names && command -v $tool-legacy-save >/dev/null; then $tool-legacy-save; fi
 done 2>/dev/null
-section nft; command -v nft >/dev/null && nft -s list ruleset 2>/dev/null
+section nft
+# firewalld comes with the library alone.
+library='import nftables; n = nftables.Nftables(); n.set_stateless_output(True); print(n.cmd("list ruleset")[1])'
+{ command -v nft >/dev/null && nft -s list ruleset || /usr/bin/python3 -c "$library"; } 2>/dev/null
 section ipset; command -v ipset >/dev/null && ipset save 2>/dev/null
 section units; systemctl --failed --plain --no-legend | awk '{ print $1 }'
 :
