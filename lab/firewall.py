@@ -106,7 +106,9 @@ def own_rules(text: str) -> Rules:
         if name == "nft":
             rules |= _listed(lines)
         elif name in ("ipset", "units"):
-            rules[name] = sorted(line for line in lines if not (_OURS.search(line) and name == "ipset"))
+            # The start value of a set's hash is random.
+            plain = [re.sub(r" initval 0x[0-9a-f]+", "", line) for line in lines]
+            rules[name] = sorted(line for line in plain if not (_OURS.search(line) and name == "ipset"))
         else:
             rules |= _saved(name, lines)
     return rules
