@@ -42,7 +42,7 @@ BORDER, REFERENCE, OUTSIDE, INSIDE = "border", "reference", "outside", "mech"
 ROUTERS = (BORDER, REFERENCE)
 
 INNER = [("198.18.1.30", 25), ("2001:db8:18:1::30", 25)]
-#: Reachable on port 25 whatever happens: the gateway and a permitted server.
+#: Always reachable on port 25: the gateway and a permitted server.
 MAIL = [("198.18.0.25", 25), ("2001:db8:18::25", 25), ("198.18.3.40", 25), ("2001:db8:18:3::40", 25)]
 #: One port that the admin opens, and ssh, which he does not.
 OTHER = [("198.18.1.30", 2525), ("2001:db8:18:1::30", 2525), ("198.18.1.30", 22), ("2001:db8:18:1::30", 22)]
