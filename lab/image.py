@@ -72,6 +72,8 @@ EXTRA_LAYER_PACKAGES = {
     "shorewall": ("shorewall", "shorewall6"),
     "ufw": ("ufw",),
 }
+#: Those that break others of them.
+APART = ("ufw",)
 
 CUSTOMIZE = r"""
 set -eu
@@ -155,6 +157,12 @@ def all_packages() -> list[str]:
     """Return all packages named above, sorted."""
     layered = [package for packages in LAYER_PACKAGES.values() for package in packages]
     return sorted({*BASE_PACKAGES, *ROLE_PACKAGES, *layered})
+
+
+def extra_groups() -> list[list[str]]:
+    """Return the packages of the extra layers in groups that can be installed together."""
+    together = {name for packages in EXTRA_LAYER_PACKAGES.values() for name in packages} - set(APART)
+    return [sorted({*BASE_PACKAGES, *group}) for group in (together, APART)]
 
 
 def check_machine() -> None:
@@ -365,7 +373,7 @@ def prepare(layers: Iterable[frozenset[str]] = (), suite: str = SUITE) -> Images
     content = key(check_suite(suite), packages)
     repository = cache / f"repository-{content}"
     base = cache / f"base-{key(content, BASE_PACKAGES, CUSTOMIZE)}"
-    extra = cache / f"repository-extra-{key(content, *EXTRA_LAYER_PACKAGES.values())}"
+    extra = cache / f"repository-extra-{key(content, *extra_groups())}"
     wanted = {frozenset({name}) for name in LAYER_PACKAGES} | {layer for layer in layers if layer}
     unknown = {name for layer in wanted for name in layer} - {*LAYER_PACKAGES, *EXTRA_LAYER_PACKAGES}
     if unknown:
@@ -388,8 +396,7 @@ def prepare(layers: Iterable[frozenset[str]] = (), suite: str = SUITE) -> Images
                 mounts, script = mounts | {EXTRA_MOUNT: extra}, EXTRA_LAYER_SCRIPT
                 if not extra.exists():
                     with step(f"{suite}: package repository of the extra layers"):
-                        groups = [(*BASE_PACKAGES, *own) for own in EXTRA_LAYER_PACKAGES.values()]
-                        _build_repository(extra, cache, suite, groups, repository)
+                        _build_repository(extra, cache, suite, extra_groups(), repository)
             built[layer] = cache / f"layer-{name}-{key(base.name, inside, script)}"
             if not built[layer].exists():
                 with step(f"{suite}: image layer {name}"):

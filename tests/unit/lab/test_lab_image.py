@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -74,4 +73,3 @@ def test_each_neighbour_of_the_border_has_a_layer():
     scenario = Path(__file__).parents[3] / "molecule" / "border_neighbours"
     layers = [yaml.safe_load(path.read_text())["layer"] for path in (scenario / "neighbours").glob("*.yml")]
     assert sorted(layers) == sorted(set(EXTRA_LAYER_PACKAGES))
-    assert not [name for name in EXTRA_LAYER_PACKAGES if not re.fullmatch(r"[a-z0-9-]+", name)]
