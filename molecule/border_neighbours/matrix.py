@@ -337,6 +337,8 @@ class Run:
             expected["other"] = self.before
         self.compare(row, seen, expected)
         self.compare_rules(row)
+        if row.problems:
+            row.problems += [f"journal: {line}" for line in self.on(BORDER, JOURNAL)[1].splitlines()]
         return row
 
     def repair(self) -> None:
@@ -357,6 +359,7 @@ class Run:
                 self.repair()
 
 
+JOURNAL = "journalctl --boot --no-pager --quiet --output=short-precise --lines=12 --priority=notice"
 WRITE = """
 import json, sys
 from pathlib import Path
