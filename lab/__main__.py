@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lab.image import SUITES
 from lab.tools import REPOSITORY, LabError, log
 from lab.twin import Twin
 
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="without sendmail on the hosts, so that a role installs it",
     )
+    up.add_argument("--suite", default="", choices=SUITES, help="Debian suite; default: $MAILGATE_SUITE, or the first")
     add("down", "stop the twin and remove all its files")
     add("status", "print the state of each host")
     run = add("run", "run a command of this machine in the controller's namespace: run -- CMD ...")
@@ -47,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("shell", "open a shell on a host"), ("start", "power a host on"), ("reboot", "reboot a host")):
         add(name, text).add_argument("host")
     stop.add_argument("host")
+    reset = add("reset", "give a host a fresh disk and boot it")
+    reset.add_argument("--layers", metavar="LAYER,...", help="image layers of the disk; default: as before")
+    reset.add_argument("host")
     snapshot = add("snapshot", "print as JSON which files of hosts differ from the images")
     snapshot.add_argument("hosts", nargs="*", metavar="HOST", help="hosts; all by default")
     return top
@@ -59,7 +64,7 @@ def perform(arguments: argparse.Namespace) -> int:
         case "prepare":
             twin.prepare()
         case "up":
-            twin.up(bare=arguments.bare)
+            twin.up(bare=arguments.bare, suite=arguments.suite)
         case "down":
             twin.down()
         case "status":
@@ -96,6 +101,9 @@ def _with_host(twin: Twin, arguments: argparse.Namespace) -> int:
             twin.start(arguments.host)
         case "reboot":
             twin.reboot(arguments.host)
+        case "reset":
+            layers = arguments.layers
+            twin.reset(arguments.host, layers=None if layers is None else [name for name in layers.split(",") if name])
     return 0
 
 

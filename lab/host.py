@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import selectors
 import shutil
@@ -86,6 +87,17 @@ class Machine:
         (self.disk / "up").chmod(0o755)
         for path, text in files.items():
             _write(self.disk / "up", lower, path, text, modes.get(path))
+
+    def write_seed(self, files: Mapping[str, str]) -> None:
+        """Keep the initial files of the disk for a reset."""
+        seed = self.directory / "seed.json"
+        seed.touch(mode=0o600)
+        seed.write_text(json.dumps(dict(files)))
+
+    def read_seed(self) -> dict[str, str]:
+        """Return the initial files of the disk by path."""
+        files: dict[str, str] = json.loads((self.directory / "seed.json").read_text())
+        return files
 
     def power_on(self) -> subprocess.Popen[bytes]:
         """Boot the host in the background; it keeps running when this process ends."""

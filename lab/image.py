@@ -13,15 +13,19 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.tools import CGROUPS, RUN, LabError, cache_directory, command, locked, log, step
 
-SUITE = "bookworm"
+#: Debian suites the hosts can run; the first is the default.
+SUITES = ("bookworm", "trixie")
+SUITE = SUITES[0]
 #: Mount point of the repository on hosts.
 REPOSITORY_MOUNT = "/srv/lab-apt"
+#: Mount point of the extra repository while a layer is built.
+EXTRA_MOUNT = "/srv/lab-apt-extra"
 
 #: Images of other versions are kept for a week after their last use.
 KEEP_SECONDS = 7 * 24 * 3600
@@ -53,6 +57,23 @@ ROLE_PACKAGES = (
     "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent", "iptables",
     "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "nftables", "tcpdump", "ulogd2",
 )  # fmt: skip
+
+#: Services that only some tests need; some cannot be installed together. They come from a repository of their own,
+#: which is built with the first such layer.
+EXTRA_LAYER_PACKAGES = {
+    "docker": ("docker.io", "iptables-persistent"),
+    "fail2ban": ("fail2ban", "iptables-persistent", "python3-systemd"),
+    "ferm": ("ferm",),
+    "firewalld": ("firewalld",),
+    "ipset-persistent": ("iptables-persistent", "ipset-persistent"),
+    "iptables": ("iptables",),
+    "iptables-persistent": ("iptables-persistent",),
+    "nftables": ("nftables",),
+    "shorewall": ("shorewall", "shorewall6"),
+    "ufw": ("ufw",),
+}
+#: Those that break others of them.
+APART = ("ufw",)
 
 CUSTOMIZE = r"""
 set -eu
@@ -101,6 +122,16 @@ rm -f /usr/sbin/policy-rc.d
 apt-get clean
 """
 
+#: Installs from the extra repository too; afterwards the host knows the other one alone.
+EXTRA_LAYER_SCRIPT = rf"""
+set -eu
+echo "deb [trusted=yes] file:{EXTRA_MOUNT} ./" > /etc/apt/sources.list.d/extra.list
+apt-get -qq update
+{LAYER_SCRIPT}
+rm -f /etc/apt/sources.list.d/extra.list
+apt-get -qq update
+"""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -126,6 +157,12 @@ def all_packages() -> list[str]:
     """Return all packages named above, sorted."""
     layered = [package for packages in LAYER_PACKAGES.values() for package in packages]
     return sorted({*BASE_PACKAGES, *ROLE_PACKAGES, *layered})
+
+
+def extra_groups() -> list[list[str]]:
+    """Return the packages of the extra layers in groups that can be installed together."""
+    together = {name for packages in EXTRA_LAYER_PACKAGES.values() for name in packages} - set(APART)
+    return [sorted({*BASE_PACKAGES, *group}) for group in (together, APART)]
 
 
 def check_machine() -> None:
@@ -173,13 +210,25 @@ def suite_sources(sources: Sequence[str], suite: str) -> str:
     return "\n".join(kept)
 
 
-def machine_sources() -> str:
-    """Return the machine's apt sources of its own suite, as deb822 text; raise LabError without any."""
+def machine_sources(suite: str = SUITE) -> str:
+    """Return apt sources of a suite as deb822 text: the machine's, or with the mirror that it uses for another suite.
+
+    Raises:
+        LabError: the machine has no source of any suite in SUITES.
+    """
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
-    found = suite_sources([f.read_text() for f in files if f.suffix in (".list", ".sources") and f.is_file()], SUITE)
-    if not found:
-        raise LabError(f"no apt source for Debian {SUITE}; add one to /etc/apt/sources.list.d")
-    return found
+    texts = [f.read_text() for f in files if f.suffix in (".list", ".sources") and f.is_file()]
+    for known in (suite, *SUITES):
+        if found := suite_sources(texts, known):
+            return found.replace(known, suite)
+    raise LabError(f"no apt source for Debian {suite}; add one to /etc/apt/sources.list.d")
+
+
+def check_suite(suite: str) -> str:
+    """Return the suite; raise LabError if hosts cannot run it."""
+    if suite not in SUITES:
+        raise LabError(f"the suite {suite!r} is unknown; use one of {', '.join(SUITES)}")
+    return suite
 
 
 def _fresh(path: Path) -> Path:
@@ -191,12 +240,18 @@ def _fresh(path: Path) -> Path:
     return building
 
 
-def _build_repository(target: Path, cache: Path) -> None:
+def _build_repository(
+    target: Path, cache: Path, suite: str, groups: Iterable[Sequence[str]], without: Path | None = None
+) -> None:
+    """Build a flat repository of groups of packages with all that they need, each group as installed alone.
+
+    Files that are in the directory `without` are left out.
+    """
     building, scratch = _fresh(target), _fresh(cache / "apt")
     pool = cache / "pool"
     for directory in (pool / "partial", scratch / "lists" / "partial"):
         directory.mkdir(parents=True, exist_ok=True)
-    (scratch / "debian.sources").write_text(machine_sources())
+    (scratch / "debian.sources").write_text(machine_sources(suite))
     (scratch / "status").touch()
     (scratch / "empty").mkdir()
     options = {
@@ -213,24 +268,27 @@ def _build_repository(target: Path, cache: Path) -> None:
     }
     apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
     command([*CONFINED, *apt, "update"])
-    wanted = ["?essential", "?priority(required)", *all_packages()]
-    command([*CONFINED, *apt, "install", "--download-only", "--yes", *wanted])
-    # --print-uris leaves out what is in the pool already: ask with an empty one.
     (scratch / "no-pool" / "partial").mkdir(parents=True)
-    listed = command([*apt, f"-oDir::Cache::Archives={scratch / 'no-pool'}", "install", "--print-uris", *wanted])
-    names = [line.split()[1] for line in listed.splitlines() if line.startswith("'")]  # 'URI' FILE SIZE HASH
-    for name in names:
-        os.link(pool / name, building / name)
-    _index(building)
+    names = set()
+    for packages in groups:
+        wanted = ["?essential", "?priority(required)", *packages]
+        command([*CONFINED, *apt, "install", "--download-only", "--yes", *wanted])
+        # --print-uris leaves out what is in the pool already: ask with an empty one.
+        listed = command([*apt, f"-oDir::Cache::Archives={scratch / 'no-pool'}", "install", "--print-uris", *wanted])
+        names |= {line.split()[1] for line in listed.splitlines() if line.startswith("'")}  # 'URI' FILE SIZE HASH
+    for name in sorted(names):
+        if not (without and (without / name).exists()):
+            os.link(pool / name, building / name)
+    _index(building, suite)
     shutil.rmtree(scratch)
     building.rename(target)
 
 
-def _index(directory: Path) -> None:
+def _index(directory: Path, suite: str) -> None:
     """Write the index files of a flat repository."""
     packages = subprocess.run(["apt-ftparchive", "packages", "."], cwd=directory, check=True, capture_output=True)
     (directory / "Packages").write_bytes(packages.stdout)
-    release = [f"-oAPT::FTPArchive::Release::{name}={SUITE}" for name in ("Suite", "Codename")]
+    release = [f"-oAPT::FTPArchive::Release::{name}={suite}" for name in ("Suite", "Codename")]
     text = subprocess.run(
         ["apt-ftparchive", *release, "release", "."], cwd=directory, check=True, stdout=subprocess.PIPE
     )
@@ -245,17 +303,18 @@ CONFINED = (
 )  # fmt: skip
 
 
-def _inside(root: Path, repository: Path, script: str, *arguments: str) -> list[str]:
+def _inside(root: Path, repositories: Mapping[str, Path], script: str, *arguments: str) -> list[str]:
     """Return a command, to be prefixed with CONFINED, that runs a script in a system directory without network."""
     outer = (
-        'mkdir -p "$1/srv/lab-apt" && mount --bind "$2" "$1/srv/lab-apt" && mount -t proc proc "$1/proc"'
-        ' && mount --bind /dev "$1/dev" && root="$1" && shift 2'
-        ' && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot "$root" sh -c "$@"'
+        'root=$1; shift; mount -t proc proc "$root/proc" && mount --bind /dev "$root/dev"'
+        ' && while [ "$1" != -- ]; do mkdir -p "$root$1" && mount --bind "$2" "$root$1" && shift 2 || exit; done; shift'
+        '; exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot "$root" sh -c "$@"'
     )
-    return ["unshare", "--net", "sh", "-c", outer, "sh", str(root), str(repository), script, "sh", *arguments]
+    binds = [str(part) for pair in repositories.items() for part in pair]
+    return ["unshare", "--net", "sh", "-c", outer, "sh", str(root), *binds, "--", script, "sh", *arguments]
 
 
-def _build_base(target: Path, repository: Path) -> None:
+def _build_base(target: Path, repository: Path, suite: str) -> None:
     building = _fresh(target)
     building.chmod(0o755)
     root = building / "root"
@@ -263,21 +322,23 @@ def _build_base(target: Path, repository: Path) -> None:
         [*CONFINED, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
          f"--include={','.join(BASE_PACKAGES)}", "--dpkgopt=path-exclude=/usr/share/doc/*",
          "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-         "--dpkgopt=force-unsafe-io", SUITE, root, f"deb [trusted=yes] copy:{repository} ./"]
+         "--dpkgopt=force-unsafe-io", suite, root, f"deb [trusted=yes] copy:{repository} ./"]
     )  # fmt: skip
-    command([*CONFINED, *_inside(root, repository, CUSTOMIZE)])
+    command([*CONFINED, *_inside(root, {REPOSITORY_MOUNT: repository}, CUSTOMIZE)])
     root.chmod(0o755)
     root.rename(target)
     building.rmdir()
 
 
-def _build_layer(target: Path, base: Path, repository: Path, packages: Sequence[str]) -> None:
+def _build_layer(
+    target: Path, base: Path, repositories: Mapping[str, Path], script: str, packages: Sequence[str]
+) -> None:
     building = _fresh(target)
     for name in ("up", "work", "root"):
         (building / name).mkdir()
         (building / name).chmod(0o755)
     options = f"lowerdir={base},upperdir={building / 'up'},workdir={building / 'work'}"
-    inner = _inside(building / "root", repository, LAYER_SCRIPT, *packages)
+    inner = _inside(building / "root", repositories, script, *packages)
     command(
         [*CONFINED, "sh", "-c",
          'mount -t overlay lab -o "$1" "$2" && shift 2 && exec "$@"', "sh", options, building / "root", *inner]
@@ -298,34 +359,47 @@ def _remove_old(cache: Path, current: Sequence[Path]) -> None:
             shutil.rmtree(image)
 
 
-def prepare(layers: Iterable[frozenset[str]] = ()) -> Images:
+def prepare(layers: Iterable[frozenset[str]] = (), suite: str = SUITE) -> Images:
     """Return the images; build those that are missing in the cache.
 
     Args:
-        layers: sets of layers that hosts need, such as {"dns"}; each single layer is always built.
+        layers: sets of layers that hosts need, such as {"dns"}; each of LAYER_PACKAGES is always built.
+        suite: Debian suite of the images, one of SUITES.
     """
     check_machine()
     cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
     packages = all_packages()
-    content = key(SUITE, packages)
+    content = key(check_suite(suite), packages)
     repository = cache / f"repository-{content}"
     base = cache / f"base-{key(content, BASE_PACKAGES, CUSTOMIZE)}"
+    extra = cache / f"repository-extra-{key(content, *extra_groups())}"
     wanted = {frozenset({name}) for name in LAYER_PACKAGES} | {layer for layer in layers if layer}
+    unknown = {name for layer in wanted for name in layer} - {*LAYER_PACKAGES, *EXTRA_LAYER_PACKAGES}
+    if unknown:
+        known = ", ".join((*LAYER_PACKAGES, *EXTRA_LAYER_PACKAGES))
+        raise LabError(f"the layer {', '.join(sorted(unknown))} is unknown; known are {known}")
     built = {}
     with locked(cache / "lock", "another build of the images"):
         if not repository.exists():
-            with step(f"package repository ({len(packages)} packages and what they need)"):
-                _build_repository(repository, cache)
+            with step(f"{suite}: package repository ({len(packages)} packages and what they need)"):
+                _build_repository(repository, cache, suite, [packages])
         if not base.exists():
-            with step("base image"):
-                _build_base(base, repository)
+            with step(f"{suite}: base image"):
+                _build_base(base, repository, suite)
         for layer in sorted(wanted, key=sorted):
-            inside = sorted({package for name in layer for package in LAYER_PACKAGES[name]})
+            everything = LAYER_PACKAGES | EXTRA_LAYER_PACKAGES
+            inside = sorted({package for name in layer for package in everything[name]})
             name = "+".join(sorted(layer))
-            built[layer] = cache / f"layer-{name}-{key(base.name, inside, LAYER_SCRIPT)}"
+            mounts, script = {REPOSITORY_MOUNT: repository}, LAYER_SCRIPT
+            if layer & EXTRA_LAYER_PACKAGES.keys():
+                mounts, script = mounts | {EXTRA_MOUNT: extra}, EXTRA_LAYER_SCRIPT
+                if not extra.exists():
+                    with step(f"{suite}: package repository of the extra layers"):
+                        _build_repository(extra, cache, suite, extra_groups(), repository)
+            built[layer] = cache / f"layer-{name}-{key(base.name, inside, script)}"
             if not built[layer].exists():
-                with step(f"image layer {name}"):
-                    _build_layer(built[layer], base, repository, inside)
-        _remove_old(cache, [repository, base, *built.values()])
+                with step(f"{suite}: image layer {name}"):
+                    _build_layer(built[layer], base, mounts, script, inside)
+        _remove_old(cache, [repository, base, *built.values(), *([extra] if extra.exists() else [])])
     return Images(repository, base, built)

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lab.image import CONFINED, SUITE, check_machine, key, machine_sources
+from lab.image import CONFINED, check_machine, key, machine_sources
 from lab.tools import cache_directory, command, locked, step
 
 
@@ -29,7 +29,7 @@ def build_system(suite: str, packages: Sequence[str]) -> Path:
         if not target.exists():
             building = target.with_name(target.name + ".building")
             shutil.rmtree(building, ignore_errors=True)
-            sources = machine_sources().replace(SUITE, suite)
+            sources = machine_sources(suite)
             with step(f"Debian {suite}"):
                 command(
                     [*CONFINED, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",

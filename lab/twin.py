@@ -12,9 +12,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from lab.tools import REPOSITORY, RUN, LabError, command, locked, log, step
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 TWIN_VARIABLES = REPOSITORY / "lab" / "twin-vars.yml"
+#: Modes of a host's initial files that others must not read.
+PRIVATE = {"/etc/ssh/ssh_host_ed25519_key": 0o600, "/root/.ssh/authorized_keys": 0o600}
 #: Seconds a boot may take, in addition to two for each host.
 BOOT_SECONDS = 60
 
@@ -37,6 +39,11 @@ MACHINE_SYSCTL = {
     "net/ipv4/neigh/default/gc_thresh2": 8192,
     "net/ipv4/neigh/default/gc_thresh3": 16384,
 }
+
+
+def default_suite() -> str:
+    """Return the Debian suite that the environment chooses."""
+    return image.check_suite(os.environ.get("MAILGATE_SUITE") or image.SUITE)
 
 
 class Twin:
@@ -59,13 +66,14 @@ class Twin:
 
     def prepare(self) -> image.Images:
         """Build the missing images."""
-        return image.prepare()
+        return image.prepare(suite=default_suite())
 
-    def up(self, bare: bool = False) -> None:
+    def up(self, bare: bool = False, suite: str = "") -> None:
         """Boot every host of the inventory, and the outside; remove an earlier twin of this name first.
 
         Args:
             bare: without sendmail on mail servers and gateways, so that a role's own installation is tested.
+            suite: Debian suite of all hosts; default: $MAILGATE_SUITE, or the first of image.SUITES.
         """
         began = time.monotonic()
         image.check_machine()
@@ -74,11 +82,13 @@ class Twin:
         plan = network.plan(inventory)
         kinds = {member.short: member.layers - ({"mail"} if bare else set()) for member in inventory.hosts}
         kinds[network.OUTSIDE] = frozenset({"dns"})
-        images = image.prepare(kinds.values())
+        suite = suite or default_suite()
+        images = image.prepare(kinds.values(), suite)
         with locked(RUN / f"{self.name}.lock", f"another command on twin {self.name}"):
             self._remove()
             with self._all_or_nothing():
                 machines = self._build(inventory, plan, images, kinds)
+                self._write_state(machines, suite)
                 with step(f"boot {len(machines)} hosts"):
                     self._power_on(machines)
                 with step("ssh to every host"):
@@ -150,12 +160,10 @@ class Twin:
             if member and "mail" in kinds[short]:
                 files |= seed.mail_server(member)
             machine.write_batches(wiring)
-            machine.prepare_disk(files, {"/etc/ssh/ssh_host_ed25519_key": 0o600, "/root/.ssh/authorized_keys": 0o600})
+            machine.write_seed(files)
+            machine.prepare_disk(files, PRIVATE)
             machines.append(machine)
         controller.config_path(self.name).write_text(controller.ssh_config(self.name, machines))
-        state = {"inventory": str(self.inventory_path), "machines": [asdict(machine) for machine in machines]}
-        (self.directory / "state.json").write_text(json.dumps(state, indent=1))
-
         switch = f"lab.{self.name}._switch"
         for namespace in (switch, controller.namespace(self.name)):
             command(["ip", "netns", "add", namespace])
@@ -164,6 +172,14 @@ class Twin:
         command(["ip", "-n", switch, "-batch", "-"], text=port)
         command(["ip", "-n", controller.namespace(self.name), "-batch", "-"], text=own)
         return machines
+
+    def _write_state(self, machines: Sequence[Machine], suite: str) -> None:
+        state = {
+            "inventory": str(self.inventory_path),
+            "suite": suite,
+            "machines": [asdict(machine) for machine in machines],
+        }
+        (self.directory / "state.json").write_text(json.dumps(state, indent=1))
 
     def _power_on(self, machines: Sequence[Machine]) -> None:
         with host.readiness(machines) as sockets:
@@ -219,13 +235,22 @@ class Twin:
 
     def machines(self) -> dict[str, Machine]:
         """Return the hosts of the running twin by short name, the inventory's first."""
-        try:
-            state = json.loads((self.directory / "state.json").read_text())
-        except FileNotFoundError:
-            raise LabError(f"twin {self.name} is not up; run: python3 -m lab up --name {self.name}") from None
+        state = self._state_file()
         self.inventory_path = Path(state["inventory"])
         found = [Machine(**{**fields, "lower": tuple(fields["lower"])}) for fields in state["machines"]]
         return {machine.short: machine for machine in found}
+
+    def _state_file(self) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = json.loads((self.directory / "state.json").read_text())
+        except FileNotFoundError:
+            raise LabError(f"twin {self.name} is not up; run: python3 -m lab up --name {self.name}") from None
+        return state
+
+    @property
+    def suite(self) -> str:
+        """Debian suite of the running twin's hosts."""
+        return str(self._state_file()["suite"])
 
     def machine(self, name: str) -> Machine:
         """Return the host with this inventory name, short name or address."""
@@ -311,6 +336,31 @@ class Twin:
             controller.close_connection(self.name, machine)
             host.await_ready([machine], sockets, {}, BOOT_SECONDS)
         self._await_ssh(machine)
+
+    def reset(self, *names: str, layers: Iterable[str] | None = None) -> None:
+        """Power hosts off, give them fresh disks with their initial files, and boot them.
+
+        Args:
+            names: the hosts.
+            layers: image layers of their disks, built when missing; default: as before.
+        """
+        images = None if layers is None else image.prepare([frozenset(layers)], self.suite)
+        with locked(RUN / f"{self.name}.lock", f"another command on twin {self.name}"):
+            machines = self.machines()
+            fresh = []
+            for name in names:
+                old = self.machine(name)
+                lower = old.lower if images is None else tuple(map(str, images.lower(layers or ())))
+                machine = machines[old.short] = replace(old, lower=lower)
+                controller.close_connection(self.name, machine)
+                machine.power_off()
+                shutil.rmtree(machine.disk)
+                machine.prepare_disk(machine.read_seed(), PRIVATE)
+                fresh.append(machine)
+            self._write_state(list(machines.values()), self.suite)
+            self._power_on(fresh)
+        for machine in fresh:
+            self._await_ssh(machine)
 
     def _await_ssh(self, machine: Machine) -> None:
         def answers() -> bool:

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+#: Scenarios that run on Debian 13 too.
+TRIXIE = ["border_neighbours"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,12 +29,26 @@ def test_each_role_has_a_scenario() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
     """`molecule test` runs create, converge, idempotence, verify and destroy; its log is in .cache/molecule."""
-    log = ROOT / ".cache" / "molecule" / f"{scenario}.log"
+    run(scenario, scenario, {})
+
+
+@pytest.mark.parametrize("scenario", TRIXIE)
+def test_scenario_on_debian_13(scenario: str, tmp_path: Path) -> None:
+    """The same on hosts with Debian 13, in a twin and a state directory of its own."""
+    twin = f"mol-{scenario.replace('_', '-')}-13"
+    own = {"MAILGATE_SUITE": "trixie", "MAILGATE_TWIN": twin, "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "state")}
+    run(scenario, f"{scenario}-trixie", own)
+
+
+def run(scenario: str, name: str, environment: dict[str, str]) -> None:
+    """Run a scenario with variables of the environment; fail with the end of the log."""
+    log = ROOT / ".cache" / "molecule" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         done = subprocess.run(
             ["molecule", "test", "--scenario-name", scenario],
             cwd=ROOT,
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

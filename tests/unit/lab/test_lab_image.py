@@ -4,7 +4,14 @@
 
 from __future__ import annotations
 
-from lab.image import all_packages, key, suite_sources
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab import image
+from lab.image import EXTRA_LAYER_PACKAGES, all_packages, check_suite, key, machine_sources, suite_sources
+from lab.tools import LabError
 
 DEB822 = """\
 Types: deb
@@ -48,3 +55,21 @@ def test_every_part_changes_the_key():
 
 def test_the_repository_has_the_packages_of_roles_and_layers():
     assert {"sendmail-bin", "bind9", "clamav-daemon", "iptables-persistent", "python3-apt"} <= set(all_packages())
+
+
+@pytest.mark.parametrize(("suite", "own"), [("trixie", "bookworm"), ("bookworm", "trixie")])
+def test_another_suite_comes_from_the_same_mirror(suite: str, own: str, monkeypatch: pytest.MonkeyPatch):
+    found = suite_sources([DEB822, ONE_LINE], "bookworm")
+    monkeypatch.setattr(image, "suite_sources", lambda _texts, name: found.replace("bookworm", own) * (name == own))
+    assert machine_sources(suite) == found.replace("bookworm", suite)
+
+
+def test_an_unknown_suite_is_refused_with_the_known_ones():
+    with pytest.raises(LabError, match="'sid' is unknown; use one of bookworm, trixie"):
+        check_suite("sid")
+
+
+def test_each_neighbour_of_the_border_has_a_layer():
+    scenario = Path(__file__).parents[3] / "molecule" / "border_neighbours"
+    layers = [yaml.safe_load(path.read_text())["layer"] for path in (scenario / "neighbours").glob("*.yml")]
+    assert sorted(layers) == sorted(set(EXTRA_LAYER_PACKAGES))
