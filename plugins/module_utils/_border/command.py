@@ -171,7 +171,7 @@ class Loader:
 
     def status(self) -> int:
         """Print what the guard has done."""
-        print(state.read(self._system.bans_file.parent).text())
+        sys.stdout.write(f"{state.read(self._system.bans_file.parent).text()}\n")
         return OK
 
     def _attempt(self, action: Callable[[], None]) -> bool:

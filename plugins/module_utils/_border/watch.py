@@ -200,4 +200,5 @@ class Watch:
 
 def _say(level: int, message: str) -> None:
     """Write a message with its level for the journal, sd-daemon(3)."""
-    print(f"<{level}>mailgate-border: {message}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"<{level}>mailgate-border: {message}\n")
+    sys.stderr.flush()

@@ -16,8 +16,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeAlias
 
-Tri = bool | None
+Tri: TypeAlias = "bool | None"
 
 
 @dataclass(frozen=True)
