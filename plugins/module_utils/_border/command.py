@@ -139,7 +139,7 @@ class Loader:
     def left(self) -> int:
         """Print what remains in the unused tables."""
         for family in self._tables.usable():
-            print(self._tables.left(family), end="")
+            sys.stdout.write(self._tables.left(family))
         return OK
 
     def problems(self) -> list[str]:
@@ -156,7 +156,7 @@ class Loader:
             self._system.say(str(error))
             return UNKNOWN
         for line in found:
-            print(line)
+            sys.stdout.write(f"{line}\n")
         return FAILED if found else OK
 
     def guard(self) -> int:
