@@ -106,7 +106,7 @@ class Loader:
     def left(self) -> int:
         """Print what remains in the unused tables."""
         for family in self._tables.usable():
-            print(self._tables.left(family), end="")
+            sys.stdout.write(self._tables.left(family))
         return OK
 
     def problems(self) -> list[str]:
@@ -121,8 +121,7 @@ class Loader:
         except LoadError as error:
             self._system.say(str(error))
             return UNKNOWN
-        for line in found:
-            print(line)
+        sys.stdout.write("".join(f"{line}\n" for line in found))
         return FAILED if found else OK
 
     def _attempt(self, action: Callable[[], None]) -> bool:
