@@ -155,8 +155,7 @@ class Loader:
         except LoadError as error:
             self._system.say(str(error))
             return UNKNOWN
-        for line in found:
-            sys.stdout.write(f"{line}\n")
+        sys.stdout.write("".join(f"{line}\n" for line in found))
         return FAILED if found else OK
 
     def guard(self) -> int:

@@ -77,7 +77,8 @@ class System:
     def say(self, message: str) -> None:
         """Write a message to standard error, which systemd's journal records."""
         for line in message.splitlines():
-            print(f"mailgate-border: {line}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"mailgate-border: {line}\n")
+        sys.stderr.flush()
 
     def read(self, name: str) -> str:
         """Return a file of the directory without the permits that have expired, "" if there is none."""
