@@ -62,7 +62,8 @@ def _saved(name: str, lines: Iterable[str]) -> Rules:
         if line.startswith("*"):
             current = tables.setdefault(f"{name} {line[1:]}", [])
         elif line[:1] in (":", "-") and not _OURS.search(line):
-            current.append(re.sub(r" \[\d+:\d+\]$", "", line))
+            # The marks of shorewall's compiler are random.
+            current.append(re.sub(r" \[\d+:\d+\]$|(?<=:sha-[lr]h-)[0-9a-f]+", "", line))
     plain = re.compile(r":[A-Z]+ ACCEPT")
     return {
         table: sorted(rules, key=_chain)

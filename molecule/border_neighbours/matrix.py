@@ -392,7 +392,8 @@ def main() -> int:
     """Run the matrix, print the table and keep it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="mol-neighbours", help="the twin, which is up")
-    parser.add_argument("--only", default="", metavar="NEIGHBOUR,...", help="these neighbours alone")
+    only = os.environ.get("MAILGATE_NEIGHBOURS_ONLY", "")
+    parser.add_argument("--only", default=only, metavar="NEIGHBOUR,...", help="these neighbours alone")
     parser.add_argument("--full", action="store_true", default=os.environ.get("MAILGATE_NEIGHBOURS") == "full")
     arguments = parser.parse_args()
     twin = Twin(HERE / "inventory", arguments.name)
