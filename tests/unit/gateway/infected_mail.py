@@ -47,8 +47,9 @@ def zipped(content: bytes, name: str = "x.com", method: int = zipfile.ZIP_DEFLAT
     return out.getvalue()
 
 
-# Random, so that its base64 does not look like text, and stored deflated, so that the signature is not in its payload.
-ZIP = zipped(bytes(range(256)) + EICAR + bytes(reversed(range(256))))
+# Bytes that deflate compresses: it stores what it cannot compress, and the signature would be in the clear.
+HIDING = b"".join(bytes([byte, byte % 7, 32]) for byte in range(256)) + EICAR
+ZIP = zipped(HIDING)
 
 
 def b64(payload: bytes, width: int = 76) -> bytes:
@@ -74,7 +75,7 @@ def part(body: bytes, kind: bytes = b"application/zip; name=x.zip", encoding: by
 
 
 # What the scanner cannot open itself.
-RAR = sample_archives.rar5(gzip.compress(bytes(range(256)) + EICAR + bytes(reversed(range(256))), mtime=0), b"x.gz")
+RAR = sample_archives.rar5(gzip.compress(HIDING, mtime=0), b"x.gz")
 INFECTED = part(b64(ZIP))
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nhello"
 HEAD = b"From: a@sender.example\r\nTo: b@a.univ.example\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
