@@ -44,7 +44,9 @@ def missing() -> str:
         "MIME-tools": ["perl", "-MMIME::Parser", "-e1"],
         "GMime": ["/usr/bin/python3", "-c", 'import gi; gi.require_version("GMime", "3.0")'],
     }
-    absent += [name for name, command in checks.items() if subprocess.run(command, capture_output=True).returncode]
+    absent += [
+        name for name, command in checks.items() if subprocess.run(command, capture_output=True, check=False).returncode
+    ]
     return f"mail readers missing: {', '.join(absent)} (make setup-readers)" if absent else ""
 
 

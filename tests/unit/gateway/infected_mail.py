@@ -166,7 +166,7 @@ def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
         "three a line": b64(packed, 3),
         "one line": flat,
         "padding left out": flat.rstrip(b"="),
-        "cut short": flat[:-6],
+        "cut short": base64.b64encode(packed + bytes(range(9)))[:-6],
         "foreign characters": b"!".join(flat[at : at + 5] for at in range(0, len(flat), 5)),
         "spaces": b" ".join(flat[at : at + 5] for at in range(0, len(flat), 5)),
         "dashes first": b"-----\r\n" + body,

@@ -66,11 +66,7 @@ class TestHeaders:
                 rb"(?:^[Cc]ontent-[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+(?=\r\n)", raw, re.MULTILINE
             ):
                 found = list(mime.CONTENT_FIELD.finditer(header))
-                quick = (
-                    mime.read_plain_header(header, found)
-                    if all(mime.PLAIN_FIELD.fullmatch(one.group()) for one in found)
-                    else None
-                )
+                quick = mime.read_plain_header(header, found) if mime.is_plain(header, found) else None
                 if quick:
                     seen += 1
                     assert quick == mime.read_header(header, found), header
