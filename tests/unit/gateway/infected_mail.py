@@ -47,9 +47,23 @@ def zipped(content: bytes, name: str = "x.com", method: int = zipfile.ZIP_DEFLAT
     return out.getvalue()
 
 
-# Bytes that deflate compresses: it stores what it cannot compress, and the signature would be in the clear.
-HIDING = b"".join(bytes([byte, byte % 7, 32]) for byte in range(256)) + EICAR
-ZIP = zipped(HIDING)
+def hiding(content: bytes) -> bytes:
+    """Return the content behind bytes that deflate compresses: what it cannot compress it stores in the clear."""
+    return b"".join(bytes([byte, byte % 7, 32]) for byte in range(256)) + content
+
+
+def zip_of(content: bytes) -> bytes:
+    """Return a zip whose plain bytes do not show the content, and whose base64 does not look like text."""
+    return zipped(hiding(content))
+
+
+def rar_of(content: bytes) -> bytes:
+    """Return a RAR, which clamd cannot open, with a gzip file."""
+    return sample_archives.rar5(gzip.compress(hiding(content), mtime=0), b"x.gz")
+
+
+ZIP = zip_of(EICAR)
+RAR = rar_of(EICAR)
 
 
 def b64(payload: bytes, width: int = 76) -> bytes:
@@ -74,8 +88,6 @@ def part(body: bytes, kind: bytes = b"application/zip; name=x.zip", encoding: by
     return b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + body
 
 
-# What the scanner cannot open itself.
-RAR = sample_archives.rar5(gzip.compress(HIDING, mtime=0), b"x.gz")
 INFECTED = part(b64(ZIP))
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nhello"
 HEAD = b"From: a@sender.example\r\nTo: b@a.univ.example\r\nSubject: x\r\nMIME-Version: 1.0\r\n"

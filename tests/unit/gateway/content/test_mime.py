@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from email import message_from_bytes
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from mailgate.content import mime
 from mailgate.content.decodings import decodings
+from mailgate.content.readings import TooComplexError
 
 
 def multipart(boundary: str, *parts: bytes, preamble: bytes = b"", epilogue: bytes = b"\r\n") -> bytes:
@@ -120,14 +122,13 @@ class TestParts:
         ).map(b"".join)
     )
     def test_any_content_can_be_decoded_for_a_rescan(self, raw):
-        try:
+        with contextlib.suppress(mime.AmbiguousError, TooComplexError):
             root = mime.walk(raw)
-            list(decodings(raw, root))
             for leaf in root.leaves():
                 leaf.decoded(raw)
-        except mime.AmbiguousError:
-            pass
-        list(decodings(raw, None))
+            list(decodings(raw, root))
+        with contextlib.suppress(TooComplexError):
+            list(decodings(raw, None))
 
     def test_leaves_agree_with_the_standard_library(self):
         mail = EmailMessage()

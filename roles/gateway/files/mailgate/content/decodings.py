@@ -28,6 +28,11 @@ _BEGIN = b"begin "
 _DELIMITER = re.compile(rb"^--[^\r\n]{1,72}\r\n", re.MULTILINE)
 # Lines of base64 only, which normal text does not have.
 _CODED_TEXT = re.compile(rb"\r\n(?:[A-Za-z0-9+/]{60,}\r\n){2}")
+# A body that begins like a header: some readers skip an empty line before it.
+_HEADER_AGAIN = re.compile(
+    rb"\s*(?:[!-9;-~]+[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*){0,100}?content-(?:type|transfer-encoding)[ \t]*:",
+    re.IGNORECASE,
+)
 _LARGE_TEXT = 1024 * 1024
 _LONG_LINE = 998
 _MAX_DEPTH = 3
@@ -149,6 +154,8 @@ def _in_leaf(raw: bytes, leaf: mime.Part, depth: int, *, trusted: bool) -> Itera
         yield partial(all_decodings, body)
     if leaf.encoding in mime.IDENTITY and FILE.match(body):
         yield partial(as_files, body)
+    if _HEADER_AGAIN.match(body):
+        yield partial(all_decodings, body)
 
 
 def _in_quoted(raw: bytes, leaf: mime.Part, body: bytes, *, trusted: bool) -> Iterator[SuspiciousPart]:

@@ -219,13 +219,16 @@ def is_plain(head: bytes, found: Sequence[re.Match[bytes]]) -> bool:
         return False
     if has_long_line(head, _MAX_HEADER_LINE) or _BLANK_LINE.search(head) or _HIDDEN_FIELD.search(head):
         return False
+    # Some readers take the boundary from any field.
+    boundaries = head.lower().count(b"boundary")
     for field in found:
         if field[1].lower() == b"content-type":
             value = field[2].lower()
             names = [name.rstrip(b"*0123456789") for name in _PARAMETER.findall(value) if name not in _TWO_FORMS]
-            if len(set(names)) < len(names) or value.count(b"boundary") != value.lstrip().startswith(b"multipart/"):
+            if len(set(names)) < len(names):
                 return False
-    return True
+            boundaries -= value.lstrip().startswith(b"multipart/")
+    return boundaries == 0
 
 
 def read_plain_header(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:

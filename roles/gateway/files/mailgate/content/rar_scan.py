@@ -20,6 +20,7 @@ from mailgate.archives import archive, rar, tnef
 from mailgate.archives.bsdtar import KINDS, RAR, UnpackError
 from mailgate.content import mime
 from mailgate.content.policy import ContentPolicy
+from mailgate.content.transfer import unquote
 from mailgate.scan.clamd import AS_MAIL, CLEAN, Finding, ScanCall, Verdict
 
 # An archive and its type.
@@ -79,7 +80,7 @@ def _begins(raw: bytes, leaf: mime.Part) -> bool:
         return not data or _is_archive(data)
     if leaf.encoding == "quoted-printable":
         # Nearly always text: avoid decoding it.
-        return head.lstrip()[:1] in b"=RP7MB\x1f\xfdx" and _is_archive(mime.unquote(head.lstrip()))
+        return head.lstrip()[:1] in b"=RP7MB\x1f\xfdx" and _is_archive(unquote(head.lstrip()))
     return leaf.encoding in mime.UUENCODED or _is_archive(head)
 
 
