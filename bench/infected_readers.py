@@ -96,8 +96,8 @@ class Run:
         return "same" if result.content == raw else "changed"
 
     async def _infected(self, content: bytes) -> bool:
-        # clamd cannot open the RAR.
-        if content.startswith((RAR, GZIP)) or ZIP in content:
+        # clamd cannot open the RAR. That archives behind other bytes are found is tested with archives.
+        if content.startswith((ZIP, RAR, GZIP)):
             return True
         deadline = asyncio.get_running_loop().time() + _SCAN_SECONDS
         return (await self.scanner.scan((content,), deadline)).finding is Finding.INFECTED

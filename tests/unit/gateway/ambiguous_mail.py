@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 import zlib
 from collections.abc import Iterator
 
 from gateway_doubles import EICAR
-from infected_mail import HEAD, INFECTED, TEXT, ZIP, b64, multi, part, uu
+from infected_mail import HEAD, TEXT, ZIP, b64, multi, part, uu
 
 
 def deflated(content: bytes) -> bytes:
@@ -26,7 +27,6 @@ def _gzip(seed: int) -> bytes:
 
 # A gzip file without NUL and CR, so that it survives as text; it has no trailer, which holds NULs.
 GZIP = next(packed for packed in map(_gzip, range(1000)) if not {0, 13} & set(packed) and 10 in packed)
-MARK = ZIP[60:90]
 
 
 def quoted(payload: bytes, width: int = 72, soft: bytes = b"=\r\n") -> bytes:
@@ -43,23 +43,23 @@ def with_lines(payload: bytes) -> bytes:
     return payload.replace(b"\n", b"\r\n")
 
 
-def inside_text(outer: bytes, inner: bytes, *, width: int = 76) -> bytes:
+def inside_text(packed: bytes, outer: bytes, inner: bytes, *, width: int = 76) -> bytes:
     """Return the body of a multipart whose text, to readers that know the boundary `outer` only, is all of `inner`."""
     return (
         b"--" + outer + b"\r\n\r\nhello\r\n--" + outer + b"\r\nContent-Type: text/plain\r\n\r\nhello\r\n"
-        b"--" + inner + b"\r\n" + part(b64(ZIP, width)) + b"\r\n--" + inner + b"--\r\n\r\n--" + outer + b"--\r\n"
+        b"--" + inner + b"\r\n" + part(b64(packed, width)) + b"\r\n--" + inner + b"--\r\n\r\n--" + outer + b"--\r\n"
     )
 
 
-def closed_first(inner: bytes, outer: bytes) -> bytes:
+def closed_first(packed: bytes, inner: bytes, outer: bytes) -> bytes:
     """Return the body of a multipart that the boundary `inner` closes before the one of `outer` begins."""
     return (
         b"--" + inner + b"\r\n\r\nhello\r\n--" + inner + b"--\r\n\r\n"
-        b"--" + outer + b"\r\n" + INFECTED + b"\r\n--" + outer + b"--\r\n"
+        b"--" + outer + b"\r\n" + part(b64(packed)) + b"\r\n--" + outer + b"--\r\n"
     )
 
 
-def _encodings() -> Iterator[tuple[str, bytes]]:
+def _encodings(packed: bytes) -> Iterator[tuple[str, bytes]]:
     field = b"Content-Transfer-Encoding:"
     for name, form in {
         "2,000 blanks": field + b" " * 2000 + b"base64",
@@ -85,10 +85,10 @@ def _encodings() -> Iterator[tuple[str, bytes]]:
         "behind a folded blank line": b"X-Foo: bar\r\n \r\n" + field + b" base64",
     }.items():
         kind = b"" if b"content-type" in form.lower() else b"Content-Type: application/zip\r\n"
-        yield f"encoding {name}", HEAD + multi(TEXT, kind + form + b"\r\n\r\n" + b64(ZIP))
+        yield f"encoding {name}", HEAD + multi(TEXT, kind + form + b"\r\n\r\n" + b64(packed))
 
 
-def _boundaries() -> Iterator[tuple[str, bytes]]:
+def _boundaries(packed: bytes) -> Iterator[tuple[str, bytes]]:
     mixed = b"multipart/mixed; "
     for form, first, second in (
         (b'boundary="b;"', b"b", b"b;"),
@@ -134,19 +134,22 @@ def _boundaries() -> Iterator[tuple[str, bytes]]:
     ):
         head = HEAD + b"Content-Type: " + mixed + form + b"\r\n\r\n"
         for width in (76, 32):
-            yield f"boundary {form!r} {second!r} in {first!r} {width}", head + inside_text(first, second, width=width)
-        yield f"boundary {form!r} {first!r} closed before {second!r}", head + closed_first(first, second)
+            yield (
+                f"boundary {form!r} {second!r} in {first!r} {width}",
+                head + inside_text(packed, first, second, width=width),
+            )
+        yield f"boundary {form!r} {first!r} closed before {second!r}", head + closed_first(packed, first, second)
 
 
-def _quoted() -> Iterator[tuple[str, bytes]]:
+def _quoted(packed: bytes) -> Iterator[tuple[str, bytes]]:
     kind = b"application/octet-stream; name=x.zip"  # language: quoted
     for name, body in {
-        "hard line ends": quoted(ZIP),
-        "soft breaks": quoted(ZIP, 60),
-        "soft breaks with a blank": quoted(ZIP, 60, b"= \r\n"),
-        "soft breaks with tabs": quoted(ZIP, 60, b"=\t \t\r\n"),
-        "blanks at the end": quoted(ZIP, 60).replace(b"\r\n", b"  \r\n"),
-        "lower case": quoted(ZIP, 60).lower(),
+        "hard line ends": quoted(packed),
+        "soft breaks": quoted(packed, 60),
+        "soft breaks with a blank": quoted(packed, 60, b"= \r\n"),
+        "soft breaks with tabs": quoted(packed, 60, b"=\t \t\r\n"),
+        "blanks at the end": quoted(packed, 60).replace(b"\r\n", b"  \r\n"),
+        "lower case": quoted(packed, 60).lower(),
     }.items():
         for subtype in (b"mixed", b"parallel", b"x-foo", b"report", b"signed", b"digest", b"form-data"):
             for declared in (kind, b"text/plain; name=x.zip", b"text/plain"):
@@ -162,7 +165,7 @@ def _quoted() -> Iterator[tuple[str, bytes]]:
             )
 
 
-def _types() -> Iterator[tuple[str, bytes]]:
+def _types(packed: bytes) -> Iterator[tuple[str, bytes]]:
     for form in (
         b"Content-Type: text/plain\r\nContent-Type: multipart/mixed; boundary=b",
         b"Content-Type: multipart/mixed; boundary=b\r\nContent-Type: text/plain",
@@ -182,8 +185,11 @@ def _types() -> Iterator[tuple[str, bytes]]:
         b"X-Foo: " + b"x" * 1900 + b"\r\nContent-Type: multipart/mixed; boundary=b",
         b"Content-Type: multipart/mixed; boundary=b; type=text/plain; type=multipart/mixed",
     ):
-        yield f"type {form[:90]!r} {len(form)}", HEAD + form + multi(TEXT, INFECTED).partition(b'boundary="b"')[2]
-    body = b64(ZIP)
+        yield (
+            f"type {form[:90]!r} {len(form)}",
+            HEAD + form + multi(TEXT, part(b64(packed))).partition(b'boundary="b"')[2],
+        )
+    body = b64(packed)
     for names in (
         b'name="a.txt"; name="b.zip"', b"name=a.txt; name*=utf-8''b.zip", b"name*0=a; name*1=.zip; name=c.txt",
         b'name="a;b.zip"', b'name="a\\"b.zip"', b"name=a(b).zip", b'name="=?utf-8?q?a?=" b', b"name=a b.zip",
@@ -192,26 +198,66 @@ def _types() -> Iterator[tuple[str, bytes]]:
         yield f"parameters {names!r}", HEAD + multi(TEXT, part(body, b"application/zip; " + names))
         yield (
             f"parameters {names!r}, uuencode",
-            HEAD + multi(TEXT, part(uu(ZIP), b"application/zip; " + names, b"x-uuencode")),
+            HEAD + multi(TEXT, part(uu(packed), b"application/zip; " + names, b"x-uuencode")),
         )
 
 
-def _alphabets() -> Iterator[tuple[str, bytes]]:
-    flat = re.sub(rb"\r\n", b"", b64(ZIP))
+def _alphabets(packed: bytes) -> Iterator[tuple[str, bytes]]:
+    flat = re.sub(rb"\r\n", b"", b64(packed))
     for name, body in {
-        "with - and _": b64(ZIP).replace(b"+", b"-").replace(b"/", b"_"),
+        "with - and _": b64(packed).replace(b"+", b"-").replace(b"/", b"_"),
         "each line padded": b"\r\n".join(flat[at : at + 4] + b"====" for at in range(0, len(flat), 4)),
-        "a delimiter-like line inside": b64(ZIP)[:156] + b"----\r\n" + b64(ZIP)[156:],
-        "a blank line inside": b64(ZIP)[:156] + b"\r\n" + b64(ZIP)[156:],
-        "a tab in each line": b64(ZIP).replace(b"\r\n", b"\t\r\n"),
+        "a delimiter-like line inside": b64(packed)[:156] + b"----\r\n" + b64(packed)[156:],
+        "a blank line inside": b64(packed)[:156] + b"\r\n" + b64(packed)[156:],
+        "a tab in each line": b64(packed).replace(b"\r\n", b"\t\r\n"),
     }.items():
         yield f"base64 {name}", HEAD + multi(TEXT, part(body))
 
 
-def ambiguous() -> Iterator[tuple[str, bytes]]:
-    """Yield all the messages, by name."""
-    yield from _encodings()
-    yield from _boundaries()
-    yield from _quoted()
-    yield from _types()
-    yield from _alphabets()
+def _texts(packed: bytes) -> Iterator[tuple[str, bytes]]:
+    leaf = part(b64(packed))
+    yield "text: an empty line before the header", b"\r\n" + multi(TEXT, leaf)
+    yield "text: an empty line within the header", HEAD + b"\r\n" + leaf
+    yield "text: an empty line before the header of a part", HEAD + multi(TEXT, b"\r\n" + leaf)
+    yield "text: the same, and other fields", HEAD + multi(TEXT, b"\r\nX-Foo: x\r\n y\r\n" + leaf)
+    coded = b"see this\r\n\r\n" + b64(packed) + b"\r\n\r\nbye and thank you for all"
+    yield "text: base64 between words", HEAD + multi(TEXT, TEXT + b"\r\n" + coded)
+    hexed = b"".join(b"=%02X" % byte for byte in uu(packed))
+    lines = b"=\r\n".join(hexed[at : at + 72] for at in range(0, len(hexed), 72))
+    yield "text: uuencode in quoted-printable", HEAD + multi(TEXT, part(lines, b"text/plain", b"quoted-printable"))
+    yield "text: uuencode in base64", HEAD + multi(TEXT, part(b64(uu(packed)), b"text/plain"))
+    plain = b"multipart/mixed; boundary=b\r\nX-Foo: x; boundary=a"
+    for first, second in ((b"a", b"b"), (b"b", b"a")):
+        yield (
+            f"text: boundary in another field {first!r}",
+            HEAD + b"Content-Type: " + plain + b"\r\n\r\n" + inside_text(packed, first, second, width=32),
+        )
+
+
+def shown() -> Iterator[tuple[str, bytes]]:
+    """Yield messages whose readers decode the signature itself, in characters that hide it from a search for bytes."""
+    signature = EICAR.decode("ascii")
+    for charset in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-7"):
+        text = signature.encode(charset)
+        if charset == "utf-7":
+            text = b"+" + base64.b64encode(signature.encode("utf-16-be")).rstrip(b"=") + b"-"
+        leaf = part(b64(text), b"text/html; charset=" + charset.encode())
+        yield f"charset {charset}", HEAD + multi(TEXT, leaf)
+    half = len(EICAR) // 2
+    for soft in (b"=\r\n", b"= \r\n", b"=\t\r\n"):
+        broken = EICAR[:half] + soft + EICAR[half:]
+        for kind in (b"mixed", b"parallel", b"mixed;"):
+            leaf = part(broken, b"text/html", b"quoted-printable")
+            yield f"soft break {soft!r} {kind!r}", HEAD + multi(TEXT, leaf, kind=b"multipart/" + kind + b"; boundary=b")
+    long = b"x" * 1200 + b"".join(b"=%02X" % byte for byte in EICAR)
+    yield "a long line", HEAD + multi(TEXT, part(long, b"text/plain", b"quoted-printable"))
+
+
+def ambiguous(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
+    """Yield all the messages, by name; `packed` is an archive with the infection."""
+    yield from _encodings(packed)
+    yield from _boundaries(packed)
+    yield from _quoted(packed)
+    yield from _types(packed)
+    yield from _alphabets(packed)
+    yield from _texts(packed)

@@ -107,9 +107,6 @@ class Mutator:
             # Readers that take a soft break with blanks as text have a damaged file.
             soft = dice.choice((b"=\r\n", b"=\r\n", b"= \r\n", b"=\t\r\n") if self.infected else (b"=\r\n",))
             body = quoted(payload, dice.choice((30, 60, 72, 75)), soft)
-            body_ = quoted(
-                payload, dice.choice((30, 60, 72, 75)), dice.choice((b"=\r\n", b"=\r\n", b"= \r\n", b"=\t\r\n"))
-            )
         elif encoding == b"x-uuencode":
             body = uu(payload)
             encoding = dice.choice((b"x-uuencode", b"7bit", b"uuencode", b"x-uue"))

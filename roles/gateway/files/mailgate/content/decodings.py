@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from mailgate.content import mime
-from mailgate.content.readings import CONTROL, FILE, LETTERS, TooComplexError, all_decodings, as_files, in_text
+from mailgate.content.readings import CONTROL, FILE, LETTERS, NEWLINE, TooComplexError, all_decodings, as_files, in_text
 from mailgate.content.transfer import base64_decodings, quoted_decodings
 from mailgate.message import has_long_line
 from mailgate.scan.clamd import AS_MAIL
@@ -28,11 +28,8 @@ _BEGIN = b"begin "
 _DELIMITER = re.compile(rb"^--[^\r\n]{1,72}\r\n", re.MULTILINE)
 # Lines of base64 only, which normal text does not have.
 _CODED_TEXT = re.compile(rb"\r\n(?:[A-Za-z0-9+/]{60,}\r\n){2}")
-# A body that begins like a header: some readers skip an empty line before it.
-_HEADER_AGAIN = re.compile(
-    rb"\s*(?:[!-9;-~]+[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*){0,100}?content-(?:type|transfer-encoding)[ \t]*:",
-    re.IGNORECASE,
-)
+# Of a header inside a text: some readers open what looks like a part or a message.
+_HEADER_INSIDE = re.compile(rb"^[ \t>]*content-t(?:ype|ransfer-encoding)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _LARGE_TEXT = 1024 * 1024
 _LONG_LINE = 998
 _MAX_DEPTH = 3
@@ -154,8 +151,8 @@ def _in_leaf(raw: bytes, leaf: mime.Part, depth: int, *, trusted: bool) -> Itera
         yield partial(all_decodings, body)
     if leaf.encoding in mime.IDENTITY and FILE.match(body):
         yield partial(as_files, body)
-    if _HEADER_AGAIN.match(body):
-        yield partial(all_decodings, body)
+    if leaf.encoding in mime.IDENTITY:
+        yield from _inside(body)
 
 
 def _in_quoted(raw: bytes, leaf: mime.Part, body: bytes, *, trusted: bool) -> Iterator[SuspiciousPart]:
@@ -163,6 +160,8 @@ def _in_quoted(raw: bytes, leaf: mime.Part, body: bytes, *, trusted: bool) -> It
         yield lambda: iter(quoted_decodings(body))
     if _BEGIN in body or LETTERS.search(body):
         yield lambda: in_text(leaf.decoded(raw))
+    if leaf.type.startswith("text/"):
+        yield from _inside(leaf.decoded(raw))
 
 
 def _in_base64(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[SuspiciousPart]:
@@ -174,6 +173,13 @@ def _in_base64(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[Suspic
         text = leaf.decoded(raw)
         if _BEGIN in text:
             yield partial(in_text, text)
+        yield from _inside(text)
+
+
+def _inside(text: bytes) -> Iterator[SuspiciousPart]:
+    # Lower case, and the search for bytes, are many times faster than an expression.
+    if b"content-t" in text.lower() and _HEADER_INSIDE.search(text):
+        yield lambda: all_decodings(NEWLINE.sub(b"\r\n", text))
 
 
 def _in_charsets(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:

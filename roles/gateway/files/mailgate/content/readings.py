@@ -38,7 +38,7 @@ _UU = re.compile(rb"^begin(-base64)? [0-7]+ [^\r\n]*\r\n(.*?)(?:^end|^====|\Z)",
 _YENC = re.compile(rb"^=ybegin [^\r\n]*\r\n(?:=ypart [^\r\n]*\r\n)?(.*?)^=yend", re.DOTALL | re.MULTILINE)
 # What names an encoding, or begins encoded text.
 _ANNOUNCED = re.compile(rb"encoding[^\r\n]{0,900}(?:64|quoted|uu)|^begin |^=ybegin ", re.IGNORECASE | re.MULTILINE)
-_NEWLINE = re.compile(rb"\r?\n")
+NEWLINE = re.compile(rb"\r?\n")
 _MIME = re.compile(rb"^(?:content-|--|begin )", re.IGNORECASE | re.MULTILINE)
 # A line that may be a delimiter, and the text that tells it from delimiters of other boundaries.
 _DELIMITER = re.compile(rb"^--([^\r\n]*?)(?:--)?[ \t]*(?:\r\n|\Z)", re.MULTILINE)
@@ -172,7 +172,7 @@ class _Sweep:
             yield data
             if not _MIME.search(data):
                 continue
-            mail = _NEWLINE.sub(b"\r\n", data)
+            mail = NEWLINE.sub(b"\r\n", data)
             if hash(mail) in self.opened:
                 continue
             self.opened.add(hash(mail))
