@@ -115,17 +115,19 @@ class Run:
 
 def run(seeds: range, seconds: float) -> Run:
     """Return the counts for these seeds, or for as many of them as the time allows."""
-    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="clamd") as directory:
         clamd = RealClamd(Path(directory))
         try:
-            result = Run(clamd.socket)
-            for first in range(seeds.start, seeds.stop, _BATCH):
-                if time.monotonic() > end:
-                    break
-                asyncio.run(result.batch(range(first, min(first + _BATCH, seeds.stop))))
+            return asyncio.run(_batches(Run(clamd.socket), seeds, time.monotonic() + seconds))
         finally:
             clamd.kill()
+
+
+async def _batches(result: Run, seeds: range, end: float) -> Run:
+    for first in range(seeds.start, seeds.stop, _BATCH):
+        if time.monotonic() > end:
+            break
+        await result.batch(range(first, min(first + _BATCH, seeds.stop)))
     return result
 
 
