@@ -72,10 +72,10 @@ class Mutator:
             raw = Composer(dice.randrange(1 << 30)).message()
         else:
             raw = self.structure()
-        if dice.random() < 0.4:
+        if self.infected and dice.random() < 0.4:
             raw = self.repacked(raw)
         for _count in range(dice.choice((0, 1, 1, 1, 2, 2, 3, 4))):
-            raw = dice.choice(self.operators)(self, raw)
+            raw = dice.choice(self.operators if self.infected else self.harmless)(self, raw)
         raw = re.sub(rb"(?<!\r)\n", b"\r\n", re.sub(rb"\r(?!\n)", b" ", raw)).replace(b"\0", b" ")
         return re.sub(rb"([^\n]{1990})(?=[^\r\n])", rb"\1\r\n", raw)
 
@@ -279,3 +279,5 @@ class Mutator:
         parameter, parameter, parameter, value, value, encoding, encoding, field, field, field, kind, kind, delimiter,
         delimiter, body, body, body, cut, inside,
     )  # fmt: skip
+    # A file that is damaged, or decoded in a wrong way, is not a harmless one.
+    harmless: tuple[Callable[[Mutator, bytes], bytes], ...] = (parameter, value, kind, delimiter, inside)

@@ -75,6 +75,28 @@ class TestHeaders:
         assert seen > 2000
 
 
+class TestNames:
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            b'name="a.txt"; name="b.exe"', b'name="b.exe"; name="a.txt"', b"name=a.txt; name*=utf-8''b.exe",
+            b"name=a.txt; name*=utf-8''%62%2Eexe", b"name*0=b.; name*1=exe; name=a.txt",
+            b"name*1=exe; name*0=b.; name=a.txt",
+            b'name="b.exe;a.txt"', b'name="b\\.exe"; name=a.txt', b"NAME=a.txt;\r\n\tName=b.exe", b"x=y; name = b.exe",
+            b'name="b.exe', b"name*0*=utf-8''b%2E; name*1=exe",
+            b'name=a.txt\r\nContent-Disposition: attachment; filename=b.exe',
+            b"name=a.txt\r\nContent-Disposition: attachment; filename=c.txt; filename*=''b.exe",
+        ],
+    )  # fmt: skip
+    def test_all_names_of_a_part_are_known(self, parameters):
+        part = mime.walk(b"Content-Type: application/x-foo; " + parameters + b"\r\n\r\nx")
+        assert "b.exe" in part.names
+
+    def test_a_piece_of_a_name_is_not_a_name(self):
+        part = mime.walk(b"Content-Type: application/x-foo; name*0=x.com; name*1=pany.pdf\r\n\r\nx")
+        assert part.names == ("x.company.pdf",)
+
+
 class TestParts:
     @settings(max_examples=200)
     @given(trees())

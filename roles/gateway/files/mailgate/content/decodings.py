@@ -32,7 +32,7 @@ _CODED_TEXT = re.compile(rb"\r\n(?:[A-Za-z0-9+/]{60,}\r\n){2}")
 _HEADER_INSIDE = re.compile(rb"^[ \t>]*content-t(?:ype|ransfer-encoding)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _LARGE_TEXT = 1024 * 1024
 _LONG_LINE = 998
-_MAX_DEPTH = 3
+_MAX_DEPTH = 6
 _TRUSTED = ("multipart/mixed", "multipart/alternative", "multipart/related", "message/rfc822")
 _PLAIN_MESSAGES = (
     "message/rfc822",

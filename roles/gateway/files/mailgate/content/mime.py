@@ -14,6 +14,7 @@ from email.utils import collapse_rfc2231_value
 from functools import lru_cache
 from typing import NamedTuple
 
+from mailgate.content.file_names import all_names
 from mailgate.content.transfer import base64_decodings, unquote, uudecode
 from mailgate.message import has_long_line
 
@@ -247,13 +248,16 @@ def read_plain_header(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header 
     return _Header(kind, encoding, boundary, (), _charset(head))
 
 
-def read_header(head: bytes, found: Iterable[re.Match[bytes]]) -> _Header:
+def read_header(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header:
     """Return what a full parser reads in a header section with these Content- fields."""
     fields = _fields(head, found)
     kind = fields.get_content_type()
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
     boundary = _boundary(fields) if kind.startswith("multipart/") else None
-    names = _names(fields) if b"name" in head.lower() else ()
+    names: tuple[str, ...] = ()
+    if b"name" in head.lower():
+        values = (field[2] for field in found if field[1].lower() in (b"content-type", b"content-disposition"))
+        names = tuple(dict.fromkeys((*_names(fields), *all_names(values))))
     return _Header(kind, encoding, boundary, names, _charset(head))
 
 

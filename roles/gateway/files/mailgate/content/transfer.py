@@ -8,29 +8,42 @@ import binascii
 import contextlib
 import re
 
-_FOREIGN = re.compile(rb"[^A-Za-z0-9+/]")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_FOREIGN = bytes(byte for byte in range(256) if byte not in _ALPHABET)
+_PADDING = b"= \t\r\n"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r\n)")
+_NOT_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r\n|[ \t]*\Z)")
 _TRAILING_BLANKS = re.compile(rb"[ \t]+(?=\r\n)")
 _TRAILING_BLANKS_OF_TEXT = re.compile(rb"(?<![= \t])[ \t]+(?=\r\n)")
 
 
 def base64_decodings(body: bytes) -> list[bytes]:
     """Decode base64 in each way that mail clients do: up to its padding, beyond it, and with the padding left out."""
-    found = []
-    with contextlib.suppress(binascii.Error):
-        found.append(binascii.a2b_base64(body))
-    runs = [_FOREIGN.sub(b"", run) for run in re.split(rb"=+", body)]
-    # The last group may be cut short: three characters hold two bytes, two hold one, one holds none.
-    whole = [run + b"=" * (-len(run) % 4) if len(run) % 4 != 1 else run[:-1] for run in runs if run]
-    for lenient in (b"".join(map(binascii.a2b_base64, whole)), binascii.a2b_base64(quartets(b"".join(runs)))):
-        if lenient not in found:
-            found.append(lenient)
+    text = letters(body)
+    found: dict[bytes, None] = {}
+    if b"=" in body.rstrip(_PADDING):
+        with contextlib.suppress(binascii.Error):
+            found[binascii.a2b_base64(body)] = None
+        runs = [letters(run) for run in re.split(rb"=+", body)]
+        found[b"".join(map(_cut_short, runs))] = None
+    else:
+        found[_cut_short(text)] = None
+    found[binascii.a2b_base64(quartets(text))] = None
     if b"-" in body or b"_" in body:
         # Some accept the alphabet for URLs as well (RFC 4648 section 5).
-        other = body.translate(_URL_SAFE)
-        found += [data for data in base64_decodings(other) if data not in found]
-    return found or [b""]
+        found |= dict.fromkeys(base64_decodings(body.translate(_URL_SAFE)))
+    return list(found)
+
+
+def letters(text: bytes) -> bytes:
+    """Return the characters of base64 in a text."""
+    return text.translate(None, _FOREIGN)
+
+
+def _cut_short(text: bytes) -> bytes:
+    # The last group may be cut short: three characters hold two bytes, two hold one, one holds none.
+    return binascii.a2b_base64(text + b"=" * (-len(text) % 4) if len(text) % 4 != 1 else text[:-1])
 
 
 def quartets(alphabet: bytes) -> bytes:
@@ -54,6 +67,11 @@ def quoted_decodings(body: bytes) -> list[bytes]:
         forms[_SOFT_BREAK.sub(b"=", body)] = None
         forms[_TRAILING_BLANKS_OF_TEXT.sub(b"", body)] = None
         forms[body] = None
+    if _NOT_QUOTED.search(body):
+        # What is not valid after an equals sign is text to some, and the sign left out by others.
+        for form in list(forms):
+            forms[_NOT_QUOTED.sub(b"=3D", form)] = None
+            forms[_NOT_QUOTED.sub(b"", form)] = None
     decoded = [binascii.a2b_qp(form) for form in forms]
     # The line end of a file is decoded like that of a message, but an encoded CR before it stays.
     decoded += [binascii.a2b_qp(form.replace(b"\r\n", b"\n")) for form in forms]
