@@ -27,7 +27,7 @@ _MINIMUM_SIZE = 40
 _SHIFTED_SIZE = 256 * 1024
 
 _RUN = re.compile(rb"(?:[A-Za-z0-9+/=]+[ \t]*\r\n[ \t]*)*[A-Za-z0-9+/=]+")
-_HEX = re.compile(rb"=[0-9A-Fa-f]{2}")
+_QUOTED = re.compile(rb"=(?:[0-9A-Fa-f]{2}|[ \t]*\r\n)")
 # Encoded letters, which need no encoding, and control characters, which text does not have: this hides something.
 LETTERS = re.compile(rb"=(?:[46][1-9A-Fa-f]|[57][0-9Aa])")
 # ESC is in ISO-2022-JP.
@@ -161,7 +161,7 @@ class _Sweep:
         letters = transfer.letters(raw) if len(raw) <= _SHIFTED_SIZE else b""
         for shift in range(4) if len(letters) >= _MINIMUM_SIZE else ():
             yield from self._nested([binascii.a2b_base64(transfer.quartets(letters[shift:]))], depth)
-        if _HEX.search(raw) or b"=\r\n" in raw:
+        if _QUOTED.search(raw):
             yield from self._nested(transfer.quoted_decodings(raw), depth)
         yield from self._nested(in_text(raw), depth)
         for body in bodies(raw):
