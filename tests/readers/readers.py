@@ -47,7 +47,7 @@ def missing() -> str:
     absent += [
         name for name, command in checks.items() if subprocess.run(command, capture_output=True, check=False).returncode
     ]
-    return f"mail readers missing: {', '.join(absent)} (make setup-readers)" if absent else ""
+    return f"mail readers missing: {', '.join(absent)} (make setup-tests)" if absent else ""
 
 
 def extract(messages: Sequence[bytes], marks: Sequence[bytes]) -> list[Extracted]:

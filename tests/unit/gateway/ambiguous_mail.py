@@ -222,6 +222,14 @@ def _texts(packed: bytes) -> Iterator[tuple[str, bytes]]:
     yield "text: the same, and other fields", HEAD + multi(TEXT, b"\r\nX-Foo: x\r\n y\r\n" + leaf)
     coded = b"see this\r\n\r\n" + b64(packed) + b"\r\n\r\nbye and thank you for all"
     yield "text: base64 between words", HEAD + multi(TEXT, TEXT + b"\r\n" + coded)
+    inner = b"Content-Type: multipart/parallel; boundary=b\r\n" + multi(TEXT, leaf, kind=b"multipart/mixed; boundary=b")
+    for kind in (b"application/zip", b"text/plain", b"image/png"):
+        yield f"text: a message in base64 as {kind!r}", HEAD + multi(TEXT, part(b64(inner), kind))
+        yield f"text: a message as {kind!r}", HEAD + part(inner, kind, b"8bit")
+    yield (
+        "text: what begins with an equals sign",
+        HEAD + multi(TEXT, part(quoted(packed).replace(b"=3D", b"=="), b"text/plain", b"quoted-printable")),
+    )
     hexed = b"".join(b"=%02X" % byte for byte in uu(packed))
     lines = b"=\r\n".join(hexed[at : at + 72] for at in range(0, len(hexed), 72))
     yield "text: uuencode in quoted-printable", HEAD + multi(TEXT, part(lines, b"text/plain", b"quoted-printable"))

@@ -101,11 +101,13 @@ class Mutator:
         dice = self.dice
         payload = dice.choice(self.payloads)
         encoding = dice.choice((b"base64", b"base64", b"quoted-printable", b"x-uuencode", b"8bit"))
+        if payload == HARMLESS[1]:
+            # In other encodings it is damaged to some readers, and reported because it cannot be opened.
+            encoding = b"base64"
         if encoding == b"base64":
             body = b64(payload, dice.choice((76, 76, 72, 64, 60, 32, 31, 4, 3, 1000, 1990)))
         elif encoding == b"quoted-printable":
-            # Readers that take a soft break with blanks as text have a damaged file.
-            soft = dice.choice((b"=\r\n", b"=\r\n", b"= \r\n", b"=\t\r\n") if self.infected else (b"=\r\n",))
+            soft = dice.choice((b"=\r\n", b"=\r\n", b"= \r\n", b"=\t\r\n"))
             body = quoted(payload, dice.choice((30, 60, 72, 75)), soft)
         elif encoding == b"x-uuencode":
             body = uu(payload)

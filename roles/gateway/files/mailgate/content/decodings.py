@@ -30,6 +30,9 @@ _DELIMITER = re.compile(rb"^--[^\r\n]{1,72}\r\n", re.MULTILINE)
 _CODED_TEXT = re.compile(rb"\r\n(?:[A-Za-z0-9+/]{60,}\r\n){2}")
 # Of a header inside a text: some readers open what looks like a part or a message.
 _HEADER_INSIDE = re.compile(rb"^[ \t>]*content-t(?:ype|ransfer-encoding)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_PRINTABLE = bytes(range(32, 127)) + b"\t\r\n"
+# Bytes of base64 by which a text is recognized.
+_HEAD = 160
 _LARGE_TEXT = 1024 * 1024
 _LONG_LINE = 998
 _MAX_DEPTH = 6
@@ -143,6 +146,7 @@ def _in_leaf(raw: bytes, leaf: mime.Part, depth: int, *, trusted: bool) -> Itera
         yield partial(all_decodings, body)
     elif leaf.encoding in mime.UUENCODED:
         yield partial(in_text, body)
+        yield from _inside(leaf.decoded(raw))
     elif leaf.encoding == "quoted-printable":
         pass
     elif _BEGIN in body:
@@ -160,8 +164,7 @@ def _in_quoted(raw: bytes, leaf: mime.Part, body: bytes, *, trusted: bool) -> It
         yield lambda: iter(quoted_decodings(body))
     if _BEGIN in body or LETTERS.search(body):
         yield lambda: in_text(leaf.decoded(raw))
-    if leaf.type.startswith("text/"):
-        yield from _inside(leaf.decoded(raw))
+    yield from _inside(leaf.decoded(raw))
 
 
 def _in_base64(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[SuspiciousPart]:
@@ -174,6 +177,9 @@ def _in_base64(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[Suspic
         if _BEGIN in text:
             yield partial(in_text, text)
         yield from _inside(text)
+    elif _is_text(raw[leaf.body : min(leaf.end, leaf.body + _HEAD)]):
+        # Of any type: some readers open all that look like messages.
+        yield lambda: (data for decode in _inside(leaf.decoded(raw)) for data in decode())
 
 
 def _inside(text: bytes) -> Iterator[SuspiciousPart]:
@@ -186,6 +192,11 @@ def _in_charsets(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:
     """Yield a text as mail clients show it, whose characters are not those of ASCII on the wire."""
     with contextlib.suppress(LookupError, UnicodeError):
         yield leaf.decoded(raw).decode(leaf.charset, "ignore").encode()
+
+
+def _is_text(head: bytes) -> bool:
+    text = base64_decodings(head)[0]
+    return not text.translate(None, _PRINTABLE)
 
 
 def _is_url_safe(raw: bytes, leaf: mime.Part) -> bool:
