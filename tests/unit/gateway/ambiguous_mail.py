@@ -230,6 +230,13 @@ def _texts(packed: bytes) -> Iterator[tuple[str, bytes]]:
         "text: what begins with an equals sign",
         HEAD + multi(TEXT, part(quoted(packed).replace(b"=3D", b"=="), b"text/plain", b"quoted-printable")),
     )
+    coded = uu(packed)
+    at = coded.index(b"\r\n", 200) - 10
+    for name, form in {
+        "a wrong mode": coded.replace(b"begin 644", b"begin x9", 1),
+        "an invalid character": coded[:at] + b"\x80" + coded[at + 1 :] if coded[at : at + 1] == b" " else coded,
+    }.items():
+        yield f"text: uuencode with {name}", HEAD + multi(TEXT, part(form, b"text/plain", b"7bit"))
     hexed = b"".join(b"=%02X" % byte for byte in uu(packed))
     lines = b"=\r\n".join(hexed[at : at + 72] for at in range(0, len(hexed), 72))
     yield "text: uuencode in quoted-printable", HEAD + multi(TEXT, part(lines, b"text/plain", b"quoted-printable"))

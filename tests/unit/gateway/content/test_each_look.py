@@ -10,7 +10,7 @@ from typing import Any
 
 import outcomes
 import pytest
-from ambiguous_mail import GZIP, ambiguous, shown
+from ambiguous_mail import GZIP, ambiguous, quoted, shown
 from infected_mail import EICAR, HEAD, INFECTED, RAR, TEXT, ZIP, b64, evasions, multi, part
 from sample_archives import BSDTAR
 from sample_archives import MISSING as NO_BSDTAR
@@ -63,7 +63,7 @@ LOOKS: dict[str, tuple[list[tuple[Any, str, Any]], bytes]] = {
     "charsets": ([(decodings, "_in_charsets", nothing)], ZIPS["charset utf-7"]),
     "quoted-printable in other ways": (
         [(module, "quoted_decodings", first(transfer.quoted_decodings)) for module in (decodings, transfer)],
-        ZIPS["quoted-printable hard line ends b'parallel' b'application/octet-stream; name=x.zip'"],  # language: quoted
+        HEAD + multi(TEXT, part(quoted(GZIP), encoding=b"quoted-printable"), kind=b"multipart/parallel; boundary=b"),
     ),
     "control characters in quoted-printable": (
         [(decodings, "CONTROL", NEVER)],
@@ -83,7 +83,7 @@ LOOKS: dict[str, tuple[list[tuple[Any, str, Any]], bytes]] = {
     "yEnc": ([(readings, "_YENC", NEVER)], ZIPS["yenc in a text"]),
     "files that are not encoded": ([(decodings, "as_files", nothing), (readings, "as_files", nothing)],
                                    ZIPS["as it is b'8bit' b'parallel'"]),
-    "headers inside a text": ([(decodings, "_HEADER_INSIDE", NEVER)], b"\r\n" + multi(TEXT, part(b64(RAR, 32)))),
+    "headers inside a text": ([(decodings, "_FIELD_LINE", NEVER)], b"\r\n" + multi(TEXT, part(b64(RAR, 32)))),
     "lines of base64 in a text": (
         [(decodings, "_CODED_TEXT", NEVER)],
         HEAD + multi(TEXT, TEXT + b"\r\n" + words_around(ZIP)),

@@ -38,15 +38,18 @@ _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 _COMMENT = re.compile(r"\([^()]*\)")
 # Fields of the one form that all mail clients parse alike: short, nothing behind the value, no parameter in pieces.
 _PARAMETERS = (
-    rb';(?: ?|[ \t]?\r\n(?:\t| {1,8}))[a-z0-9._-]+(?:\*|\*0\*?|\*1\*?)?=(?:"[^"\\\r\n]{0,500}"|[^\s;"()\\,\'=?]{1,500})'
+    rb"(?:;(?: ?|[ \t]?\r\n(?:\t| {1,8}))"
+    rb'(?:[a-z0-9._-]+=(?:"[^"\\\r\n]{0,500}"|[^\s;"()\\,\'=?]{1,500})'
+    # A file name in a charset, which may be in pieces (RFC 2231): readers differ in the name only.
+    rb'|(?:file)?name\*(?:[0-9]{1,2}\*?)?=(?:"[^"\\\r\n]{0,500}"|[^\s;"()\\,]{1,500}))){0,20}'
 )
 _PLAIN_FIELD = re.compile(
-    rb"content-(?:type: ?(?:\r\n[ \t])?[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,80}(?:" + _PARAMETERS + rb"){0,12}"
-    rb"|disposition: ?(?:\r\n[ \t])?[a-z]{1,40}(?:" + _PARAMETERS + rb"){0,12}"
+    rb"content-(?:type: ?(?:\r\n[ \t])?[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,80}" + _PARAMETERS +
+    rb"|disposition: ?(?:\r\n[ \t])?[a-z]{1,40}" + _PARAMETERS +
     rb"|transfer-encoding: ?(?:7bit|8bit|binary|base64|quoted-printable)"
     rb'|(?!type|disposition|transfer-encoding|encoding)[a-z0-9-]+:[^;"\\]{0,500})',
     re.IGNORECASE,
-)
+)  # fmt: skip
 _BOUNDARY = re.compile(
     rb'[; \t\n]boundary=(?:"([a-z0-9_\'()+,./:=?!#$%&*~@<>{}|^-]{1,70})"|([a-z0-9_+.-]{1,70}))(?=;|\r\n|\Z)',
     re.IGNORECASE,

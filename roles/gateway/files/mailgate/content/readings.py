@@ -24,21 +24,23 @@ MAX_FACTOR = 16
 _MAX_BOUNDARIES = 30
 _MAX_DEPTH = 6
 _MINIMUM_SIZE = 40
-_SHIFTED_SIZE = 256 * 1024
+_SHIFTED_SIZE = 32 * 1024
 
 _RUN = re.compile(rb"(?:[A-Za-z0-9+/=]+[ \t]*\r\n[ \t]*)*[A-Za-z0-9+/=]+")
-_QUOTED = re.compile(rb"=(?:[0-9A-Fa-f]{2}|[ \t]*\r\n)")
 # Encoded letters, which need no encoding, and control characters, which text does not have: this hides something.
 LETTERS = re.compile(rb"=(?:[46][1-9A-Fa-f]|[57][0-9Aa])")
 # ESC is in ISO-2022-JP.
 CONTROL = re.compile(rb"=(?:0[0-8BCEFbcef]|1[0-9ACDEFacdef])")
 # As lenient as mail clients, which skip lines that are not uuencoded.
-_UU = re.compile(rb"^begin(-base64)? [0-7]+ [^\r\n]*\r\n(.*?)(?:^end|^====|\Z)", re.DOTALL | re.MULTILINE)
+_UU = re.compile(rb"^begin(-base64)?[ \t][^\r\n]*\r\n(.*?)(?:^end|^====|\Z)", re.DOTALL | re.MULTILINE)
 _YENC = re.compile(rb"^=ybegin [^\r\n]*\r\n(?:=ypart [^\r\n]*\r\n)?(.*?)^=yend", re.DOTALL | re.MULTILINE)
 # What names an encoding, or begins encoded text.
 _ANNOUNCED = re.compile(rb"encoding[^\r\n]{0,900}(?:64|quoted|uu)|^begin |^=ybegin ", re.IGNORECASE | re.MULTILINE)
+# A field that may announce an encoding: no reader decodes what no field announces. It may be folded or in other forms.
+_BASE64 = re.compile(rb"encoding(?:[^\r\n]|\r\n[ \t])*(?:64|=\?|\*)", re.IGNORECASE)
+_QUOTED = re.compile(rb"encoding(?:[^\r\n]|\r\n[ \t])*(?:quoted|printable|=\?|\*)", re.IGNORECASE)
 NEWLINE = re.compile(rb"\r?\n")
-_MIME = re.compile(rb"^(?:content-[a-z-]{2,40}[ \t]*:|begin(?:-base64)? [0-7]|=ybegin )", re.IGNORECASE | re.MULTILINE)
+_MIME = re.compile(rb"^(?:content-[a-z-]{2,40}[ \t]*:|begin(?:-base64)?[ \t]|=ybegin )", re.IGNORECASE | re.MULTILINE)
 # A line that may be a delimiter, and the text that tells it from delimiters of other boundaries.
 _DELIMITER = re.compile(rb"^--([^\r\n]*?)(?:--)?[ \t]*(?:\r\n|\Z)", re.MULTILINE)
 # A header, and the first line that some readers take as the end of it: empty, of blanks, or without a colon.
@@ -93,7 +95,7 @@ def all_decodings(raw: bytes) -> Iterator[bytes]:
 def in_text(text: bytes) -> Iterator[bytes]:
     """Decode the uuencode and yEnc blocks of a text."""
     for found in _UU.finditer(text):
-        yield from transfer.base64_decodings(found[2]) if found[1] else (transfer.uudecode(found[2]),)
+        yield from transfer.base64_decodings(found[2]) if found[1] else transfer.uu_decodings(found[2])
     for found in _YENC.finditer(text):
         yield transfer.undo_yenc(found.group(1))
 
@@ -131,13 +133,19 @@ def bodies(raw: bytes) -> Iterator[bytes]:
 
 
 def _starts(raw: bytes, after_delimiters: Iterable[int]) -> Iterator[int]:
-    """Yield where a body may begin, in order: after a delimiter, after a header, or at a line that is no field."""
+    """Yield where a body may begin, in order: after a delimiter, after a header, or at a line that is not a field."""
     found = {0, *after_delimiters}
-    found |= {blank.end() for blank in _BLANK.finditer(raw) if blank.start() in found}
-    for header in _HEADER.finditer(raw):
-        found.add(header.end())
-        if blank := _BLANK.match(raw, header.end()):
+    for blank in _BLANK.finditer(raw):
+        if blank.start() in found:
             found.add(blank.end())
+    for header in _HEADER.finditer(raw):
+        found.discard(header.start())
+        line = _BLANK.match(raw, header.end())
+        if line:
+            found.add(line.end())
+        # A line of blanks is part of the body to some readers.
+        if not line or line.group() != b"\r\n":
+            found.add(header.end())
     yield from sorted(found)
 
 
@@ -161,15 +169,17 @@ class _Sweep:
         letters = transfer.letters(raw) if len(raw) <= _SHIFTED_SIZE else b""
         for shift in range(4) if len(letters) >= _MINIMUM_SIZE else ():
             yield from self._nested([binascii.a2b_base64(transfer.quartets(letters[shift:]))], depth)
-        if _QUOTED.search(raw):
+        base64 = _BASE64.search(raw) is not None
+        quoted = _QUOTED.search(raw) is not None
+        if quoted:
             yield from self._nested(transfer.quoted_decodings(raw), depth)
         yield from self._nested(in_text(raw), depth)
         for body in bodies(raw):
             yield from as_files(body)
-            if len(body) >= _MINIMUM_SIZE:
+            if base64 and len(transfer.letters(body)) >= _MINIMUM_SIZE:
                 yield from self._nested(transfer.base64_decodings(body), depth)
-                if LETTERS.search(body) or CONTROL.search(body):
-                    yield from self._nested(transfer.quoted_decodings(body), depth)
+            if quoted and (LETTERS.search(body) or CONTROL.search(body)):
+                yield from self._nested(transfer.quoted_decodings(body), depth)
 
     def _nested(self, decoded: Iterable[bytes], depth: int) -> Iterator[bytes]:
         """Yield decoded data, and the decodings of what is encoded in it."""

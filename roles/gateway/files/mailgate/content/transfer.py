@@ -11,9 +11,13 @@ import re
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _FOREIGN = bytes(byte for byte in range(256) if byte not in _ALPHABET)
 _PADDING = b"= \t\r\n"
+_UU_ALPHABET = bytes(range(32, 97))
+# What an invalid character of uuencode is to some: its lowest bits, or zero.
+_MASKED = bytes(byte if byte in _UU_ALPHABET else (byte - 32) % 64 + 32 for byte in range(256))
+_ZERO = bytes(byte if byte in _UU_ALPHABET else 32 for byte in range(256))
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r\n)")
-_NOT_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r\n|[ \t]*\Z)")
+_NOT_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r\n)")
 _TRAILING_BLANKS = re.compile(rb"[ \t]+(?=\r\n)")
 _TRAILING_BLANKS_OF_TEXT = re.compile(rb"(?<![= \t])[ \t]+(?=\r\n)")
 
@@ -94,6 +98,16 @@ def uudecode(body: bytes) -> bytes:
             except binascii.Error:
                 continue
     return b"".join(out)
+
+
+def uu_decodings(body: bytes) -> list[bytes]:
+    """Decode uuencoded lines in each way that mail clients do: without invalid lines, or with invalid characters."""
+    found = {uudecode(body): None}
+    lines = body.split(b"\r\n")
+    if any(line.translate(None, _UU_ALPHABET) for line in lines):
+        for table in (_MASKED, _ZERO):
+            found[uudecode(b"\r\n".join(line.translate(table) for line in lines))] = None
+    return list(found)
 
 
 def undo_yenc(body: bytes) -> bytes:
