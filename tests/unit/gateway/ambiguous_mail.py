@@ -25,8 +25,9 @@ def _gzip(seed: int) -> bytes:
     return b"\x1f\x8b\x08\x01\x01\x01\x01\x01\x02\x03" + deflated(content)
 
 
-# A gzip file without NUL and CR, so that it survives as text; it has no trailer, which holds NULs.
-GZIP = next(packed for packed in map(_gzip, range(1000)) if not {0, 13} & set(packed) and 10 in packed)
+# Without NUL and CR, so that it survives as text, and with an LF on which all behind it depends. It has no trailer,
+# which would hold NULs.
+GZIP = next(packed for packed in map(_gzip, range(5000)) if not {0, 13} & set(packed) and 10 in packed[:60])
 
 
 def quoted(payload: bytes, width: int = 72, soft: bytes = b"=\r\n") -> bytes:

@@ -61,10 +61,6 @@ LOOKS: dict[str, tuple[list[tuple[Any, str, Any]], bytes]] = {
         HEAD + multi(TEXT, b"Content-Type: message/rfc822\r\n\r\nX-Foo: x\r\n" + INFECTED),
     ),
     "charsets": ([(decodings, "_in_charsets", nothing)], ZIPS["charset utf-7"]),
-    "quoted-printable in other ways": (
-        [(module, "quoted_decodings", first(transfer.quoted_decodings)) for module in (decodings, transfer)],
-        ZIPS["quoted-printable hard line ends b'parallel' b'text/plain'"],
-    ),
     "control characters in quoted-printable": (
         [(decodings, "CONTROL", NEVER)],
         RARS["quoted-printable hard line ends b'mixed' b'text/plain'"],

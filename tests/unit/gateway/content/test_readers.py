@@ -13,7 +13,7 @@ from mailgate.content import mime, screen
 from tests.readers import readers
 
 # Messages; some 25 a second on one processor.
-_MESSAGES = 800
+_MESSAGES = 600
 MISSING = readers.missing()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
