@@ -88,7 +88,7 @@ class Run:
 
     def _outcome(self, raw: bytes, result: ContentDecision | None) -> str:
         if result is None:
-            return "put off"
+            return "deferred"
         if result.refusal:
             return "over limits" if result.found.finding is Finding.OVER_LIMITS else "refused"
         if result.removed:
