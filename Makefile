@@ -80,7 +80,7 @@ lint: setup-tests setup
 	tests/sanity/lint
 
 # Each measurement takes minutes, on an otherwise idle machine; results in .cache/bench.
-BENCHES ?= plan gateway_routes startup border zones mail limits scan infected
+BENCHES ?= plan gateway_routes startup border zones mail limits scan infected infected_readers
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
 	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done
@@ -118,9 +118,14 @@ $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
 	@mkdir -p $(STAMPS) && touch $@
 
-# Programs of the unit tests: netfilter, clamd, bsdtar and the tools of BIND.
-$(STAMPS)/tests: lab/setup-machine
-	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools bind9-utils
+# Programs of the unit tests: netfilter, clamd, bsdtar, the tools of BIND, and mail readers (tests/readers).
+READERS := .cache/readers
+$(STAMPS)/tests: lab/setup-machine tests/readers/package-lock.json
+	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools bind9-utils \
+	  mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi
+	@command -v npm >/dev/null || lab/setup-machine nodejs npm
+	@mkdir -p $(READERS) && cp tests/readers/package.json tests/readers/package-lock.json $(READERS)
+	@npm ci --prefix $(READERS) --ignore-scripts --no-audit --no-fund --silent
 	@mkdir -p $(STAMPS) && touch $@
 
 clean:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import binascii
-import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,10 @@ from email.policy import compat32
 from email.utils import collapse_rfc2231_value
 from functools import lru_cache
 from typing import NamedTuple
+
+from mailgate.content.file_names import all_names
+from mailgate.content.transfer import base64_decodings, unquote, uudecode
+from mailgate.message import has_long_line
 
 MAX_DEPTH = 30
 # Hyphens that are tried one by one, and maximum size in bytes of a header to cache.
@@ -33,15 +36,31 @@ CONTENT_FIELD = re.compile(
 _CHARSET = re.compile(rb"charset\*?\s*=\s*\"?([\w.:+-]+)", re.IGNORECASE)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 _COMMENT = re.compile(r"\([^()]*\)")
-# Fields of the form that all mail clients parse alike: no early end, and no parameter in pieces.
-_PARAMETERS = rb'(?:[ \t]*;[ \t]*(?:\r\n[ \t]+)?[a-z0-9*._-]+=(?:"[^"\\\r\n]*"|[^\s;"()\\]+))*[ \t]*'
-PLAIN_FIELD = re.compile(
-    rb"content-(?:type:[ \t]*[a-z0-9.+-]+/[a-z0-9.+-]+" + _PARAMETERS + rb"|disposition:[ \t]*[a-z]+" + _PARAMETERS +
-    rb"|transfer-encoding:[ \t]*(?:7bit|8bit|binary|base64|quoted-printable)[ \t]*"
-    rb'|(?!type|disposition|transfer-encoding)[a-z0-9-]+:[^;"\\]*)',
+# Fields of the one form that all mail clients parse alike: short, nothing behind the value, no parameter in pieces.
+_PARAMETERS = (
+    rb"(?:;(?: ?|[ \t]?\r\n(?:\t| {1,8}))"
+    rb'(?:[a-z0-9._-]+=(?:"[^"\\\r\n]{0,500}"|[^\s;"()\\,\'=?]{1,500})'
+    # A file name in a charset, which may be in pieces (RFC 2231): readers differ in the name only.
+    rb'|(?:file)?name\*(?:[0-9]{1,2}\*?)?=(?:"[^"\\\r\n]{0,500}"|[^\s;"()\\,]{1,500}))){0,20}'
+)
+_PLAIN_FIELD = re.compile(
+    rb"content-(?:type: ?(?:\r\n[ \t])?[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,80}" + _PARAMETERS +
+    rb"|disposition: ?(?:\r\n[ \t])?[a-z]{1,40}" + _PARAMETERS +
+    rb"|transfer-encoding: ?(?:7bit|8bit|binary|base64|quoted-printable)"
+    rb'|(?!type|disposition|transfer-encoding|encoding)[a-z0-9-]+:[^;"\\]{0,500})',
     re.IGNORECASE,
 )  # fmt: skip
-_BOUNDARY = re.compile(rb'boundary=(?:"([^"\r\n]*[^" \t\r\n])"|([^\s;"()\\]+))', re.IGNORECASE)
+_BOUNDARY = re.compile(
+    rb'[; \t\n]boundary=(?:"([a-z0-9_\'()+,./:=?!#$%&*~@<>{}|^-]{1,70})"|([a-z0-9_+.-]{1,70}))(?=;|\r\n|\Z)',
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(rb"[;\s]([a-z0-9._-]+)[*0-9]*=")
+# In two forms in the mail of many programs; readers differ in the name only.
+_TWO_FORMS = (b"name", b"filename")
+_BLANK_LINE = re.compile(rb"\r\n[ \t]+\r\n")
+_HIDDEN_FIELD = re.compile(rb"\r\n[ \t]+content-(?:type|transfer-encoding)[ \t]*:[ \t]*[^:\r\n]*\r\n", re.IGNORECASE)
+# Of a header line; clamd and some readers cut longer ones.
+_MAX_HEADER_LINE = 900
 _UU = re.compile(
     rb"^begin(?P<base64>-base64)? [0-7]{3,4} +(?P<name>[^\r\n]+)\r\n"
     rb"(?P<body>(?(base64)(?:[A-Za-z0-9+/=]+\r\n)+?|(?:[ -`]{1,90}\r\n)+?))"
@@ -135,25 +154,6 @@ def uu_blocks(raw: bytes, start: int, end: int, charset: str = "us-ascii") -> li
     ]
 
 
-def base64_decodings(body: bytes) -> list[bytes]:
-    """Decode base64 in each way that mail clients do: up to its padding, beyond it, and with the padding left out."""
-    found = []
-    with contextlib.suppress(binascii.Error):
-        found.append(binascii.a2b_base64(body))
-    runs = [re.sub(rb"[^A-Za-z0-9+/]", b"", run) for run in re.split(rb"=+", body)]
-    # The last group may be cut short: three characters hold two bytes, two hold one, one holds none.
-    whole = [run + b"=" * (-len(run) % 4) if len(run) % 4 != 1 else run[:-1] for run in runs if run]
-    for lenient in (b"".join(map(binascii.a2b_base64, whole)), binascii.a2b_base64(_quartets(b"".join(runs)))):
-        if lenient not in found:
-            found.append(lenient)
-    return found or [b""]
-
-
-def unquote(body: bytes) -> bytes:
-    """Decode quoted-printable; spaces at the end of a line are not part of it (RFC 2045 section 6.7)."""
-    return binascii.a2b_qp(re.sub(rb"[ \t]+(?=\r\n)", b"", body))
-
-
 def broken_signatures(raw: bytes, root: Part, changed: Iterable[Part]) -> list[str]:
     """Return the names of the signatures that become invalid when the given parts change."""
     parts = list(changed)
@@ -174,28 +174,6 @@ def _all(part: Part) -> Iterator[Part]:
     yield part
     for child in part.children:
         yield from _all(child)
-
-
-def _quartets(alphabet: bytes) -> bytes:
-    return alphabet[: len(alphabet) // 4 * 4]
-
-
-def uudecode(body: bytes) -> bytes:
-    """Decode uuencoded lines; skip other lines."""
-    out = []
-    for line in body.split(b"\r\n"):
-        if not line or line.startswith((b"begin ", b"end")):
-            continue
-        try:
-            out.append(binascii.a2b_uu(line))
-        except binascii.Error:
-            # Some encoders pad lines beyond their length.
-            length = (((line[0] - 32) & 63) * 4 + 5) // 3
-            try:
-                out.append(binascii.a2b_uu(line[:length]))
-            except binascii.Error:
-                continue
-    return b"".join(out)
 
 
 def _part(raw: bytes, start: int, end: int, depth: int) -> Part:
@@ -229,7 +207,7 @@ class _Header(NamedTuple):
 
 def _header(head: bytes) -> _Header:
     found = list(CONTENT_FIELD.finditer(head))
-    if not all(PLAIN_FIELD.fullmatch(field.group()) for field in found):
+    if not is_plain(head, found):
         return read_header(head, found)._replace(plain=False)
     header = read_plain_header(head, found) or read_header(head, found)
     if header.boundary is not None:
@@ -237,6 +215,24 @@ def _header(head: bytes) -> _Header:
     else:
         plain = header.encoding in IDENTITY or any(field[1].lower() == b"content-type" for field in found)
     return header if plain else header._replace(plain=False)
+
+
+def is_plain(head: bytes, found: Sequence[re.Match[bytes]]) -> bool:
+    """Return whether a header is short, has fields of the plain form only, and names everything once."""
+    if not all(_PLAIN_FIELD.fullmatch(field.group()) for field in found):
+        return False
+    if has_long_line(head, _MAX_HEADER_LINE) or _BLANK_LINE.search(head) or _HIDDEN_FIELD.search(head):
+        return False
+    # Some readers take the boundary from any field.
+    boundaries = head.lower().count(b"boundary")
+    for field in found:
+        if field[1].lower() == b"content-type":
+            value = field[2].lower()
+            names = [name.rstrip(b"*0123456789") for name in _PARAMETER.findall(value) if name not in _TWO_FORMS]
+            if len(set(names)) < len(names):
+                return False
+            boundaries -= value.lstrip().startswith(b"multipart/")
+    return boundaries == 0
 
 
 def read_plain_header(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header | None:
@@ -255,13 +251,16 @@ def read_plain_header(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header 
     return _Header(kind, encoding, boundary, (), _charset(head))
 
 
-def read_header(head: bytes, found: Iterable[re.Match[bytes]]) -> _Header:
+def read_header(head: bytes, found: Sequence[re.Match[bytes]]) -> _Header:
     """Return what a full parser reads in a header section with these Content- fields."""
     fields = _fields(head, found)
     kind = fields.get_content_type()
     encoding = _COMMENT.sub("", str(fields.get("content-transfer-encoding", "7bit"))).strip(' \t\r\n";').lower()
     boundary = _boundary(fields) if kind.startswith("multipart/") else None
-    names = _names(fields) if b"name" in head.lower() else ()
+    names: tuple[str, ...] = ()
+    if b"name" in head.lower():
+        values = (field[2] for field in found if field[1].lower() in (b"content-type", b"content-disposition"))
+        names = tuple(dict.fromkeys((*_names(fields), *all_names(values))))
     return _Header(kind, encoding, boundary, names, _charset(head))
 
 

@@ -19,8 +19,8 @@ from itertools import islice
 from mailgate.archives import archive, rar, tnef
 from mailgate.archives.bsdtar import KINDS, RAR, UnpackError
 from mailgate.content import mime
-from mailgate.content.decodings import all_decodings
 from mailgate.content.policy import ContentPolicy
+from mailgate.content.transfer import unquote
 from mailgate.scan.clamd import AS_MAIL, CLEAN, Finding, ScanCall, Verdict
 
 # An archive and its type.
@@ -50,20 +50,20 @@ _STORED, _DEFLATED, _SIZE_LATER = 0, 8, 8
 _MAX_FILES = 20_000
 
 
-def suspects(raw: bytes, root: mime.Part | None) -> list[mime.Part | None]:
-    """Return the parts of the message `raw` that begin like archives; None stands for all of an ambiguous message.
+def suspects(raw: bytes, root: mime.Part | None) -> list[mime.Part]:
+    """Return the parts of the message `raw` that begin like archives, none for an ambiguous message.
 
-    The search is cheap, and finds nothing in most messages.
+    The search is cheap, and finds nothing in most messages. All decodings of an ambiguous message are searched anyway.
     """
-    return [leaf for leaf in root.leaves() if _begins(raw, leaf)] if root else [None]
+    return [leaf for leaf in root.leaves() if _begins(raw, leaf)] if root else []
 
 
-def archives(raw: bytes, parts: Iterable[mime.Part | None]) -> Iterator[Found]:
+def archives(raw: bytes, parts: Iterable[mime.Part]) -> Iterator[Found]:
     """Yield the archives in these parts; this may take long."""
     for part in parts:
-        for data in all_decodings(raw) if part is None else (part.decoded(raw),):
-            if kind := kind_of(data):
-                yield data, kind
+        data = part.decoded(raw)
+        if kind := kind_of(data):
+            yield data, kind
 
 
 def _begins(raw: bytes, leaf: mime.Part) -> bool:
@@ -80,7 +80,7 @@ def _begins(raw: bytes, leaf: mime.Part) -> bool:
         return not data or _is_archive(data)
     if leaf.encoding == "quoted-printable":
         # Nearly always text: avoid decoding it.
-        return head.lstrip()[:1] in b"=RP7MB\x1f\xfdx" and _is_archive(mime.unquote(head.lstrip()))
+        return head.lstrip()[:1] in b"=RP7MB\x1f\xfdx" and _is_archive(unquote(head.lstrip()))
     return leaf.encoding in mime.UUENCODED or _is_archive(head)
 
 

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mailgate.archives import archive
 from mailgate.config import Attachments
 from mailgate.content import attachments, mime, rar_scan
 from mailgate.content.attachments import Violation
-from mailgate.content.decodings import TooComplexError, all_decodings, suspicious_parts
+from mailgate.content.decodings import of_leaf, suspicious_parts
 from mailgate.content.notices import Notice, Removal, plain
 from mailgate.content.policy import ContentPolicy, strictest_action
+from mailgate.content.readings import TooComplexError, all_decodings, distinct
 from mailgate.scan.clamd import AS_MAIL, CLEAN, Finding, ScanCall, ScanError, Verdict
 from mailgate.smtp.reply import Reply
 
@@ -25,6 +26,8 @@ Violations = dict[mime.Part | None, tuple[str, Violation]]
 
 # Messages up to this size are parsed in the event loop, larger ones in a thread.
 _INLINE_SIZE = 64 * 1024
+# The same for messages that are decoded in other ways than by their headers, of which there may be thousands.
+_INLINE_DECODING = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,10 @@ async def _remove_parts(
         part: Removal("attachment", first.what) for part, (_action, first) in violations.items() if part is not None
     }
     if rules.policy.action_for(found.finding) != "deliver":
-        removals.update(await _locate_infected(content, root, scan, rules))
+        try:
+            removals.update(await _locate_infected(content, root, scan, rules))
+        except TooComplexError:
+            raise mime.AmbiguousError("too many ways to decode a part") from None
     stripped = _strip(content, root, removals, rules, keep=keep)
     verdict = await scan((AS_MAIL, stripped))
     if verdict.finding is Finding.CLEAN:
@@ -153,10 +159,10 @@ async def _rescan(content: bytes, root: mime.Part | None, scan: ScanCall, policy
     suspicious = list(suspicious_parts(content, root))
     if not suspicious:
         return CLEAN
-    decodings = itertools.chain.from_iterable(decode() for decode in suspicious)
+    decodings = distinct(suspicious, len(content))
     try:
         # One at a time, as each may be as large as the message.
-        while (data := next(decodings, None) if inline else await asyncio.to_thread(next, decodings, None)) is not None:
+        while data := await _next(decodings, content):
             verdict = await scan((data,))
             if verdict.finding is Finding.CLEAN:
                 verdict = await rar_scan.scan_decoding(data, scan, policy)
@@ -165,6 +171,11 @@ async def _rescan(content: bytes, root: mime.Part | None, scan: ScanCall, policy
     except TooComplexError:
         return Verdict(Finding.OVER_LIMITS, "Mailgate.TooManyDecodings")
     return CLEAN
+
+
+async def _next(decodings: Iterator[bytes], content: bytes) -> bytes | None:
+    """Return the next decoding of the message, or None; decoding may take long."""
+    return next(decodings, None) if len(content) <= _INLINE_DECODING else await asyncio.to_thread(next, decodings, None)
 
 
 def _action(found: Verdict, violations: Violations, policy: ContentPolicy) -> tuple[str, Violation | None]:
@@ -187,7 +198,10 @@ async def _violations(content: bytes, root: mime.Part | None, rules: Rules) -> V
 def _check_parts(content: bytes, root: mime.Part | None, rules: Rules, *, wait: bool) -> Violations:
     files: list[tuple[mime.Part | None, tuple[str, ...], bytes]]
     if root is None:
-        files = [(None, (), data) for data in all_decodings(content)]
+        files = []
+        # The scan has reported what is beyond the limits.
+        with contextlib.suppress(TooComplexError):
+            files += ((None, (), data) for data in distinct([partial(all_decodings, content)], len(content)))
     else:
         leaves = [part for leaf in root.leaves() for part in (leaf, *_blocks(content, leaf))]
         files = [(leaf, leaf.names, leaf.decoded(content)) for leaf in leaves]
@@ -239,16 +253,14 @@ async def _locate_infected(content: bytes, root: mime.Part, scan: ScanCall, rule
 
 async def _part_verdict(content: bytes, part: mime.Part, scan: ScanCall, policy: ContentPolicy) -> Verdict | None:
     """Return the first verdict that the policy does not deliver, of all ways to decode a part; None if none is."""
-    raw = content[part.start : part.end]
-    decodings = [(part.decoded(content),), (AS_MAIL, raw)]
-    if part.encoding == "base64":
-        decodings += [(data,) for data in mime.base64_decodings(content[part.body : part.end])[1:]]
-    if part.type.startswith("message/"):
-        decodings.append((AS_MAIL, part.decoded(content)))
-    for pieces in decodings:
-        verdict = await scan(pieces)
+    others = [] if part.in_text else of_leaf(content, part)
+    decodings = distinct(
+        [lambda: iter((part.decoded(content), AS_MAIL + content[part.start : part.end])), *others], len(content)
+    )
+    while data := await _next(decodings, content):
+        verdict = await scan((data,))
         if verdict.finding is Finding.CLEAN:
-            verdict = await rar_scan.scan_decoding(b"".join(pieces), scan, policy)
+            verdict = await rar_scan.scan_decoding(data, scan, policy)
         action = policy.action_for(verdict.finding)
         if action == "defer":
             raise ScanError(f"a part exceeds scanner limits: {verdict.name}")
