@@ -43,6 +43,7 @@ class Finding(Enum):
     CLEAN = "clean"
     INFECTED = "infected"
     ENCRYPTED = "encrypted"
+    UNCHECKED = "unchecked"
     OVER_LIMITS = "over_limits"
 
 
