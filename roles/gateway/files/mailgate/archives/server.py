@@ -56,8 +56,23 @@ class _Child:
             if not self.low and age > SHORT_SECONDS:
                 self.low = True
                 os.setpriority(os.PRIO_PROCESS, self.pid, _LOW_PRIORITY)
-            if age > WALL_SECONDS:
-                os.kill(self.pid, signal.SIGKILL)
+            if age > WALL_SECONDS or self._is_left():
+                self.kill()
+
+    def kill(self) -> None:
+        """End the process and the programs that it started."""
+        for end in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                end(self.pid, signal.SIGKILL)
+
+    def _is_left(self) -> bool:
+        """Return whether the gateway has closed the connection: it has found enough, or its time is over."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
 
 class Server:
@@ -96,9 +111,8 @@ class Server:
                 for child in self._children.values():
                     child.check(now)
         finally:
-            for pid in self._children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            for child in self._children.values():
+                child.kill()
 
     def _accept(self) -> None:
         try:
@@ -111,6 +125,7 @@ class Server:
             return
         status = 1
         try:
+            os.setsid()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._listener.close()
@@ -128,6 +143,8 @@ class Server:
             child = self._children.pop(pid, None)
             if child is None:
                 continue
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
             with child.connection:
                 if status:
                     reason = _cause(os.waitstatus_to_exitcode(status))

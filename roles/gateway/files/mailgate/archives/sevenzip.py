@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from typing import IO
 
+from mailgate.archives.frames import TOO_LONG
 from mailgate.archives.libarchive import CHUNK, Reading
 
 PROGRAM = "7zz"
@@ -46,7 +49,7 @@ def read(content: bytes, result: Reading, *, kind: str = "") -> Iterator[tuple[s
             listed = process.wait()
         result.entries = len(entries)
         if not entries:
-            result.failed = "not an archive that 7zz can open"
+            result.failed = TOO_LONG if listed == -signal.SIGXCPU else "not an archive that 7zz can open"
             return
         with _run("x", "-so", *only, path) as process:
             assert process.stdout
@@ -55,7 +58,10 @@ def read(content: bytes, result: Reading, *, kind: str = "") -> Iterator[tuple[s
             if process.stdout.read(1):
                 result.failed = "more content than listed"
             process.stdout.close()
-            if process.wait() or listed:
+            ended = process.wait()
+            if -signal.SIGXCPU in (ended, listed):
+                result.failed = TOO_LONG
+            elif ended or listed:
                 result.failed = result.failed or "damaged"
 
 
@@ -83,10 +89,21 @@ def _run(command: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         pass_fds=(handle,),
         cwd="/",
     ) as process:
+        _limit(process.pid)
         try:
             yield process
         finally:
             process.kill()
+
+
+def _limit(pid: int) -> None:
+    """Let the program use the rest of this process's time only."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if soft != resource.RLIM_INFINITY:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        left = max(1, soft - int(sum(usage.ru_utime + usage.ru_stime for usage in used)))
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_CPU, (left, left + 1))
 
 
 def _listed(out: IO[bytes], result: Reading) -> Iterator[tuple[str, int]]:

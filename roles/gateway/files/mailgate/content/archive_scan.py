@@ -84,7 +84,7 @@ class Scans:
             async for found in self._unpacker.inside(content):
                 if isinstance(found, NotOpened):
                     verdict = Verdict(Finding(found.kind), found.reason)
-                    self._slow += found.reason == frames.TOO_LONG
+                    self._slow += frames.TOO_LONG in found.reason
                 else:
                     verdict = await self._scan((found.content,)) if found.content else CLEAN
                 if verdict.finding is not Finding.CLEAN:
