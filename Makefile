@@ -120,7 +120,7 @@ $(STAMPS)/machine: lab/setup-machine
 
 # Programs of the unit tests: netfilter, clamd, bsdtar and the tools of BIND.
 $(STAMPS)/tests: lab/setup-machine
-	@lab/setup-machine shellcheck iptables ipset clamav-daemon libarchive-tools bind9-utils
+	@lab/setup-machine shellcheck iptables ipset clamav-daemon 7zip libarchive-tools lzip ncompress bind9-utils
 	@mkdir -p $(STAMPS) && touch $@
 
 clean:

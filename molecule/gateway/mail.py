@@ -25,6 +25,17 @@ CABINET = (
     b"AAAAAFoAACAAbGV0dGVyLnR4dAAAAAAAFgAWAE1aAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 )
 
+# EICAR in a gzip file in a 7z archive compressed by BZip2, which clamd does not open.
+SEVEN_ZIP = (
+    b"N3q8ryccAARjIdYGfwEAAAAAAABSAAAAAAAAABcwkSRCWmg5MUFZJlNZsEprlQAAFf////N74vxuqr6159oL8bU9fU7vRLQNyp0k"
+    b"lNVc/75Lu7qwANtggAaAAAAGQGnqMEZHqGgBoNHqPU0yDQAAaAaAA/VD0mZBiHtKIAAAAAAAAAAMAAAAAAAAAAAAAAAAdNAADQNA"
+    b"HqAaAAGgAGAAAAAAAAAAAAAAGODBYwPAbYboFi7mU7XTyJSQjbJgpb0CBlawDfAVhXweepCDA4YCsVaxkBLgk0n7IwIA7yv1hBL3"
+    b"zNAPUgIS51tmGkmdY1/mNM84eUjnwQ2q0acskrES3TD9Fh90OpcxILp390qhp68Eyps/Z51qzWTN8jFXbqDq2OcaUvzYgivd82e4"
+    b"3z4ja0TEHJ2/3gN3m0ZaZuVfX9AJb2omwFpLzFeL607HYSb9Hzen1UX+KltchZS6OZJP57B/BGSFC2PQWH7StiANRt0DBwNBfDIk"
+    b"wbwlinWHdaYxJNE1TgA5LRUZZRCAzAlqoRLBPsjC7kinChIWCU1yoAEEBgABCYF/AAcLAQABAwQCAgyBEAAICgGB+OXXAAAFARkK"
+    b"AAAAAAAAAAAAABELAGEALgBnAHoAAAAZABQKAQAEluRQKYDdARUGAQAggKSBAAA="
+)
+
 
 def check(what: str, expected: object, seen: object) -> None:
     """Print one check and count a difference."""
@@ -106,17 +117,26 @@ check("it arrives for both without the virus", [False, False], [letter.attachmen
 check("each copy has its own notice", 2, len(set(copies)))
 
 
-class Archived(Letter):
+class Cabinet(Letter):
     """A letter whose attachment is an archive with a program in it."""
+
+    ARCHIVE = CABINET
 
     def attachment(self) -> bytes:
         """Return it as encoded in the message."""
-        return CABINET
+        return self.ARCHIVE
 
 
-letter = Archived("bob@mech.eng.univ.example", infected=True)
-check("a program in an archive", 250, send(letter))
-copies = campus.copies("mech", letter)
-check("the archive is opened and removed", [False], [letter.attachment() in copy for copy in copies])
+class SevenZip(Cabinet):
+    """A letter whose attachment is an infected archive that clamd does not open."""
+
+    ARCHIVE = SEVEN_ZIP
+
+
+for name, kind in (("a program in an archive", Cabinet), ("a virus in an archive that clamd cannot open", SevenZip)):
+    letter = kind("bob@mech.eng.univ.example", infected=True)
+    check(name, 250, send(letter))
+    copies = campus.copies("mech", letter)
+    check("the archive is opened and removed", [False], [letter.attachment() in copy for copy in copies])
 
 sys.exit(1 if different else 0)

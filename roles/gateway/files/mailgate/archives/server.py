@@ -147,13 +147,14 @@ class Server:
                 os.killpg(pid, signal.SIGKILL)
             with child.connection:
                 if status:
-                    reason = _cause(os.waitstatus_to_exitcode(status))
+                    reason = cause(os.waitstatus_to_exitcode(status))
                     child.connection.setblocking(False)
                     with contextlib.suppress(OSError):
                         child.connection.send(frames.texts(frames.DIED, reason))
 
 
-def _cause(code: int) -> str:
+def cause(code: int) -> str:
+    """Return why a process ended with this code, not zero, as `Popen.returncode`."""
     if code == -signal.SIGXCPU:
         return frames.TOO_LONG
     return frames.KILLED if code in (-signal.SIGKILL, -signal.SIGTERM) else frames.CRASHED
