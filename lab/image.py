@@ -50,8 +50,8 @@ LAYER_PACKAGES = {
 
 #: Packages that roles install on the hosts, in addition to the layers.
 ROLE_PACKAGES = (
-    "7zip", "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent", "iptables",
-    "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "tcpdump", "ulogd2",
+    "7zip", "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent",
+    "iptables", "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "tcpdump", "ulogd2",
 )  # fmt: skip
 
 CUSTOMIZE = r"""

@@ -114,7 +114,7 @@ def samples() -> dict[str, bytes]:
 
 
 def plain_readings(data: bytes) -> list[bytes]:
-    """Return the readings of the octets that need no unpacking."""
+    """Return the readings of the bytes that need no unpacking."""
     return [data, data[::-1], binascii.hexlify(data), base64.b64encode(data)]
 
 

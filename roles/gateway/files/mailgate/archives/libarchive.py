@@ -15,7 +15,7 @@ from functools import cache
 from itertools import chain
 
 LIBRARY = "libarchive.so.13"
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024
 
 _EOF, _OK, _WARN, _RETRY, _FATAL = 1, 0, -20, -10, -30
 _DIRECTORY, _TYPE = 0o040000, 0o170000
@@ -105,6 +105,7 @@ def read(
 
 def _entries(lib: ctypes.CDLL, handle: int, result: Reading) -> Iterator[tuple[str, Iterator[bytes]]]:
     entry = ctypes.c_void_p()
+    buffer = ctypes.create_string_buffer(CHUNK)
     retries = 0
     while (status := lib.archive_read_next_header(handle, ctypes.byref(entry))) != _EOF:
         if status < _WARN or (status == _RETRY and (retries := retries + 1) > _MAX_RETRIES):
@@ -115,7 +116,7 @@ def _entries(lib: ctypes.CDLL, handle: int, result: Reading) -> Iterator[tuple[s
         if lib.archive_entry_is_encrypted(entry):
             result.encrypted = True
         name = (lib.archive_entry_pathname(entry) or b"").decode("utf-8", "replace")
-        pieces = _data(lib, handle, entry, result)
+        pieces = _data(lib, handle, entry, buffer, result)
         if lib.archive_entry_mode(entry) & _TYPE == _DIRECTORY:
             # Some formats let a directory have content, which other programs unpack as a file.
             first = next(pieces, b"")
@@ -126,14 +127,15 @@ def _entries(lib: ctypes.CDLL, handle: int, result: Reading) -> Iterator[tuple[s
         yield name, pieces
 
 
-def _data(lib: ctypes.CDLL, handle: int, entry: ctypes.c_void_p, result: Reading) -> Iterator[bytes]:
+def _data(
+    lib: ctypes.CDLL, handle: int, entry: ctypes.c_void_p, buffer: ctypes.Array[ctypes.c_char], result: Reading
+) -> Iterator[bytes]:
     # A directory or link has a size in some formats, and no content of its own.
     link = lib.archive_entry_hardlink(entry) or lib.archive_entry_symlink(entry)
     other = link or lib.archive_entry_mode(entry) & _TYPE == _DIRECTORY
     expected = lib.archive_entry_size(entry) if lib.archive_entry_size_is_set(entry) and not other else -1
     if link:
         yield link
-    buffer = ctypes.create_string_buffer(CHUNK)
     total = retries = 0
     while (size := lib.archive_read_data(handle, buffer, CHUNK)) != 0:
         if size == _RETRY and (retries := retries + 1) <= _MAX_RETRIES:
@@ -148,7 +150,7 @@ def _data(lib: ctypes.CDLL, handle: int, entry: ctypes.c_void_p, result: Reading
                 return
             continue
         total += size
-        yield buffer.raw[:size]
+        yield ctypes.string_at(buffer, size)
     if expected >= 0 and total < expected:
         result.failed = "content is missing"
 

@@ -15,7 +15,7 @@ SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _END = 0xFFFFFFFA
 _MAX_DIRECTORY = 1024 * 1024
 _MAX_RECORDS = 10_000
-# Streams of an encrypted document, whatever its format.
+# Streams of an encrypted document of any format.
 _ENCRYPTED_STREAMS = frozenset({"encryptedpackage", "encryptioninfo", "encryptedsummary"})
 _ROOT, _STREAM = 5, 2
 _FILEPASS, _EOF = 0x002F, 0x000A

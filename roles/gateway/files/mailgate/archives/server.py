@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import select
@@ -34,9 +35,9 @@ FILE_SIZE = 256 * 1024 * 1024
 OPEN_FILES = 32
 # A process that blocks is ended after this time: the gateway reads no answer for longer than its own limits.
 WALL_SECONDS = 300
-# From this age a process gets the lowest priority.
+# A process has a lower priority than this one, which must get to start others, and from this age the lowest.
 SHORT_SECONDS = 0.15
-_LOW_PRIORITY = 19
+_PRIORITY, _LOW_PRIORITY = 10, 19
 _INTERVAL = 0.05
 _LISTEN_FDS_START = 3
 _NO_NEW_PRIVILEGES = 38
@@ -55,7 +56,7 @@ class _Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if not self.low and age > SHORT_SECONDS:
                 self.low = True
-                os.setpriority(os.PRIO_PROCESS, self.pid, _LOW_PRIORITY)
+                os.setpriority(os.PRIO_PGRP, self.pid, _LOW_PRIORITY)
             if age > WALL_SECONDS or self._is_left():
                 self.kill()
 
@@ -87,6 +88,8 @@ class Server:
         """Serve; in the end, end all processes."""
         self._listener.setblocking(False)
         libarchive.library()
+        # What is there before a fork stays shared.
+        gc.freeze()
         waker, wakened = socket.socketpair()
         for end in (waker, wakened):
             end.setblocking(False)
@@ -111,6 +114,7 @@ class Server:
                 for child in self._children.values():
                     child.check(now)
         finally:
+            signal.set_wakeup_fd(-1)
             for child in self._children.values():
                 child.kill()
 
@@ -125,7 +129,9 @@ class Server:
             return
         status = 1
         try:
-            os.setsid()
+            # A group, to end it with its programs; not a session, in which the kernel would not compare priorities.
+            os.setpgid(0, 0)
+            os.nice(_PRIORITY)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._listener.close()
