@@ -94,7 +94,10 @@ class Contents:
             yield from self._archive(content, kind, name, depth, seen=seen)
         if kind not in (archive.RAR, archive.SEVEN_ZIP):
             for found, at in embedded.offsets(content):
-                yield from self._archive(content[at:], found, name, depth, seen=False)
+                for item in self._archive(content[at:], found, name, depth, seen=False):
+                    # Compressed data may hold the beginning of an archive that is whole only when it is unpacked.
+                    if kind not in archive.ARCHIVES or not isinstance(item, Problem) or item.kind != UNCHECKED:
+                        yield item
 
     def _archive(self, content: bytes, kind: str, name: str, depth: int, *, seen: bool) -> Found:
         if kind == archive.TNEF:
