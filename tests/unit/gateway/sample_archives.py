@@ -81,9 +81,7 @@ def rar4(
     if head_encrypted:
         return head + bytes(range(80))
     size = len(content)
-    file = struct.pack(
-        "<IIBIIBBHI", size, size, system, zlib.crc32(content), 0x5A000000, 20, 0x30, len(name), mode
-    )
+    file = struct.pack("<IIBIIBBHI", size, size, system, zlib.crc32(content), 0x5A000000, 20, 0x30, len(name), mode)
     flags = 0x8000 | (_ENCRYPTED if encrypted else 0)
     return head + block(0x74, flags, file + name) + _stored(content, encrypted) + block(0x7B, 0x4000, b"")
 

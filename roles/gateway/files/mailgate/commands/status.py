@@ -45,14 +45,14 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         _banner(f"queue {config.queue}", config.queue),
         _queue_length(),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
-        *((_unpacker(config.scan.unpacker),) if config.scan.unpacker else ()),
+        *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
         _cache(config),
     ]
 
 
-def _unpacker(path: str) -> Check:
-    """Have a small archive opened."""
+def unpacker_check(path: str) -> Check:
+    """Have a small archive opened by the unpacker at this socket."""
 
     async def names() -> list[str]:
         async with asyncio.timeout(SECONDS):
