@@ -54,8 +54,9 @@ LAYER_PACKAGES = {
 
 #: Packages that roles install on the hosts, in addition to the layers.
 ROLE_PACKAGES = (
-    "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent", "iptables",
-    "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "nftables", "tcpdump", "ulogd2",
+    "7zip", "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent",
+    "iptables", "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "nftables", "tcpdump",
+    "ulogd2",
 )  # fmt: skip
 
 #: Services that only some tests need; some cannot be installed together. They come from a repository of their own,

@@ -77,6 +77,10 @@ def argument_parser() -> argparse.ArgumentParser:
     history.add_argument("--format", choices=STYLES, default="table")
     history.add_argument("--language", choices=LANGUAGES, help="language of the report (default: the language setting)")
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
+    unpack = commands.add_parser(
+        "unpack", help="Open archives for the service; started by systemd's mailgate-unpack.socket."
+    )
+    unpack.set_defaults(run=_unpack, config=None)
     command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
     return parser
 
@@ -102,6 +106,12 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"mailgate: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _unpack(_options: argparse.Namespace) -> int:
+    from mailgate.archives import server  # noqa: PLC0415 (as above)
+
+    return server.main()
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -94,11 +94,25 @@ class Scan:
         choices=("deliver", *_ON_VIRUS),
         per_domain=True,
     )
-    over_limits: str = setting(
-        "defer",
-        "Action on a message that exceeds clamd's limits and is not scanned whole; `defer` (451) or `refuse` (554).",
-        choices=("defer", "refuse"),
+    unchecked: str = setting(
+        "quarantine",
+        "Action on an archive that could not be opened whole and is not known to be encrypted (damaged, of an unknown"
+        " kind, too large); as for `encrypted`.",
+        choices=("deliver", *_ON_VIRUS),
         per_domain=True,
+    )
+    over_limits: str = setting(
+        "quarantine",
+        "Action on a message that exceeds clamd's limits and is not scanned whole; `quarantine` and `strip` as for"
+        " `infected`, `refuse` (554) or `defer` (451, until the sender gives up).",
+        choices=("quarantine", "strip", "refuse", "defer"),
+        per_domain=True,
+    )
+    unpacker: str = setting(
+        "",
+        "Socket of the unpacker, which opens archives in processes without network and rights. If empty, each worker"
+        " starts its own, with the service's rights.",
+        form="path",
     )
     concurrency: int = setting(
         8, "Simultaneous scans by each clamd. Keep it below clamd's `MaxThreads` (`clamav_max_threads`)."

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from mailgate.cli import main
-from mailgate.commands.status import queue_length
+from mailgate.commands.status import queue_length, unpacker_check
 from mailgate.config import Endpoint
 from mailgate.events import Counters
 
@@ -70,6 +70,10 @@ class TestStatus:
         lines = capsys.readouterr().out.splitlines()
         assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "FAIL"]
         assert Endpoint("127.0.0.1", 2) and "127.0.0.1:2" in lines[0]
+
+    def test_the_unpacker_is_asked_to_open_an_archive(self):
+        assert not unpacker_check("/nowhere").ok
+        assert unpacker_check("").ok
 
     @pytest.mark.parametrize(
         ("listing", "said"),

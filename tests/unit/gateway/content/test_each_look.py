@@ -15,7 +15,7 @@ from infected_mail import EICAR, HEAD, INFECTED, RAR, TEXT, ZIP, b64, evasions, 
 from sample_archives import BSDTAR
 from sample_archives import MISSING as NO_BSDTAR
 
-from mailgate.content import decodings, mime, rar_scan, readings, screen, transfer
+from mailgate.content import archive_scan, decodings, mime, readings, screen, transfer
 
 NEVER = re.compile(rb"(?!)")
 
@@ -99,9 +99,9 @@ LOOKS: dict[str, tuple[list[tuple[Any, str, Any]], bytes]] = {
         BEHIND + part(b64(GZIP, 32).replace(b"\r\n", b"!\r\n")),
     ),
     "what is encoded twice": ([(readings, "_MIME", NEVER)], ZIPS["multipart in base64"]),
-    "RARs among the parts": ([(rar_scan, "suspects", nothing)], HEAD + multi(TEXT, part(b64(RAR)))),
+    "RARs among the parts": ([(archive_scan, "suspects", nothing)], HEAD + multi(TEXT, part(b64(RAR)))),
     "RARs in other decodings": (
-        [(rar_scan, "_in_decoding", lambda _data: [])],
+        [(archive_scan, "_in_decoding", lambda _data: [])],
         RARS["kind b'multipart/mixed; boundary=a; boundary=b'"],
     ),
 }  # fmt: skip

@@ -43,10 +43,6 @@ class TestReplies:
                 b"stream: Heuristics.Limits.Exceeded.MaxRecursion FOUND\0",
                 Verdict(Finding.OVER_LIMITS, "Heuristics.Limits.Exceeded.MaxRecursion"),
             ),
-            (
-                b"stream: Heuristics.Limits.Exceeded.MaxScanTime FOUND\0",
-                Verdict(Finding.OVER_LIMITS, "Heuristics.Limits.Exceeded.MaxScanTime"),
-            ),
             (b"INSTREAM size limit exceeded. ERROR\0", Verdict(Finding.OVER_LIMITS, "StreamMaxLength")),
         ],
     )

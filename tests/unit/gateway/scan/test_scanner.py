@@ -113,7 +113,7 @@ class TestCache:
             (VERSION, {"remembered": 0}, b"stream: OK\0"),
             (VERSION, {"remembered_minutes": 0}, b"stream: OK\0"),
             (b"rubbish", {}, b"stream: OK\0"),
-            (VERSION, {}, b"stream: Heuristics.Limits.Exceeded.MaxScanTime FOUND\0"),
+            (VERSION, {}, b"stream: Heuristics.Limits.Exceeded.MaxScanSize FOUND\0"),
         ):
             harness, pair[0].version, pair[0].answer, pair[0].requests = (
                 ScannerHarness(pair[0].path, **settings),

@@ -239,9 +239,8 @@ class TestData:
             b"stream: ok\0",
             b" stream: OK\0",
             b"stream: Can't allocate memory ERROR\0",
-            b"INSTREAM size limit exceeded. ERROR\0",
             b"COMMAND READ TIMED OUT\0",
-            b"stream: Heuristics.Limits.Exceeded.MaxScanSize FOUND\0",
+            b"stream: Heuristics.Limits.Exceeded.MaxScanTime FOUND\0",
             b"stream: OK\0 FOUND\0",
         ],
     )
@@ -250,6 +249,17 @@ class TestData:
         client = await campus.connect()
         await client.start("alice@a.univ.example")
         assert (await client.send(MESSAGE)).startswith("451")
+        assert campus.a.received == campus.queue.received == []
+
+    @pytest.mark.parametrize(
+        "answer",
+        [b"INSTREAM size limit exceeded. ERROR\0", b"stream: Heuristics.Limits.Exceeded.MaxScanSize FOUND\0"],
+    )
+    async def test_a_message_over_clamds_limits_ends_in_a_decision(self, campus, answer):
+        campus.clamd.answer = lambda _: answer
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        assert (await client.send(MESSAGE)).startswith("554 5.7.0 Message exceeds scanner limits")
         assert campus.a.received == campus.queue.received == []
 
     async def test_too_many_bytes_in_flight_are_deferred(self, make_campus):

@@ -12,8 +12,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from mailgate.archives.bsdtar import UnpackError
-
 SIGNATURE = b"\x78\x9f\x3e\x22"
 
 _HEAD = struct.Struct("<BII")
@@ -27,11 +25,15 @@ _MANY, _NAMED = 0x1000, 0x8000
 _IDENTIFIER = 16
 
 
+class DamagedError(ValueError):
+    """The stream ends or is wrong somewhere."""
+
+
 def files_inside(stream: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of the attachments; further names of the same attachment come without content.
 
     Raises:
-        UnpackError: The stream is damaged; the attachments before that are yielded.
+        DamagedError: The stream is damaged; the attachments before that are yielded.
     """
     names: list[str] = []
     contents: list[bytes] = []
@@ -55,7 +57,7 @@ def files_inside(stream: bytes) -> Iterator[tuple[str, bytes]]:
                         contents.append(value[_IDENTIFIER:] if kind == _OBJECT else value)
     except (struct.error, KeyError):
         yield from _pair(names, contents)
-        raise UnpackError("damaged") from None
+        raise DamagedError("damaged") from None
     yield from _pair(names, contents)
 
 

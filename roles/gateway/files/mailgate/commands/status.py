@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import re
 import socket
 import sqlite3
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 
 import pyclamd
 
+from mailgate.archives.unpacker import Unpacker, UnpackerError
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.removed_routes import RemovedRoutes
@@ -42,9 +45,25 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         _banner(f"queue {config.queue}", config.queue),
         _queue_length(),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
+        *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
         _cache(config),
     ]
+
+
+def unpacker_check(path: str) -> Check:
+    """Have a small archive opened by the unpacker at this socket."""
+
+    async def names() -> list[str]:
+        async with asyncio.timeout(SECONDS):
+            unpacker = Unpacker(path)
+            return [found.name async for found in unpacker.inside(gzip.compress(b"test"), everything=True)]
+
+    try:
+        opened = asyncio.run(names())
+    except (UnpackerError, TimeoutError) as error:
+        return Check(f"unpacker {path}", False, str(error) or "no answer in time")
+    return Check(f"unpacker {path}", opened == [""], "opens archives" if opened == [""] else f"answered {opened}")
 
 
 def _reachable(endpoint: Endpoint) -> Endpoint:

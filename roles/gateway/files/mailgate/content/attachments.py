@@ -4,20 +4,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from email.header import decode_header, make_header
 from fnmatch import fnmatchcase
 
 from mailgate.archives import archive
-from mailgate.archives.bsdtar import UnpackError
+from mailgate.archives.contents import unpacked_name
+from mailgate.archives.unpacker import OWN, NotOpened, Unpacker
 from mailgate.config import Attachments
 from mailgate.content.policy import ContentPolicy, strictest_action
 
 _DOUBLE = re.compile(r"\.[a-z][a-z0-9]{1,4}\s*\.\s*([a-z0-9]{1,5})$")
 # Bidirectional control characters: they show `gpj.exe` as `exe.jpg`.
 _BIDI_CONTROL = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+# Files up to this size are checked in the event loop, larger ones in a thread.
+_INLINE_SIZE = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -32,20 +37,34 @@ class Violation:
         return f"{self.file or 'file without a name'}: {self.what}"
 
 
-def violations(names: Iterable[str], content: bytes, lists: Attachments, *, wait: bool = True) -> Iterator[Violation]:
+async def violations(
+    names: Iterable[str], content: bytes, lists: Attachments, unpacker: Unpacker = OWN
+) -> AsyncIterator[Violation]:
     """Yield all violations of a file and of the files inside it, which are named `outer/inner`.
 
     Args:
         names: All names of the file.
         content: The file.
         lists: The extensions and types to report.
-        wait: Whether it may take long.
+        unpacker: Where archives are opened.
 
     Raises:
-        archive.MustWaitError: Without `wait`, if it takes longer than a moment.
+        UnpackerError: The unpacker gives no answer.
     """
-    bounds = archive.Bounds() if wait else archive.Bounds.inline()
-    yield from _check_file([readable(name) for name in names if name], content, lists, bounds, 0)
+    own = [readable(name) for name in names if name]
+    shown = own[0] if own else ""
+    for violation in await _check_file(own, content, lists):
+        yield violation
+    kind = archive.real_type(content)
+    if kind not in archive.ARCHIVES and kind != archive.OLE:
+        return
+    async for found in unpacker.inside(content, everything=True):
+        if isinstance(found, NotOpened):
+            yield Violation("encrypted_archive", f"{shown}{found.name}", f"cannot be opened ({found.reason})")
+        else:
+            name = f"{shown}{found.name}" if found.name else unpacked_name(shown)
+            for violation in await _check_file([name] if found.first else [], found.content, lists):
+                yield violation
 
 
 def strictest_violation(found: Iterable[Violation], policy: ContentPolicy) -> tuple[str, Violation | None]:
@@ -65,9 +84,13 @@ def readable(name: str) -> str:
         return name
 
 
-def _check_file(
-    names: list[str], content: bytes, lists: Attachments, bounds: archive.Bounds, depth: int
-) -> Iterator[Violation]:
+async def _check_file(names: list[str], content: bytes, lists: Attachments) -> list[Violation]:
+    if len(content) <= _INLINE_SIZE:
+        return list(_violations_of(names, content, lists))
+    return await asyncio.to_thread(lambda: list(_violations_of(names, content, lists)))
+
+
+def _violations_of(names: list[str], content: bytes, lists: Attachments) -> Iterator[Violation]:
     for name in dict.fromkeys(names):
         yield from _check_name(name, lists)
     shown = names[0] if names else ""
@@ -76,17 +99,6 @@ def _check_file(
         yield Violation("real_type", shown, kind)
     if archive.has_macros(content, kind):
         yield Violation("macro", shown, "document with macros")
-    if archive.is_encrypted_document(content, kind):
-        yield Violation("encrypted_archive", shown, "encrypted document")
-    try:
-        for inner, file in archive.files_inside(content, kind, bounds):
-            if depth >= archive.MAX_DEPTH:
-                raise UnpackError("archives nested too deep")
-            yield from _check_file(
-                [f"{shown}/{inner}" if inner else _unpacked_name(shown)], file, lists, bounds, depth + 1
-            )
-    except UnpackError as error:
-        yield Violation("encrypted_archive", shown, f"cannot be unpacked ({error})")
 
 
 def _check_name(name: str, lists: Attachments) -> Iterator[Violation]:
@@ -99,8 +111,3 @@ def _check_name(name: str, lists: Attachments) -> Iterator[Violation]:
     double = _DOUBLE.search(plain)
     if (double and listed) or _BIDI_CONTROL.search(name):
         yield Violation("double_extension", name, "misleading file name")
-
-
-def _unpacked_name(name: str) -> str:
-    """Return the name that a compressed file has when it is unpacked."""
-    return re.sub(r"\.(gz|bz2|xz)$", "", re.sub(r"\.(tgz|tbz2?|txz)$", ".tar", name, flags=re.I), flags=re.I)

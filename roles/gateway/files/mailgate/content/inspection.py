@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from email.parser import BytesHeaderParser
 
+from mailgate.archives.unpacker import OWN, Unpacker
 from mailgate.background import BackgroundTasks
 from mailgate.client.submit import QueueError, submit
 from mailgate.config import Config
@@ -34,6 +35,7 @@ class Inspection:
         self._policy = campus_policy(config)
         self._scanner = scanner
         self._events = events
+        self._unpacker = Unpacker(config.scan.unpacker) if config.scan.unpacker else OWN
         self._notice = Notice(config.language, config.hostname, config.notices.text)
         self._quarantine = Quarantine(config.state_dir, config.quarantine)
         self._pruned_at = float("-inf")
@@ -78,7 +80,9 @@ class Inspection:
         return await self._apply(decisions)
 
     async def _decide(self, message: Message, policy: ContentPolicy, number: str, deadline: float) -> ContentDecision:
-        rules = Rules(policy, self._config.attachments, self._notice, self._config.scan.max_parts, number)
+        rules = Rules(
+            policy, self._config.attachments, self._notice, self._config.scan.max_parts, number, self._unpacker
+        )
         return await screen(message.content, lambda pieces: self._scanner.scan(pieces, deadline), rules)
 
     async def _apply(self, decisions: Sequence[tuple[Message, ContentDecision]]) -> list[MessageVariant] | Reply:

@@ -25,6 +25,8 @@ _REASONS = {
     # Translators: as in "was infected".
     "encrypted": N_("is encrypted and could not be checked for viruses ({name})"),
     # Translators: as in "was infected".
+    "unchecked": N_("could not be opened and checked for viruses ({name})"),
+    # Translators: as in "was infected".
     "attachment": N_("is of a kind that is not accepted here ({name})"),
 }
 _REMOVED = N_(
@@ -40,6 +42,10 @@ _NOT_DELIVERED = {
         "The mail gateway {host} did not deliver a message to you,"
         " because it is encrypted and could not be checked for viruses ({name})."
     ),
+    "unchecked": N_(
+        "The mail gateway {host} did not deliver a message to you,"
+        " because it could not be opened and checked for viruses ({name})."
+    ),
     "attachment": N_(
         "The mail gateway {host} did not deliver a message to you,"
         " because it has an attachment of a kind that is not accepted here ({name})."
@@ -51,7 +57,7 @@ _SUBJECT = N_("Message not delivered")
 
 @dataclass(frozen=True)
 class Removal:
-    """Why a part was removed: `kind` is infected, encrypted or attachment, `name` what was found."""
+    """Why a part was removed: `kind` is infected, encrypted, unchecked or attachment, `name` what was found."""
 
     kind: str
     name: str

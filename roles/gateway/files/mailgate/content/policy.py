@@ -21,7 +21,8 @@ class ContentPolicy:
 
     infected: str = "strip"
     encrypted: str = "strip"
-    over_limits: str = "defer"
+    unchecked: str = "quarantine"
+    over_limits: str = "quarantine"
     extension: str = "allow"
     double_extension: str = "allow"
     real_type: str = "allow"
@@ -43,6 +44,7 @@ def campus_policy(config: Config) -> ContentPolicy:
     return ContentPolicy(
         infected=config.scan.infected,
         encrypted=config.scan.encrypted,
+        unchecked=config.scan.unchecked,
         over_limits=config.scan.over_limits,
         **{kind: getattr(config.attachments, kind) for kind in ATTACHMENT_KINDS},
     )

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mailgate.archives import archive
+from mailgate.archives.unpacker import OWN, Unpacker, UnpackerError
 from mailgate.config import Attachments
-from mailgate.content import attachments, mime, rar_scan
+from mailgate.content import archive_scan, attachments, mime
+from mailgate.content.archive_scan import Scans
 from mailgate.content.attachments import Violation
 from mailgate.content.decodings import of_leaf, suspicious_parts
 from mailgate.content.notices import Notice, Removal, plain
@@ -39,6 +40,7 @@ class Rules:
     notice: Notice
     max_parts: int = 100
     number: str = ""
+    unpacker: Unpacker = OWN
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,18 @@ class ContentDecision:
         """Why a part was removed or the message was stopped."""
         if self.found.finding is Finding.CLEAN and self.violation:
             return Removal("attachment", self.violation.what)
-        kind = "encrypted" if self.found.finding is Finding.ENCRYPTED else "infected"
-        return Removal(kind, self.found.name)
+        return _removal(self.found)
 
 
-async def screen(content: bytes, scan: ScanCall, rules: Rules) -> ContentDecision:
-    """Scan the whole of `content` and return the decision.
+async def screen(content: bytes, clamd: ScanCall, rules: Rules) -> ContentDecision:
+    """Scan the whole of `content`, by `clamd` and by the unpacker, and return the decision.
 
     Raises:
         ScanError: There is no verdict. Nothing passes unscanned.
     """
+    scan = Scans(clamd, rules.unpacker)
     root, ambiguous = _walk(content)
-    found = await scan((AS_MAIL, content))
-    if found.finding is Finding.CLEAN:
-        found = await _rescan(content, root, scan, rules.policy)
+    found = await _verdict(content, root, scan, rules.policy)
     violations = await _violations(content, root, rules) if rules.policy.checks_attachments else {}
     action, violation = _action(found, violations, rules.policy)
     if action == "defer":
@@ -107,7 +107,7 @@ async def screen(content: bytes, scan: ScanCall, rules: Rules) -> ContentDecisio
 async def _remove_parts(
     content: bytes,
     root: mime.Part,
-    scan: ScanCall,
+    scan: Scans,
     rules: Rules,
     *,
     found: Verdict,
@@ -120,13 +120,13 @@ async def _remove_parts(
     }
     if rules.policy.action_for(found.finding) != "deliver":
         try:
-            removals.update(await _locate_infected(content, root, scan, rules))
+            located = await _locate_infected(content, root, scan, rules)
         except TooComplexError:
             raise mime.AmbiguousError("too many ways to decode a part") from None
+        removals.update((part, _removal(verdict)) for part, verdict in located.items())
+        keep = keep or any(rules.policy.action_for(verdict.finding) == "quarantine" for verdict in located.values())
     stripped = _strip(content, root, removals, rules, keep=keep)
-    verdict = await scan((AS_MAIL, stripped))
-    if verdict.finding is Finding.CLEAN:
-        verdict = await _rescan(stripped, _walk(stripped)[0], scan, rules.policy)
+    verdict = await _verdict(stripped, _walk(stripped)[0], scan, rules.policy)
     if rules.policy.action_for(verdict.finding) != "deliver":
         raise mime.AmbiguousError(f"still {verdict.finding.value} without its infected parts: {verdict.name}")
     return ContentDecision(
@@ -148,12 +148,21 @@ def _walk(content: bytes) -> tuple[mime.Part | None, str]:
         return None, str(error)
 
 
-async def _rescan(content: bytes, root: mime.Part | None, scan: ScanCall, policy: ContentPolicy) -> Verdict:
-    """Scan what clamd does not open: files in RAR archives, and alternative decodings."""
+async def _verdict(content: bytes, root: mime.Part | None, scan: Scans, policy: ContentPolicy) -> Verdict:
+    """Return the verdict on a whole message: clamd's, or what is found in places that clamd does not open."""
+    found = await scan((AS_MAIL, content))
+    if policy.action_for(found.finding) != "deliver":
+        return found
+    hidden = await _rescan(content, root, scan, policy)
+    return found if hidden.finding is Finding.CLEAN else hidden
+
+
+async def _rescan(content: bytes, root: mime.Part | None, scan: Scans, policy: ContentPolicy) -> Verdict:
+    """Scan what clamd does not open: files in archives, and alternative decodings."""
     inline = len(content) <= _INLINE_SIZE
-    if suspects := rar_scan.suspects(content, root):
-        archives = rar_scan.archives(content, suspects)
-        verdict = await rar_scan.scan_all(archives if inline else await asyncio.to_thread(list, archives), scan, policy)
+    if suspects := archive_scan.suspects(content, root):
+        archives = archive_scan.archives(content, suspects)
+        verdict = await scan.archives(archives if inline else await asyncio.to_thread(list, archives), policy)
         if policy.action_for(verdict.finding) != "deliver":
             return verdict
     suspicious = list(suspicious_parts(content, root))
@@ -164,8 +173,8 @@ async def _rescan(content: bytes, root: mime.Part | None, scan: ScanCall, policy
         # One at a time, as each may be as large as the message.
         while data := await _next(decodings, content):
             verdict = await scan((data,))
-            if verdict.finding is Finding.CLEAN:
-                verdict = await rar_scan.scan_decoding(data, scan, policy)
+            if policy.action_for(verdict.finding) == "deliver":
+                verdict = await scan.decoding(data, policy)
             if policy.action_for(verdict.finding) != "deliver":
                 return verdict
     except TooComplexError:
@@ -189,29 +198,32 @@ def _action(found: Verdict, violations: Violations, policy: ContentPolicy) -> tu
 
 async def _violations(content: bytes, root: mime.Part | None, rules: Rules) -> Violations:
     """Return what violates the policy on attachments, by part."""
-    if len(content) <= _INLINE_SIZE:
-        with contextlib.suppress(archive.MustWaitError):
-            return _check_parts(content, root, rules, wait=False)
-    return await asyncio.to_thread(_check_parts, content, root, rules, wait=True)
+    inline = len(content) <= _INLINE_SIZE
+    result: Violations = {}
+    files = _files(content, root) if inline else await asyncio.to_thread(_files, content, root)
+    try:
+        for part, names, data in files:
+            found = [
+                violation async for violation in attachments.violations(names, data, rules.attachments, rules.unpacker)
+            ]
+            action, first = attachments.strictest_violation(found, rules.policy)
+            if first and action != "allow":
+                result[part] = (action, first)
+    except UnpackerError as error:
+        raise ScanError(str(error)) from error
+    return result
 
 
-def _check_parts(content: bytes, root: mime.Part | None, rules: Rules, *, wait: bool) -> Violations:
-    files: list[tuple[mime.Part | None, tuple[str, ...], bytes]]
+def _files(content: bytes, root: mime.Part | None) -> list[tuple[mime.Part | None, tuple[str, ...], bytes]]:
+    """Return the files of a message: the part, its names and its decoded content."""
     if root is None:
-        files = []
+        found: list[tuple[mime.Part | None, tuple[str, ...], bytes]] = []
         # The scan has reported what is beyond the limits.
         with contextlib.suppress(TooComplexError):
-            files += ((None, (), data) for data in distinct([partial(all_decodings, content)], len(content)))
-    else:
-        leaves = [part for leaf in root.leaves() for part in (leaf, *_blocks(content, leaf))]
-        files = [(leaf, leaf.names, leaf.decoded(content)) for leaf in leaves]
-    result = {}
-    for part, names, data in files:
-        found = attachments.violations(names, data, rules.attachments, wait=wait)
-        action, violation = attachments.strictest_violation(found, rules.policy)
-        if violation and action != "allow":
-            result[part] = (action, violation)
-    return result
+            found += ((None, (), data) for data in distinct([partial(all_decodings, content)], len(content)))
+        return found
+    leaves = [part for leaf in root.leaves() for part in (leaf, *_blocks(content, leaf))]
+    return [(leaf, leaf.names, leaf.decoded(content)) for leaf in leaves]
 
 
 def _blocks(content: bytes, leaf: mime.Part) -> list[mime.Part]:
@@ -221,8 +233,8 @@ def _blocks(content: bytes, leaf: mime.Part) -> list[mime.Part]:
     return mime.uu_blocks(content, leaf.body, leaf.end, leaf.charset)
 
 
-async def _locate_infected(content: bytes, root: mime.Part, scan: ScanCall, rules: Rules) -> dict[mime.Part, Removal]:
-    """Return the infected parts and why to remove them.
+async def _locate_infected(content: bytes, root: mime.Part, scan: Scans, rules: Rules) -> dict[mime.Part, Verdict]:
+    """Return the infected parts and the verdicts on them.
 
     Raises:
         mime.AmbiguousError: A part must be refused, or no single part is infected.
@@ -231,7 +243,7 @@ async def _locate_infected(content: bytes, root: mime.Part, scan: ScanCall, rule
     leaves = list(root.leaves())
     if len(leaves) > rules.max_parts:
         raise mime.AmbiguousError(f"more than {rules.max_parts} parts")
-    infected: dict[mime.Part, Removal] = {}
+    infected: dict[mime.Part, Verdict] = {}
     for leaf in leaves:
         if leaf.start == leaf.end:
             continue
@@ -239,19 +251,19 @@ async def _locate_infected(content: bytes, root: mime.Part, scan: ScanCall, rule
         if verdict is None:
             continue
         blocks = {
-            block: _removal(found)
+            block: found
             for block in _blocks(content, leaf)
             if (found := await _part_verdict(content, block, scan, rules.policy))
         }
         if not blocks and leaf is root:
             raise mime.AmbiguousError(f"the message is one part, and {verdict.finding.value}")
-        infected.update(blocks or {leaf: _removal(verdict)})
+        infected.update(blocks or {leaf: verdict})
     if not infected:
         raise mime.AmbiguousError("no single part is infected")
     return infected
 
 
-async def _part_verdict(content: bytes, part: mime.Part, scan: ScanCall, policy: ContentPolicy) -> Verdict | None:
+async def _part_verdict(content: bytes, part: mime.Part, scan: Scans, policy: ContentPolicy) -> Verdict | None:
     """Return the first verdict that the policy does not deliver, of all ways to decode a part; None if none is."""
     others = [] if part.in_text else of_leaf(content, part)
     decodings = distinct(
@@ -259,8 +271,8 @@ async def _part_verdict(content: bytes, part: mime.Part, scan: ScanCall, policy:
     )
     while data := await _next(decodings, content):
         verdict = await scan((data,))
-        if verdict.finding is Finding.CLEAN:
-            verdict = await rar_scan.scan_decoding(data, scan, policy)
+        if policy.action_for(verdict.finding) == "deliver":
+            verdict = await scan.decoding(data, policy)
         action = policy.action_for(verdict.finding)
         if action == "defer":
             raise ScanError(f"a part exceeds scanner limits: {verdict.name}")
@@ -272,7 +284,8 @@ async def _part_verdict(content: bytes, part: mime.Part, scan: ScanCall, policy:
 
 
 def _removal(verdict: Verdict) -> Removal:
-    return Removal("encrypted" if verdict.finding is Finding.ENCRYPTED else "infected", verdict.name)
+    kinds = {Finding.ENCRYPTED: "encrypted", Finding.UNCHECKED: "unchecked", Finding.OVER_LIMITS: "unchecked"}
+    return Removal(kinds.get(verdict.finding, "infected"), verdict.name)
 
 
 def _strip(content: bytes, root: mime.Part, removals: dict[mime.Part, Removal], rules: Rules, *, keep: bool) -> bytes:
@@ -302,6 +315,7 @@ def _refuse(found: Verdict, violation: Violation | None, reason: str) -> Content
         Finding.CLEAN: "Attachment not allowed",
         Finding.INFECTED: "Message contains malware",
         Finding.ENCRYPTED: "Encrypted content not allowed",
+        Finding.UNCHECKED: "Content that cannot be checked not allowed",
         Finding.OVER_LIMITS: "Message exceeds scanner limits",
     }[found.finding]
     cause = found.name if found.finding is not Finding.CLEAN else str(violation)

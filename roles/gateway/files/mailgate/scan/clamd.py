@@ -32,6 +32,7 @@ _FILE = re.compile(rb"fd\[\d+\]:")
 _FOUND = re.compile(rb"stream: ([^\0]+) FOUND\0")
 _VERSION = re.compile(rb"ClamAV [^\0]+\0")
 _LIMITS = "Heuristics.Limits.Exceeded"
+_TIME_OUT = f"{_LIMITS}.MaxScanTime"
 _ENCRYPTED = "Heuristics.Encrypted"
 
 Address = str | tuple[str, int]
@@ -43,6 +44,7 @@ class Finding(Enum):
     CLEAN = "clean"
     INFECTED = "infected"
     ENCRYPTED = "encrypted"
+    UNCHECKED = "unchecked"
     OVER_LIMITS = "over_limits"
 
 
@@ -207,6 +209,9 @@ def parse_answer(answer: bytes) -> Verdict:
     if not found:
         raise ScanError(f"clamd answered {answer[:200]!r}")
     name = found.group(1).decode("utf-8", "replace")
+    if name.startswith(_TIME_OUT):
+        # How long a scan takes depends on the load, so this says nothing about the message.
+        raise ScanError(f"clamd needs too long: {name}")
     if name.startswith(_LIMITS):
         return Verdict(Finding.OVER_LIMITS, name)
     if name.startswith(_ENCRYPTED):

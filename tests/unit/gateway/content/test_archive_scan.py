@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Viruses in RAR archives, which clamd does not open."""
+"""Viruses in archives that clamd does not open, and archives that nothing opens."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import zipfile
 
 import pytest
 from infected_mail import EICAR, HEAD, TEXT, b64, multi, part, uu, zipped
-from sample_archives import BSDTAR, MISSING, rar4, rar5
+from sample_archives import ENCRYPTED_DOCUMENTS, rar4, rar5
 
+from mailgate.archives import contents
+from mailgate.archives.unpacker import Unpacker
 from mailgate.config import Attachments
-from mailgate.content import mime, rar_scan
+from mailgate.content import archive_scan, mime
 from mailgate.content.notices import Notice
 from mailgate.content.policy import ContentPolicy
 from mailgate.content.screen import Rules, screen
-from mailgate.scan.clamd import CLEAN, Finding, Verdict
-
-pytestmark = pytest.mark.skipif(not BSDTAR, reason=MISSING)
-
+from mailgate.scan.clamd import CLEAN, Finding, ScanError, Verdict
 
 VIRUS = gzip.compress(EICAR, mtime=0)
 
@@ -108,38 +107,88 @@ class TestRar:
             assert judged.content is raw
             assert judged.found == CLEAN
 
-    async def test_what_cannot_be_opened_counts_as_encrypted(self, monkeypatch, tmp_path):
+    async def test_what_is_encrypted(self):
         raws = [mail(write(b"x", b"a", encrypted=True)) for write in (rar4, rar5)]
-        raws += [mail(rar5(b"x", b"a", head_encrypted=True)), mail(rar4(b"x" * 500, b"a")[:-200])]
+        raws += [mail(rar5(b"x", b"a", head_encrypted=True)), *map(mail, ENCRYPTED_DOCUMENTS.values())]
         for raw in raws:
             judged = await judge(raw)
             assert judged.removed == ("a.bin",)
-            assert judged.found.finding is Finding.ENCRYPTED
+            assert judged.found.finding is Finding.ENCRYPTED and not judged.keep
             assert (await judge(raw, encrypted="deliver")).content is raw
             assert str((await judge(raw, encrypted="refuse")).refusal).startswith(
                 "554 5.7.0 Encrypted content not allowed"
             )
+
+    async def test_what_cannot_be_opened_is_kept_and_not_called_encrypted(self):
         nested = rar5(VIRUS, b"a.gz")
-        for _ in range(8):
+        for _ in range(contents.MAX_DEPTH + 2):
             nested = rar5(nested, b"a.rar")
-        assert (await judge(mail(nested))).found.finding is Finding.ENCRYPTED
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert "bsdtar" in (await judge(mail(rar5(b"fine", b"a.txt")))).found.name
+        for raw in (mail(rar4(b"x" * 500, b"a")[:-200]), mail(nested), mail(b"RE~^" + bytes(99))):
+            judged = await judge(raw)
+            assert judged.removed == ("a.bin",)
+            assert judged.found.finding is Finding.UNCHECKED and judged.keep
+            assert b64(b"fine") in judged.content
+            assert (await judge(raw, unchecked="deliver")).content is raw
+            assert not (await judge(raw, unchecked="strip")).keep
+            assert str((await judge(raw, unchecked="refuse")).refusal).startswith(
+                "554 5.7.0 Content that cannot be checked not allowed"
+            )
+
+    async def test_a_virus_beside_what_may_pass_is_found(self):
+        """A finding that the policy delivers hides no other."""
+        both = HEAD + multi(
+            TEXT,
+            part(b64(rar4(b"x", b"a", encrypted=True)), b"application/x; name=a.bin"),
+            part(b64(rar4(VIRUS, b"a.gz")), b"application/x; name=b.bin"),
+        )
+        judged = await judge(both, encrypted="deliver")
+        assert judged.removed == ("b.bin",)
+
+    async def test_an_infected_part_beside_an_unchecked_one_is_kept(self):
+        both = HEAD + multi(
+            TEXT,
+            part(b64(rar4(b"x" * 500, b"a")[:-200]), b"application/x; name=a.bin"),
+            part(b64(VIRUS), b"application/x; name=b.bin"),
+        )
+
+        async def anywhere(pieces):
+            data = b"".join(pieces)
+            return FOUND if data.startswith(VIRUS) or b64(VIRUS) in data else CLEAN
+
+        judged = await screen(both, anywhere, Rules(ContentPolicy(), Attachments(), Notice("en", "gw1.univ.example")))
+        assert set(judged.removed) == {"a.bin", "b.bin"}
+        assert judged.keep
+
+    async def test_each_archive_is_opened_once(self, monkeypatch):
+        opened = []
+        inside = Unpacker.inside
+
+        def counted(self, content, **words):
+            opened.append(content)
+            return inside(self, content, **words)
+
+        monkeypatch.setattr(Unpacker, "inside", counted)
+        data = rar4(b"x" * 500, b"a")[:-200]
+        assert (await judge(mail(data))).removed == ("a.bin",)
+        assert opened == [data]
+
+    async def test_an_unpacker_that_fails_gives_no_verdict(self, tmp_path):
+        rules = Rules(
+            ContentPolicy(), Attachments(), Notice("en", "gw1.univ.example"), unpacker=Unpacker(str(tmp_path / "none"))
+        )
+        with pytest.raises(ScanError, match="unpacker"):
+            await screen(mail(rar4(b"x", b"a")), scan, rules)
 
     def test_other_mail_is_not_opened(self):
         for data in (os.urandom(3000), b"%PDF-1.7" + bytes(900), b"\xff\xd8\xff" + bytes(900)):
             raw = mail(b"\x01" + data)
-            assert rar_scan.suspects(raw, mime.walk(raw)) == []
-            raw = mail(b"", inside=quoted(b"\x01" + data), encoding=b"quoted-printable")
-            assert rar_scan.suspects(raw, mime.walk(raw)) == []
+            assert archive_scan.suspects(raw, mime.walk(raw)) == []
+        raw = mail(b"", inside=b"The letter =\r\n is long, =E3=81=82.\r\n" * 99, encoding=b"quoted-printable")
+        assert archive_scan.suspects(raw, mime.walk(raw)) == []
 
-    def test_only_zips_with_nested_archives_are_opened(self):
-        assert (
-            rar_scan.kind_of(
-                several(("word/", b""), ("empty", b""), ("word/document.xml", b"<w>" * 99), ("a.txt", b""))
-            )
-            == ""
-        )
-        assert rar_scan.kind_of((b"PK\x03\x04" + bytes(26)) * 100_000) == ""
-        assert rar_scan.kind_of(b"PK\x03\x04") == ""
-        assert rar_scan.kind_of(b"%PDF-") == ""
+    @pytest.mark.parametrize("front", [0, 1, 2, 76, 500, 100_000])
+    @pytest.mark.parametrize("width", [76, 75, 64, 4000])
+    async def test_a_rar_behind_something_else(self, front, width):
+        data = b"\xff\xd8\xff\xe0" + os.urandom(front) + rar4(VIRUS, b"a.gz")
+        judged = await judge(mail(b"", inside=b64(data, width)))
+        assert judged.removed == ("a.bin",)
