@@ -166,6 +166,7 @@ class TestZip:
         for data in (hidden + self.PLAIN, self.PLAIN[:directory] + hidden + self.PLAIN[directory:]):
             assert inside(data)[0]["/h.exe"].startswith(EXE)
 
+    @needs_7zz
     def test_without_a_directory(self):
         for whole in (self.PLAIN, zip_with_holes({"a.txt": TEXT}, streamed=True)):
             found, wrong = inside(without_directory(whole))
