@@ -166,6 +166,7 @@ class TestZip:
         for data in (hidden + self.PLAIN, self.PLAIN[:directory] + hidden + self.PLAIN[directory:]):
             assert inside(data)[0]["/h.exe"].startswith(EXE)
 
+    @needs_7zz
     def test_without_a_directory(self):
         for whole in (self.PLAIN, zip_with_holes({"a.txt": TEXT}, streamed=True)):
             found, wrong = inside(without_directory(whole))
@@ -245,6 +246,10 @@ class TestNotOpened:
     def test_formats_that_nothing_opens(self):
         for data in (b"RE~^" + bytes(90), bytes(7) + b"**ACE**" + bytes(90), b"SIT!" + bytes(90)):
             assert problems(data) == {"unchecked"}
+
+    @pytest.mark.parametrize("start", [b"\x1f\x8b", b"BZh", b"\x1f\x9d", b"\x60\xea", b"\xc7\x71", b"\x71\xc7"])
+    def test_data_that_begins_like_an_archive_by_chance(self, start):
+        assert inside(start + b"\xff" * 500) == ({}, [])
 
     def test_too_much(self):
         nested = EXE

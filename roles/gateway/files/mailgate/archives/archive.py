@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mailgate.archives import ole, rar, tnef
 
 ZIP = "application/zip"
@@ -96,6 +98,22 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 UNKNOWN = "application/octet-stream"  # language: quoted
 
 
+_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")
+# Signatures of two or three bytes: other data may begin with them by chance, and would count as a damaged archive.
+_CHECKS: dict[str, Callable[[bytes], bool]] = {
+    "application/gzip": lambda data: data[2:3] == b"\x08",
+    "application/x-bzip2": lambda data: data[3:4].isdigit() and data[4:10] in _BLOCKS,
+    "application/x-compress": lambda data: 9 <= int.from_bytes(data[2:3], "big") & 0x1F <= 16,
+    "application/x-arj": lambda data: 30 <= int.from_bytes(data[2:4], "little") <= 2600,
+    CPIO: lambda data: data.startswith(b"0707") or _is_old_cpio(data),
+}
+
+
+def _is_old_cpio(data: bytes) -> bool:
+    """Return whether the length of the first name is a usual one, in the byte order of the signature."""
+    return 1 <= int.from_bytes(data[20:22], "little" if data.startswith(b"\xc7") else "big") <= 1024
+
+
 # Formats whose files are looked at one by one.
 ARCHIVES = CLOSED | {
     ZIP, RAR, ISO, TNEF, TAR, LZMA, DISK, JAR, SEVEN_ZIP,
@@ -118,7 +136,7 @@ def real_type(content: bytes) -> str:
         return JAR
     if found == OLE and _MSI in content[:4096]:
         return "application/x-msi"
-    if found == UNKNOWN:
+    if found == UNKNOWN or (found in _CHECKS and not _CHECKS[found](content)):
         return _by_structure(content)
     return found
 
