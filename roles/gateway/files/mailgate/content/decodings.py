@@ -105,7 +105,9 @@ def _as_mail(raw: bytes, part: mime.Part) -> Iterator[bytes]:
 
 def _message(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:
     """Yield the decodings of an enclosed message that clamd does not recognize."""
-    inner = NEWLINE.sub(b"\r\n", leaf.decoded(raw))
+    data = leaf.decoded(raw)
+    yield data
+    inner = NEWLINE.sub(b"\r\n", data)
     yield AS_MAIL + inner
     yield from all_decodings(inner)
 
