@@ -224,6 +224,10 @@ def _texts(packed: bytes) -> Iterator[tuple[str, bytes]]:
     coded = b"see this\r\n\r\n" + b64(packed) + b"\r\n\r\nbye and thank you for all"
     yield "text: base64 between words", HEAD + multi(TEXT, TEXT + b"\r\n" + coded)
     inner = b"Content-Type: multipart/parallel; boundary=b\r\n" + multi(TEXT, leaf, kind=b"multipart/mixed; boundary=b")
+    for kind in (b"message/x-foo", b"message/partial", b"message/delivery-status"):
+        yield f"text: a file as {kind!r}", HEAD + part(b64(packed), kind)
+        if packed == ZIP:
+            yield f"text: a file behind other bytes as {kind!r}", HEAD + part(b64(b"abc" + packed), kind)
     for kind in (b"application/zip", b"text/plain", b"image/png"):
         yield f"text: a message in base64 as {kind!r}", HEAD + multi(TEXT, part(b64(inner), kind))
         yield f"text: a message as {kind!r}", HEAD + part(inner, kind, b"8bit")

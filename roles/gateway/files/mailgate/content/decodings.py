@@ -105,7 +105,9 @@ def _as_mail(raw: bytes, part: mime.Part) -> Iterator[bytes]:
 
 def _message(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:
     """Yield the decodings of an enclosed message that clamd does not recognize."""
-    inner = NEWLINE.sub(b"\r\n", leaf.decoded(raw))
+    data = leaf.decoded(raw)
+    yield data
+    inner = NEWLINE.sub(b"\r\n", data)
     yield AS_MAIL + inner
     yield from all_decodings(inner)
 
@@ -203,8 +205,11 @@ def _has_header(text: bytes) -> bool:
 
 def _in_charsets(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:
     """Yield a text as mail clients show it, whose characters are not those of ASCII on the wire."""
-    with contextlib.suppress(LookupError, UnicodeError):
-        yield leaf.decoded(raw).decode(leaf.charset, "ignore").encode()
+    data = leaf.decoded(raw)
+    # UTF-7 is written in ASCII: anything else is a file.
+    if data.isascii() or not leaf.charset.startswith(("utf-7", "utf7", "hz")):
+        with contextlib.suppress(LookupError, UnicodeError):
+            yield data.decode(leaf.charset, "ignore").encode()
 
 
 def _is_text(raw: bytes, leaf: mime.Part) -> bool:
