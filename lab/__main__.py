@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 from lab.image import SUITES
-from lab.tools import REPOSITORY, LabError, log
+from lab.tools import LabError, log
 from lab.twin import Twin
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--inventory", type=Path, default=REPOSITORY / "inventories" / "demo", metavar="PATH")
+    common.add_argument("--inventory", type=Path, metavar="PATH", help="default: inventories/demo")
     common.add_argument("--name", help="the twin's name; default: the inventory's")
     top = argparse.ArgumentParser(prog="lab", description="Boot an inventory's hosts as real systems on one machine.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -47,14 +47,15 @@ def default_suite() -> str:
 
 
 class Twin:
-    """The twin of one inventory. `up` boots it; later processes use it by the same name.
+    """The twin of one inventory, by default the demo's. `up` boots it; later processes use it by the same name.
 
     `run`, `exec` and `playbook` return completed processes with captured bytes and do not raise on a non-zero status.
     Hosts are given by inventory name, short name or address. All other problems raise LabError.
     """
 
-    def __init__(self, inventory: Path | str = REPOSITORY / "inventories" / "demo", name: str | None = None) -> None:
-        self.inventory_path = Path(inventory).resolve()
+    def __init__(self, inventory: Path | str | None = None, name: str | None = None) -> None:
+        self._inventory_given = inventory is not None
+        self.inventory_path = Path(inventory or REPOSITORY / "inventories" / "demo").resolve()
         self.name = name or re.sub(r"[^a-z0-9]+", "-", self.inventory_path.stem.lower()).strip("-")
         if not NAME.fullmatch(self.name):
             raise LabError(
@@ -236,7 +237,9 @@ class Twin:
     def machines(self) -> dict[str, Machine]:
         """Return the hosts of the running twin by short name, the inventory's first."""
         state = self._state_file()
-        self.inventory_path = Path(state["inventory"])
+        # A playbook may be given a changed inventory of the same hosts.
+        if not self._inventory_given:
+            self.inventory_path = Path(state["inventory"])
         found = [Machine(**{**fields, "lower": tuple(fields["lower"])}) for fields in state["machines"]]
         return {machine.short: machine for machine in found}
 
