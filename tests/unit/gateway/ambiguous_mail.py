@@ -235,10 +235,15 @@ def _texts(packed: bytes) -> Iterator[tuple[str, bytes]]:
         "text: what begins with an equals sign",
         HEAD + multi(TEXT, part(quoted(packed).replace(b"=3D", b"=="), b"text/plain", b"quoted-printable")),
     )
+    invalid = b"Content-Type: application/zip\r\n:\r\nContent-Transfer-Encoding:\r\n \r\n  8bit\r\n\r\n"
+    for kind in (b"digest", b"parallel", b"mixed"):
+        mail = multi(TEXT, invalid + with_lines(GZIP), kind=b"multipart/" + kind + b"; boundary=b")
+        yield f"text: a file behind an invalid line in {kind!r}", HEAD + mail
     coded = uu(packed)
     at = coded.index(b"\r\n", 200) - 10
     for name, form in {
         "a wrong mode": coded.replace(b"begin 644", b"begin x9", 1),
+        "a character inserted": coded[:at] + b"\x80" + coded[at:],
         "an invalid character": coded[:at] + b"\x80" + coded[at + 1 :] if coded[at : at + 1] == b" " else coded,
     }.items():
         yield f"text: uuencode with {name}", HEAD + multi(TEXT, part(form, b"text/plain", b"7bit"))

@@ -64,3 +64,7 @@ class TestUuencode:
         body = line[:5] + b"\x80" + line[6:] + b"\r\n" + binascii.b2a_uu(b"abc").rstrip()
         assert transfer.uu_decodings(body)[0] == b"abc"
         assert {len(data) for data in transfer.uu_decodings(body)} == {3, 48}
+
+    def test_a_foreign_character_may_be_left_out(self):
+        line = binascii.b2a_uu(bytes(range(45))).rstrip(b"\n")
+        assert bytes(range(45)) in transfer.uu_decodings(line[:9] + b"\x80" + line[9:])

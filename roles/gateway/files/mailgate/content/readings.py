@@ -10,6 +10,7 @@ each body may be in any encoding. What is more than the limits below raises TooC
 from __future__ import annotations
 
 import binascii
+import bisect
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -47,6 +48,7 @@ _DELIMITER = re.compile(rb"^--([^\r\n]*?)(?:--)?[ \t]*(?:\r\n|\Z)", re.MULTILINE
 _HEADER = re.compile(
     rb"(?:^[!-9;-~]++[ \t]*:[^\r\n]*(?:\r\n|\Z)(?:[ \t]+[^\r\n \t][^\r\n]*(?:\r\n|\Z))*)+", re.MULTILINE
 )
+_EMPTY = re.compile(rb"\r\n\r\n")
 _BLANK = re.compile(rb"^[ \t]*\r\n", re.MULTILINE)
 # Files that are recognized by their first bytes, and that can be without NUL.
 FILE = re.compile(
@@ -135,6 +137,14 @@ def bodies(raw: bytes) -> Iterator[bytes]:
 def _starts(raw: bytes, after_delimiters: Iterable[int]) -> Iterator[int]:
     """Yield where a body may begin, in order: after a delimiter, after a header, or at a line that is not a field."""
     found = {0, *after_delimiters}
+    edges = sorted(found)
+    start = 0
+    # An empty line ends a header with invalid lines as well.
+    for empty in _EMPTY.finditer(raw):
+        begin = max(start, edges[bisect.bisect_right(edges, empty.start()) - 1])
+        if _HEADER.search(raw, begin, empty.start() + 2):
+            found.add(empty.end())
+        start = empty.end()
     for blank in _BLANK.finditer(raw):
         if blank.start() in found:
             found.add(blank.end())

@@ -12,7 +12,8 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _FOREIGN = bytes(byte for byte in range(256) if byte not in _ALPHABET)
 _PADDING = b"= \t\r\n"
 _UU_ALPHABET = bytes(range(32, 97))
-# What an invalid character of uuencode is to some: its lowest bits, or zero.
+_NOT_UU = bytes(byte for byte in range(256) if byte not in _UU_ALPHABET)
+# What an invalid character of uuencode is to some: its lowest bits, or zero; others leave it out.
 _MASKED = bytes(byte if byte in _UU_ALPHABET else (byte - 32) % 64 + 32 for byte in range(256))
 _ZERO = bytes(byte if byte in _UU_ALPHABET else 32 for byte in range(256))
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -107,6 +108,7 @@ def uu_decodings(body: bytes) -> list[bytes]:
     if any(line.translate(None, _UU_ALPHABET) for line in lines):
         for table in (_MASKED, _ZERO):
             found[uudecode(b"\r\n".join(line.translate(table) for line in lines))] = None
+        found[uudecode(b"\r\n".join(line.translate(None, _NOT_UU) for line in lines))] = None
     return list(found)
 
 
