@@ -72,7 +72,8 @@ class Run:
                 result = await self._decide(raw)
                 outcome = self._outcome(raw, result)
                 self.clean[outcome] += 1
-                if outcome != "same":
+                # Some mutations damage an archive, which then counts as unchecked.
+                if outcome not in ("same", "unchecked"):
                     self.harmed[seed] = outcome
                 return b""
             result = await self._decide(raw)
@@ -89,6 +90,8 @@ class Run:
     def _outcome(self, raw: bytes, result: ContentDecision | None) -> str:
         if result is None:
             return "deferred"
+        if result.found.finding is Finding.UNCHECKED:
+            return "unchecked"
         if result.refusal:
             return "over limits" if result.found.finding is Finding.OVER_LIMITS else "refused"
         if result.removed:

@@ -85,6 +85,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._reach.router import Rules
+from ..module_utils._results import text_only
 
 ARGUMENTS = {
     "outside_interfaces": {"type": "list", "elements": "str", "required": True},
@@ -94,7 +95,7 @@ ARGUMENTS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     interfaces = [path.name for path in Path("/sys/class/net").iterdir()]
     rules = Rules(module.run_command, module.get_bin_path, interfaces)
     ways = rules.ways(module.params["outside_interfaces"], module.params["gateways"])

@@ -55,6 +55,7 @@ left:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._probe.left import left
+from ..module_utils._results import text_only
 
 ARGUMENTS = {
     "host": {"type": "str", "required": True},
@@ -69,7 +70,7 @@ ARGUMENTS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     found = left(module.params["functions"])
     lines = [f"{module.params['host']}: {trace.what}. To remove it, {trace.remove}" for trace in found]
     module.exit_json(changed=False, left=lines)

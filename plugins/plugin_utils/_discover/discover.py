@@ -278,8 +278,10 @@ class _Discovery:
         found = [ipaddress.ip_address(address) for address in zone.addresses.get(name, ())]
         four = [address for address in found if address.version == 4]
         six = [address for address in found if address.version == 6]
+        if not found:
+            return f"{TODO}: its IPv4 address; zone {zone.zone} has none", ""
         if not four:
-            return f"{TODO}: its IPv4 address; zone {zone.zone} has none", self.one(six) if six else ""
+            return self.one(six), ""
         return self.one(four), self.one(six) if six else ""
 
     def one(self, addresses: Sequence[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> str:

@@ -74,7 +74,7 @@ def settings(directory: Path, **more: Any) -> Settings:
 
 def faculties(directory: Path) -> dict[str, str]:
     """Return the domain of each faculty, which is its label below the campus, to its group."""
-    return {".".join(host.name.split(".")[-3:]): host.faculty for host in hosts_of(directory).hosts if host.domains}
+    return {".".join(host.full_name.split(".")[-3:]): host.faculty for host in hosts_of(directory).hosts if host.domains}
 
 
 def read(texts: Mapping[str, Mapping[str, str]]) -> list[ZoneData]:
@@ -97,5 +97,5 @@ def facts(directory: Path, kind: str) -> dict[str, dict[str, Any]]:
             "preference": own.get("mailgate_gateway", {}).get("preference"),
             "zones": own.get("mailgate_dns", {}).get("zones"),
         }
-        found[name] = known
+        found[own.get("mailgate_name", name)] = known
     return found

@@ -32,6 +32,7 @@ def test_no_reader_finds_an_infection_in_what_is_delivered():
     found = infected_readers.run(range(_MESSAGES), 600)
     assert found.bad == {} and found.harmed == {}, f"\n{found}"
     assert found.outcomes.total() + found.clean.total() == _MESSAGES
+    assert found.clean["unchecked"] < found.clean.total() / 10, f"\n{found}"
     assert found.outcomes["stripped"] > _MESSAGES / 5, f"\n{found}"
 
 

@@ -27,6 +27,8 @@ _INLINE_SIZE = 64 * 1024
 _HEAD, _TAIL = 720, 400
 # Archives of one message that are opened, and of those the ones that may use all of their processor time.
 _MAX_ARCHIVES, _MAX_SLOW = 200, 3
+# Of these, archives that are compared with others when all of the message has been decoded.
+_MAX_HELD = 16
 _PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 # The signature of the end of a zip in base64, at each position in a group of three bytes.
 _ZIP_END = (b"UEsFBgAA", b"BLBQYAA", b"QSwUGAA")
@@ -45,6 +47,9 @@ class Scans:
         self._unpacker = unpacker
         self._known: dict[bytes, list[Verdict]] = {}
         self._slow = 0
+        # Archives that were opened entirely, and those of which a reading of the message has only a part, if it has.
+        self._whole: list[bytes] = []
+        self._parts: list[tuple[bytes, Verdict]] = []
 
     async def __call__(self, pieces: Sequence[bytes]) -> Verdict:
         """Scan the concatenation of `pieces`."""
@@ -64,9 +69,29 @@ class Scans:
 
     async def decoding(self, data: bytes, policy: ContentPolicy) -> Verdict:
         """Scan the archives in one decoding of a part: a file, or a message after AS_MAIL, as `archives` does."""
-        inline = len(data) <= _INLINE_SIZE
-        found = _in_decoding(data) if inline else await asyncio.to_thread(_in_decoding, data)
-        return await self.archives(found, policy)
+        return await self.archives(await _found_in(data), policy)
+
+    async def alternative(self, data: bytes, policy: ContentPolicy) -> Verdict:
+        """Scan a decoding that few readers apply, as `decoding` does, but leave what is unchecked in it to `cut`.
+
+        Most of these decodings end a file too early or begin it too late, also in clean messages.
+        """
+        for content in await _found_in(data):
+            for verdict in await self._inside(content):
+                held = verdict.finding is Finding.UNCHECKED and len(self._parts) < _MAX_HELD
+                if held:
+                    self._parts.append((content, verdict))
+                elif policy.action_for(verdict.finding) != "deliver":
+                    return verdict
+        return CLEAN
+
+    def cut(self, policy: ContentPolicy) -> Verdict:
+        """Return the verdict on what `alternative` left: CLEAN if all are beginnings of archives that were opened."""
+        for content, verdict in self._parts:
+            whole = any(other.startswith(content) for other in self._whole)
+            if not whole and policy.action_for(verdict.finding) != "deliver":
+                return verdict
+        return CLEAN
 
     async def _inside(self, content: bytes) -> list[Verdict]:
         """Return the verdicts on what is inside a file: one for each finding, and no more after an infection."""
@@ -76,6 +101,8 @@ class Scans:
             if len(self._known) >= _MAX_ARCHIVES or self._slow >= _MAX_SLOW:
                 return [Verdict(Finding.UNCHECKED, "too many archives to open")]
             self._known[digest] = await self._look(content)
+            if not self._known[digest] and len(self._whole) < _MAX_HELD:
+                self._whole.append(content)
         return self._known[digest]
 
     async def _look(self, content: bytes) -> list[Verdict]:
@@ -94,6 +121,10 @@ class Scans:
         except UnpackerError as error:
             raise ScanError(str(error)) from error
         return sorted(verdicts.values(), key=lambda verdict: verdict.finding is not Finding.INFECTED)
+
+
+async def _found_in(data: bytes) -> list[bytes]:
+    return _in_decoding(data) if len(data) <= _INLINE_SIZE else await asyncio.to_thread(_in_decoding, data)
 
 
 def suspects(raw: bytes, root: mime.Part | None) -> list[mime.Part]:

@@ -174,12 +174,12 @@ async def _rescan(content: bytes, root: mime.Part | None, scan: Scans, policy: C
         while data := await _next(decodings, content):
             verdict = await scan((data,))
             if policy.action_for(verdict.finding) == "deliver":
-                verdict = await scan.decoding(data, policy)
+                verdict = await scan.alternative(data, policy)
             if policy.action_for(verdict.finding) != "deliver":
                 return verdict
     except TooComplexError:
         return Verdict(Finding.OVER_LIMITS, "Mailgate.TooManyDecodings")
-    return CLEAN
+    return scan.cut(policy)
 
 
 async def _next(decodings: Iterator[bytes], content: bytes) -> bytes | None:
