@@ -74,7 +74,8 @@ def settings(directory: Path, **more: Any) -> Settings:
 
 def faculties(directory: Path) -> dict[str, str]:
     """Return the domain of each faculty, which is its label below the campus, to its group."""
-    return {".".join(host.full_name.split(".")[-3:]): host.faculty for host in hosts_of(directory).hosts if host.domains}
+    homes = [host for host in hosts_of(directory).hosts if host.domains]
+    return {".".join(host.full_name.split(".")[-3:]): host.faculty for host in homes}
 
 
 def read(texts: Mapping[str, Mapping[str, str]]) -> list[ZoneData]:
