@@ -113,8 +113,9 @@ def mailbox(user: str, message_id: str, wait: float = 20.0) -> Answer:
         # Each entry ends with an empty line, which is the separator's first byte.
         entries = (b"\n" + content).replace(b"\nFrom ", b"\n\nFrom ").split(b"\nFrom ")[1:]
         copies = [entry.partition(b"\n")[2] for entry in entries if wanted in entry]
-        # A copy may be half written.
-        if (copies and content == before) or time.monotonic() > deadline:
+        # This copy, or a further one, may be half written.
+        written = content == before and content.endswith(b"\n\n")
+        if (copies and written) or time.monotonic() > deadline:
             return {"copies": [base64.b64encode(copy).decode() for copy in copies]}
         time.sleep(0.1)
 
