@@ -33,6 +33,9 @@ _PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 # The signature of the end of a zip in base64, at each position in a group of three bytes.
 _ZIP_END = (b"UEsFBgAA", b"BLBQYAA", b"QSwUGAA")
 
+# A file of which not all could be opened, and the verdict on it.
+Held = tuple[bytes, Verdict]
+
 
 class Scans:
     """All scans of one message: calling it has clamd scan something; an archive is opened once.
@@ -47,9 +50,8 @@ class Scans:
         self._unpacker = unpacker
         self._known: dict[bytes, list[Verdict]] = {}
         self._slow = 0
-        # Archives that were opened entirely, and those of which a reading of the message has only a part, if it has.
+        # Archives that were opened entirely.
         self._whole: list[bytes] = []
-        self._parts: list[tuple[bytes, Verdict]] = []
 
     async def __call__(self, pieces: Sequence[bytes]) -> Verdict:
         """Scan the concatenation of `pieces`."""
@@ -71,23 +73,22 @@ class Scans:
         """Scan the archives in one decoding of a part: a file, or a message after AS_MAIL, as `archives` does."""
         return await self.archives(await _found_in(data), policy)
 
-    async def alternative(self, data: bytes, policy: ContentPolicy) -> Verdict:
-        """Scan a decoding that few readers apply, as `decoding` does, but leave what is unchecked in it to `cut`.
+    async def alternative(self, data: bytes, policy: ContentPolicy, held: list[Held]) -> Verdict:
+        """Scan a decoding that few readers apply, as `decoding` does, but add what is unchecked in it to `held`.
 
         Most of these decodings end a file too early or begin it too late, also in clean messages.
         """
         for content in await _found_in(data):
             for verdict in await self._inside(content):
-                held = verdict.finding is Finding.UNCHECKED and len(self._parts) < _MAX_HELD
-                if held:
-                    self._parts.append((content, verdict))
+                if verdict.finding is Finding.UNCHECKED and len(held) < _MAX_HELD:
+                    held.append((content, verdict))
                 elif policy.action_for(verdict.finding) != "deliver":
                     return verdict
         return CLEAN
 
-    def cut(self, policy: ContentPolicy) -> Verdict:
-        """Return the verdict on what `alternative` left: CLEAN if all are beginnings of archives that were opened."""
-        for content, verdict in self._parts:
+    def cut(self, held: Iterable[Held], policy: ContentPolicy) -> Verdict:
+        """Return the verdict on what `alternative` held: CLEAN if all are beginnings of archives that were opened."""
+        for content, verdict in held:
             whole = any(other.startswith(content) for other in self._whole)
             if not whole and policy.action_for(verdict.finding) != "deliver":
                 return verdict

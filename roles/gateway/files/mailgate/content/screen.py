@@ -169,17 +169,18 @@ async def _rescan(content: bytes, root: mime.Part | None, scan: Scans, policy: C
     if not suspicious:
         return CLEAN
     decodings = distinct(suspicious, len(content))
+    held: list[archive_scan.Held] = []
     try:
         # One at a time, as each may be as large as the message.
         while data := await _next(decodings, content):
             verdict = await scan((data,))
             if policy.action_for(verdict.finding) == "deliver":
-                verdict = await scan.alternative(data, policy)
+                verdict = await scan.alternative(data, policy, held)
             if policy.action_for(verdict.finding) != "deliver":
                 return verdict
     except TooComplexError:
         return Verdict(Finding.OVER_LIMITS, "Mailgate.TooManyDecodings")
-    return scan.cut(policy)
+    return scan.cut(held, policy)
 
 
 async def _next(decodings: Iterator[bytes], content: bytes) -> bytes | None:
