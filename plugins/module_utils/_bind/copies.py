@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from .named_conf import ServedZone
+from .named_conf import PRIMARY, ServedZone
 from .server import Bind
 
-_PRIMARY = frozenset({"primary", "master"})
 _MX_WORDS = 6
 
 
@@ -22,7 +21,7 @@ def copies(bind: Bind, zone: str, other_views: Collection[str]) -> list[ServedZo
         ZoneError: The server's configuration cannot be read.
     """
     name = zone.rstrip(".").lower()
-    found = [each for each in bind.zones if each.name == name and each.kind in _PRIMARY and each.file]
+    found = [each for each in bind.zones if each.name == name and each.kind in PRIMARY and each.file]
     return [each for each in found if each.view not in other_views] if len(found) > 1 else []
 
 
