@@ -229,13 +229,8 @@ def in_namespaces(arguments: Sequence[str]) -> int:
     return subprocess.run(["unshare", "--net", "--mount", sys.executable, *arguments], check=False).returncode
 
 
-def prepare(directory: Path) -> None:
-    """Mount throw-away overlays on the directories of the rules and the loader."""
-    run("mount", "-t", "tmpfs", "tmpfs", str(directory))
-    for name in ("up", "work", "sbin"):
-        (directory / name).mkdir()
-    layers = f"lowerdir=/etc,upperdir={directory}/up,workdir={directory}/work"
-    run("mount", "-t", "overlay", "bench", "-o", layers, "/etc")
+def build_loader(path: Path) -> None:
+    """Build the loader as the role does."""
     utils = ROOT / "plugins" / "module_utils"
     arguments = {
         "packages": [utils / "_border", utils / "_iptables", utils / "_replace.py"],
@@ -245,7 +240,17 @@ def prepare(directory: Path) -> None:
         "exclude": [],
         "wheelhouse": None,
     }
-    zipapp.write(directory / "sbin" / "mailgate-border", zipapp.build(arguments)[0])
+    zipapp.write(path, zipapp.build(arguments)[0])
+
+
+def prepare(directory: Path) -> None:
+    """Mount throw-away overlays on the directories of the rules and the loader."""
+    run("mount", "-t", "tmpfs", "tmpfs", str(directory))
+    for name in ("up", "work", "sbin"):
+        (directory / name).mkdir()
+    layers = f"lowerdir=/etc,upperdir={directory}/up,workdir={directory}/work"
+    run("mount", "-t", "overlay", "bench", "-o", layers, "/etc")
+    build_loader(directory / "sbin" / "mailgate-border")
     run("mount", "--bind", str(directory / "sbin"), "/usr/local/sbin")
     os.environ["XTABLES_LOCKFILE"] = str(directory / "xtables.lock")
     run("ip", "link", "set", "lo", "up")

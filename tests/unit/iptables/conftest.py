@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from netfilter_kernel import FOREIGN, NEEDED, Kernel, build_loader
+from netfilter_kernel import FOREIGN, LOADER, NEEDED, Kernel
+
+from bench.border import build_loader
 
 
 @pytest.fixture(scope="session", autouse=True)
 def loader() -> None:
-    build_loader()
+    build_loader(LOADER)
 
 
 @pytest.fixture(params=["nft", "legacy"])

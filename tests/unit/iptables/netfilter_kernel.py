@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.campus.mailgate.plugins.action import zipapp
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables import model, nft
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.bans_router import Bans
 from ansible_collections.campus.mailgate.plugins.module_utils._iptables.model import Guard, Permit
@@ -37,20 +36,6 @@ FOREIGN = """*filter
 [13:1300] -A OTHERS -p tcp -m tcp --dport 25 -j ACCEPT
 COMMIT
 """
-
-
-def build_loader() -> None:
-    """Build the loader as the role does."""
-    utils = ROOT / "plugins" / "module_utils"
-    arguments = {
-        "packages": [utils / "_border", utils / "_iptables", utils / "_replace.py"],
-        "parent": "mailgate_border",
-        "entry_point": "mailgate_border._border.command:main",
-        "interpreter": "/usr/bin/python3 -I",
-        "exclude": [],
-        "wheelhouse": None,
-    }
-    zipapp.write(LOADER, zipapp.build(arguments)[0])
 
 
 class Kernel:
