@@ -30,7 +30,6 @@ from mailgate.message import (
     fingerprint,
     header_section,
     is_identifiable,
-    normalize,
     received_header,
 )
 from mailgate.removed_routes import RemovedRoutes
@@ -39,6 +38,7 @@ from mailgate.scan.clamd import ScanError
 from mailgate.scan.scanner import HASH_INLINE, Scanner
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import MessageVariant
+from mailgate.smtp.lines import normalize
 from mailgate.smtp.reply import Reply
 from mailgate.worker_counters import WorkerCounters
 

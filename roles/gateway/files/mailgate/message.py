@@ -13,6 +13,7 @@ from email.utils import formatdate
 from functools import lru_cache
 
 from mailgate.smtp.address import Mailbox
+from mailgate.smtp.lines import has_bare_newlines
 from mailgate.smtp.reply import Reply
 
 # Parsing a header needs several times its size in memory, so its size is limited.
@@ -20,8 +21,6 @@ MAX_HEADER_BYTES = 1024 * 1024
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:(?:\r\n)?[ \t]*<[^<>\r\n]+>", re.IGNORECASE | re.MULTILINE)
 _DATE_OR_RECEIVED = re.compile(rb"^(?:date[ \t]*:[^\r\n]*[0-9]|received[ \t]*:)", re.IGNORECASE | re.MULTILINE)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_BARE_CR = re.compile(rb"\r(?!\n)")
-_BARE_LF = re.compile(rb"\n(?<!\r\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +51,6 @@ class Message:
 def new_id() -> str:
     """Return a unique message id: the time in milliseconds and 24 random bits, in hexadecimal."""
     return f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
-
-
-def has_bare_newlines(content: bytes) -> bool:
-    """Return whether the message contains a bare CR or LF."""
-    return _BARE_CR.search(content) is not None or _BARE_LF.search(content) is not None
-
-
-def normalize(content: bytes) -> bytes:
-    """Replace each bare CR by a space and each bare LF by CRLF."""
-    return _BARE_LF.sub(b"\r\n", _BARE_CR.sub(b" ", content))
 
 
 def has_long_line(content: bytes, limit: int) -> bool:

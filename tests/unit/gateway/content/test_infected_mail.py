@@ -12,10 +12,10 @@ from infected_mail import CORPORA, HEAD, INFECTED, NO_CORPORA, TEXT, ZIP, b64, c
 from sample_archives import BSDTAR
 from sample_archives import MISSING as NO_BSDTAR
 
-from mailgate import message
 from mailgate.content.decodings import FIRST_FIELDS
 from mailgate.content.screen import ContentDecision
 from mailgate.scan.clamd import AS_MAIL, Clamd, Finding
+from mailgate.smtp import lines
 
 needs_corpora = pytest.mark.skipif(not CORPORA.is_dir(), reason=NO_CORPORA)
 
@@ -30,7 +30,7 @@ class TestRealMessages:
     async def test_every_real_message_passes_unchanged(self, real_clamd):
         found = await outcomes.real(real_clamd.socket)
         assert found.total["passed"] == found.total.total() >= 130, f"\n{found}\n{found.bad}"
-        assert [name for name, raw in corpus() if message.has_bare_newlines(raw)] == []
+        assert [name for name, raw in corpus() if lines.has_bare_newlines(raw)] == []
 
     @needs_corpora
     @pytest.mark.slow

@@ -7,8 +7,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgate import message
-from mailgate.smtp import data
+from mailgate.smtp import data, lines
 
 LINES = st.lists(
     st.sampled_from([b"", b".", b"..", b".x", b"x", b"x.", b"\xff\xe9", b"\0", b"a\rb", b"c\nd", b"\n.\n"])
@@ -45,8 +44,8 @@ class TestDataDecoder:
 
     @given(st.binary(max_size=200))
     def test_normalized_content_has_only_crlf(self, payload):
-        once = message.normalize(payload)
-        assert not message.has_bare_newlines(once)
-        assert message.normalize(once) == once
-        if not message.has_bare_newlines(payload):
+        once = lines.normalize(payload)
+        assert not lines.has_bare_newlines(once)
+        assert lines.normalize(once) == once
+        if not lines.has_bare_newlines(payload):
             assert once == payload

@@ -31,9 +31,8 @@ def offsets(content: bytes) -> Iterator[tuple[str, int]]:
             at = content.find(signature, at + 1)
 
 
-def may_be_in_base64(body: bytes) -> bool:
-    """Return whether a signature may be in the data that `body` encodes, without decoding it."""
-    letters = body.translate(None, b"\r\n")
+def may_be_in_base64(letters: bytes) -> bool:
+    """Return whether a signature may be in the data that `letters` encode, without decoding them; no line ends."""
     return any(_contains(letters, len(letters), signature, len(signature)) for signature in _IN_BASE64)
 
 

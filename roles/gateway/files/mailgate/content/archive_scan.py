@@ -20,6 +20,7 @@ from mailgate.content import mime
 from mailgate.content.policy import ContentPolicy
 from mailgate.content.transfer import unquote
 from mailgate.scan.clamd import AS_MAIL, CLEAN, Finding, ScanCall, ScanError, Verdict
+from mailgate.smtp.lines import joined
 
 # Data up to this size is parsed and hashed in the event loop, larger data in a thread.
 _INLINE_SIZE = 64 * 1024
@@ -185,7 +186,7 @@ def _behind_something(raw: bytes, leaf: mime.Part) -> bool:
     tail = raw[max(leaf.body, leaf.end - _TAIL) : leaf.end].translate(None, b"\r\n")
     if any(end in tail for end in _ZIP_END):
         return True
-    return embedded.may_be_in_base64(raw[leaf.body : leaf.end])
+    return embedded.may_be_in_base64(joined(raw, leaf.body, leaf.end))
 
 
 def _whole_groups(letters: bytes) -> bytes:
