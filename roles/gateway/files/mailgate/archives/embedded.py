@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from mailgate.archives import archive, rar
 
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _MAX_FOUND = 20
+OVERLAP = 7
 # The characters of the base64 of each signature that are always the same, by its position in a group of three bytes.
 _IN_BASE64 = (b"UmFyIRoH", b"JhciEaBw", b"SYXIhGgc", b"N3q8rycc", b"d6vK8nHA", b"3eryvJxw")
 
@@ -31,9 +32,14 @@ def offsets(content: bytes) -> Iterator[tuple[str, int]]:
             at = content.find(signature, at + 1)
 
 
-def may_be_in_base64(letters: bytes) -> bool:
-    """Return whether a signature may be in the data that `letters` encode, without decoding them; no line ends."""
-    return any(_contains(letters, len(letters), signature, len(signature)) for signature in _IN_BASE64)
+def may_be_in_base64(pieces: Iterable[bytes]) -> bool:
+    """Return whether a signature may be in the data that these letters encode, without decoding them.
+
+    The pieces have no line ends, and each begins with the last `OVERLAP` letters of the one before.
+    """
+    return any(
+        _contains(letters, len(letters), signature, len(signature)) for letters in pieces for signature in _IN_BASE64
+    )
 
 
 def _by_python(data: bytes, _size: int, signature: bytes, _length: int) -> int | bool | None:

@@ -186,7 +186,7 @@ def _behind_something(raw: bytes, leaf: mime.Part) -> bool:
     tail = raw[max(leaf.body, leaf.end - _TAIL) : leaf.end].translate(None, b"\r\n")
     if any(end in tail for end in _ZIP_END):
         return True
-    return embedded.may_be_in_base64(joined(raw, leaf.body, leaf.end))
+    return embedded.may_be_in_base64(joined(raw, leaf.body, leaf.end, embedded.OVERLAP))
 
 
 def _whole_groups(letters: bytes) -> bytes:
