@@ -145,8 +145,8 @@ class ScannerHarness:
             lambda: self.now,
         )
 
-    async def scan(self, *pieces: bytes, seconds: float = 3) -> Verdict:
-        return await self.scanner.scan(pieces, asyncio.get_running_loop().time() + seconds)
+    async def scan(self, *pieces: bytes, seconds: float = 3, known: bytes = b"") -> Verdict:
+        return await self.scanner.scan(pieces, asyncio.get_running_loop().time() + seconds, known)
 
 
 # Behaviours that give no complete reply to a stream

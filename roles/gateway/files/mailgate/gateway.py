@@ -230,7 +230,8 @@ class Gateway:
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
         try:
-            keys = await self._duplicate_keys(message)
+            message = await self._fingerprinted(message)
+            keys = self._duplicate_keys(message)
             reply = await self._process(message, transaction, keys)
         except ScanError as error:
             self.events.emit("not_scanned", id=message.id, reason=error)
@@ -261,14 +262,19 @@ class Gateway:
         )
         return Result(reply, delivered if reply.ok else ())
 
-    async def _duplicate_keys(self, message: Message) -> dict[Mailbox, bytes]:
-        """Return the key in the duplicate log by recipient; none if a message like this may be another message."""
+    async def _fingerprinted(self, message: Message) -> Message:
+        """Return the message with its digest, but none if a message like this may be another message."""
         content = message.content
         if not self.duplicates.seconds or not is_identifiable(content):
-            return {}
+            return message
         large = len(content) > HASH_INLINE
-        digest = await asyncio.to_thread(fingerprint, content) if large else fingerprint(content)
-        return self.duplicates.keys(digest, message.client.address, message.sender, message.recipients)
+        return replace(message, digest=await asyncio.to_thread(fingerprint, content) if large else fingerprint(content))
+
+    def _duplicate_keys(self, message: Message) -> dict[Mailbox, bytes]:
+        """Return the key in the duplicate log by recipient; none without a digest."""
+        if not message.digest:
+            return {}
+        return self.duplicates.keys(message.digest, message.client.address, message.sender, message.recipients)
 
     async def _process(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> Reply:
         config, inspection = self.config, self.inspection
@@ -286,7 +292,7 @@ class Gateway:
         if refusal:
             return refusal
         if form.bare_newlines == "normalize":
-            message = replace(message, content=normalize(message.content))
+            message = replace(message, content=normalize(message.content), digest=b"")
         if delivered := transaction.delivered:
             message = replace(message, recipients=tuple(m for m in message.recipients if m not in delivered))
         variants = await inspection.inspect(message, now + config.timeouts.scan)

@@ -34,13 +34,17 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as received from a client, for those recipients that have not received it yet."""
+    """A message as received from a client, for those recipients that have not received it yet.
+
+    `digest` is the `fingerprint` of its content, if it has been computed.
+    """
 
     id: str
     client: Client
     sender: Mailbox
     recipients: tuple[Mailbox, ...]
     content: bytes
+    digest: bytes = b""
 
     @property
     def addresses(self) -> list[str]:

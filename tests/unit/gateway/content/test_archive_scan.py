@@ -25,6 +25,7 @@ from mailgate.scan.clamd import CLEAN, Finding, ScanError, Verdict
 VIRUS = gzip.compress(EICAR, mtime=0)
 
 
+DAMAGED = b64(rar4(b"x" * 500, b"a")[:-200])
 FOUND = Verdict(Finding.INFECTED, "Eicar")
 
 
@@ -143,6 +144,18 @@ class TestRar:
         )
         judged = await judge(both, encrypted="deliver")
         assert judged.removed == ("b.bin",)
+
+    async def test_what_was_found_in_a_removed_part_counts_no_more(self):
+        """No reader knows the encoding of both parts, so all decodings are searched, before and after the removal."""
+        fine = b64(b"fine")
+        parts = (
+            part(body, b"application/x; name=" + name, b"x-foo")
+            for name, body in ((b"a.bin", DAMAGED), (b"b.bin", fine))
+        )
+        judged = await judge(HEAD + multi(TEXT, *parts))
+        assert judged.refusal is None
+        assert judged.removed == ("a.bin",)
+        assert fine in judged.content
 
     async def test_an_infected_part_beside_an_unchecked_one_is_kept(self):
         both = HEAD + multi(

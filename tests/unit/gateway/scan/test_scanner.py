@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 
@@ -107,6 +108,16 @@ class TestCache:
         assert await harness.scan(one) == CLEAN
         pair[0].answer = b"stream: X FOUND\0"
         assert (await harness.scan(two)).name == "X"
+
+    @pytest.mark.parametrize("content", [b"x" * 1000, BIG])
+    async def test_a_known_digest_finds_and_confirms_a_verdict(self, pair, content):
+        harness, known = ScannerHarness(pair[0].path), hashlib.sha256(content).digest()
+        for digest in (known, b"", known):
+            assert await harness.scan(b"first", content, known=digest) == CLEAN
+        assert pair[0].requests == 1
+        pair[0].answer = b"stream: X FOUND\0"
+        assert (await harness.scan(b"first", content, known=known[::-1])).name == "X"
+        assert (await harness.scan(b"other", content, known=known)).name == "X"
 
     async def test_verdicts_that_are_not_cached(self, pair):
         for version, settings, answer in (

@@ -19,7 +19,7 @@ from mailgate.content.quarantine import Entry, Quarantine, QuarantineError
 from mailgate.content.screen import ContentDecision, Rules, screen
 from mailgate.events import VIRUS_FOUND, Events
 from mailgate.message import Message
-from mailgate.scan.clamd import Finding, ScanError
+from mailgate.scan.clamd import Finding, ScanError, Verdict
 from mailgate.scan.scanner import Scanner
 from mailgate.smtp.envelope import MessageVariant
 from mailgate.smtp.reply import Reply
@@ -83,7 +83,12 @@ class Inspection:
         rules = Rules(
             policy, self._config.attachments, self._notice, self._config.scan.max_parts, number, self._unpacker
         )
-        return await screen(message.content, lambda pieces: self._scanner.scan(pieces, deadline), rules)
+
+        async def scan(pieces: Sequence[bytes]) -> Verdict:
+            known = message.digest if pieces[-1] is message.content else b""
+            return await self._scanner.scan(pieces, deadline, known)
+
+        return await screen(message.content, scan, rules)
 
     async def _apply(self, decisions: Sequence[tuple[Message, ContentDecision]]) -> list[MessageVariant] | Reply:
         """Keep messages, emit events and send notices as decided; return what to deliver or the reply."""

@@ -23,7 +23,7 @@ class CachedVerdict:
     """A verdict on content.
 
     Attributes:
-        digest: SHA-256 of the content.
+        digest: The digest of the content.
         verdict: The verdict.
         scanner: The clamd that gave it.
         signatures: The label of its version and signatures.
@@ -80,9 +80,7 @@ def cache_key(pieces: Sequence[bytes]) -> CacheKey:
     return sum(map(len, pieces)), zlib.crc32(first[:_EDGE]), zlib.crc32(first[-_EDGE:])
 
 
-def sha256(pieces: Sequence[bytes]) -> bytes:
-    """Return the SHA-256 of the concatenation."""
-    sha = hashlib.sha256()
-    for piece in pieces:
-        sha.update(piece)
-    return sha.digest()
+def digest(pieces: Sequence[bytes], last: bytes = b"") -> bytes:
+    """Return the SHA-256 of each piece, one after the other; `last` is that of the last one, if it is known."""
+    digests = [hashlib.sha256(piece).digest() for piece in (pieces[:-1] if last else pieces)]
+    return b"".join((*digests, last))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mailgate.config import Scan, clamd_address
-from mailgate.scan.cache import CachedVerdict, CacheKey, ScanCache, cache_key, sha256
+from mailgate.scan.cache import CachedVerdict, CacheKey, ScanCache, cache_key, digest
 from mailgate.scan.clamd import Address, Clamd, Finding, ScanError, Verdict
 
 # How long a server that failed is tried last.
@@ -62,18 +62,19 @@ class Scanner:
         self.cache.limit = settings.remembered
         self._settings = settings
 
-    async def scan(self, pieces: Sequence[bytes], deadline: float) -> Verdict:
+    async def scan(self, pieces: Sequence[bytes], deadline: float, known: bytes = b"") -> Verdict:
         """Return the verdict on the concatenation of `pieces`.
 
         Args:
             pieces: The content; AS_MAIL comes first in what clamd is to parse as mail.
             deadline: Time of the event loop at which the verdict is due.
+            known: The SHA-256 of the last piece, if it has been computed.
 
         Raises:
             ScanError: No clamd has given a verdict in time.
         """
         key = cache_key(pieces)
-        cached = await self._from_cache(key, pieces, deadline)
+        cached = await self._from_cache(key, pieces, deadline, known)
         if cached:
             return cached
         loop = asyncio.get_running_loop()
@@ -86,7 +87,7 @@ class Scanner:
             try:
                 if server.failed and left > 1:
                     await self._probe(server, min(server_deadline, now + VERSION_SECONDS))
-                verdict = await self._ask(server, key, pieces, server_deadline)
+                verdict = await self._ask(server, key, pieces, server_deadline, known)
                 server.failed = False
                 return verdict
             except ScanError as error:
@@ -110,7 +111,9 @@ class Scanner:
         await server.clamd.version(deadline)
         server.down_until = 0.0
 
-    async def _ask(self, server: _Server, key: CacheKey, pieces: Sequence[bytes], deadline: float) -> Verdict:
+    async def _ask(
+        self, server: _Server, key: CacheKey, pieces: Sequence[bytes], deadline: float, known: bytes
+    ) -> Verdict:
         await self._check_signatures(server, deadline)
         # The label in the cache is from before the scan: if signatures change during the scan, the entry is void.
         version = server.version
@@ -119,7 +122,8 @@ class Scanner:
             changed, label = self._label(version)
             store = self.wall_clock() - changed > SETTLE_SECONDS
         # A large message is hashed while clamd scans it, a small one after the answer is sent.
-        digest = asyncio.ensure_future(self._digest(pieces)) if store and key[0] > HASH_INLINE else None
+        large = key[0] > HASH_INLINE and not known
+        hashed = asyncio.ensure_future(self._digest(pieces, known)) if store and large else None
         try:
             verdict = await server.clamd.scan(pieces, deadline)
             if store and verdict.finding is not Finding.OVER_LIMITS:
@@ -128,20 +132,22 @@ class Scanner:
                 entry = partial(
                     CachedVerdict, verdict=verdict, scanner=str(server.clamd), signatures=label, expires=expires
                 )
-                if digest or key[0] <= HASH_IMMEDIATELY:
-                    self.cache.store(key, entry(await digest if digest else sha256(pieces)))
+                if hashed or known or key[0] <= HASH_IMMEDIATELY:
+                    self.cache.store(key, entry(await hashed if hashed else digest(pieces, known)))
                 else:
-                    loop.call_soon(lambda: self.cache.store(key, entry(sha256(pieces))))
+                    loop.call_soon(lambda: self.cache.store(key, entry(digest(pieces))))
         finally:
-            if digest:
-                digest.cancel()
+            if hashed:
+                hashed.cancel()
         return verdict
 
-    async def _from_cache(self, key: CacheKey, pieces: Sequence[bytes], deadline: float) -> Verdict | None:
+    async def _from_cache(
+        self, key: CacheKey, pieces: Sequence[bytes], deadline: float, known: bytes
+    ) -> Verdict | None:
         loop = asyncio.get_running_loop()
         cached = self.cache.find(key, loop.time())
         server = next((s for s in self._servers if cached and str(s.clamd) == cached.scanner), None)
-        if not cached or not server or await self._digest(pieces) != cached.digest:
+        if not cached or not server or await self._digest(pieces, known) != cached.digest:
             return None
         try:
             version = await server.clamd.version(min(deadline, loop.time() + VERSION_SECONDS))
@@ -163,10 +169,11 @@ class Scanner:
             changed = 0
         return changed / 1e9, f"{version} {changed}"
 
-    async def _digest(self, pieces: Sequence[bytes]) -> bytes:
-        if sum(map(len, pieces)) <= HASH_INLINE:
-            return sha256(pieces)
-        return await asyncio.to_thread(sha256, pieces)
+    @staticmethod
+    async def _digest(pieces: Sequence[bytes], known: bytes) -> bytes:
+        if known or sum(map(len, pieces)) <= HASH_INLINE:
+            return digest(pieces, known)
+        return await asyncio.to_thread(digest, pieces)
 
     async def _check_signatures(self, server: _Server, deadline: float) -> None:
         if asyncio.get_running_loop().time() - server.version_at >= VERSION_EVERY:
