@@ -99,8 +99,8 @@ class Run:
         return "same" if result.content == raw else "changed"
 
     async def _infected(self, content: bytes) -> bool:
-        # clamd cannot open the RAR. That archives behind other bytes are found is tested with archives.
-        if content.startswith((ZIP, RAR, GZIP)):
+        # clamd opens neither the RAR nor all archives behind other bytes.
+        if any(archive in content for archive in (ZIP, RAR, GZIP)):
             return True
         deadline = asyncio.get_running_loop().time() + _SCAN_SECONDS
         return (await self.scanner.scan((content,), deadline)).finding is Finding.INFECTED
