@@ -32,6 +32,7 @@ from sample_archives import (
     zip_with_holes,
 )
 
+from mailgate.archives import archive, embedded, zips
 from mailgate.config import Attachments, Scan
 from mailgate.content.notices import Notice
 from mailgate.content.policy import ContentPolicy
@@ -161,3 +162,35 @@ async def test_no_archive_passes(real_clamd, archives):
 def test_the_infection_is_hidden_in_each(archives):
     clear = [name for name, data in archives.items() if any(EICAR[:40] in reading for reading in plain_readings(data))]
     assert clear == []
+
+
+# Each look at archives, with a sample that passes without it, since clamd alone does not find the infection.
+KINDS = {
+    archive.SEVEN_ZIP: "7z BZip2", archive.LZMA: "file, xz --format=lzma", archive.RAR: "rar4",
+    archive.ZIP: "zip without directory", "application/x-archive": "deb", "application/x-compress": "file, compress",
+    "application/x-lz4": "file, lz4 -q", "application/x-lzip": "file, lzip", "application/x-ms-wim": "wim",
+    "application/x-rpm": "rpm", "application/zstd": "file, zstd -q",
+}  # fmt: skip
+SEARCHES = {
+    "offsets": (embedded, lambda _content: iter(()), "rar5 behind a photo"),
+    "may_be_in_base64": (embedded, lambda _pieces: False, "7z behind a photo"),
+    "ends": (zips, lambda _content: False, "zip behind a photo"),
+}
+
+
+@pytest.mark.parametrize("look", [*KINDS, *SEARCHES])
+async def test_each_look_is_needed(real_clamd, archives, monkeypatch, look):
+    if look in KINDS:
+        name = KINDS[look]
+        monkeypatch.setattr(archive, "ARCHIVES", archive.ARCHIVES - {look})
+    else:
+        module, without, name = SEARCHES[look]
+        monkeypatch.setattr(module, look, without)
+    if name not in archives:
+        pytest.skip(f"no program here writes this: {name}")
+    scanner = Scanner(Scan(socket=str(real_clamd.socket), max_signature_days=0, remembered=0), lambda *_, **__: None)
+    rules = Rules(ContentPolicy(), Attachments(), Notice("en", "gw1.univ.example"))
+    until = asyncio.get_running_loop().time() + 60
+    raw = HEAD + multi(TEXT, part(b64(archives[name]), b"application/x; name=a.bin"))
+    result = await screen(raw, lambda pieces: scanner.scan(pieces, until), rules)
+    assert result.content is raw
