@@ -218,8 +218,9 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._results import text_only
+from ..module_utils._routes.table import Route
 from ..module_utils._sendmail import host
-from ..module_utils._sendmail.settings import Listener, Route, Settings
+from ..module_utils._sendmail.settings import Listener, Settings
 
 ARGUMENTS = {
     "hostname": {"type": "str", "default": ""},

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
-from . import cf, mc, tables, transition
+from .._routes import transition
+from .._routes.table import own_addresses
+from . import cf, mc, tables
 from . import trial as trials
 from .settings import Settings, normalize, problems
 
@@ -113,7 +114,7 @@ def apply(settings: Settings, run: Run, *, check: bool, distance: int | None = N
 def _present() -> transition.Present | None:
     """Return the domains and routes that this host has now, or None if this collection has not set it up."""
     names = ("local-host-names", "mailertable", "access")
-    return transition.read_present(*(_read(ETC_MAIL / name) or "" for name in names))
+    return tables.read_present(*(_read(ETC_MAIL / name) or "" for name in names))
 
 
 def _add_built(
@@ -132,21 +133,6 @@ def _add_built(
         elif _entries(path, run) == tables.map_entries(sources[path.with_suffix("")]):
             continue
         new[path] = data
-
-
-def own_addresses(settings: Settings) -> list[str]:
-    """Return a problem for each next hop that is an address of this host: such mail would loop."""
-    found = []
-    for address in sorted({hop for r in settings.routes for hop in r.hops}):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.bind((address, 0))
-        except OSError:
-            continue
-        domains = ", ".join(r.domain for r in settings.routes if address in r.hops)
-        found.append(f"routes: next hop {address} is an address of this host; mail would loop: {domains}")
-    return found
 
 
 def _sources(settings: Settings) -> dict[Path, str]:

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .settings import Settings, in_order
+from .._routes.table import in_order
+from .settings import Settings
 from .tables import MAILER, hop
 
 # The external client of the relay check, an address reserved for documentation (RFC 3849).

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host, tables, trial
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
     Listener,
-    Route,
     Settings,
     normalize,
 )

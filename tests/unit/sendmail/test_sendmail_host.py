@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route, own_addresses
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
     Listener,
-    Route,
     Settings,
     normalize,
 )
@@ -88,7 +88,7 @@ def test_wrong_tables_are_refused_before_anything_runs(etc: Path) -> None:
 
 
 def test_an_address_of_this_host_is_no_next_hop() -> None:
-    (found,) = host.own_addresses(
+    (found,) = own_addresses(
         Settings("", (), (), (), (Route("b.example", "127.0.0.1"), Route("c.example", "198.19.255.254")))
     )
     assert "127.0.0.1" in found

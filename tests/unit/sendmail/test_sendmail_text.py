@@ -14,11 +14,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import cf, mc, tables
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import trial as trials
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
     Listener,
-    Route,
     Settings,
     normalize,
     problems,

@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import tables
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
-    Listener,
-    Route,
-    Settings,
-    normalize,
-)
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.transition import (
+from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
+from ansible_collections.campus.mailgate.plugins.module_utils._routes.transition import (
     ALL_ROUTES,
     Pending,
     Present,
     between,
     former,
     pending,
-    read_present,
 )
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import tables
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
+    Listener,
+    Settings,
+    normalize,
+)
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.tables import read_present
 
 # Two faculties, each with a hub and two leaves; the gateway's queue.
 HUBS = {"h1": "h1", "a1": "h1", "b1": "h1", "h2": "h2", "a2": "h2", "b2": "h2"}

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from . import tables
-from .settings import Route, Settings, in_order, is_wildcard
+from .table import Route, Table, in_order, is_wildcard
+
+AnyTable = TypeVar("AnyTable", bound=Table)
 
 # Beyond the distance of any route.
 ALL_ROUTES = 99
@@ -53,22 +55,7 @@ class Pending:
     removals: tuple[str, ...] = ()
 
 
-def read_present(local_host_names: str, mailertable: str, access: str) -> Present | None:
-    """Return what the files of a host contain, or None if this collection did not generate them."""
-    if not (local_host_names.startswith(tables.HEADER) and mailertable.startswith(tables.HEADER)):
-        return None
-    local = {line.strip().lower() for line in local_host_names.splitlines() if line.strip() and line[0] != "#"}
-    routes = {}
-    for key, value in tables.map_entries(mailertable).items():
-        domain = f"*{key}" if key.startswith(".") else key
-        if value == "local:":
-            local.add(domain)
-        elif hops := tables.addresses(value):  # an external domain has none
-            routes[domain] = hops
-    return Present(frozenset(local), frozenset(_relayed(access)), routes)
-
-
-def between(present: Present | None, planned: Settings, distance: int | None) -> Settings:
+def between(present: Present | None, planned: AnyTable, distance: int | None) -> AnyTable:
     """Return the settings of one step towards `planned`, which is normalized.
 
     Args:
@@ -93,7 +80,7 @@ def between(present: Present | None, planned: Settings, distance: int | None) ->
     )
 
 
-def pending(now: Settings, planned: Settings) -> Pending:
+def pending(now: Table, planned: Table) -> Pending:
     """Return what is left to do on a host that has the settings `now`."""
     have = {r.domain: r.hops for r in now.routes}
     wanted = {r.domain: r for r in planned.routes}
@@ -114,21 +101,12 @@ def pending(now: Settings, planned: Settings) -> Pending:
     return Pending(tuple(steps), tuple(in_order(removals)))
 
 
-def former(present: Present | None, planned: Settings) -> list[str]:
+def former(present: Present | None, planned: Table) -> list[str]:
     """Return the next hops of the present routes that no planned route has: servers that left or were renumbered."""
     now = {hop for hops in present.routes.values() for hop in hops} if present else set()
     return sorted(now - {hop for route in planned.routes for hop in route.hops})
 
 
-def _keys(settings: Settings) -> set[str]:
+def _keys(settings: Table) -> set[str]:
     """Return the domains of the managed lines in access."""
     return {d.removeprefix("*.") for d in (*settings.relay, *(d for d in settings.local if is_wildcard(d)))}
-
-
-def _relayed(access: str) -> list[str]:
-    """Return the domains of the managed lines in an access file."""
-    lines = [line.strip() for line in access.splitlines()]
-    if tables.ACCESS_BEGIN not in lines or tables.ACCESS_END not in lines:
-        return []
-    block = lines[lines.index(tables.ACCESS_BEGIN) + 1 : lines.index(tables.ACCESS_END)]
-    return [line.split()[0].removeprefix("To:") for line in block if line.endswith("\tRELAY")]
