@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .programs import SEND_ONLY, UNITS, UNKNOWN, of_package, of_program, of_sendmail_command
+from .programs import SEND_ONLY, SENDMAIL, UNITS, UNKNOWN, of_package, of_program, of_sendmail_command
 
 PORT = 25
 _LISTENING = "0A"  # the state of a socket in /proc/net/tcp
@@ -78,8 +78,8 @@ class Host:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds that run or are installed: those on port 25 first, then running ones, then packages."""
-        ordered = [*self.listening, *self.processes, *self.packages]
-        return tuple(dict.fromkeys(each.kind for each in ordered))
+        running = [each.kind for each in (*self.listening, *self.processes)]
+        return tuple(dict.fromkeys([*running, *(each.kind for each in self.packages)]))
 
     def evidence(self, kind: str) -> list[str]:
         """Return where a kind was seen, as texts for a person."""
@@ -136,7 +136,7 @@ def processes(root: Path = Path("/")) -> list[Process]:
     network = _network(root / "proc/self")
     for directory in sorted((root / "proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         with suppress(OSError):  # it has ended, or belongs to the kernel or to another user
-            path = os.readlink(directory / "exe").removesuffix(" (deleted)")
+            path = str((directory / "exe").readlink()).removesuffix(" (deleted)")
             if _network(directory) != network:
                 continue  # in a container, with a port 25 of its own
             inodes = set(_inodes(directory / "fd")) & set(sockets)
@@ -144,6 +144,8 @@ def processes(root: Path = Path("/")) -> list[Process]:
             unseen -= inodes
             listens = tuple(sorted({sockets[inode] for inode in inodes}))
             kind = of_program(path, command)
+            if kind == SENDMAIL and not listens and not command.startswith("sendmail: "):
+                continue  # the command of that name, which other MTAs have too
             if not kind and any(each.endswith(f":{PORT}") for each in listens):
                 kind = UNKNOWN
             first = found.get(path)
@@ -158,7 +160,7 @@ def processes(root: Path = Path("/")) -> list[Process]:
 def _network(process: Path) -> str:
     """Return the network namespace of a process."""
     try:
-        return os.readlink(process / "ns/net")
+        return str((process / "ns/net").readlink())
     except OSError:
         return ""
 
@@ -171,11 +173,10 @@ def _without_inherited(found: list[Process]) -> list[Process]:
 
 def _inodes(directory: Path) -> Iterator[int]:
     """Yield the inodes of a process's sockets."""
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                if match := _SOCKET.fullmatch(os.readlink(entry.path)):
-                    yield int(match[1])
+    for descriptor in directory.iterdir():
+        with suppress(OSError):
+            if match := _SOCKET.fullmatch(str(descriptor.readlink())):
+                yield int(match[1])
 
 
 def _sockets(table: Path, version: int) -> Iterator[tuple[int, str]]:
@@ -233,5 +234,5 @@ def sendmail_command(root: Path = Path("/")) -> str:
         here = root / path.lstrip("/")
         if not here.is_symlink():
             return path if here.exists() else ""
-        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(here)))
+        path = os.path.normpath(Path(path).parent / here.readlink())
     return ""

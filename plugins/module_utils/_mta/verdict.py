@@ -32,7 +32,9 @@ def judge(seen: Host, said: str, gateway: bool = False) -> Verdict:
         gateway: Whether it is a gateway, whose queue is a sendmail.
     """
     kind = SENDMAIL if gateway else said or _running(seen)
-    others = [each for each in seen.kinds if each not in (kind, SERVICE) or (each == SERVICE and not gateway)]
+    # Without a kind, what the roles configure is only stopped.
+    expected = {kind, *([SERVICE] if gateway else ()), *(() if kind else MANAGED)}
+    others = [each for each in seen.kinds if each not in expected]
     problems = [_other(seen, each, kind, said, gateway) for each in others]
     if not kind and not problems:
         problems = [_nothing(seen)]
@@ -93,6 +95,6 @@ def _without_package(seen: Host, kind: str) -> str:
         return ""
     return (
         f"{'; '.join(seen.evidence(kind))}, but the package {PACKAGES[kind]} is not installed: this {kind} is not the "
-        "system's, and its configuration is elsewhere. Set mailgate_mta to none if it is to stay; or stop and remove it "
-        "yourself"
+        "system's, and its configuration is elsewhere. Set mailgate_mta to none if it is to stay; or stop and remove "
+        "it yourself"
     )
