@@ -18,8 +18,8 @@ description:
     MTAs, at the installed packages, at the program behind C(/usr/sbin/sendmail), and at what starts with the system.
   - A host that runs or has installed another MTA than the inventory says is a problem in the result, because a package
     manager removes one MTA to install another. The module itself fails only if the host cannot be examined.
-  - Changes nothing, and returns the same in check mode. Runs no program but C(dpkg-query). Needs root to see which program
-    has port 25.
+  - Changes nothing, and returns the same in check mode. Runs no program but C(dpkg-query). Needs root to see which
+    program has port 25.
 options:
   host:
     description: The name of the host in the result.
@@ -31,7 +31,7 @@ options:
     choices: ['', sendmail, postfix]
     default: ''
   gateway:
-    description: Whether the host is a gateway. Its queue is a sendmail, whatever O(said) is.
+    description: Whether the host is a gateway. Its queue is a sendmail for any value of O(said).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -62,10 +62,10 @@ problems:
   type: list
   elements: str
   sample:
-    - "mail.eng.univ.example: mailgate_mta is sendmail, but postfix is on this host: /usr/lib/postfix/sbin/master runs on
-       0.0.0.0:25 (process 612); package postfix 3.7.11-0+deb12u1 is installed. To install sendmail, the package manager
-       would remove it. Set mailgate_mta to postfix, or to none if others maintain this server; or stop and remove it
-       yourself"
+    - "mail.eng.univ.example: mailgate_mta is sendmail, but postfix is on this host: /usr/lib/postfix/sbin/master runs
+       on 0.0.0.0:25 (process 612); package postfix 3.7.11-0+deb12u1 is installed. To install sendmail, the package
+       manager would remove it. Set mailgate_mta to postfix, or to none if others maintain this server; or stop and
+       remove it yourself"
 found:
   description: What was seen.
   returned: success
