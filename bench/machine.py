@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.rootfs import CACHE, prepare
-from lab.image import CONFINED
+from lab.repository import CONFINED
 from lab.tools import CGROUPS, REPOSITORY
 
 SINK, POSTFIX, GATEWAY, QUEUE, MILTER = 2600, 2525, 2526, 10025, 7357

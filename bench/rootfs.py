@@ -7,7 +7,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lab.image import CONFINED, SUITE, check_machine, key, machine_sources
+from lab.image import check_machine, key
+from lab.packages import SUITE
+from lab.repository import CONFINED, machine_sources
 from lab.tools import REPOSITORY, command, step
 
 INCLUDE = (

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.image import SUITES
+from lab.packages import SUITES
 from lab.tools import LabError, log
 from lab.twin import Twin
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="without sendmail on the hosts, so that a role installs it",
     )
-    up.add_argument("--suite", default="", choices=SUITES, help="Debian suite; default: $MAILGATE_SUITE, or the first")
+    up.add_argument("--suite", default="", choices=SUITES, help="Debian suite of all hosts; default: each host's")
     add("down", "stop the twin and remove all its files")
     add("status", "print the state of each host")
     run = add("run", "run a command of this machine in the controller's namespace: run -- CMD ...")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.network import Wiring
+from lab.packages import SUITE
 from lab.tools import CGROUPS, RUN, STATE, LabError
 
 BOOT = Path(__file__).with_name("boot.sh")
@@ -50,6 +51,8 @@ class Machine:
     management: str
     lower: tuple[str, ...]
     repository: str
+    suite: str = SUITE
+    seed: str = ""
 
     @property
     def directory(self) -> Path:

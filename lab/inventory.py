@@ -16,8 +16,11 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
+from lab.packages import LAYERS, SUITES
 from lab.tools import REPOSITORY, LabError, command
 
+#: Directories of files and commands that hosts may have before the collection is applied.
+SEEDS = REPOSITORY / "lab" / "seeds"
 #: Groups that do not name a host's faculty.
 PLAIN_GROUPS = {"all", "ungrouped"}
 #: Connections of hosts that are this machine itself.
@@ -46,6 +49,12 @@ class Host:
     #: Zones of a DNS server; None on other hosts.
     zones: tuple[str, ...] | None = None
     named_conf: str = "/etc/bind/named.conf"
+    #: Debian suite; "" for the twin's.
+    suite: str = ""
+    #: Image layers; None for those of the host's functions.
+    own_layers: frozenset[str] | None = None
+    #: Directory under lab/seeds with what the host has before the collection is applied.
+    seed: str = ""
 
     @property
     def full_name(self) -> str:
@@ -60,6 +69,8 @@ class Host:
     @property
     def layers(self) -> frozenset[str]:
         """Services of the host before the collection is applied."""
+        if self.own_layers is not None:
+            return self.own_layers
         mail = {"mail"} if self.domains or self.backup_domains or self.gateway else set()
         return frozenset(mail | ({"dns"} if self.zones is not None else set()))
 
@@ -155,6 +166,22 @@ def _strings(problems: _Problems, name: str, variable: str, value: Any) -> tuple
     return tuple(found)
 
 
+def _lab(problems: _Problems, name: str, variables: Mapping[str, Any]) -> tuple[str, frozenset[str] | None, str]:
+    """Return the suite, the image layers and the seed that the inventory gives a host in the twin only."""
+    suite = variables.get("lab_suite", "")
+    if suite and suite not in SUITES:
+        problems.add(name, "lab_suite", f"{suite!r} is unknown; use one of {', '.join(SUITES)}")
+    layers = None
+    if "lab_layers" in variables:
+        layers = frozenset(_strings(problems, name, "lab_layers", variables["lab_layers"]))
+        if unknown := sorted(layers - LAYERS):
+            problems.add(name, "lab_layers", f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(LAYERS))}")
+    seed = str(variables.get("lab_seed") or "")
+    if seed and not (SEEDS / seed).is_dir():
+        problems.add(name, "lab_seed", f"no such directory: {SEEDS / seed}")
+    return suite, layers, seed
+
+
 def _host(
     problems: _Problems, taken: dict[Any, str], names: tuple[str, str, str], variables: Mapping[str, Any]
 ) -> Host | None:
@@ -181,6 +208,7 @@ def _host(
     zones = None if dns is None else _strings(problems, name, "mailgate_dns.zones", dns.get("zones", []))
     domains = _strings(problems, name, "mailgate_domains", variables.get("mailgate_domains", []))
     backups = _strings(problems, name, "mailgate_backup_domains", variables.get("mailgate_backup_domains", []))
+    suite, own_layers, seed = _lab(problems, name, variables)
     if address is None and address6 is None:
         return None
     if outside_interface and address is None:
@@ -199,6 +227,9 @@ def _host(
         outside_interface=outside_interface,
         zones=zones,
         named_conf=str((dns or {}).get("named_conf", Host.named_conf)),
+        suite=suite,
+        own_layers=own_layers,
+        seed=seed,
     )
 
 

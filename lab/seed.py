@@ -3,13 +3,14 @@
 """The campus before the collection is applied: initial files of its DNS and mail servers.
 
 Zone files look like an admin's own: comments, tabs, `$ORIGIN`, relative names, a dated serial, and for each mail domain
-`IN MX 0 <final server>`, and `IN MX 10 <backup>` if it has one. Everything here is a function of the inventory; nothing
-is read or written.
+`IN MX 0 <final server>`, and `IN MX 10 <backup>` if it has one. Everything here is a function of the inventory,
+but for the seeds of hosts that somebody has configured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from lab.inventory import Host
 from lab.network import OUTSIDE_ADDRESS, OUTSIDE_ADDRESS6
@@ -191,6 +192,12 @@ def resolver(hosts: Iterable[Host], *, ipv6: bool = False) -> str:
     servers = [str(address) for address in addresses if address][:3]
     servers = servers or [str(OUTSIDE_ADDRESS6 if ipv6 else OUTSIDE_ADDRESS)]
     return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:2 attempts:2\n"
+
+
+def lived_in(directory: Path) -> tuple[dict[str, str], str]:
+    """Return the files of a seed by path on the host, and the commands that complete it after the boot."""
+    files = {f"/{p.relative_to(directory)}": p.read_text() for p in sorted(directory.rglob("*")) if p.is_file()}
+    return files, files.pop("/commands", "")
 
 
 def identity(name: str, addresses: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lab.image import CONFINED, check_machine, key, machine_sources
+from lab.image import check_machine, key
+from lab.repository import CONFINED, machine_sources
 from lab.tools import cache_directory, command, locked, step
 
 

@@ -18,9 +18,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lab import controller, host, image, network, seed
+from lab import controller, host, image, network, ready, seed
 from lab.host import Machine
-from lab.inventory import Host, Inventory, read
+from lab.inventory import SEEDS, Host, Inventory, read
+from lab.packages import SUITE, check_suite
 from lab.tools import REPOSITORY, RUN, LabError, command, locked, log, step
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -41,9 +42,10 @@ MACHINE_SYSCTL = {
 }
 
 
-def default_suite() -> str:
-    """Return the Debian suite that the environment chooses."""
-    return image.check_suite(os.environ.get("MAILGATE_SUITE") or image.SUITE)
+def chosen_suite(suite: str = "") -> str:
+    """Return the Debian suite of all hosts, from an option or the environment; "" if each host has its own."""
+    suite = suite or os.environ.get("MAILGATE_SUITE", "")
+    return check_suite(suite) if suite else ""
 
 
 class Twin:
@@ -67,14 +69,14 @@ class Twin:
 
     def prepare(self) -> image.Images:
         """Build the missing images."""
-        return image.prepare(suite=default_suite())
+        return image.prepare(suite=chosen_suite() or SUITE)
 
     def up(self, bare: bool = False, suite: str = "") -> None:
         """Boot every host of the inventory, and the outside; remove an earlier twin of this name first.
 
         Args:
             bare: without sendmail on mail servers and gateways, so that a role's own installation is tested.
-            suite: Debian suite of all hosts; default: $MAILGATE_SUITE, or the first of image.SUITES.
+            suite: Debian suite of all hosts; default: $MAILGATE_SUITE, else the host's own, else packages.SUITE.
         """
         began = time.monotonic()
         image.check_machine()
@@ -83,17 +85,23 @@ class Twin:
         plan = network.plan(inventory)
         kinds = {member.short: member.layers - ({"mail"} if bare else set()) for member in inventory.hosts}
         kinds[network.OUTSIDE] = frozenset({"dns"})
-        suite = suite or default_suite()
-        images = image.prepare(kinds.values(), suite)
+        suite = chosen_suite(suite)
+        suites = {network.OUTSIDE: suite or SUITE, network.ROUTER: suite or SUITE}
+        suites |= {member.short: suite or member.suite or SUITE for member in inventory.hosts}
+        images = {
+            each: image.prepare([layers for short, layers in kinds.items() if suites[short] == each], each)
+            for each in dict.fromkeys(suites[short] for short in plan.wirings)
+        }
         with locked(RUN / f"{self.name}.lock", f"another command on twin {self.name}"):
             self._remove()
             with self._all_or_nothing():
-                machines = self._build(inventory, plan, images, kinds)
-                self._write_state(machines, suite)
+                machines = self._build(inventory, plan, {short: images[suites[short]] for short in plan.wirings}, kinds)
+                self._write_state(machines)
                 with step(f"boot {len(machines)} hosts"):
                     self._power_on(machines)
                 with step("ssh to every host"):
-                    self._check_hosts(machines)
+                    ready.check_hosts(self.name, machines)
+                ready.complete(self.name, machines)
         log(f"lab: twin {self.name} is up, {time.monotonic() - began:.1f} s in total")
 
     def down(self) -> None:
@@ -123,7 +131,7 @@ class Twin:
         self,
         inventory: Inventory,
         plan: network.Network,
-        images: image.Images,
+        images: Mapping[str, image.Images],
         kinds: Mapping[str, frozenset[str]],
     ) -> list[Machine]:
         """Make the namespaces of switch and controller, keys and disks; return the machines, ready to be powered on."""
@@ -149,8 +157,10 @@ class Twin:
                 address=addresses[0],
                 ansible_host=member.ansible_host if member else name,
                 management=str(wiring.management),
-                lower=tuple(str(directory) for directory in images.lower(kinds.get(short, frozenset()))),
-                repository=str(images.repository),
+                lower=tuple(str(directory) for directory in images[short].lower(kinds.get(short, frozenset()))),
+                repository=str(images[short].repository),
+                suite=images[short].suite,
+                seed=member.seed if member else "",
             )
             resolver = seed.resolver(inventory.hosts, ipv6=bool(member and member.address is None))
             files = {**seed.identity(name, addresses), "/etc/resolv.conf": resolver, **keys}
@@ -160,6 +170,8 @@ class Twin:
                 files |= seed.name_server(member, inventory.hosts, plan.campus)
             if member and "mail" in kinds[short]:
                 files |= seed.mail_server(member)
+            if machine.seed:
+                files |= seed.lived_in(SEEDS / machine.seed)[0]
             machine.write_batches(wiring)
             machine.write_seed(files)
             machine.prepare_disk(files, PRIVATE)
@@ -174,10 +186,9 @@ class Twin:
         command(["ip", "-n", controller.namespace(self.name), "-batch", "-"], text=own)
         return machines
 
-    def _write_state(self, machines: Sequence[Machine], suite: str) -> None:
+    def _write_state(self, machines: Sequence[Machine]) -> None:
         state = {
             "inventory": str(self.inventory_path),
-            "suite": suite,
             "machines": [asdict(machine) for machine in machines],
         }
         (self.directory / "state.json").write_text(json.dumps(state, indent=1))
@@ -194,26 +205,6 @@ class Twin:
                 for process in processes.values():
                     process.kill()
                 raise
-
-    def _check_hosts(self, machines: Sequence[Machine]) -> None:
-        """Check by ssh that systemd runs without failed units; this opens the connections that Ansible shares."""
-        with ThreadPoolExecutor(8) as pool:
-            states = list(pool.map(lambda machine: self._state(machine, 30), machines))
-        failed = [f"host {m.name}: {s}" for m, s in zip(machines, states, strict=True) if s != "running"]
-        if failed:
-            raise LabError("\n".join(failed))
-
-    def _state(self, machine: Machine, timeout: float) -> str:
-        """Return `running`, or the problem that systemd or ssh reports."""
-        ask = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
-        try:
-            done = subprocess.run(
-                controller.ssh(self.name, machine.short, [ask]), capture_output=True, text=True, timeout=timeout,
-                stdin=subprocess.DEVNULL, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return f"no answer by ssh within {timeout:.0f} s"
-        return (done.stdout.strip() or done.stderr.strip()).replace("\n", "; ")
 
     def _remove(self) -> None:
         """Remove all parts of the twin, also after an incomplete boot."""
@@ -252,8 +243,8 @@ class Twin:
 
     @property
     def suite(self) -> str:
-        """Debian suite of the running twin's hosts."""
-        return str(self._state_file()["suite"])
+        """Debian suites of the running twin's hosts."""
+        return "+".join(dict.fromkeys(machine.suite for machine in self.machines().values()))
 
     def machine(self, name: str) -> Machine:
         """Return the host with this inventory name, short name or address."""
@@ -347,23 +338,25 @@ class Twin:
             names: the hosts.
             layers: image layers of their disks, built when missing; default: as before.
         """
-        images = None if layers is None else image.prepare([frozenset(layers)], self.suite)
         with locked(RUN / f"{self.name}.lock", f"another command on twin {self.name}"):
             machines = self.machines()
             fresh = []
             for name in names:
                 old = self.machine(name)
-                lower = old.lower if images is None else tuple(map(str, images.lower(layers or ())))
+                lower = old.lower
+                if layers is not None:
+                    lower = tuple(map(str, image.prepare([frozenset(layers)], old.suite).lower(layers)))
                 machine = machines[old.short] = replace(old, lower=lower)
                 controller.close_connection(self.name, machine)
                 machine.power_off()
                 shutil.rmtree(machine.disk)
                 machine.prepare_disk(machine.read_seed(), PRIVATE)
                 fresh.append(machine)
-            self._write_state(list(machines.values()), self.suite)
+            self._write_state(list(machines.values()))
             self._power_on(fresh)
         for machine in fresh:
             self._await_ssh(machine)
+        ready.complete(self.name, fresh)
 
     def _await_ssh(self, machine: Machine) -> None:
         def answers() -> bool:
@@ -376,7 +369,7 @@ class Twin:
         machines = self.machines()
 
         def state(machine: Machine) -> str:
-            return self._state(machine, 10) if machine.is_on() else "off"
+            return ready.state(self.name, machine, 10) if machine.is_on() else "off"
 
         with ThreadPoolExecutor(8) as pool:
             return dict(zip(machines, pool.map(state, machines.values()), strict=True))

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import image
-from lab.image import EXTRA_LAYER_PACKAGES, all_packages, check_suite, key, machine_sources, suite_sources
+from lab import repository
+from lab.image import key
+from lab.packages import EXTRA_LAYER_PACKAGES, ROUTER_LAYER_PACKAGES, all_packages, check_suite, extra_groups
+from lab.repository import machine_sources, suite_sources
 from lab.tools import LabError
 
 DEB822 = """\
@@ -60,7 +62,9 @@ def test_the_repository_has_the_packages_of_roles_and_layers():
 @pytest.mark.parametrize(("suite", "own"), [("trixie", "bookworm"), ("bookworm", "trixie")])
 def test_another_suite_comes_from_the_same_mirror(suite: str, own: str, monkeypatch: pytest.MonkeyPatch):
     found = suite_sources([DEB822, ONE_LINE], "bookworm")
-    monkeypatch.setattr(image, "suite_sources", lambda _texts, name: found.replace("bookworm", own) * (name == own))
+    monkeypatch.setattr(
+        repository, "suite_sources", lambda _texts, name: found.replace("bookworm", own) * (name == own)
+    )
     assert machine_sources(suite) == found.replace("bookworm", suite)
 
 
@@ -72,4 +76,11 @@ def test_an_unknown_suite_is_refused_with_the_known_ones():
 def test_each_neighbour_of_the_border_has_a_layer():
     scenario = Path(__file__).parents[3] / "molecule" / "border_neighbours"
     layers = [yaml.safe_load(path.read_text())["layer"] for path in (scenario / "neighbours").glob("*.yml")]
-    assert sorted(layers) == sorted(set(EXTRA_LAYER_PACKAGES))
+    assert sorted(layers) == sorted(set(ROUTER_LAYER_PACKAGES))
+
+
+def test_extra_layers_that_exclude_each_other_are_resolved_apart():
+    groups = [set(group) for group in extra_groups()]
+    for one, other in (("postfix", "exim4-daemon-light"), ("ufw", "iptables-persistent")):
+        assert all({one, other} - group for group in groups)
+    assert set().union(*groups) >= {name for packages in EXTRA_LAYER_PACKAGES.values() for name in packages}

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab import inventory
 from lab.inventory import parse, short_names
 from lab.tools import LabError
 
@@ -126,3 +128,20 @@ def test_every_problem_is_reported_with_host_variable_and_fix():
 def test_an_inventory_without_hosts_is_rejected():
     with pytest.raises(LabError, match="no hosts found"):
         parse({"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}})
+
+
+def test_a_host_may_have_its_own_suite_layers_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inventory, "SEEDS", tmp_path)
+    (tmp_path / "campus" / "mech").mkdir(parents=True)
+    own = {"lab_suite": "trixie", "lab_layers": ["postfix", "milter"], "lab_seed": "campus/mech"}
+    facts = {"ansible_host": "198.18.0.3", "mailgate_domains": ["x.test"]}
+    host, plain = parse(listing({"a.x.test": facts | own, "b.x.test": facts | {"ansible_host": "198.18.0.4"}})).hosts
+    assert (host.suite, host.layers, host.seed) == ("trixie", {"postfix", "milter"}, "campus/mech")
+    assert (plain.suite, plain.layers, plain.seed) == ("", {"mail"}, "")
+
+
+def test_unknown_suites_layers_and_seeds_are_refused_together():
+    own = {"lab_suite": "sid", "lab_layers": ["qmail"], "lab_seed": "no/such"}
+    with pytest.raises(LabError) as refused:
+        parse(listing({"a.x.test": {"ansible_host": "198.18.0.3"} | own}))
+    assert [line.split(": ")[1] for line in str(refused.value).splitlines()[1:]] == list(own)
