@@ -43,6 +43,7 @@ ROUTER_LAYER_PACKAGES = {
 }
 #: Other services of a campus's mail servers.
 SERVICE_LAYER_PACKAGES = {
+    "clamav": ("clamav", "clamav-daemon", "clamav-freshclam", "clamdscan"),
     "exim": ("exim4-daemon-light",),
     "milter": ("opendkim",),
     "postfix": ("postfix",),

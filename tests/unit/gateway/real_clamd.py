@@ -23,7 +23,7 @@ MISSING = "clamd is not installed here (apt-get install clamav-daemon)"
 
 def role_options() -> dict[str, str]:
     """Return the role's options for clamd that are plain values; sizes and paths are the test's."""
-    options = yaml.safe_load((ROOT / "roles/clamav/vars/main.yml").read_text())["__clamav_clamd"]
+    options = yaml.safe_load((ROOT / "roles/clamav/vars/main/main.yml").read_text())["__clamav_clamd"]
     defaults = yaml.safe_load((ROOT / "roles/clamav/defaults/main.yml").read_text())
     plain = {}
     for name, value in options.items():
