@@ -165,6 +165,10 @@ class DnsClient:
                 query.use_tsig(_keyring(key), dns.name.from_text(key.name), algorithm=key.algorithm)
             found = dns.zone.Zone(dns.name.from_text(zone), relativize=False)
             dns.query.inbound_xfr(self.address, found, query, port=self._port, timeout=self._timeout)
+        except dns.query.TransferError as error:
+            raise ZoneError(
+                f"zone {zone}: transfer from {self.address} failed: {_refusal(error.rcode, key)}"
+            ) from error
         except (dns.exception.DNSException, OSError, ValueError, EOFError) as error:
             raise ZoneError(f"zone {zone}: transfer from {self.address} failed: {_format_error(error)}") from error
         lines = [
@@ -272,6 +276,15 @@ def _keyring(key: Key) -> Any:
 def _text(mx: Mx) -> str:
     """Return an MX record as its data in a zone file."""
     return f"{mx[0]} {spell(mx[1])}"
+
+
+def _refusal(code: int, key: Key | None) -> str:
+    """Return the meaning of the code with which a server rejects a transfer."""
+    name = str(dns.rcode.to_text(code))
+    if code != dns.rcode.REFUSED:
+        return name
+    who = f"the key {key.name}" if key else "the address of this server"
+    return f"{name}. Add {who} to allow-transfer there; BIND 9.20 and later permit no transfer by default"
 
 
 def _format_error(error: Exception) -> str:

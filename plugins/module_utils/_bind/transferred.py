@@ -104,7 +104,8 @@ def wait(
         time.sleep(_POLL_SECONDS)
     return [
         f"zone {name}: this server does not serve {what}. It is transferred from "
-        f"{primaries.get(name) or 'its primary'}: run this for that server too, and see the log of both servers"
+        f"{primaries.get(name) or 'its primary'}: run this for that server too, "
+        "check that it permits the transfer (allow-transfer, which BIND 9.20 requires), and see the log of both servers"
         for name, what in missing.items()
         if what
     ]
