@@ -14,7 +14,7 @@ import smtplib
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,21 @@ def addresses(host: str) -> list[str]:
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
-def dialogue(address: str, port: int, sender: str, recipients: list[str], message: bytes | None) -> Answer:
-    """Run one SMTP session up to RCPT, or with a message to its end; return the last command and its reply."""
+def dialogue(
+    address: str, port: int, *, sender: str, recipients: list[str], message: bytes | None, login: Sequence[str]
+) -> Answer:
+    """Run one SMTP session up to RCPT, or with a message to its end; return the last command and its reply.
+
+    `login` is empty, or a user and a password.
+    """
     with smtplib.SMTP(timeout=CONNECT_TIMEOUT, local_hostname="outside.example") as session:
         code, text = session.connect(address, port)
         assert session.sock is not None
         session.sock.settimeout(TIMEOUT)
         if code == 220:
             session.ehlo()
+            if login:
+                session.login(*login)
             eight_bit = ["BODY=8BITMIME"] if session.has_extn("8bitmime") else []
             stage, (code, text) = "MAIL", session.mail(sender, eight_bit)
             for recipient in recipients:
@@ -68,7 +75,16 @@ def dialogue(address: str, port: int, sender: str, recipients: list[str], messag
     return {"stage": stage, "code": code, "text": text.decode("utf-8", "replace")}
 
 
-def send(to: list[str], sender: str, message: str = "", via: str = "", port: int = 25, *, lines: int = 0) -> Answer:
+def send(
+    to: list[str],
+    sender: str,
+    message: str = "",
+    via: str = "",
+    port: int = 25,
+    *,
+    lines: int = 0,
+    login: Sequence[str] = (),
+) -> Answer:
     """Send a message (base64) and so many further lines, or stop after RCPT without a message.
 
     The server is the first recipient's MX, or the address `via`.
@@ -81,7 +97,7 @@ def send(to: list[str], sender: str, message: str = "", via: str = "", port: int
     for host in hosts:
         for address in [via] if via else addresses(host):
             try:
-                answer = dialogue(address, port, sender, to, data)
+                answer = dialogue(address, port, sender=sender, recipients=to, message=data, login=login)
             except (OSError, smtplib.SMTPServerDisconnected) as error:
                 tried.append(f"{host} [{address}]: {error}")
                 continue

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from .._zone.file import Name, ZoneError, spell
 from .client import Change, DnsClient, Key, MxSet, choose_key, read_keys
 from .named_conf import ServedZone
 
+#: Seconds until updates must be served.
+SERVED_SECONDS = 15.0
+_POLL_SECONDS = 0.1
 _NULL = (0, ())
 
 
@@ -93,15 +97,22 @@ class DynamicZone:
         """Send the updates and verify them; raise ZoneError on failure."""
         self.client.update(self.zone.name, self.changes, self.key)
         self.sent = True
-        differing = [
-            spell(owner) for owner, _old, new in self.changes if self.client.mx(self.zone.name, owner, self.key) != new
-        ]
+        # A zone that BIND signs itself is served with the change once it is signed.
+        deadline = time.monotonic() + SERVED_SECONDS
+        while (differing := self._differing()) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
         if differing:
             raise ZoneError(
                 f"zone {self.zone.name}: the server accepted the updates of {', '.join(differing)} but serves other "
                 "MX records"
             )
         self.serial_after = self.client.soa(self.zone.name, self.key)[0]
+
+    def _differing(self) -> list[str]:
+        """Return the names that are not served with their new MX records."""
+        return [
+            spell(owner) for owner, _old, new in self.changes if self.client.mx(self.zone.name, owner, self.key) != new
+        ]
 
     def rollback(self) -> list[str]:
         """Undo `commit`; return the problems that remain."""
