@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._systems.systems import COMMAND, identify
@@ -25,7 +25,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """Return the host's system as a fact; fail if it is not supported, unless `fail` is false."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(argument_spec={"fail": {"type": "bool", "default": True}})
-        asked = self._low_level_execute_command(COMMAND)
+        try:
+            asked = self._low_level_execute_command(COMMAND)
+        except AnsibleConnectionFailure:
+            if args["fail"]:
+                raise
+            return result | {"changed": False, "problem": ""}
         if asked["rc"]:
             why = asked["stderr"].strip() or asked["stdout"].strip()
             raise AnsibleActionFail(f"the system cannot be determined: {why}")

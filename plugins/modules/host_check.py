@@ -28,7 +28,10 @@ attributes:
     support: full
 options:
   fail:
-    description: Whether an unsupported system is an error. The result has RV(problem) in either case.
+    description:
+      - Whether an unsupported system, or a host that cannot be reached, is an error.
+      - Without it, the result has RV(problem), so that a playbook can report all hosts at once. A host that cannot be
+        reached has none, and no fact.
     type: bool
     default: true
 """
@@ -41,13 +44,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problem:
-  description: Why the host cannot be managed; empty if it can.
+  description: Why the host cannot be managed; empty if it can, or if it is not known.
   type: str
   returned: success
 ansible_facts:
   description: The fact C(mailgate_system).
   type: dict
-  returned: success
+  returned: when the host can be reached
   contains:
     mailgate_system:
       description: The operating system of the host.

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
-#: Scenarios that run on Debian 13 too.
-TRIXIE = ["border_neighbours"]
+#: Scenarios that run on Debian 13 too. The demo has hosts of both.
+TRIXIE = ["bind_mx_methods", "border_neighbours"]
 
 pytestmark = [
     pytest.mark.slow,

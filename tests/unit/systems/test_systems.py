@@ -58,7 +58,8 @@ def test_the_release_is_that_of_a_point_release_too():
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_all_its_facts_for_each_system(role: str):
     directory = ROOT / "roles" / role / "vars" / "main"
-    used = set(re.findall(rf"__{role}_system\.(\w+)", (directory / "main.yml").read_text()))
+    defaults = (ROOT / "roles" / role / "defaults" / "main.yml").read_text()
+    used = set(re.findall(rf"__{role}_system\.(\w+)", (directory / "main.yml").read_text() + defaults))
     assert used
     for system in SUPPORTED:
         facts = yaml.safe_load((directory / f"{system}.yml").read_text())
