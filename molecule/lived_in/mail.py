@@ -3,8 +3,8 @@
 """Send the mail of mail.yml through the twin and compare what happens with it: `mail.py STAGE TWIN RECORD`.
 
 The stage `before` records each result in the file RECORD. `after`, with the plan's routes, and `restored`, without,
-compare with that too, in details that mail.yml does not have: the sender and the header From as they arrive, fields that
-a milter added, the body, the text of a refusal.
+compare with that too, in details that mail.yml does not have: the sender and the header From as they arrive, fields
+that a milter added, the body, the text of a refusal.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def _text(mx: Mx) -> str:
     return f"{mx[0]} {spell(mx[1])}"
 
 
-def _refusal(code: int, key: Key | None) -> str:
+def _refusal(code: dns.rcode.Rcode, key: Key | None) -> str:
     """Return the meaning of the code with which a server rejects a transfer."""
     name = str(dns.rcode.to_text(code))
     if code != dns.rcode.REFUSED:
