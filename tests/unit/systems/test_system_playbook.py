@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""site.yml on hosts with systems that the roles do not support; a program in place of ssh answers for the hosts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playbook_run import ROOT, run_playbook
+
+#: Plays the hosts: each prints the file of its address, or is unreachable without one.
+SSH = """#!/bin/sh
+for word in "$@"; do
+    [ ! -e "{directory}/$word" ] || exec cat "{directory}/$word"
+done
+exit 255
+"""
+SUPPORTED = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
+OLD = 'ID=debian\nVERSION_ID="10"\nPRETTY_NAME="Debian GNU/Linux 10 (buster)"\n'
+RED_HAT = 'ID="rhel"\nVERSION_ID="8.10"\nPRETTY_NAME="Red Hat Enterprise Linux 8.10 (Ootpa)"\n'
+
+
+def site(directory: Path, systems: dict[str, str]) -> tuple[int, str]:
+    """Run site.yml on the demo's inventory with these systems by address."""
+    for address, text in systems.items():
+        (directory / address).write_text(text)
+    program = directory / "ssh"
+    program.write_text(SSH.format(directory=directory))
+    program.chmod(0o755)
+    playbook = ROOT / "playbooks" / "site.yml"
+    return run_playbook(
+        directory, "-i", ROOT / "inventories" / "demo", playbook, "-e", f"ansible_ssh_executable={program}"
+    )
+
+
+def test_all_hosts_with_other_systems_are_reported_before_the_first_change(tmp_path: Path):
+    status, output = site(tmp_path, {"198.18.0.25": SUPPORTED, "198.18.1.30": OLD, "198.18.0.1": RED_HAT})
+    assert status != 0
+    for expected in (
+        "Nothing was changed. The roles do not support the systems of these hosts:",
+        "mech.eng.univ.example runs Debian GNU/Linux 10 (buster); supported are Debian 12 and 13.",
+        "border.univ.example runs Red Hat Enterprise Linux 8.10 (Ootpa); supported are Debian 12 and 13.",
+    ):
+        assert expected in output
+    assert "gw1.univ.example runs" not in output
+    assert "PLAY [Check the prerequisites]" not in output
+
+
+def test_supported_and_unreachable_hosts_do_not_stop_it(tmp_path: Path):
+    _status, output = site(tmp_path, {"198.18.0.25": SUPPORTED})
+    assert "The roles do not support" not in output
+    assert "PLAY [Check the prerequisites]" in output
