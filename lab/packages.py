@@ -45,6 +45,7 @@ ROUTER_LAYER_PACKAGES = {
 SERVICE_LAYER_PACKAGES = {
     "clamav": ("clamav", "clamav-daemon", "clamav-freshclam", "clamdscan"),
     "exim": ("exim4-daemon-light",),
+    "ldap": ("ldap-utils", "slapd"),
     "milter": ("opendkim",),
     "postfix": ("postfix",),
     "sasl": ("libsasl2-modules", "sasl2-bin"),
