@@ -145,3 +145,8 @@ def test_unknown_suites_layers_and_seeds_are_refused_together():
     with pytest.raises(LabError) as refused:
         parse(listing({"a.x.test": {"ansible_host": "198.18.0.3"} | own}))
     assert [line.split(": ")[1] for line in str(refused.value).splitlines()[1:]] == list(own)
+
+
+def test_the_campuses_of_the_repository_have_hosts_of_both_suites():
+    for name, suites in (("demo", {"", "trixie"}), ("lived_in", {"", "trixie"}), ("example", {""})):
+        assert {host.suite for host in inventory.read(inventory.REPOSITORY / "inventories" / name).hosts} == suites
