@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 import dns.zone
 import pytest
@@ -151,3 +152,12 @@ def test_the_hosts_file_has_only_the_host_itself():
         "198.18.0.25 gw1.univ.example gw1",
         "2001:db8:18::25 gw1.univ.example gw1",
     ]
+
+
+def test_a_seed_is_files_by_path_and_commands(tmp_path: Path):
+    for path, text in {"etc/mail/access": "a", "etc/aliases": "b", "commands": "newaliases\n"}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert seed.lived_in(tmp_path) == ({"/etc/mail/access": "a", "/etc/aliases": "b"}, "newaliases\n")
+    (tmp_path / "commands").unlink()
+    assert seed.lived_in(tmp_path)[1] == ""
