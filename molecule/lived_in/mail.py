@@ -37,8 +37,7 @@ QUIET = 2
 
 stage, name, record = sys.argv[1:]
 campus = Campus(Twin(None, name))
-campus.twin.machines()
-machines = campus.twin.machines()
+machines = campus.twin.machines()  # reads the twin's inventory too
 
 
 def letter_of(case: dict[str, Any]) -> Letter:
