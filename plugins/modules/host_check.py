@@ -16,7 +16,7 @@ description:
   - Reads C(/etc/os-release) of the host, and fails if the roles of this collection do not support its system. The
     supported systems are Debian 12 and 13.
   - Sets the fact C(mailgate_system), with which the roles choose names and paths of packages, units and files. It is
-    read in place of all facts of M(ansible.builtin.setup), which the roles do not need.
+    read in place of the facts of C(setup), which the roles do not need.
   - The host needs no Python for it.
 extends_documentation_fragment:
   - campus.mailgate.attributes
