@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send the mail of mail.yml through the twin and compare what happens with it: `mail.py STAGE TWIN RECORD`.
+"""Send the mail of files/mail.yml through the twin and compare what happens with it: `mail.py STAGE TWIN RECORD`.
 
 The stage `before` records each result in the file RECORD. `after`, with the plan's routes, and `restored`, without,
 compare with that too, in details that mail.yml does not have: the sender and the header From as they arrive, fields
@@ -106,7 +106,7 @@ def hops(copy: bytes) -> list[str]:
     return campus.path([copy])
 
 
-cases = yaml.safe_load((HERE / "mail.yml").read_text())
+cases = yaml.safe_load((HERE / "files" / "mail.yml").read_text())
 letters = [letter_of(case) for case in cases]
 with ThreadPoolExecutor(4) as pool:
     refusals = list(pool.map(send, cases, letters))
