@@ -22,9 +22,9 @@ from lab.packages import (
     LAYER_PACKAGES,
     LAYERS,
     SUITE,
-    all_packages,
     check_suite,
     extra_groups,
+    groups,
 )
 from lab.repository import CONFINED, build_repository, fresh
 from lab.tools import CGROUPS, RUN, LabError, cache_directory, command, locked, log, step
@@ -206,8 +206,8 @@ def prepare(layers: Iterable[frozenset[str]] = (), suite: str = SUITE) -> Images
     check_machine()
     cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
-    packages = all_packages()
-    content = key(check_suite(suite), packages)
+    packages = groups()
+    content = key(check_suite(suite), *packages)
     repository = cache / f"repository-{content}"
     base = cache / f"base-{key(content, BASE_PACKAGES, CUSTOMIZE)}"
     extra = cache / f"repository-extra-{key(content, *extra_groups())}"
@@ -219,8 +219,8 @@ def prepare(layers: Iterable[frozenset[str]] = (), suite: str = SUITE) -> Images
     built = {}
     with locked(cache / "lock", "another build of the images"):
         if not repository.exists():
-            with step(f"{suite}: package repository ({len(packages)} packages and what they need)"):
-                build_repository(repository, cache, suite, [packages])
+            with step(f"{suite}: package repository ({sum(map(len, packages))} packages and what they need)"):
+                build_repository(repository, cache, suite, packages)
         if not base.exists():
             with step(f"{suite}: base image"):
                 _build_base(base, repository, suite)

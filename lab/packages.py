@@ -28,6 +28,9 @@ ROLE_PACKAGES = (
     "ulogd2",
 )  # fmt: skip
 
+#: Packages that roles install on hosts with nothing that they would replace: sendmail or another of them.
+INSTEAD_PACKAGES = ("postfix",)
+
 #: Other services of a router, which only some tests need.
 ROUTER_LAYER_PACKAGES = {
     "docker": ("docker.io", "iptables-persistent"),
@@ -61,6 +64,11 @@ def all_packages() -> list[str]:
     """Return all packages named above, sorted."""
     layered = [package for packages in LAYER_PACKAGES.values() for package in packages]
     return sorted({*BASE_PACKAGES, *ROLE_PACKAGES, *layered})
+
+
+def groups() -> list[list[str]]:
+    """Return all packages that roles may install, in groups that can be installed together."""
+    return [all_packages(), *([name] for name in INSTEAD_PACKAGES)]
 
 
 def extra_groups() -> list[list[str]]:

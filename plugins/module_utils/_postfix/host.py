@@ -125,7 +125,7 @@ class Host:
         try:
             # main.cf before the tables that it names.
             todo = kept.plan_restore(
-                [main], self.store, lambda _path, data: text.encode(main_cf.strip(text.decode(data)))
+                [main], self.store, lambda _path, data: text.encode(main_cf.without_ours(text.decode(data)))
             )
             todo += kept.plan_restore(ours, self.store)
             lost = self._without_record(main, ours, {each.path for each in todo})
@@ -153,8 +153,8 @@ class Host:
         """Return what files with our content, but without a record, are without it."""
         found: dict[Path, bytes | None] = {}
         present = text.read(main)
-        if main not in known_paths and present is not None and main_cf.strip(present) != present:
-            found[main] = text.encode(main_cf.strip(present))
+        if main not in known_paths and present is not None and main_cf.without_ours(present) != present:
+            found[main] = text.encode(main_cf.without_ours(present))
         for path in ours:
             if path not in known_paths and (text.read(path) or "").startswith(tables.HEADER):
                 found[path] = None
@@ -166,7 +166,7 @@ class Host:
         """Return the new content of our tables and of main.cf, after all tests."""
         main_text = before["main.cf"] or ""
         try:
-            admin = main_cf.strip(main_text)
+            admin = main_cf.without_ours(main_text)
         except blocks.BlockError as error:
             raise PostfixError(f"{self.config}/main.cf has damaged markers: {error}") from error
         old = self._scratch(stage / "old", {"main.cf": admin})
@@ -273,7 +273,7 @@ class Host:
         """Require that only our parameters differ, and that Postfix has nothing new to warn about."""
         outputs = []
         for directory in (old, new):
-            status, out, err = self._run(["postconf", "-c", str(directory)], "", {})
+            status, out, err = self._run(["postconf", "-c", str(directory), "-n"], "", {})
             if status != 0:
                 raise PostfixError(f"Postfix cannot read main.cf, nothing was changed: {err.strip()}")
             outputs.append((_parameters(out, directory), {_bare(line, directory) for line in err.splitlines()}))

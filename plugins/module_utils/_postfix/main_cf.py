@@ -61,7 +61,7 @@ def add(text: str, additions: Mapping[str, str], defaults: Mapping[str, str]) ->
     Raises:
         BlockError: The markers in the file are damaged.
     """
-    bare = strip(text)
+    bare = without_ours(text)
     # From the last place to the first, so that the places stay valid.
     last = {d.name: d.stop for d in definitions(bare) if additions.get(d.name)}
     for name, stop in sorted(last.items(), key=lambda item: -item[1]):
@@ -73,7 +73,7 @@ def add(text: str, additions: Mapping[str, str], defaults: Mapping[str, str]) ->
     return bare
 
 
-def strip(text: str) -> str:
+def without_ours(text: str) -> str:
     """Return the main.cf `text` without our values.
 
     Raises:

@@ -11,7 +11,7 @@ import yaml
 
 from lab import repository
 from lab.image import key
-from lab.packages import EXTRA_LAYER_PACKAGES, ROUTER_LAYER_PACKAGES, all_packages, check_suite, extra_groups
+from lab.packages import EXTRA_LAYER_PACKAGES, ROUTER_LAYER_PACKAGES, all_packages, check_suite, extra_groups, groups
 from lab.repository import machine_sources, suite_sources
 from lab.tools import LabError
 
@@ -68,6 +68,11 @@ def test_another_suite_comes_from_the_same_mirror(suite: str, own: str, monkeypa
     assert machine_sources(suite) == found.replace("bookworm", suite)
 
 
+def test_what_roles_install_instead_of_sendmail_is_resolved_apart():
+    assert all({"postfix", "sendmail-bin"} - set(group) for group in groups())
+    assert any("postfix" in group for group in groups())
+
+
 def test_an_unknown_suite_is_refused_with_the_known_ones():
     with pytest.raises(LabError, match="'sid' is unknown; use one of bookworm, trixie"):
         check_suite("sid")
@@ -80,7 +85,7 @@ def test_each_neighbour_of_the_border_has_a_layer():
 
 
 def test_extra_layers_that_exclude_each_other_are_resolved_apart():
-    groups = [set(group) for group in extra_groups()]
+    found = [set(group) for group in extra_groups()]
     for one, other in (("postfix", "exim4-daemon-light"), ("ufw", "iptables-persistent")):
-        assert all({one, other} - group for group in groups)
-    assert set().union(*groups) >= {name for packages in EXTRA_LAYER_PACKAGES.values() for name in packages}
+        assert all({one, other} - group for group in found)
+    assert set().union(*found) >= {name for packages in EXTRA_LAYER_PACKAGES.values() for name in packages}
