@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ CONFIG = Path("/etc/postfix")
 #: There while the service may still use former files. The handler that reloads removes it; so does a boot.
 RELOAD = Path("/run/mailgate-postfix-reload")
 ROLE = "postfix_routes"
+
+# What a warning says of a line: its number, and the value that a later definition overrides.
+_CHANGING = re.compile(r"\bline [0-9]+|(?<=overriding earlier entry: )[^=]*=.*")
 
 
 class PostfixError(Exception):
@@ -88,6 +92,7 @@ class Host:
         self.config, self.store, self.reload = config, store, reload
         self._run = run
         self.asked = 0
+        self._notes: list[str] = []
 
     def apply(self, wanted: Wanted, *, check: bool) -> Outcome:
         """Make the files of this host match; with `check`, only predict the changes.
@@ -110,7 +115,7 @@ class Host:
         outcome = Outcome(pending=transition.pending(now, planned), former=transition.former(present, planned))
         with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
             new = self._build(now, planned, before, Path(stage), wanted)
-        outcome.tests = self.asked
+        outcome.tests, outcome.notes = self.asked, self._notes
         self._replace({n: data for n, data in new.items() if data != before[n]}, before, outcome, check=check)
         return outcome
 
@@ -182,8 +187,13 @@ class Host:
                 raise PostfixError(
                     "Lines of this host's configuration contradict the plan; nothing was changed. Remove each line, or "
                     "list the domain in postfix_routes_take (overrides a transport table) or in mailgate_keep_route of "
-                    "the inventory (the line stays, and is used):\n" + _listed(found)
+                    "the inventory (the line stays, and is used):\n"
+                    + _listed(found).replace(str(old), str(self.config))
                 )
+            unread = [each.replace(str(old), str(self.config)) for each in base.known.unread]
+            self._notes = [
+                f"{each} has entries that cannot be listed; it was asked about other names" for each in unread
+            ]
             made = trial.files(now, base, wanted.take)
             defaults = {p: self._must(["postconf", "-dh", p]).strip() for p in made.additions}
             main = main_cf.add(main_text, made.additions, defaults)
@@ -276,7 +286,8 @@ class Host:
             status, out, err = self._run(["postconf", "-c", str(directory), "-n"], "", {})
             if status != 0:
                 raise PostfixError(f"Postfix cannot read main.cf, nothing was changed: {err.strip()}")
-            outputs.append((_parameters(out, directory), {_bare(line, directory) for line in err.splitlines()}))
+            warnings = {_CHANGING.sub("", _bare(line, directory)) for line in err.splitlines()}
+            outputs.append((_parameters(out, directory), warnings))
         (before, warned), (after, warns) = outputs
         differing = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)} - set(trial.PARAMETERS)
         if differing or warns - warned:
