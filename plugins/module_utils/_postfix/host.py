@@ -142,6 +142,7 @@ class Host:
             if text.content(path) != data:
                 outcome.files.append(str(path))
                 outcome.diff.append(text.diff(path, text.read(path), None if data is None else text.decode(data)))
+        running = self._running()
         if not check:
             try:
                 self._note_reload(bool(outcome.files))
@@ -149,7 +150,7 @@ class Host:
                 kept.restore(todo, self.store)
             except OSError as error:
                 raise PostfixError(f"Cannot replace the files; the present ones stay: {error}") from error
-        outcome.action = "reload" if self._running() and (outcome.files or self.reload.exists()) else "none"
+        outcome.action = "reload" if running and (outcome.files or self.reload.exists()) else "none"
         if outcome.action == "none" and not check:
             self.reload.unlink(missing_ok=True)
         return outcome
@@ -304,6 +305,7 @@ class Host:
         changes = {n: new[n] for n in order if n in new}
         outcome.files = sorted(str(self.config / n) for n in changes)
         outcome.diff = [text.diff(self.config / n, before[n], data) for n, data in changes.items()]
+        running = self._running()
         if not check:
             try:
                 self._note_reload(bool(changes))
@@ -311,7 +313,7 @@ class Host:
                 kept.write_kept(content, ROLE, self.store)
             except (OSError, kept.KeptError) as error:
                 raise PostfixError(f"Cannot replace the files; the old ones were restored: {error}") from error
-        outcome.action = "reload" if self._running() and (changes or self.reload.exists()) else "none"
+        outcome.action = "reload" if running and (changes or self.reload.exists()) else "none"
 
     def _note_reload(self, needed: bool) -> None:
         """Note before a change that the service must read its files again, for the next run if this one is killed."""
@@ -331,6 +333,8 @@ class Host:
                 (directory / path.name).symlink_to(path)
         for name, data in content.items():
             (directory / name).write_bytes(text.encode(data))
+            # Postfix waits before it reads a file that has just changed, as somebody may still write it.
+            os.utime(directory / name, (0, 0))
         return directory
 
     def _values(self, config: Path) -> dict[str, str]:

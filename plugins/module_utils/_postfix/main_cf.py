@@ -31,7 +31,7 @@ class Definition:
 
 
 def definitions(text: str) -> Iterator[Definition]:
-    """Return all definitions in a main.cf, in order. Comments within them are no part of their text."""
+    """Return all definitions in a main.cf, in order. Their text leaves out comments."""
     name, parts, first, stop = "", [""], 0, 0
     for number, match in enumerate(_LINE.finditer(text), 1):
         line = match[0]

@@ -53,7 +53,7 @@ def ask(run: Run, program: Path, config: Path, address: str, sender: str = "") -
     """Return what a configuration does with mail to an address.
 
     Raises:
-        ResolverError: There is no valid answer.
+        ResolverError: The output has no answer, or a lookup failed.
     """
     fields = {"request": "resolve", "sender": sender, "address": address}
     request = "".join(f"{name}\0{value}\0" for name, value in fields.items()) + "\0"

@@ -35,18 +35,18 @@ def transport(routes: Iterable[Route], others: Mapping[str, str], service: str) 
     return HEADER + "".join(f"{k}\t{v}\n" for k, v in sorted(lines.items(), key=lambda kv: tree_key(kv[0])))
 
 
-def domain_set(domains: Iterable[str], external: Iterable[str], before: str = "^") -> str:
-    """Return a regexp table that has exactly these domains, without the external ones within their wildcards.
+def domain_set(domains: Iterable[str], excepted: Iterable[str], before: str = "^") -> str:
+    """Return a regexp table that has exactly these domains, without the excepted ones within their wildcards.
 
     Args:
         domains: Names or `*.suffix`; each is the value of its line.
-        external: Names or `*.suffix`.
+        excepted: Names or `*.suffix`.
         before: What precedes a domain: `@` for a table of addresses.
     """
-    text, excepted = HEADER, list(external)
+    text, others = HEADER, sorted(excepted)
     for domain in domains:
         line = f"/{_pattern(domain, before)}/\t{domain}\n"
-        inside = [_pattern(d, before) for d in excepted if is_wildcard(domain) and covers(domain, d.replace("*", "x"))]
+        inside = [_pattern(d, before) for d in others if is_wildcard(domain) and covers(domain, d.replace("*", "x"))]
         text += f"if !/{'|'.join(inside)}/\n{line}endif\n" if inside else line
     return text
 

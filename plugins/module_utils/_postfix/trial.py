@@ -69,7 +69,10 @@ def files(settings: Settings, base: Base, taken: Iterable[str]) -> Files:
     if over:
         content[TAKEN] = tables.taken(over, base.service)
     if local:
-        content[LOCAL] = tables.domain_set(local, settings.external)
+        # A wildcard is not local for a name that the plan sends elsewhere, or that has another class already.
+        elsewhere = {*settings.external, *settings.relay, *(r.domain for r in settings.routes)}
+        elsewhere |= {n for n in base.known.names if base.answers[probe(n)].kind not in ("local", "other")}
+        content[LOCAL] = tables.domain_set(local, elsewhere)
     if relay:
         content[RELAY] = tables.domain_set(relay, settings.external)
         if base.values.get("relay_recipient_maps"):
@@ -101,7 +104,7 @@ def failures(settings: Settings, base: Base, new: Mapping[str, Answer], made: Fi
             if exact and key in settings.local and after.kind not in FINAL and not handled(key, base.asked):
                 found.append(f"{address}: expected a local domain, got {after}")
             continue
-        if not route and key in ours and after.kind != "other":
+        if not route and key in ours and before.kind not in FINAL and after.kind != "other":
             continue
         expected = f"{base.service}:{tables.hop(route)}" if route else str(before)
         found.append(f"{address}: expected {expected}, got {after}")
