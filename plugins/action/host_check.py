@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._systems.systems import COMMAND, identify
@@ -31,11 +31,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             if args["fail"]:
                 raise
             return result | {"changed": False, "problem": ""}
+        host = (task_vars or {})["inventory_hostname"]
+        result["changed"] = False
         if asked["rc"]:
-            why = asked["stderr"].strip() or asked["stdout"].strip()
-            raise AnsibleActionFail(f"the system cannot be determined: {why}")
-        system = identify(asked["stdout"])
-        problem = system.problem((task_vars or {})["inventory_hostname"])
-        facts = {"id": system.id, "version": system.version, "name": system.name}
-        result |= {"changed": False, "problem": problem, "ansible_facts": {"mailgate_system": facts}}
+            why = asked["stderr"].strip() or asked["stdout"].strip() or f"exit status {asked['rc']}"
+            problem = f"{host}: its /etc/os-release cannot be read: {why}. The login shell must be a POSIX shell"
+        else:
+            system = identify(asked["stdout"])
+            problem = system.problem(host)
+            facts = {"id": system.id, "version": system.version, "name": system.name}
+            result["ansible_facts"] = {"mailgate_system": facts}
+        result["problem"] = problem
         return result | ({"failed": True, "msg": problem} if problem and args["fail"] else {})

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from playbook_run import ROOT, run_playbook
 
-#: Plays the hosts: each prints the file of its address, or is unreachable without one.
+#: Plays the hosts: each runs the file of its address, or is unreachable without one.
 SSH = """#!/bin/sh
 for word in "$@"; do
-    [ ! -e "{directory}/$word" ] || exec cat "{directory}/$word"
+    [ ! -e "{directory}/$word" ] || exec sh "{directory}/$word"
 done
 exit 255
 """
@@ -23,7 +23,7 @@ RED_HAT = 'ID="rhel"\nVERSION_ID="8.10"\nPRETTY_NAME="Red Hat Enterprise Linux 8
 def site(directory: Path, systems: dict[str, str]) -> tuple[int, str]:
     """Run site.yml on the demo's inventory with these systems by address."""
     for address, text in systems.items():
-        (directory / address).write_text(text)
+        (directory / address).write_text(f"cat <<'END'\n{text}END\n" if text else "exit 3\n")
     program = directory / "ssh"
     program.write_text(SSH.format(directory=directory))
     program.chmod(0o755)
@@ -34,7 +34,9 @@ def site(directory: Path, systems: dict[str, str]) -> tuple[int, str]:
 
 
 def test_all_hosts_with_other_systems_are_reported_before_the_first_change(tmp_path: Path):
-    status, output = site(tmp_path, {"198.18.0.25": SUPPORTED, "198.18.1.30": OLD, "198.18.0.1": RED_HAT})
+    status, output = site(
+        tmp_path, {"198.18.0.25": SUPPORTED, "198.18.1.30": OLD, "198.18.0.1": RED_HAT, "198.18.0.53": ""}
+    )
     assert status != 0
     for expected in (
         "Nothing was changed. The roles do not support the systems of these hosts:",
@@ -43,6 +45,7 @@ def test_all_hosts_with_other_systems_are_reported_before_the_first_change(tmp_p
     ):
         assert expected in output
     assert "gw1.univ.example runs" not in output
+    assert "ns1.univ.example: its /etc/os-release cannot be read: exit status 3." in output
     assert "PLAY [Check the prerequisites]" not in output
 
 
