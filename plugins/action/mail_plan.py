@@ -48,7 +48,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             # Callbacks print the message of a failed task in forms that differ between releases of ansible-core, some
             # of them twice, or with \\n in place of line breaks. So the list is displayed, and is not in the message.
             display.display(str(refused), color=constants.COLOR_ERROR, stderr=True)
-            return result | {"failed": True, "msg": f"{summary(len(refused.problems))}; they are listed above"}
+            problems = [str(problem) for problem in refused.problems]
+            message = f"{summary(len(problems))}; they are listed above"
+            return result | {"failed": True, "msg": message, "problems": problems}
         except ValueError as refused:
             raise AnsibleActionFail(str(refused)) from None
         result.update(as_result(plan), changed=False)
