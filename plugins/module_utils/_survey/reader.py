@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BYTES = 8_000_000
+_PIECE = 4096
 _TIMEOUT = 124
 
 
@@ -78,8 +80,10 @@ class Reader:
     def text(self, path: str | Path) -> str | None:
         """Return a file's text, None if it cannot be read; not more than a few megabytes."""
         try:
-            with self.at(path).open("rb") as stream:
-                return _text(stream.read(_BYTES))
+            with self.at(path).open("rb", buffering=0) as stream:
+                # In small pieces: some files of /proc cannot be read with a large buffer.
+                pieces = iter(lambda: stream.read(_PIECE), b"")
+                return _text(b"".join(itertools.islice(pieces, _BYTES // _PIECE)))
         except OSError:
             return None
 

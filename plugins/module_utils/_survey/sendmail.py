@@ -107,7 +107,7 @@ def relay_rights(entries: dict[str, str]) -> tuple[list[str], list[str]]:
         if colon and tag.startswith("to"):
             domains.append(rest)
         elif colon and tag.startswith(("connect", "from")):
-            sources.append(key.partition(":")[2])
+            sources.append(key.partition(":")[2].removeprefix("ipv6:"))
         else:  # without a tag it is for both
             sources.append(key)
             if re.search(r"[a-z]", key) and ":" not in key:

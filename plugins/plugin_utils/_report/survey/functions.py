@@ -92,6 +92,9 @@ def router(facts: Mapping[str, Any]) -> Iterator[Finding]:
         elif way["fate"] == "unknown":
             text = N_("Whether mail from {interface} passes to the gateway {address} depends on: {rule}")
             yield Finding(FACT, text, "", values)
+        else:
+            text = N_("Its own rules let mail from {interface} pass to the gateway {address}")
+            yield Finding(FACT, text, "", values)
 
 
 def gateway(facts: Mapping[str, Any]) -> Iterator[Finding]:

@@ -194,7 +194,7 @@ _CONFLICTS = {
             "Keep its entry if mailboxes are elsewhere, and list the domain at the server that has them; else remove it"
         ),
     ),
-    "access": (N_("{theirs}"), N_("Remove the line, or remove the domain from the inventory")),
+    "access": ("{theirs}", N_("Remove the line, or remove the domain from the inventory")),
 }
 
 
