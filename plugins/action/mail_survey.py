@@ -46,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             "faculty": asked.faculty,
             "addresses": list(asked.addresses),
             "zones": asked.arguments.get("zones", []),
-            "banners": [] if asked.refusal else [banner(each, args["timeout"]) for each in asked.addresses],
+            "banners": [] if asked.refusal or not args["timeout"] else _banners(asked, args["timeout"]),
             "facts": facts,
             "unreachable_reason": reason,
         }
@@ -65,6 +65,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         if done.get("failed") or "facts" not in done:
             return {}, _one_line(done.get("msg"), done.get("module_stderr"), done.get("module_stdout"))
         return done["facts"], ""
+
+
+def _banners(asked: Asked, timeout: int) -> list[dict[str, Any]]:
+    """Return what port 25 of each address answers."""
+    return [banner(each, timeout) for each in asked.addresses]
 
 
 def _values(variables: dict[str, Any]) -> dict[str, object]:

@@ -84,7 +84,7 @@ options:
     type: int
     default: 15
   timeout:
-    description: The seconds to wait for an answer of port 25. Used by the action plugin.
+    description: The seconds to wait for an answer of port 25, 0 not to ask it. Used by the action plugin.
     type: int
     default: 5
 seealso:

@@ -19,7 +19,7 @@ HOME_URL="https://www.debian.org/"
 """
 MEMINFO = "MemTotal:        4039320 kB\nMemFree:          191184 kB\nMemAvailable:    3015640 kB\nBuffers: 1 kB\n"
 
-# From Debian's sendmail 8.17 with mailertable, virtusertable, a milter and a size limit; classes as other systems write them.
+# From Debian's sendmail 8.17 with mailertable, virtusertable, a milter and a size limit; other systems add the first classes.
 SENDMAIL_CF = r"""
 V10/Berkeley
 Cwlocalhost
@@ -56,7 +56,7 @@ spam@bad.example\t\tREJECT
 To:partner.example\t\tRELAY
 ClientRate:\t\t\t10
 """
-ALIASES = "postmaster: root\n# comment: x\nroot: anna\n\"two words\": anna\n  continued: no\n"
+ALIASES = 'postmaster: root\n# comment: x\nroot: anna\n"two words": anna\n  continued: no\n'
 
 POSTCONF = """\
 mail_version = 3.7.11

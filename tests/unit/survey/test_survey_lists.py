@@ -96,7 +96,12 @@ def change(path, value):
         ("unreachable_reason", "Connection timed out", "cannot", "cannot be asked: Connection timed out"),
         ("facts.system.supported", False, "cannot", "Debian GNU/Linux 12 (bookworm), is not supported"),
         ("facts.system.root", False, "cannot", "not asked as root"),
-        ("facts.mta.problems", ["mailgate_mta is sendmail, but exim is on this host"], "cannot", "exim is on this host"),
+        (
+            "facts.mta.problems",
+            ["mailgate_mta is sendmail, but exim is on this host"],
+            "cannot",
+            "exim is on this host",
+        ),
         ("facts.mail.source", "", "cannot", "has no sendmail.mc beside it"),
         ("facts.mail.old_form", "/etc/mail/sendmail.def", "conflicts", "package CF (/etc/mail/sendmail.def"),
         ("facts.mta.listens", ["127.0.0.1:25", "[::1]:25"], "conflicts", "accepts mail from itself only"),

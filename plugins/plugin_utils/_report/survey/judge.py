@@ -245,6 +245,8 @@ def _firewall(facts: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 FACT, N_("Whether its firewall accepts port 25 from {address} depends on: {rule}"), "", values
             )
+        else:
+            yield Finding(FACT, N_("Its firewall accepts port 25 from {address}"), "", values)
 
 
 def _outside(answer: Mapping[str, Any]) -> Iterator[Finding]:
