@@ -83,7 +83,7 @@ POSTFIX_FILES = {
     "etc/postfix/local": "# names\nsci.univ.example\n",
     "etc/postfix/relay": "old-sci.example  OK\n",
     "etc/postfix/virtual": "club.example anything\ninfo@club.example  anna,\n  berta\n",
-    "etc/postfix/transport": "partner.example smtp:[203.0.113.9]\n.lab.univ.example lmtp:unix:x\nuser@x.example local:\n",
+    "etc/postfix/transport": "partner.example smtp:[203.0.113.9]\n.lab.univ.example lmtp:unix:x\nu@x.example local:\n",
     "etc/aliases": "postmaster: root\nroot: anna\n",
 }
 

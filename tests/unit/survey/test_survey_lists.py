@@ -37,7 +37,7 @@ ENGLISH = translations("en")
 
 @pytest.fixture
 def answer(tmp_path):
-    """The answer of a sendmail that listens on all addresses, to a plan that it agrees with."""
+    """Return the answer of a sendmail that listens on all addresses, to a plan that it agrees with."""
     machine = Machine(tmp_path)
     machine.sendmail()
     listening = "   0: 00000000:0019 00000000:0000 0A 0:0 00:0 0     0        0 4711 1 0 100 0 0 10 0"
