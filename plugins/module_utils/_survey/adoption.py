@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._keep.blocks import BlockError, without
+from .._routes.table import Route
 from .._sendmail import tables
-from .._sendmail.settings import Route, Settings, normalize
-from .._sendmail.transition import read_present
+from .._sendmail.settings import Settings, normalize
+from .._sendmail.tables import read_present
 
 _SHOWN = 60
 Conflict = dict[str, str]

@@ -19,7 +19,7 @@ HOME_URL="https://www.debian.org/"
 """
 MEMINFO = "MemTotal:        4039320 kB\nMemFree:          191184 kB\nMemAvailable:    3015640 kB\nBuffers: 1 kB\n"
 
-# From Debian's sendmail 8.17 with mailertable, virtusertable, a milter and a size limit; other systems add the first classes.
+# From sendmail 8.17 of Debian with an admin's own features; the first classes are in the forms of other systems.
 SENDMAIL_CF = r"""
 V10/Berkeley
 Cwlocalhost
