@@ -12,7 +12,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._survey.banner import banner
-from ..plugin_utils._survey.questions import NONE, VARIABLES, Asked, ask
+from ..plugin_utils._survey.questions import VARIABLES, Asked, ask
 
 _REASON = 500
 
@@ -42,6 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             "host": asked.host,
             "functions": list(asked.functions),
             "said": asked.said,
+            "foreign": asked.foreign,
             "domains": list(asked.domains),
             "faculty": asked.faculty,
             "addresses": list(asked.addresses),
@@ -53,7 +54,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
 
     def _facts(self, asked: Asked, args: dict[str, Any], variables: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Return the facts of the host, or why there are none."""
-        if asked.refusal or asked.said == NONE:
+        if asked.refusal or asked.foreign:
             return {}, asked.refusal
         arguments = {**asked.arguments, "seconds": args["seconds"]}
         try:

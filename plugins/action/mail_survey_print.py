@@ -73,7 +73,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             "lists": {name: [verdict.host for verdict in found.of(name)] for name in LISTS},
             "asked": found.asked,
         }
-        if found.verdicts and not found.asked and any(each.answer.get("said") != "none" for each in found.verdicts):
+        if found.verdicts and not found.asked and not all(each.answer.get("foreign") for each in found.verdicts):
             raise AnsibleActionFail(
                 "no host could be asked; the list above has the reasons. Check the addresses, the SSH keys and "
                 "ansible_user of the inventory",

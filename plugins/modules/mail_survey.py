@@ -22,7 +22,7 @@ description:
     and the whole module has O(seconds).
   - Playbook C(survey) calls it once for each host, by its action plugin. That takes only O(plan), connects to port 25
     of the host from the controller, and does not fail for a host that cannot be reached, see RV(unreachable_reason).
-    A host with C(mailgate_mta=none) is not logged in to.
+    A server with C(mailgate_mta=none) or a router with C(managed=false) is not logged in to.
 extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
@@ -118,6 +118,10 @@ said:
   description: The kind of mail server that the inventory has for the host.
   returned: success
   type: str
+foreign:
+  description: Whether others maintain the host, so that it was not logged in to.
+  returned: success
+  type: bool
 banners:
   description: For each address, the answer of port 25 to the controller, or why there was none.
   returned: success

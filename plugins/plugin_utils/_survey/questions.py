@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ _FUNCTIONS = {
     "mailgate_backup_domains": "servers",
 }
 NONE = "none"
+_OTHERS = {"destinations": "servers", "handed_borders": "borders"}  # the plan's names of what others maintain
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Asked:
         faculty: Its faculty, "" if not known.
         addresses: The addresses at which the controller looks at port 25.
         arguments: The arguments of the module on the host.
-        refusal: Why it is not logged in to, "" if it is.
+        foreign: Whether others maintain it, so that it is not logged in to.
+        refusal: Why else it is not logged in to, "" if it is.
     """
 
     host: str
@@ -55,6 +57,7 @@ class Asked:
     faculty: str
     addresses: tuple[str, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
+    foreign: bool = False
     refusal: str = ""
 
 
@@ -67,14 +70,17 @@ def ask(host: str, values: Mapping[str, object], plan: Mapping[str, Any]) -> Ask
         plan: The result of mail_plan; without `hosts` if there is no plan.
     """
     entry: Mapping[str, Any] = plan.get("hosts", {}).get(host, {})
-    functions = tuple(entry.get("kinds", ())) or tuple(
+    kinds = tuple(entry.get("kinds", ())) or tuple(
         dict.fromkeys(function for name, function in _FUNCTIONS.items() if name in values)
     )
+    functions = tuple(_OTHERS.get(kind, kind) for kind in kinds)
     said = str(entry.get("mta") or _word(values.get("mailgate_mta")))
+    handed = {_OTHERS[kind] for kind in kinds if kind in _OTHERS} | set(_handed(said, values))
+    own = [function for function in functions if function not in handed]
     place = _word(values.get("ansible_host")) or host
     waiting = undecided(values.get("ansible_host")) if "ansible_host" in values else None
-    own = [_word(values.get(name)) for name in ("mailgate_address", "mailgate_address6")]
-    addresses = tuple(dict.fromkeys(filter(None, [*own, entry.get("address"), entry.get("address6")])))
+    set_ones = [_word(values.get(name)) for name in ("mailgate_address", "mailgate_address6")]
+    addresses = tuple(dict.fromkeys(filter(None, [*set_ones, entry.get("address"), entry.get("address6")])))
     if not addresses and waiting is None:
         addresses = (place,)
     refusal = ""
@@ -87,9 +93,25 @@ def ask(host: str, values: Mapping[str, object], plan: Mapping[str, Any]) -> Ask
         domains=_words(values.get("mailgate_domains")),
         faculty=str(entry.get("faculty", "")),
         addresses=addresses if {"servers", "gateways"} & set(functions) or not functions else (),
-        arguments=_arguments(host, functions, said, values, plan),
+        arguments=_arguments(host, own, said, values, plan),
+        foreign=bool(functions) and not own,
         refusal=refusal,
     )
+
+
+def _handed(said: str, values: Mapping[str, object]) -> Iterator[str]:
+    """Yield the functions of a host that others maintain, by its variables."""
+    if said == NONE:
+        yield "servers"
+    border = values.get("mailgate_border")
+    if isinstance(border, Mapping) and border.get("managed") is False:
+        yield "borders"
+
+
+def _without(table: Mapping[str, Any], kept: Collection[str]) -> dict[str, Any]:
+    """Return a routing table without the domains for which the admin's own route stays."""
+    found = {name: [each for each in table.get(name, ()) if each not in kept] for name in ("local", "relay")}
+    return found | {"static": [each for each in table.get("static", ()) if each["domain"] not in kept]}
 
 
 def _arguments(
@@ -107,8 +129,9 @@ def _arguments(
     senders = [each for each in gateways if (":" in each) in families] if "servers" in functions else []
     dns, border = values.get("mailgate_dns"), values.get("mailgate_border")
     found: dict[str, Any] = {"functions": list(functions), "mta": said, "senders": senders}
-    if isinstance(table := plan.get("sendmail", {}).get(host), Mapping):
-        found["table"] = table
+    table = plan.get("sendmail", {}).get(host)
+    if isinstance(table, Mapping) and table:
+        found["table"] = _without(table, set(entry.get("keep_route", ())))
     if "dns" in functions and isinstance(dns, Mapping):
         found["zones"] = list(_words(dns.get("zones")))
         if named_conf := _word(dns.get("named_conf")):

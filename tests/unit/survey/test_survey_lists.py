@@ -136,7 +136,7 @@ def test_what_decides_about_the_list(answer, path, value, listed, text):
 
 
 def test_a_server_of_others_is_listed_with_its_banner(answer):
-    answer |= {"said": "none", "facts": {}}
+    answer |= {"said": "none", "foreign": True, "facts": {}}
     assert verdict(answer).list_name == "ready"
     answer["banners"] = [{"address": "198.18.1.25", "code": 0, "text": "", "extensions": [], "error": "timed out"}]
     assert verdict(answer).list_name == "conflicts"

@@ -40,8 +40,8 @@ def judge(answer: Mapping[str, Any], known: Known) -> Verdict:
     facts: Mapping[str, Any] = answer.get("facts") or {}
     functions = list(answer.get("functions", ()))
     findings = list(_outside(answer))
-    if answer.get("said") == "none":
-        findings.insert(0, Finding(FACT, N_("Others maintain it (mailgate_mta: none), so nothing is changed on it")))
+    if answer.get("foreign"):
+        findings.insert(0, Finding(FACT, N_("Others maintain it, so nothing is changed on it")))
     elif not facts:
         reason = str(answer.get("unreachable_reason") or "?").rstrip(".")
         findings.insert(0, Finding(OBSTACLE, N_("It cannot be asked: {reason}"), _REACH, {"reason": reason}))
@@ -178,7 +178,7 @@ def _is_domain(name: str) -> bool:
 _CONFLICTS = {
     "route": (
         N_("Its own route '{domain} {theirs}' contradicts the planned one, {ours}"),
-        N_("Remove its own entry, or correct the addresses in the inventory"),
+        N_("Remove its own entry, or keep it by listing the domain in mailgate_keep_route of this server"),
     ),
     "local": (
         N_("It takes mail for {domain} itself; the plan routes that to {ours}"),
@@ -251,7 +251,7 @@ def _firewall(facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _outside(answer: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what port 25 answers to the controller."""
-    silent = CONFLICT if answer.get("said") == "none" else FACT
+    silent = CONFLICT if answer.get("foreign") else FACT
     for banner in answer.get("banners", ()):
         values = {"address": banner["address"], "text": f"{banner['code']} {banner['text']}", "error": banner["error"]}
         if banner["code"] == 220:
