@@ -40,11 +40,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
                 "show": {"type": "bool", "default": False},
                 "today": {"type": "str"},
                 "proof_file": {"type": "path"},
+                "allow_problems": {"type": "bool", "default": False},
             }
         )
         try:
             plan = plan_inventory(AnsibleInventory((task_vars or {})["hostvars"]), args["today"])
         except PlanRefused as refused:
+            if args["allow_problems"]:
+                problems = [str(problem) for problem in refused.problems]
+                return result | {"changed": False, "problems": problems, "warnings": refused.warnings}
             # Callbacks print the message of a failed task in forms that differ between releases of ansible-core, some
             # of them twice, or with \\n in place of line breaks. So the list is displayed, and is not in the message.
             display.display(str(refused), color=constants.COLOR_ERROR, stderr=True)

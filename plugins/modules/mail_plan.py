@@ -32,6 +32,11 @@ attributes:
   diff_mode:
     support: none
 options:
+  allow_problems:
+    description: Do not fail for an inventory without a valid plan, but return RV(problems) only.
+    type: bool
+    default: false
+    version_added: 0.3.0
   proof_file:
     description:
       - A file on the controller for the whole proof. It is a JSON object whose C(cases) has every domain in every
@@ -305,6 +310,11 @@ warnings:
   type: list
   elements: str
   sample: ["quake.univ.example: mailgate_permit: expires in 12 days, on 2029-03-31; renew or remove it before then"]
+problems:
+  description: The problems of the inventory, in place of its plan.
+  returned: with O(allow_problems), if there are any
+  type: list
+  elements: str
 text:
   description: The whole plan as a page of text, in the language of the campus.
   returned: success

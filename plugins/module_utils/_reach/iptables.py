@@ -43,6 +43,14 @@ _PASSED = {
     ("security", "FORWARD"): (2, 50),
     ("mangle", "POSTROUTING"): (4, -150),
 }
+# Those of a packet for this host itself.
+_RECEIVED = {
+    **{place: order for place, order in _PASSED.items() if place[1] == "PREROUTING"},
+    ("mangle", "INPUT"): (2, -150),
+    ("filter", "INPUT"): (2, 0),
+    ("security", "INPUT"): (2, 50),
+    ("nat", "INPUT"): (2, 100),
+}
 _CONTINUE = frozenset({
     "", "AUDIT", "CHECKSUM", "CLASSIFY", "CONNMARK", "CONNSECMARK", "CT", "DSCP", "ECN", "HL", "HMARK", "IDLETIMER",
     "LED", "LOG", "MARK", "NFLOG", "NOTRACK", "RATEEST", "SECMARK", "SET", "TCPMSS", "TCPOPTSTRIP", "TEE", "TOS",
@@ -92,7 +100,7 @@ def bases(text: str, packet: Packet, program: str = "iptables") -> list[Base]:
     if _untracks(tables.get("raw", {}), packet):
         packet = replace(packet, tracked=None)
     found = []
-    for (name, chain), order in _PASSED.items():
+    for (name, chain), order in (_RECEIVED if packet.local else _PASSED).items():
         if chain not in tables.get(name, {}):
             continue
         where = f"{program}, table {name}"

@@ -34,6 +34,7 @@ from .walk import (
 )
 
 _HOOKS = {"ingress": 0, "prerouting": 1, "forward": 2, "postrouting": 4}
+_LOCAL_HOOKS = {"ingress": 0, "prerouting": 1, "input": 2}
 _FAMILIES = {4: ("ip", "inet", "netdev"), 6: ("ip6", "inet", "netdev")}
 _VERDICTS = {
     "accept": Action.ACCEPT,
@@ -72,6 +73,7 @@ def bases(document: Mapping[str, Any], packet: Packet, listing: Listing, skip: C
         skip: Tables (family, name) that belong to iptables-nft and are evaluated from its own output.
     """
     found: list[Base] = []
+    hooks = _LOCAL_HOOKS if packet.local else _HOOKS
     for (family, name), table in _read(document).items():
         if family not in _FAMILIES[packet.version] or (family, name) in skip:
             continue
@@ -79,7 +81,7 @@ def bases(document: Mapping[str, Any], packet: Packet, listing: Listing, skip: C
         chains = {chain: list(reader.rules(chain)) for chain in table.rules}
         for base in table.bases:
             devices = base.get("dev", [])
-            if base["hook"] not in _HOOKS or (devices and packet.interface not in devices):
+            if base["hook"] not in hooks or (devices and packet.interface not in devices):
                 continue
             if base.get("type") == "nat" and base["hook"] == "postrouting":
                 continue
@@ -87,7 +89,7 @@ def bases(document: Mapping[str, Any], packet: Packet, listing: Listing, skip: C
             where = f"nft table {family} {name}"
             found.append(
                 Base(
-                    (_HOOKS[base["hook"]], int(base.get("prio", 0))),
+                    (hooks[base["hook"]], int(base.get("prio", 0))),
                     base["name"],
                     chains,
                     Action.BLOCK if policy == "drop" else Action.ACCEPT,

@@ -88,6 +88,28 @@ class Rules:
                     found.append(Way(interface, str(address), verdict))
         return found
 
+    def own(self, senders: Sequence[str], port: int = 25) -> list[Way]:
+        """Return what the rules do with connections from these addresses to a port of this host itself."""
+        found = []
+        document, listing = self._nft() if senders else ({}, {})
+        saved = {version: self._saved(version) for version in {ipaddress.ip_address(each).version for each in senders}}
+        for sender in senders:
+            version = ipaddress.ip_address(sender).version
+            interface, own = self._source(sender)
+            packet = Packet(sender, own, interface, in_set=self._in_set, port=port, local=True)
+            verdict = evaluate(_bases(packet, saved[version], document, listing), one=True)
+            if self._unread and verdict.fate != "blocked":
+                verdict = Verdict("unknown", (*self._unread, *verdict.rules))
+            found.append(Way(interface, sender, verdict))
+        return found
+
+    def _source(self, address: str) -> tuple[str, str]:
+        """Return the interface of the route to an address, and the address of this host that it uses."""
+        _status, out, _error = self._run([self._find("ip") or "ip", "-o", "route", "get", address])
+        device, source = re.search(r"\bdev (\S+)", out), re.search(r"\bsrc (\S+)", out)
+        anything = "::" if ":" in address else "0.0.0.0"  # noqa: S104
+        return device[1] if device else "+", source[1] if source else anything
+
     def _names(self, pattern: str) -> list[str]:
         """Return the interfaces that a pattern matches, or the pattern if there is none."""
         if not pattern.endswith("+"):

@@ -89,6 +89,7 @@ class Packet:
         port: The destination port. The source port is any port from 1024.
         tracked: Whether connection tracking sees it, None if not known.
         in_set: Returns whether the ipset of a name has an address, None if not known.
+        local: Whether the destination is this host, so that the packet is not forwarded.
     """
 
     source: str
@@ -98,6 +99,7 @@ class Packet:
     port: int = 25
     tracked: Tri = True
     in_set: Callable[[str, str], Tri] = field(default=_in_no_set, compare=False)
+    local: bool = False
 
     @property
     def version(self) -> int:
@@ -177,17 +179,18 @@ class Verdict:
     rules: tuple[str, ...] = ()
 
 
-def evaluate(bases: Iterable[Base]) -> Verdict:
+def evaluate(bases: Iterable[Base], *, one: bool = False) -> Verdict:
     """Return the fate of a packet that passes these chains.
 
-    It is `blocked` only if the packets of every sender are, and `accepted` if those of an ordinary sender are.
+    It is `blocked` only if the packets of every sender are, and `accepted` if those of an ordinary sender are. With
+    `one`, its source is the only sender that counts.
     """
     doubts: dict[str, None] = {}
     certain_so_far = True
     for base in sorted(bases, key=lambda base: base.order):
         every, every_doubts = _fates(base, everyone=True)
         ordinary, ordinary_doubts = _fates(base, everyone=False)
-        if set(every) == {Action.BLOCK} and certain_so_far:
+        if set(ordinary if one else every) == {Action.BLOCK} and certain_so_far:
             return Verdict("blocked", (ordinary[Action.BLOCK],))
         if set(ordinary) != {Action.ACCEPT}:
             unclear = [ordinary[Action.UNKNOWN]] if Action.UNKNOWN in ordinary else []

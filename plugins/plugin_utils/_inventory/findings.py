@@ -46,7 +46,7 @@ KNOWN_VARIABLES = (*CAMPUS_VARIABLES, *(name for name in HOST_VARIABLES if name 
 PREFIX = "mailgate_"
 LIKELY = 0.8  # similarity from which a misspelt name is read as the one that it resembles
 # Not facts of the inventory: results and parameters of the playbooks, mailgate_<playbook>_*.
-PLAYBOOK_VARIABLES = re.compile(r"mailgate_(plan|site|verify|rollback|discover|report)(_\w+)?")
+PLAYBOOK_VARIABLES = re.compile(r"mailgate_(plan|site|verify|rollback|discover|report|survey)(_\w+)?")
 
 
 @dataclass(frozen=True, slots=True)

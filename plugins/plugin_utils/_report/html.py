@@ -78,7 +78,7 @@ def page(
         (gettext("Plan"), plan.fingerprint),
     )
     title = gettext("Mail plan") + (f": {campus['name']}" if campus.get("name") else "")
-    return _template().render(
+    return template("page.html.j2").render(
         language=language,
         title=plain(title if faculty is None else f"{title}, {faculty}"),
         fingerprint=plan.fingerprint,
@@ -164,13 +164,14 @@ def _block(block: Block, catalog: Translations) -> _Table:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
-    text = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
+def template(name: str) -> jinja2.Template:
+    """Return a template of this directory."""
     environment = jinja2.Environment(
         autoescape=True,
         keep_trailing_newline=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.from_string(text)
+    return environment.get_template(name)
