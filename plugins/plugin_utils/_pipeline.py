@@ -109,13 +109,15 @@ def as_result(plan: Plan) -> dict[str, object]:
         },
         "hosts": {
             host.name: {
-                "kinds": list(host.kinds),
+                "kinds": list(host.managed_kinds),
                 "address": host.address,
                 "address6": host.address6,
                 "faculty": host.faculty,
                 "hub": host.hub,
                 "mail_name": host.exchange,
                 "delivery": host.delivery if "servers" in host.kinds else "",
+                "mta": host.mta,
+                "keep_route": list(host.kept_routes),
             }
             for host in campus.hosts.values()
         },
@@ -207,6 +209,7 @@ def _border(border: Border) -> dict[str, object]:
         "networks": list(border.networks),
         "gateways": list(border.gateways),
         "expire_permits": border.expire_permits,
+        "managed": border.managed,
         "permits": [
             {
                 "host": permit.host,
