@@ -235,6 +235,12 @@ border:
       managed: true
       permits:
         - {host: quake.univ.example, address: 198.18.3.40, reason: measurements, owner: netlab, until: "2029-03-31"}
+hand_over:
+  description: For every border router that others maintain, what to give to its administrators.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 external:
   description:
     - The C(mailgate_external_domains), which have no route and whose MX records are not planned. C(within) is the

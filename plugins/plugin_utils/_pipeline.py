@@ -145,6 +145,13 @@ def as_result(plan: Plan) -> dict[str, object]:
             {"domain": each.domain, "within": each.within, "faculty": each.faculty} for each in campus.external.values()
         ],
         "retired": sorted(campus.retired),
+        "hand_over": [
+            f"{router}: others maintain this router. Give them its port-25 rule when no cache has MX records that name "
+            "servers directly: playbook plan writes it with -e mailgate_plan_dir=DIR, as border-*, with the way to "
+            "verify it from outside"
+            for router, border in tables.border.items()
+            if not border.managed
+        ],
         "proof": as_dict(plan.proof),
         "methods": methods_as_dict(plan.methods),
         "warnings": plan.warnings,

@@ -10,6 +10,7 @@ addresses and bans.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,9 +116,10 @@ def _placeholder(guard: Guard) -> list[str]:
 def closed(border: Mapping[str, Any], servers: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]:
     """Return the addresses that external senders must not reach, from the names and addresses of all servers."""
     is_open = {*border["gateways"], *(permit["address"] for permit in border["permits"])}
+    networks = [ipaddress.ip_network(network) for network in border["networks"]]
     return [
         {"host": name, "address": address}
         for name, addresses in servers
         for address in addresses
-        if address not in is_open
+        if address not in is_open and any(ipaddress.ip_address(address) in network for network in networks)
     ]
