@@ -120,8 +120,11 @@ campus:
 hosts:
   description:
     - Every host of the inventory by name, with C(kinds) (V(gateways), V(borders), V(dns), V(servers); empty for
-      others), C(address), C(address6), C(faculty), C(hub), C(mail_name) (the host name in MX records and greetings) and
-      C(delivery), each an empty string if the host has none.
+      others), C(address), C(address6), C(faculty), C(hub), C(mail_name) (the host name in MX records and greetings),
+      C(delivery) and C(mta), each an empty string if the host has none, and C(keep_route), the domains for which the
+      host's own route stays.
+    - Servers and routers that others maintain have the kinds V(destinations) and V(handed_borders) instead of
+      V(servers) and V(borders). They are never logged in to.
   returned: success
   type: dict
   sample:
@@ -133,6 +136,8 @@ hosts:
       hub: mail.eng.univ.example
       mail_name: mech.eng.univ.example
       delivery: direct
+      mta: sendmail
+      keep_route: []
 gateways:
   description:
     - The gateways with their addresses, by MX preference. C(exchange) is the name of the gateway in MX records.
@@ -221,6 +226,7 @@ border:
   description:
     - For every border router the rule for port 25. A permitted host with two addresses has two entries.
     - With C(expire_permits) the router itself closes each after its last day, C(until).
+    - C(managed) is false for a router that others maintain: they install this rule.
     - C(outside_interfaces) has all external interfaces, C(outside_interface) the first of them.
   returned: success
   type: dict
@@ -231,8 +237,15 @@ border:
       networks: [198.18.0.0/16]
       gateways: [198.18.0.25, "2001:db8:18::25"]
       expire_permits: false
+      managed: true
       permits:
         - {host: quake.univ.example, address: 198.18.3.40, reason: measurements, owner: netlab, until: "2029-03-31"}
+hand_over:
+  description: For every border router that others maintain, what to give to its administrators.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 external:
   description:
     - The C(mailgate_external_domains), which have no route and whose MX records are not planned. C(within) is the

@@ -93,6 +93,27 @@ options:
         description: Whether it is a problem if the server replies with a temporary error for every domain.
         type: bool
         default: false
+  closed:
+    description:
+      - Servers whose port 25 this host must not reach, for a host outside the campus. A connection is a problem.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
+    suboptions:
+      host:
+        description: The name of the server in messages.
+        type: str
+        required: true
+      address:
+        description: The address of the server.
+        type: str
+        required: true
+  closed_timeout:
+    description: Seconds to wait for each of the connections of O(closed); many are tried at once.
+    type: int
+    default: 5
+    version_added: 0.3.0
   timeout:
     description: Seconds to wait for each answer of a mail server, which may have to ask another one first.
     type: int
@@ -122,6 +143,11 @@ EXAMPLES = r"""
         owners:
           - owner: eng.univ.example
             allowed: [["0 gw1.univ.example", "10 gw2.univ.example"]]
+
+- name: Verify the rule of a border router from a host outside
+  campus.mailgate.mail_probe:
+    closed:
+      - {host: mech.eng.univ.example, address: 198.18.1.30}
 """
 
 RETURN = r"""
@@ -142,7 +168,7 @@ from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient
 from ..module_utils._bind.command_module import runner
 from ..module_utils._bind.copies import copies, mx_of
 from ..module_utils._bind.server import Bind
-from ..module_utils._probe.answers import ask_all, ask_domain, mx_problems, smtp_problems
+from ..module_utils._probe.answers import ask_all, ask_domain, mx_problems, open_problems, smtp_problems
 from ..module_utils._results import text_only
 from ..module_utils._zone.file import ZoneError
 
@@ -161,6 +187,7 @@ SMTP = {
     "domains": {"type": "list", "elements": "str", "required": True},
     "verifies": {"type": "bool", "default": False},
 }
+CLOSED = {"host": {"type": "str", "required": True}, "address": {"type": "str", "required": True}}
 ARGUMENTS = {
     "zones": {"type": "list", "elements": "dict", "default": [], "options": ZONE},
     "named_conf": {"type": "path"},
@@ -168,6 +195,8 @@ ARGUMENTS = {
     "dns_server": {"type": "str", "default": "127.0.0.1"},
     "dns_port": {"type": "int", "default": 53},
     "smtp": {"type": "list", "elements": "dict", "default": [], "options": SMTP},
+    "closed": {"type": "list", "elements": "dict", "default": [], "options": CLOSED},
+    "closed_timeout": {"type": "int", "default": 5},
     "timeout": {"type": "int", "default": 60},
 }
 ANSWER_SECONDS = 5.0
@@ -215,6 +244,8 @@ def main() -> None:
     problems = dns(module.params, bind)
     for server in module.params["smtp"]:
         problems += smtp(server, module.params["timeout"])
+    servers = [(each["host"], each["address"]) for each in module.params["closed"]]
+    problems += open_problems(servers, module.params["closed_timeout"])
     module.exit_json(changed=False, problems=problems)
 
 

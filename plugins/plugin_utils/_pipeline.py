@@ -109,13 +109,15 @@ def as_result(plan: Plan) -> dict[str, object]:
         },
         "hosts": {
             host.name: {
-                "kinds": list(host.kinds),
+                "kinds": list(host.managed_kinds),
                 "address": host.address,
                 "address6": host.address6,
                 "faculty": host.faculty,
                 "hub": host.hub,
                 "mail_name": host.exchange,
                 "delivery": host.delivery if "servers" in host.kinds else "",
+                "mta": host.mta,
+                "keep_route": list(host.kept_routes),
             }
             for host in campus.hosts.values()
         },
@@ -143,6 +145,13 @@ def as_result(plan: Plan) -> dict[str, object]:
             {"domain": each.domain, "within": each.within, "faculty": each.faculty} for each in campus.external.values()
         ],
         "retired": sorted(campus.retired),
+        "hand_over": [
+            f"{router}: others maintain this router. Give them its port-25 rule when no cache has MX records that name "
+            "servers directly: playbook plan writes it with -e mailgate_plan_dir=DIR, as border-*, with the way to "
+            "verify it from outside"
+            for router, border in tables.border.items()
+            if not border.managed
+        ],
         "proof": as_dict(plan.proof),
         "methods": methods_as_dict(plan.methods),
         "warnings": plan.warnings,
@@ -207,6 +216,7 @@ def _border(border: Border) -> dict[str, object]:
         "networks": list(border.networks),
         "gateways": list(border.gateways),
         "expire_permits": border.expire_permits,
+        "managed": border.managed,
         "permits": [
             {
                 "host": permit.host,

@@ -68,7 +68,10 @@ class Outbound:
 
 @dataclass(frozen=True)
 class Guard:
-    """The settings of the chains. Addresses and networks of both families are mixed."""
+    """The settings of the chains. Addresses and networks of both families are mixed.
+
+    Without ``bans`` the rules name no set of banned addresses, which only this collection creates.
+    """
 
     interfaces: tuple[str, ...]
     networks: tuple[str, ...]
@@ -79,6 +82,7 @@ class Guard:
     log: Log = field(default_factory=Log)
     set_threshold: int = 64
     outbound: Outbound = field(default_factory=Outbound)
+    bans: bool = True
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,7 @@ def render(guard: Guard, family: str) -> Table:
     networks = of_family(guard.networks, family) or ("",)
     permits = comments_by_address(guard.permits, family, gateways)
     sets: dict[str, dict[str, str]] = {}
-    rules = [f"{CONNECTING} -m set --match-set {BANS[family]} src -j DROP"]
+    rules = [f"{CONNECTING} -m set --match-set {BANS[family]} src -j DROP"] if guard.bans else []
     rules += [_rule("-d", address, "gateway") for address in gateways]
     rules += _permit_rules(permits, guard.set_threshold, PERMITS[family], "dst", sets)
     for network in networks:

@@ -43,7 +43,7 @@ def render(guard: Guard) -> str:
         suffix = "6" if family == "ipv6" else ""
         gateways = of_family(guard.gateways, family)
         networks = of_family(guard.networks, family)
-        for name, flags in _BAN_SETS.items():
+        for name, flags in _BAN_SETS.items() if guard.bans else ():
             sets.append(_set(f"{name}{suffix}", protocol, flags, {}))
             inbound.append(f"{protocol} saddr @{name}{suffix} counter drop")
         sets += [_permit_set(f"permits{suffix}", guard.permits, family, gateways)]

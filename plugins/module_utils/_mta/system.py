@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .programs import SEND_ONLY, SENDMAIL, UNITS, UNKNOWN, of_package, of_program, of_sendmail_command
+from .programs import SEND_ONLY, SENDMAIL, SERVICE, UNITS, UNKNOWN, of_package, of_program, of_sendmail_command
 
 PORT = 25
 _LISTENING = "0A"  # the state of a socket in /proc/net/tcp
@@ -146,8 +146,11 @@ def processes(root: Path = Path("/")) -> list[Process]:
             kind = of_program(path, command)
             if kind == SENDMAIL and not listens and not command.startswith("sendmail: "):
                 continue  # the command of that name, which other MTAs have too
-            if not kind and any(each.endswith(f":{PORT}") for each in listens):
-                kind = UNKNOWN
+            on_port = any(each.endswith(f":{PORT}") for each in listens)
+            if on_port:
+                kind = kind or UNKNOWN
+            elif kind == SERVICE:
+                continue  # a command, or a service on a port of its own
             first = found.get(path)
             # Child processes inherit sockets, and a queue runner may start before the daemon.
             if kind and (first is None or (listens and not first.listens)):

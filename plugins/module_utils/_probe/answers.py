@@ -17,6 +17,7 @@ from enum import Enum
 from functools import cache
 
 _SESSIONS = 8
+_CONNECTIONS = 64
 _RELAY = re.compile(r"\b5\.7\.\d+\b|relay", re.IGNORECASE)
 _SHOWN = 3
 _NULL = frozenset({"0 ."})  # RFC 7505; bind_mx leaves such a name alone
@@ -107,6 +108,21 @@ def smtp_problems(server: str, answers: Sequence[Answer], *, verifies: bool) -> 
     if verifies and answers and all(answer.outcome == Outcome.LATER for answer in answers):
         problems.append(f"{server} can verify no recipient at present: {answers[0].text}")
     return problems
+
+
+def open_problems(servers: Sequence[tuple[str, str]], timeout: float, port: int = 25) -> list[str]:
+    """Return a problem for each server, (name, address), that a connection reaches although the border blocks it."""
+
+    def reached(server: tuple[str, str]) -> bool:
+        try:
+            socket.create_connection((server[1], port), timeout).close()
+        except OSError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        found = [server for server, is_open in zip(servers, pool.map(reached, servers), strict=True) if is_open]
+    return [f"{name} ({address} port {port}) can be reached; the border must block this" for name, address in found]
 
 
 def mx_problems(

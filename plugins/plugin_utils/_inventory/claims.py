@@ -111,7 +111,7 @@ class _Claims:
             if domain not in self.homes:
                 continue
             home = self.homes[domain]
-            if home.permit:
+            if home.permit or home.name in self.campus.beyond_border:
                 continue
             by_host = domain in home.kept_domains
             self.problem(
@@ -185,7 +185,7 @@ class _Claims:
                     "Put it back into the mailgate_domains of its server until it has left, or remove it here",
                     self.items_of(next(iter(self.findings.facts)), variable, domain),
                 )
-            elif borders and not home.permit:
+            elif borders and not home.permit and home.name not in self.campus.beyond_border:
                 self.problem(
                     home,
                     "mailgate_domains",

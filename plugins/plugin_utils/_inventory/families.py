@@ -45,6 +45,8 @@ def _senders(campus: Campus, only6: list[Host]) -> Iterator[tuple[Host, Iterable
         yield gateway, [host for host in only6 if host.domains or host.backup_domains or host.name in hubs]
     first_hops = _first_hops(campus)
     for server in campus.of_kind("servers"):
+        if server.is_destination:
+            continue  # it sends by MX
         if server.hub and server.hub != server.name:
             yield server, [campus.hosts[server.hub]]
             continue

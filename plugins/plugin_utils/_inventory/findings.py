@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from .model import KINDS
+from .model import KINDS, OTHERS
 from .problems import Place, Problem
 
 CAMPUS_VARIABLES = (
@@ -40,13 +40,17 @@ HOST_VARIABLES = (
     "mailgate_ask",
     "mailgate_delivery",
     "mailgate_external_domains",
+    "mailgate_mta",
+    "mailgate_keep_route",
 )
 ROLE_VARIABLES = ("mailgate_max_message_bytes",)  # read by the roles alone
 KNOWN_VARIABLES = (*CAMPUS_VARIABLES, *(name for name in HOST_VARIABLES if name != "ansible_host"), *ROLE_VARIABLES)
 PREFIX = "mailgate_"
 LIKELY = 0.8  # similarity from which a misspelt name is read as the one that it resembles
 # Not facts of the inventory: results and parameters of the playbooks, mailgate_<playbook>_*.
-PLAYBOOK_VARIABLES = re.compile(r"mailgate_(plan|site|verify|rollback|discover|report|survey)(_\w+)?")
+PLAYBOOK_VARIABLES = re.compile(
+    r"mailgate_((plan|site|verify|rollback|discover|report|survey|remove)(_\w+)?|mta_found|routes_written)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,9 @@ class Findings:
         for host in facts:
             for group in host.groups:
                 self.members.setdefault(group, set()).add(host.name)
-        own = {f"mailgate_{kind}" for kind in KINDS}  # groups made at run time by tasks/plan.yml, never a faculty
+        own = {
+            f"mailgate_{kind}" for kind in (*KINDS, *OTHERS.values())
+        }  # groups made at run time by tasks/plan.yml, never a faculty
         self.no_faculty = {"all", "ungrouped"} | own
         waiting = [host for host in facts if any(undecided(value) is not None for value in host.variables.values())]
         self.facts |= {host.name: self._without_undecided(host) for host in waiting}

@@ -10,7 +10,7 @@ import datetime
 from difflib import get_close_matches
 
 from .findings import CAMPUS_VARIABLES, KIND_VARIABLES, Findings, HostFacts, Unreadable, as_date, is_list, quoted, text
-from .model import DELIVERIES, KINDS, Host, Permit
+from .model import DELIVERIES, KINDS, MTAS, Host, Permit
 from .names import domain_pattern, host_name, ipv4, ipv6
 from .values import ValueReader
 
@@ -40,8 +40,10 @@ class HostReader(ValueReader):
         if (backs_up or facts.name in self.findings.hub_names) and "servers" not in kinds:
             kinds.append("servers")
         permit = self.permit(facts)
-        managed = bool(kinds or permit)
-        address, address6 = self.addresses(facts, needed=managed)
+        interfaces, border_managed = self.border(facts)
+        # Nobody connects to a router that others maintain.
+        needed = bool(permit or [kind for kind in kinds if kind != "borders" or border_managed])
+        address, address6 = self.addresses(facts, needed)
         serves = "servers" in kinds
         domains = self.domains(facts)
         zones, kept_zones = self.zones(facts)
@@ -56,7 +58,7 @@ class HostReader(ValueReader):
             domains=domains,
             permit=permit,
             preference=self.preference(facts),
-            outside_interfaces=self.outside_interfaces(facts),
+            outside_interfaces=interfaces,
             zones=zones,
             backup_domains=self.backup_domains(facts, domains),
             kept_domains=self.kept_domains(facts, domains),
@@ -64,6 +66,11 @@ class HostReader(ValueReader):
             asked_by_hub=self.chosen(facts, "mailgate_ask", ASK, serves) == "hub",
             external_domains=self.external_domains(facts),
             delivery=self.chosen(facts, "mailgate_delivery", DELIVERIES, serves),
+            mta=self.mta(facts) if serves else "",
+            kept_routes=self.names(
+                facts, "mailgate_keep_route", facts.variables.get("mailgate_keep_route", []), domain_pattern
+            ),
+            border_managed=border_managed,
         )
         if "gateways" in kinds:
             self.check_gateway(facts, host)
@@ -266,22 +273,39 @@ class HostReader(ValueReader):
         self.problem(facts, "mailgate_gateway", message, hint, [value, facts.variables["mailgate_gateway"]])
         return 0
 
-    def outside_interfaces(self, facts: HostFacts) -> tuple[str, ...]:
-        """Return the external interfaces of a border router; a final `+` matches any suffix."""
+    def mta(self, facts: HostFacts) -> str:
+        """Return what a server runs; "" if the host itself is to be asked."""
+        value = facts.variables.get("mailgate_mta")
+        return "" if value is None or value == "" else self.choice(facts, "mailgate_mta", value, MTAS)
+
+    def border(self, facts: HostFacts) -> tuple[tuple[str, ...], bool]:
+        """Return the external interfaces of a border router (a final `+` matches any suffix), and if it is managed.
+
+        The interfaces of a router that others maintain may be unknown, or have the names of any system.
+        """
         form = "{outside_interface: eth0}, or a list of names"
-        if (border := self.mapping(facts, "mailgate_border", form, ["outside_interface"])) is None:
-            return ()
+        if (border := self.mapping(facts, "mailgate_border", form, ["outside_interface", "managed"])) is None:
+            return (), True
+        whole = facts.variables["mailgate_border"]
+        managed = border.get("managed", True)
+        if not isinstance(managed, bool | Unreadable):
+            message = f"managed: {quoted(managed)} is neither true nor false"
+            hint = "Use managed: false for a router that others maintain"
+            self.problem(facts, "mailgate_border", message, hint, [managed, whole])
+        managed = managed is not False
         value = border.get("outside_interface")
+        if value is None and not managed:
+            return (), False
         listed = value if isinstance(value, list) else [value]
         if any(isinstance(each, Unreadable) for each in listed):
-            return ()
-        wrong = [each for each in listed if not is_interface_name(each)]
+            return (), managed
+        wrong = [each for each in listed if not (is_interface_name(each) if managed else is_name(each))]
         if listed and not wrong:
-            return tuple(dict.fromkeys(map(text, listed)))
+            return tuple(dict.fromkeys(map(text, listed))), managed
         message = f"{quoted(wrong[0])} is not a valid interface name" if wrong and value else "has no outside_interface"
         hint = "Name the external interface, or list them, as `ip link` shows them before the @"
-        self.problem(facts, "mailgate_border", message, hint, [value, facts.variables["mailgate_border"]])
-        return ()
+        self.problem(facts, "mailgate_border", message, hint, [value, whole])
+        return (), managed
 
     def permit(self, facts: HostFacts) -> Permit | None:
         """Return the permit of a host, and warn of one that expires soon."""
@@ -328,6 +352,11 @@ class HostReader(ValueReader):
                 f"{facts.name}: mailgate_permit: expires {when}, on {until}; renew or remove it before then{then}"
             )
         return Permit(reason=texts[0], owner=texts[1], until=until or self.today)
+
+
+def is_name(value: object) -> bool:
+    """Return whether this is the name of something on one line."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
 def is_interface_name(value: object) -> bool:

@@ -24,6 +24,7 @@ from .findings import (
     text,
 )
 from .host import HostReader
+from .kinds import check_kinds
 from .model import METHODS, Campus
 from .names import domain_pattern, network
 from .problems import Place, PlanRefused
@@ -138,6 +139,7 @@ class _CampusReader:
             self.problem(None, "mailgate_networks", "is missing, so the border has no networks to protect", hint)
         self.check_addresses(campus, networks)
         self.check_delivery(campus)
+        check_kinds(campus, self.findings)
         check_families(campus, self.findings)
         check_claims(campus, self.findings)
 
@@ -170,6 +172,8 @@ class _CampusReader:
                     self.problem(facts, variable, message, "Correct one of them")
                 # Routers and name servers may be outside; hosts that the border protects may not.
                 protected = host.permit or {"gateways", "servers"} & set(host.kinds)
+                if host.name in campus.beyond_border:
+                    continue  # a server of others may be anywhere
                 if protected and networks and not _inside(address, networks):
                     hint = "Correct it, or add its network to mailgate_networks"
                     self.problem(facts, variable, f"'{address}' is outside mailgate_networks", hint)

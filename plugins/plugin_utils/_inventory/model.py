@@ -7,12 +7,17 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from .names import Patterns, zone_of
 
 KINDS = ("gateways", "borders", "dns", "servers")
+# Servers and routers that others maintain: in the plan, but never logged in to.
+OTHERS = {"servers": "destinations", "borders": "handed_borders"}
+MTAS = ("sendmail", "postfix", "none")  # what runs on a server; "none": others maintain it
 DELIVERIES = ("direct", "tiered")  # how gateways reach a final server; the first is the default
 MIXED = "mixed"  # the delivery of a campus whose servers differ
 METHODS = ("gateway", "split", "fallback")  # how MX records are made; the first is the default
@@ -48,7 +53,8 @@ class Host:
     it is, ``backup_domains`` those that it accepts while their final server is down, ``kept_domains`` those of its
     own whose MX records are not changed; ``kept_zones`` are those of a DNS server's ``zones`` in which no MX records
     are. ``asked_by_hub``: its recipients are verified at its hub. ``delivery`` is one of `DELIVERIES`.
-    ``external_domains`` are hosted by a provider.
+    ``external_domains`` are hosted by a provider. ``mta`` is a server's one of `MTAS`, "" for what runs there;
+    ``kept_routes`` are the domains for which its admin's own route stays. ``border_managed``: its rules are ours.
     """
 
     name: str
@@ -69,6 +75,21 @@ class Host:
     asked_by_hub: bool = False
     delivery: str = DELIVERIES[0]
     external_domains: tuple[str, ...] = ()
+    mta: str = ""
+    kept_routes: tuple[str, ...] = ()
+    border_managed: bool = True
+
+    @property
+    def is_destination(self) -> bool:
+        """Return whether it is a server that others maintain: it receives mail, and its settings are not planned."""
+        return self.mta == "none" and "servers" in self.kinds
+
+    @property
+    def managed_kinds(self) -> tuple[str, ...]:
+        """Return its kinds as groups of the playbooks: what others maintain has a kind of its own (`OTHERS`)."""
+        others = {"servers"} if self.is_destination else set()
+        others |= set() if self.border_managed else {"borders"}
+        return tuple(OTHERS[kind] if kind in others else kind for kind in self.kinds)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -104,6 +125,11 @@ class Host:
         return self.delivery == "tiered" and bool(self.hub)
 
 
+def _inside(addresses: Iterable[str], networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    ips = [ipaddress.ip_address(address) for address in addresses]
+    return any(ip in network for network in networks for ip in ips)
+
+
 @dataclass(frozen=True)
 class Campus:
     """All hosts, by inventory name and in inventory order, and the settings of the whole campus.
@@ -119,6 +145,16 @@ class Campus:
     hosts: dict[str, Host] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
     expire_permits: bool = False
+
+    @cached_property
+    def beyond_border(self) -> frozenset[str]:
+        """Return the servers of others that are in none of the campus's networks, so that no border protects them."""
+        networks = [ipaddress.ip_network(network) for network in self.networks]
+        return frozenset(
+            host.name
+            for host in self.hosts.values()
+            if networks and host.is_destination and not _inside(host.addresses, networks)
+        )
 
     def of_kind(self, kind: str) -> list[Host]:
         """Return the hosts of one of `KINDS`, in inventory order."""

@@ -32,6 +32,8 @@ class MxRecords:
     * ``gateway``: the gateways by their preferences, then the own servers, 10 apart.
     * ``split``: the gateways alone in the external zone, `own` in the internal one.
     * ``fallback``: the own servers from 0, 10 apart, then the gateways in their order.
+
+    Servers that no border protects are not named to external senders, who would reach them instead of the gateways.
     """
 
     def __init__(self, campus: Campus, method: str = "") -> None:
@@ -39,6 +41,7 @@ class MxRecords:
         self.gateways = [Mx(gateway.preference or 0, gateway.exchange) for gateway in campus.gateways]
         self.servers_of = campus.servers_of
         self.own_only = campus.kept | campus.retired
+        self.beyond_border = campus.beyond_border
         self._own: dict[tuple[str, ...], tuple[Mx, ...]] = {}
         self._outside: dict[tuple[str, ...], tuple[Mx, ...]] = {}
 
@@ -62,7 +65,8 @@ class MxRecords:
 
     def _make(self, servers: Sequence[Host]) -> tuple[Mx, ...]:
         gateways = self.gateways
-        if self.method == "split":
+        servers = [server for server in servers if server.name not in self.beyond_border]
+        if self.method == "split" or not servers:
             return tuple(gateways)
         if self.method == "fallback":
             own = _in_steps(servers, 0)

@@ -51,13 +51,17 @@ class PermitEntry:
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """The port-25 rule of one router: into ``networks`` only ``gateways`` and ``permits`` are open."""
+    """The port-25 rule of one router: into ``networks`` only ``gateways`` and ``permits`` are open.
+
+    A router that is not ``managed`` gets the rule from others, and may have no ``outside_interfaces`` here.
+    """
 
     outside_interfaces: tuple[str, ...]
     networks: tuple[str, ...]
     gateways: tuple[str, ...]
     permits: tuple[PermitEntry, ...]
     expire_permits: bool = False
+    managed: bool = True
 
     @property
     def open_addresses(self) -> frozenset[str]:
@@ -104,8 +108,15 @@ def border_of(campus: Campus, router: Host) -> Border:
     permits = [
         PermitEntry(host.name, address, host.permit.reason, host.permit.owner, host.permit.until.isoformat())
         for host in campus.permitted
-        if host.permit
+        if host.permit and host.name not in campus.beyond_border
         for address in host.addresses
     ]
     gateways = tuple(address for gateway in campus.gateways for address in gateway.addresses)
-    return Border(router.outside_interfaces, campus.networks, gateways, tuple(permits), campus.expire_permits)
+    return Border(
+        router.outside_interfaces,
+        campus.networks,
+        gateways,
+        tuple(permits),
+        campus.expire_permits,
+        router.border_managed,
+    )

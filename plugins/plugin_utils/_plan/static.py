@@ -149,12 +149,12 @@ def distance(tables: Mapping[str, MailTable], homes: Mapping[str, Host], static:
 
 
 def mail_tables(campus: Campus) -> dict[str, MailTable]:
-    """Return the table of every server, and of every gateway's queue."""
+    """Return the table of every server but those that others maintain, and of every gateway's queue."""
     builder = _Builder(campus)
     return {
         host.name: builder.queue(host) if "gateways" in host.kinds else builder.server(host)
         for host in campus.hosts.values()
-        if "servers" in host.kinds or "gateways" in host.kinds
+        if "gateways" in host.kinds or ("servers" in host.kinds and not host.is_destination)
     }
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .._inventory.model import METHODS, Campus, Host
 from .._plan.mx import MxRecords
 from .._plan.routes import Tables, derive
-from .proof import outcomes
+from .outcomes import outcomes
 from .simulation import EXPOSED, HELD, DomainGroup, Outcome, Scenario, Simulation
 
 
@@ -116,6 +116,8 @@ def _routed(campus: Campus, method: str) -> Iterator[Host]:
     servers = campus.of_kind("servers")
     relaying = {server.hub for server in servers if server.behind_hub}
     for server in servers:
+        if server.is_destination:
+            continue
         if method == "gateway" or server.name in relaying:
             yield server
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .._inventory.model import Campus
+from .._inventory.model import Campus, Host
 from .._plan.routes import Tables
+from .by_mx import MailByMx, senders
 from .internal import InternalMail
+from .outcomes import outcomes
 from .simulation import (
     BLOCKED,
     DELIVERED,
@@ -90,6 +92,7 @@ def prove_campus(campus: Campus, tables: Tables) -> Proof:
 def prove(simulation: Simulation, groups: Sequence[DomainGroup]) -> Proof:
     """Simulate everything and count; ``groups`` are the domain groups of the simulation."""
     inside = InternalMail(simulation, groups)
+    by_mx = MailByMx(simulation, groups)
     scenarios = list(simulation.scenarios())
     counts: Counts = {scenario: {sender: Counter() for sender in SENDERS} for scenario in scenarios}
     found: list[Case] = []
@@ -97,39 +100,17 @@ def prove(simulation: Simulation, groups: Sequence[DomainGroup]) -> Proof:
         found += _count_outside(simulation, groups, sender, counts)
     everything = sum(each.size for each in groups)
     for scenario in scenarios:
-        counts[scenario]["inside"] = inside.count(scenario)
+        counts[scenario]["inside"] = inside.count(scenario) + by_mx.count(scenario)
         if groups:
             relay = simulation.outside(scenario, "relay", groups[0].domain)
             counts[scenario]["relay"][relay.verdict] += everything
             found.append(Case(scenario, "relay", groups[0].domain, relay.verdict, relay.path, everything))
-    faults = [*inside.faults, *(case for case in found if case.verdict in (LOOP, LOST))]
+    faults = [*inside.faults, *by_mx.faults, *(case for case in found if case.verdict in (LOOP, LOST))]
     exposed = [case for case in found if case.verdict == EXPOSED and case.scenario.kind != "border_open"]
     sizes = {case.domain: 0 for case in exposed}
     for case in exposed:
         sizes[case.domain] = max(sizes[case.domain], case.domains)
     return Proof(counts, tuple(faults), tuple(exposed), min(sum(sizes.values()), everything))
-
-
-def outcomes(
-    groups: Sequence[DomainGroup], scenarios: Iterable[Scenario], observe: Callable[[Scenario, str], Outcome]
-) -> Iterator[tuple[Scenario, DomainGroup, Outcome | None, Outcome]]:
-    """Yield the outcome of each group in the first scenario (all up), then in each scenario that may change it.
-
-    Each item is (scenario, group, outcome with all up or None for that scenario itself, outcome).
-    """
-    all_up, *others = scenarios
-    usual: list[Outcome] = []
-    touching: dict[str, list[int]] = {}
-    for number, each in enumerate(groups):
-        found = observe(all_up, each.domain)
-        usual.append(found)
-        for host in set(found.touched):
-            touching.setdefault(host, []).append(number)
-        yield all_up, each, None, found
-    for scenario in others:
-        changed = range(len(groups)) if scenario.kind == "border_open" else touching.get(scenario.host, ())
-        for number in changed:
-            yield scenario, groups[number], usual[number], observe(scenario, groups[number].domain)
 
 
 def _count_outside(simulation: Simulation, groups: Sequence[DomainGroup], sender: str, counts: Counts) -> list[Case]:
@@ -182,6 +163,16 @@ def _case(case: Case) -> dict[str, object]:
     }
 
 
+def _sent_by_mx(simulation: Simulation, scenario: Scenario, domain: str, host: Host) -> tuple[str, tuple[str, ...]]:
+    """Return the verdict and path of mail from a server that others maintain."""
+    if scenario.host == host.name:
+        return HELD, (host.name,)
+    if domain in simulation.destinations[host.name]:
+        return DELIVERED, (host.name,)
+    found = simulation.inside_by_mx(scenario, domain, host)
+    return found.verdict, found.path
+
+
 def whole_proof(simulation: Simulation) -> Iterator[str]:
     """Yield, in pieces, one JSON document with every domain in every scenario for every kind of sender.
 
@@ -211,6 +202,10 @@ def whole_proof(simulation: Simulation) -> Iterator[str]:
                 if verdict == DELIVERED and scenario.host in path:
                     waits = path[0] == scenario.host
                     path, verdict = (path[:1], HELD) if waits else simulation.trace(domain, path[0], scenario.host)
+                starts[verdict] = starts.get(verdict, 0) + 1
+                paths.setdefault(verdict, path)
+            for sender_host in senders(simulation):
+                verdict, path = _sent_by_mx(simulation, scenario, domain, sender_host)
                 starts[verdict] = starts.get(verdict, 0) + 1
                 paths.setdefault(verdict, path)
             worst = min(starts, key=(LOST, LOOP, HELD, DELIVERED).index)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from .._inventory.model import Campus, Host
 from .._inventory.names import Patterns
-from .._plan.mx import Mx, MxRecords
+from .._plan.mx import Mx, MxRecords, MxTables
 from .._plan.routes import Tables
-from .._plan.static import MailTable, OtherDomains, SharedLines, Static
+from .._plan.static import Static
+from .node import Node
 
 DELIVERED, HELD, BLOCKED, EXPOSED, LOOP, LOST = VERDICTS = ("delivered", "held", "blocked", "exposed", "loop", "lost")
 OUTSIDE = "outside"
@@ -80,59 +81,6 @@ class Outcome(NamedTuple):
     blocked: int = 0
 
 
-class Node:
-    """The table of one sendmail, indexed for planned domains. A ``sample`` is a name that only its pattern matches."""
-
-    def __init__(self, table: MailTable, planned: Patterns[Host]) -> None:
-        self.planned = planned
-        self.own = frozenset(table.local)
-        static = table.static
-        self.shared = static if isinstance(static, SharedLines) and static.own == self.own else None
-        self.local = Patterns((domain, True) for domain in table.local)
-        self.next_hops: Patterns[tuple[str, ...]] = Patterns()
-        if self.shared is None:
-            here = [(own, ("",)) for own in table.local]
-            self.next_hops = Patterns([*((line.domain, line.next_hops) for line in static), *here])
-        self.others = table.relay if isinstance(table.relay, OtherDomains) else None
-        self.relay = Patterns((domain, True) for domain in ([] if self.others else table.relay))
-
-    @property
-    def regular(self) -> bool:
-        """Return whether all of its lines are shared with other hosts."""
-        return self.shared is not None and not len(self.relay)
-
-    @property
-    def accepts_others(self) -> bool:
-        """Return whether it may accept mail from any client for domains that are not local."""
-        return self.others is not None or not self.regular
-
-    def hop(self, domain: str, sample: str) -> str | None:
-        """Return the address of the first next hop, "" for local delivery, None when the table has no route."""
-        if self.shared is not None:
-            return self.shared.next_hop(domain)
-        hops = self.next_hops.find(sample)
-        return hops[0] if hops else None
-
-    def hops(self, domain: str, sample: str) -> tuple[str, ...]:
-        """Return the addresses of all next hops, in order."""
-        if self.shared is None:
-            return self.next_hops.find(sample) or ()
-        line = self.shared.line(domain)
-        return line.next_hops if line else ()
-
-    def accepts(self, domain: str, sample: str) -> bool:
-        """Return whether it accepts mail for the domain from any client."""
-        if self.others is not None and domain in self.others:
-            return True
-        own = domain in self.own if self.shared is not None else self.next_hops.find(sample) == ("",)
-        return own or bool(self.relay.find(sample))
-
-    def accepts_foreign(self, name: str) -> bool:
-        """Return whether it accepts mail for a name that no host of the campus claims."""
-        planned = self.others is not None and self.planned.find(name) is not None
-        return planned or bool(self.local.find(name) or self.relay.find(name))
-
-
 class Simulation:
     """Delivery of mail through one plan; `cases` yields the outcome and path for every domain."""
 
@@ -152,10 +100,18 @@ class Simulation:
         ipv6 = all(self.campus.hosts[name].address6 for name in tables.sendmail)
         ipv4 = all(self.campus.hosts[name].address for name in tables.sendmail)
         self.reachable_by_all = frozenset(address for address in self.owner if (ipv6 if ":" in address else ipv4))
+        # Servers of others accept mail for these domains, and send theirs by MX: no table is theirs.
+        self.destinations = {
+            host.name: frozenset((*host.domains, *host.backup_domains))
+            for host in campus.hosts.values()
+            if host.is_destination
+        }
         self.by_exchange = {host.exchange: host for host in campus.hosts.values() if host.exchange}
-        self.mx = _followed(campus, tables)
+        self.mx = _followed(campus, tables.mx_outside or tables.mx)
+        inner = MxRecords(campus, campus.method)
+        self.inner_mx = {domain: inner.own(domain) for domain in self.homes} if campus.method == "split" else self.mx
         self.samples = {domain: self._sample(domain) for domain in self.homes if domain.startswith("*.")}
-        self.acceptors = _acceptors(self.nodes)
+        self.acceptors = _acceptors({name: node.own for name, node in self.nodes.items()} | self.destinations)
         self.admitted = {state: [h for h in campus.hosts.values() if self._admits(h, state)] for state in (False, True)}
         self.relaying = {
             state: [h for h in hosts if self._is_inner(h.name) and self.nodes[h.name].accepts_others]
@@ -228,7 +184,7 @@ class Simulation:
         here = start
         while True:
             node = self.nodes.get(here)
-            hop = node.hop(domain, sample) if node is not None else None
+            hop = node.hop(domain, sample) if node is not None else self._at_destination(domain, here)
             if not hop:
                 return Trace(tuple(path), DELIVERED if hop == "" and self._is_final(domain, here) else LOST)
             if down and self.owner.get(hop) == down and node is not None:
@@ -242,6 +198,10 @@ class Simulation:
                 return Trace(tuple(path), LOST)
             if here in path[:-1]:
                 return Trace(tuple(path), LOOP)
+
+    def _at_destination(self, domain: str, name: str) -> str | None:
+        """Return "" if a server of others accepts the domain, None if nobody knows a route."""
+        return "" if domain in self.destinations.get(name, ()) else None
 
     def _reaches(self, host: str, hop: str) -> bool:
         """Return whether the next hop is a host's address, of an IP version that the sending host has too."""
@@ -286,6 +246,24 @@ class Simulation:
             return _found(trace, DELIVERED if host.permit else EXPOSED, tuple(tried), blocked)
         return Outcome(HELD, (OUTSIDE,), tuple(tried), blocked)
 
+    def inside_by_mx(self, scenario: Scenario, domain: str, sender: Host) -> Outcome:
+        """Return the outcome of mail that follows the MX records behind the border, where no host is blocked."""
+        tried: list[str] = []
+        for record in sorted(self.inner_mx[domain], key=lambda mx: mx.preference):
+            host = self.by_exchange.get(record.exchange)
+            if host is None or not sender.shares_family(host):
+                continue
+            tried.append(host.name)
+            if host.name == scenario.host:
+                continue
+            hops: tuple[str, ...] = ()
+            if host.name in self.gateways:
+                trace, hops = self._from_gateway(domain, host.name, scenario.host)
+            else:
+                trace = self.trace(domain, host.name, scenario.host)
+            return Outcome(trace.end, (sender.name, *trace.hosts), (*tried, *hops, *trace.hosts))
+        return Outcome(HELD, (sender.name,), tuple(tried))
+
     def _from_gateway(self, domain: str, gateway: str, down: str) -> tuple[Trace, tuple[str, ...]]:
         """Return the route from a gateway by the first next hop that is up, and the next hops that were tried."""
         hops = self.delivery.find(self.samples.get(domain, domain))
@@ -319,7 +297,7 @@ class Simulation:
         found = Outcome(BLOCKED, (OUTSIDE,), ())
         touched: tuple[str, ...] = ()
         for name in hosts:
-            if not self._is_inner(name) or not self.nodes[name].accepts(domain, sample):
+            if name in self.gateways or not self._accepts(name, domain, sample):
                 continue
             touched = (*touched, name)
             if name == scenario.host:
@@ -332,8 +310,13 @@ class Simulation:
                 break
         return found._replace(touched=(*touched, *found.touched))
 
+    def _accepts(self, name: str, domain: str, sample: str) -> bool:
+        """Return whether an inner server accepts mail for the domain from any client."""
+        node = self.nodes.get(name)
+        return domain in self.destinations.get(name, ()) if node is None else node.accepts(domain, sample)
+
     def _admits(self, host: Host, is_open: bool) -> bool:
-        if is_open or not self.guarded:
+        if is_open or not self.guarded or host.name in self.campus.beyond_border:
             return True
         return host.address in self.open or host.address6 in self.open
 
@@ -368,11 +351,11 @@ def _found(trace: Trace, arrived: str, touched: tuple[str, ...], blocked: int = 
     return Outcome(verdict, (OUTSIDE, *trace.hosts), (*touched, *trace.hosts), blocked)
 
 
-def _followed(campus: Campus, tables: Tables) -> dict[str, tuple[Mx, ...]]:
+def _followed(campus: Campus, tables: MxTables) -> dict[str, tuple[Mx, ...]]:
     """Return the MX records that external senders find for each domain."""
     planned: dict[str, tuple[Mx, ...]] = {}
     seen: set[int] = set()
-    for zones in (tables.mx_outside or tables.mx).values():
+    for zones in tables.values():
         for owners in zones.values():
             if id(owners) not in seen:  # a zone on several servers is one object
                 seen.add(id(owners))
@@ -381,11 +364,11 @@ def _followed(campus: Campus, tables: Tables) -> dict[str, tuple[Mx, ...]]:
     return {domain: planned.get(domain) or records.outside(domain) for domain in campus.home_of()}
 
 
-def _acceptors(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-    """Return, for each domain, the hosts to which it is local."""
+def _acceptors(hosts: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    """Return, for each domain, the hosts to which it is local, from the domains of each host."""
     acceptors: dict[str, tuple[str, ...]] = {}
-    for name, node in nodes.items():
+    for name, own in hosts.items():
         alone = (name,)
-        for domain in node.own:
+        for domain in own:
             acceptors[domain] = (*acceptors[domain], name) if domain in acceptors else alone
     return acceptors

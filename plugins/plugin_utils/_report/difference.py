@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .columns import plain, table, width
-from .plan import TABLES, MxRecords, Plan, Row, Static
+from .plan import TABLES, Plan
+from .rows import MxRecords, Row, Static
 from .tables import HEADS, TITLES, cell, columns, record, to_json
 from .translations import N_, Translations, choice, view_name
 
@@ -38,6 +39,8 @@ _KEYS = {
     "static": ("server", "domain", "faculty"),
     "permits": ("host", "address"),
     "external": ("domain",),
+    "destinations": ("host", "faculty"),
+    "rules": ("border", "destination", "action", "order"),
 }
 
 

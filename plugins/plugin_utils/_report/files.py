@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from . import difference as differences
 from . import html as html_page
 from . import tables
+from .border import handover_files
 from .difference import Difference
 from .plan import Plan, saved
 from .static import blocks
@@ -21,6 +22,7 @@ from .translations import translations
 SAVED = "plan.json"
 FACULTIES = "faculties"
 _TABLES = ("routes", "mx", "static", "permits")
+_BORDER = re.compile(r"border-[\w.-]+\.(v4\.rules|v6\.rules|nft|txt|csv|probe\.json)")
 _DIFFERENCE = ("difference.txt", "difference.json")
 _NAMES = frozenset(
     (
@@ -47,6 +49,7 @@ def report_files(plan: Plan, difference: Difference | None) -> dict[str, str]:
         "plan.txt": f"{plan.data.get('text', '')}\n",
         "plan.html": html_page.page(plan, shared, catalog, difference, None),
     }
+    files |= handover_files(plan, catalog)
     parts: list[tuple[str, str | None]] = [("", None)]
     folders = folder_names(plan.faculties)
     parts += [(f"{FACULTIES}/{folders[faculty]}/", faculty) for faculty in plan.faculties]
@@ -90,4 +93,6 @@ def stale(found: Iterable[str], files: Iterable[str]) -> list[str]:
 def _ours(path: str) -> bool:
     folder, name = posixpath.split(path)
     top, _slash, rest = folder.partition("/")
+    if folder == "" and _BORDER.fullmatch(name):
+        return True
     return name in _NAMES and (folder == "" or (top == FACULTIES and rest != "" and "/" not in rest))

@@ -17,8 +17,9 @@ from . import difference as differences
 from . import picture as drawing
 from .columns import plain
 from .difference import Difference
-from .plan import Plan, Row
+from .plan import Plan
 from .proof import methods_table, proof_table, proof_title
+from .rows import Row
 from .static import Block
 from .tables import TITLES, block_cells, block_head, cell, cells, head
 from .translations import Translations, choice, view_name
@@ -105,8 +106,7 @@ def _overview(plan: Plan, shared: Sequence[Block], catalog: Translations) -> lis
     gateways = {gateway.host for gateway in plan.gateways}
     queues = [block for block in shared if not block.faculty and gateways.issuperset(block.servers)]
     tables += [_block(block, catalog) for block in queues]
-    if plan.external:
-        tables.append(_whole("external", plan, catalog))
+    tables += [_whole(name, plan, catalog) for name in ("external", "destinations", "rules") if plan.rows(name)]
     names, rows = proof_table(plan.proof.get("scenarios") or [], catalog)
     if rows:
         tables.append(_Table(proof_title(bool(plan.proof.get("ok")), catalog), names, rows))
@@ -124,7 +124,7 @@ def _tables(part: Plan, shared: Sequence[Block], faculty: str, catalog: Translat
         *_mx(part, catalog),
         *(_block(block, catalog) for block in own),
         _permits(part, catalog, "faculty"),
-        *([_whole("external", part, catalog, "faculty")] if part.external else []),
+        *(_whole(name, part, catalog, "faculty") for name in ("external", "destinations") if part.rows(name)),
     ]
 
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .columns import plain, width
-from .plan import Plan, Server, natural_key
+from .plan import Plan, natural_key
+from .rows import Server
 from .translations import Translations
 
 WIDTH = 1000
@@ -127,6 +128,7 @@ class _Drawing:
         self.picture = Picture()
         names = [server.name for server in plan.servers] + [gateway.host for gateway in plan.gateways]
         self.suffix = _suffix(names)
+        self.others = {server.name for server in plan.servers if not server.managed}
         self.open = {permit.host: permit.until for permit in plan.permits}
         # With several next hops, mail is sent to the first while all hosts are up.
         self.targets = {route.next_hops[0] for route in plan.routes if route.next_hops}
@@ -152,8 +154,9 @@ class _Drawing:
         return picture
 
     def short(self, name: str) -> str:
-        """Return a host name without the common suffix, with a mark if its port 25 is open."""
-        return ("◆ " if name in self.open else "") + name.removesuffix(self.suffix)
+        """Return a host name without the common suffix, with marks if its port 25 is open or others maintain it."""
+        marks = ("◆ " if name in self.open else "") + ("◇ " if name in self.others else "")
+        return marks + name.removesuffix(self.suffix)
 
     def outside(self) -> None:
         """Draw the outside, the border, and the connections that pass it or are blocked."""
@@ -365,6 +368,10 @@ class _Drawing:
         if self.suffix:
             notes.append(gettext("names are shown without {suffix}").format(suffix=self.suffix))
         picture.text(48, note, "; ".join(notes), "small")
+        if self.others:
+            note += 22
+            text = self.gettext("maintained by others: its own mail goes by MX, through the gateways")
+            picture.text(48, note, f"◇: {text}", "small")
         return note + 12
 
     def summary(self) -> str:

@@ -13,9 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from ...module_utils._iptables import handover
+from .rows import Destination, External, Gateway, MxRecords, Permit, Route, Row, Rule, Server, Static
+
 FORMAT = "campus.mailgate plan"
 VERSION = 1
-TABLES = ("gateways", "routes", "mx", "static", "permits", "external")
+TABLES = ("gateways", "routes", "mx", "static", "permits", "external", "destinations", "rules")
+# Absent from earlier plans: a plan without rows in them has the fingerprint that it had.
+_LATER_TABLES = ("external", "destinations", "rules")
 # Keys of the module's result that a saved plan omits: `text` has a file of its own, the rest is Ansible's.
 _TRANSIENT = ("text", "changed", "failed", "invocation", "deprecations", "diff", "exception")
 _REQUIRED = ("campus", "hosts", "gateways", "routes", "sendmail", "mx", "border")
@@ -25,121 +30,6 @@ T = TypeVar("T")
 
 class InvalidPlan(ValueError):
     """The input is not a plan that this version can read; the text says why and how to fix it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """A gateway, with its MX preference."""
-
-    host: str
-    addresses: tuple[str, ...]
-    preference: int
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Return the key of the row in its table."""
-        return (self.host,)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """An entry of the gateways' delivery table; ``next_hops`` and ``ask`` are addresses, in order.
-
-    ``ask`` are the verification servers: the next hops, or, in tiered delivery, the servers behind them.
-    """
-
-    domain: str
-    next_hops: tuple[str, ...]
-    ask: tuple[str, ...]
-    home: str
-    faculty: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Return the key of the row in its table."""
-        return (self.domain,)
-
-
-@dataclass(frozen=True, slots=True)
-class MxRecords:
-    """The MX records of an owner name in a zone, most preferred first; ``view`` is set for the method split only."""
-
-    zone: str
-    view: str
-    owner: str
-    lines: tuple[tuple[int, str], ...]
-    servers: tuple[str, ...]
-    faculty: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Return the key of the row in its table."""
-        return (self.zone, self.view, self.owner)
-
-
-@dataclass(frozen=True, slots=True)
-class Static:
-    """How a sendmail handles mail for a domain: it sends it to ``next_hops``; without any it delivers it locally.
-
-    ``relay``: it accepts such mail from other hosts too.
-    """
-
-    server: str
-    domain: str
-    next_hops: tuple[str, ...]
-    host: str
-    relay: bool
-    faculty: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Return the key of the row in its table."""
-        return (self.server, self.domain)
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """An address whose port 25 the border routers ``borders`` leave open, and the reason."""
-
-    host: str
-    address: str
-    reason: str
-    owner: str
-    until: str
-    borders: tuple[str, ...]
-    faculty: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Return the key of the row in its table."""
-        return (self.host, self.address)
-
-
-@dataclass(frozen=True, slots=True)
-class External:
-    """A domain that a provider hosts; ``within`` is the campus's wildcard that it is excepted from, if any."""
-
-    domain: str
-    within: str
-    faculty: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Return the key of the row in its table."""
-        return (self.domain,)
-
-
-Row = Gateway | Route | MxRecords | Static | Permit | External
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """An inner mail server, with its hub and faculty, each empty without one."""
-
-    name: str
-    address: str
-    hub: str
-    faculty: str
 
 
 @dataclass(frozen=True)
@@ -157,6 +47,8 @@ class Plan:
     static: tuple[Static, ...] = ()
     permits: tuple[Permit, ...] = ()
     external: tuple[External, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    rules: tuple[Rule, ...] = ()
     servers: tuple[Server, ...] = ()
     borders: tuple[str, ...] = ()
     proof: Mapping[str, Any] = field(default_factory=dict)
@@ -183,6 +75,8 @@ class Plan:
             static=own(self.static),
             permits=own(self.permits),
             external=own(self.external),
+            destinations=own(self.destinations),
+            rules=own(self.rules),
         )
 
     def rows(self, table: str) -> Sequence[Row]:
@@ -259,10 +153,18 @@ def _read(data: Mapping[str, Any]) -> Plan:
             External(each["domain"], each["within"], each["faculty"]) for each in data.get("external") or ()
         ),
         servers=tuple(
-            Server(name, host["address"] or host["address6"], host["hub"], host["faculty"])
+            Server(
+                name,
+                host["address"] or host["address6"],
+                host["hub"],
+                host["faculty"],
+                "servers" in host["kinds"],
+            )
             for name, host in hosts.items()
-            if "servers" in host["kinds"]
+            if {"servers", "destinations"} & set(host["kinds"])
         ),
+        destinations=_destinations(data),
+        rules=_rules(data["border"]),
         borders=tuple(data["border"]),
         proof=dict(data.get("proof") or {}),
         methods=dict(data.get("methods") or {}),
@@ -337,6 +239,30 @@ def _permits(borders: Mapping[str, Any], faculty_of: Mapping[str, str]) -> tuple
     )
 
 
+def _destinations(data: Mapping[str, Any]) -> tuple[Destination, ...]:
+    domains: dict[str, list[str]] = {}
+    for route in data["routes"]:
+        domains.setdefault(route["home"], []).append(route["domain"])
+    gateways = tuple(str(each["host"]) for each in data["gateways"])
+    return tuple(
+        Destination(
+            name, _addresses(host), tuple(sorted(domains.get(name, ()), key=domain_key)), gateways, host["faculty"]
+        )
+        for name, host in data["hosts"].items()
+        if "destinations" in host["kinds"]
+    )
+
+
+def _rules(borders: Mapping[str, Any]) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(router, each.order, each.source, each.destination, each.port, each.action, each.comment)
+        for router, border in borders.items()
+        if not border.get("managed", True)
+        for each in handover.entries(handover.guard_of(border))
+    )
+
+
 def _fingerprint(plan: Plan) -> str:
-    rows = [sorted(repr(row) for row in plan.rows(table)) for table in TABLES if table != "external" or plan.external]
+    tables = [table for table in TABLES if table not in _LATER_TABLES or plan.rows(table)]
+    rows = [sorted(repr(row) for row in plan.rows(table)) for table in tables]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]

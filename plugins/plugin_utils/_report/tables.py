@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .columns import plain, table, width
-from .plan import MxRecords, Plan, Route, Row, Static
+from .plan import Plan
+from .rows import MxRecords, Route, Row, Static
 from .static import Block
 from .translations import N_, Translations, view_name
 
@@ -25,6 +26,8 @@ TITLES = {
     "static": N_("STATIC routes"),
     "permits": N_("Open to the outside (port 25)"),
     "external": N_("Hosted outside"),
+    "destinations": N_("Servers that others maintain"),
+    "rules": N_("Port-25 rule for routers that others maintain"),
 }
 HEADS = {
     "gateways": {"host": N_("Host"), "addresses": N_("Address"), "preference": N_("Preference")},
@@ -61,6 +64,22 @@ HEADS = {
         "faculty": N_("Faculty"),
     },
     "external": {"domain": N_("Domain"), "within": N_("Excepted from"), "faculty": N_("Faculty")},
+    "destinations": {
+        "host": N_("Server"),
+        "addresses": N_("Address"),
+        "domains": N_("Domains"),
+        "sends": N_("Sends by MX, through"),
+        "faculty": N_("Faculty"),
+    },
+    "rules": {
+        "border": N_("Border router"),
+        "order": N_("Order"),
+        "source": N_("Source"),
+        "destination": N_("Destination"),
+        "port": N_("Port"),
+        "action": N_("Action"),
+        "comment": N_("Comment"),
+    },
 }
 # A cell that begins so is a formula to a spreadsheet (OWASP, "CSV Injection"); Japanese ones accept the wide forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001

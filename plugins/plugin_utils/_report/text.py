@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from ...module_utils._iptables import handover
 from .._inventory.model import Campus
 from .._plan.mx import MxTables
 from .._plan.routes import Tables
 from .._proof.proof import Proof
 from .columns import plain, table, width
 from .proof import methods_table, proof_table, proof_title
+from .tables import HEADS, TITLES
 from .translations import choice, translations, view_name
 
 
@@ -55,6 +58,7 @@ class _Page:
             *self.static(),
             *self.permits(),
             *self.external(),
+            *self.others(),
             *self.proof(proof),
             *self.methods(methods),
             *self.warnings(warnings),
@@ -163,6 +167,29 @@ class _Page:
         rows = [(each.domain, each.within, each.faculty) for each in self.campus.external.values()]
         head = [gettext("Domain"), gettext("Excepted from"), gettext("Faculty")]
         return self.section(f"{gettext('Hosted outside')} ({len(rows)})", table(head, rows)) if rows else []
+
+    def others(self) -> list[str]:
+        """Return the servers that others maintain, and the rules for routers that others maintain, if there are any."""
+        gettext = self.gettext
+        campus = self.campus
+        gateways = ", ".join(gateway.name for gateway in campus.gateways)
+        servers = [
+            (host.name, ", ".join(host.addresses), ", ".join((*host.domains, *host.backup_domains)), gateways)
+            for host in campus.hosts.values()
+            if host.is_destination
+        ]
+        rules = [
+            (router, str(each.order), each.source, each.destination, each.port, each.action, each.comment)
+            for router, border in self.tables.border.items()
+            if not border.managed
+            for each in handover.entries(handover.guard_of(asdict(border)))
+        ]
+        lines = []
+        for name, rows in (("destinations", servers), ("rules", rules)):
+            if rows:
+                head = [gettext(text) for column, text in HEADS[name].items() if column != "faculty"]
+                lines += self.section(f"{gettext(TITLES[name])} ({len(rows)})", table(head, rows))
+        return lines
 
     def proof(self, proof: Proof) -> list[str]:
         """Return the counts of the proof."""

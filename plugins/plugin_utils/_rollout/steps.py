@@ -79,7 +79,8 @@ def rests_on(plan: Mapping[str, Any], step: str, host: str) -> dict[str, tuple[s
 def asked(plan: Mapping[str, Any], step: str, host: str) -> list[str]:
     """Return the hosts to ask before `host` takes a step, whether or not they are in the run."""
     gateways = [str(gateway["host"]) for gateway in plan["gateways"]]
-    found = {"dns": [*gateways, *plan.get("border", {})], "border": [*gateways, *plan["mx"], host]}
+    borders = [name for name, border in plan.get("border", {}).items() if border.get("managed", True)]
+    found = {"dns": [*gateways, *borders], "border": [*gateways, *plan["mx"], host]}
     return list(dict.fromkeys(found.get(step, [])))
 
 

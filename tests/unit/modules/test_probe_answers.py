@@ -17,6 +17,7 @@ from ansible_collections.campus.mailgate.plugins.module_utils._probe.answers imp
     ask_domain,
     judge,
     mx_problems,
+    open_problems,
     smtp_problems,
 )
 
@@ -41,6 +42,15 @@ R, L, X, S = Outcome.ROUTED, Outcome.LATER, Outcome.REFUSED, Outcome.SILENT
 )
 def test_replies(reply, outcome):
     assert judge(int(reply[:3]), reply) == outcome
+
+
+def test_servers_that_must_not_be_reached():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        servers = [("open", "127.0.0.1"), ("closed", "127.0.0.2")]
+        found = open_problems(servers, 2, port)
+    assert found == [f"open (127.0.0.1 port {port}) can be reached; the border must block this"]
+    assert open_problems(servers, 2, port) == []
 
 
 def test_a_server_that_does_not_answer_is_asked_once():

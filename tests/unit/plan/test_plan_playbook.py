@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -143,6 +144,26 @@ def test_hosts_are_grouped_by_what_they_do(grouped, extra):
     assert "changed=0" in output
     assert "changed=1" not in output
     assert "[WARNING]" not in output
+
+
+def test_hosts_that_others_maintain_are_in_no_play(grouped):
+    groups = small()
+    groups["science"]["bio.sci.univ.example"]["mailgate_mta"] = "none"
+    groups["borders"]["border.univ.example"]["mailgate_border"] = {"managed": False}
+    shutil.rmtree(grouped / "campus")
+    write(grouped / "campus", groups)
+    plays = yaml.safe_load((grouped / "play.yml").read_text())
+    say = "SEEN {{ group_names | sort | join(',') }} {{ ansible_play_hosts | to_json }} 0"
+    for group in ("mailgate_destinations", "mailgate_handed_borders"):
+        plays.append({"hosts": group, "gather_facts": False, "tasks": [{"debug": {"msg": say}}]})
+    (grouped / "play.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    status, output = play(grouped, "play.yml")
+    assert status == 0, output
+    found = seen(output)
+    assert "bio.sci.univ.example" not in found["mailgate_servers:mailgate_gateways"][0]
+    assert "mailgate_borders" not in found
+    assert found["mailgate_destinations,science"] == (["bio.sci.univ.example"], 0)  # not in mailgate_run
+    assert found["borders,mailgate_handed_borders"] == (["border.univ.example"], 0)
 
 
 def test_a_limit_limits_the_plays_but_not_the_plan(grouped):

@@ -359,6 +359,8 @@ def test_other_hosts_of_the_inventory_may_be_reached_by_name():
         "hub": "",
         "mail_name": "",
         "delivery": "",
+        "mta": "",
+        "keep_route": [],
     }
 
 

@@ -51,6 +51,8 @@ def test_hosts(plan):
         "hub": "",
         "mail_name": "gw1.univ.example",
         "delivery": "",
+        "mta": "",
+        "keep_route": [],
     }
     assert plan["hosts"]["border.univ.example"]["kinds"] == ["borders"]
     assert plan["hosts"]["ns1.univ.example"]["kinds"] == ["dns"]
@@ -62,6 +64,8 @@ def test_hosts(plan):
         "hub": MAIL_ENG,
         "mail_name": MECH,
         "delivery": "direct",
+        "mta": "",
+        "keep_route": [],
     }
     assert plan["hosts"][MAIL_ENG]["hub"] == MAIL_ENG
     assert plan["hosts"][QUAKE]["hub"] == ""
@@ -253,6 +257,7 @@ def test_border(plan):
             "networks": ["198.18.0.0/16", "2001:db8:18::/48"],
             "gateways": ["198.18.0.25", "2001:db8:18::25", "198.18.0.26"],
             "expire_permits": False,
+            "managed": True,
             "permits": [{**permit, "address": "198.18.3.40"}, {**permit, "address": "2001:db8:18:3::40"}],
         }
     }

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The order in which site.yml changes the tables of inner servers and gateways, with roles that only record it."""
+"""The order in which site.yml changes the tables of inner servers and gateways, with roles that only record it.
+
+One of the servers runs Postfix.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +20,25 @@ PENDING = {
     "new": {"steps": [], "removals": []},
     "gw": {"steps": [{"distance": 1, "domains": ["d"], "hosts": ["new"]}], "removals": []},
 }
-SENDMAIL = """\
+ROUTES = """\
 - name: Fail as a host that is down
   ansible.builtin.command: "false"
   when:
     - inventory_hostname == down | default('')
-    - sendmail_routes_distance | default(-1) | int == down_at | default(0) | int
+    - KIND_routes_distance | default(-1) | int == down_at | default(0) | int
 - name: Cannot be reached
   ansible.builtin.raw: "true"
   vars: {ansible_connection: ssh, ansible_ssh_executable: "{{ ssh }}"}
   when:
     - inventory_hostname == unreachable | default('')
-    - sendmail_routes_distance | default(-1) | int == down_at | default(0) | int
+    - KIND_routes_distance | default(-1) | int == down_at | default(0) | int
 - name: Record
-  ansible.builtin.shell: echo {{ inventory_hostname }} {{ sendmail_routes_distance | default(-1) }} >> {{ log }}
+  ansible.builtin.shell: echo {{ inventory_hostname }} {{ KIND_routes_distance | default(-1) }} >> {{ log }}
 - name: Written
   ansible.builtin.set_fact:
-    __sendmail_routes_written:
+    __KIND_routes_written:
       pending:
-        steps: "{{ pending.steps | selectattr('distance', 'gt', sendmail_routes_distance | default(-1) | int) | list }}"
+        steps: "{{ pending.steps | selectattr('distance', 'gt', KIND_routes_distance | default(-1) | int) | list }}"
         removals: "{{ pending.removals }}"
       former: []
 """
@@ -59,9 +62,13 @@ def steps(directory, *arguments, pending=PENDING):
         play["roles"] = [{"role": role["role"].split(".")[-1]} for role in play.get("roles", [])]
     (directory / "tasks").mkdir()
     for path in (SITE.parent / "tasks").iterdir():
-        text = path.read_text().replace("name: campus.mailgate.sendmail_routes", "name: sendmail_routes")
+        text = path.read_text().replace(
+            "campus.mailgate.{{ mailgate_mta_found.kind }}_routes", "'{{ mailgate_mta_found.kind }}_routes'"
+        )
         (directory / "tasks" / path.name).write_text(text)
-    for role, tasks in {"sendmail_routes": SENDMAIL, "gateway": GATEWAY, "clamav": "[]\n"}.items():
+    (directory / "vars").symlink_to(SITE.parent / "vars")
+    roles = {f"{kind}_routes": ROUTES.replace("KIND", kind) for kind in ("sendmail", "postfix")}
+    for role, tasks in {**roles, "gateway": GATEWAY, "clamav": "[]\n"}.items():
         (directory / "roles" / role / "tasks").mkdir(parents=True)
         (directory / "roles" / role / "tasks" / "main.yml").write_text(tasks)
     finished = {"ansible.builtin.debug": {"msg": "FINISHED {{ groups.mailgate_done_routes | sort | join(' ') }}."}}
@@ -69,7 +76,10 @@ def steps(directory, *arguments, pending=PENDING):
     (directory / "site.yml").write_text(yaml.safe_dump(plays[first:], sort_keys=False))
     (directory / "ssh").write_text(SSH)
     (directory / "ssh").chmod(0o755)
-    hosts = {host: {"pending": of_host} for host, of_host in pending.items()}
+    hosts = {
+        host: {"pending": of_host, "mailgate_mta_found": {"kind": "postfix" if host == "hub" else "sendmail"}}
+        for host, of_host in pending.items()
+    }
     paths = {name: str(directory / name) for name in ("log", "ssh")}
     inventory = {
         "all": {"hosts": hosts, "vars": {"ansible_connection": "local", **paths}},
