@@ -3,8 +3,8 @@
 """Record the files and services of the twin's hosts, and compare later: `files.py before|after TWIN RECORD`.
 
 Hash tables are compared by their entries, since a rebuilt one has other bytes, zones without their serial, which only
-increases, and what Debian's sendmail generates with a date without comments. Left out are mailboxes and queues, and what
-packages brought that were installed since.
+increases, and what Debian's sendmail generates with a date without comments. Left out are mailboxes and queues, and
+what packages brought that were installed since.
 """
 
 from __future__ import annotations
