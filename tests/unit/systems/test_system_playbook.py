@@ -46,10 +46,10 @@ def test_all_hosts_with_other_systems_are_reported_before_the_first_change(tmp_p
         assert expected in output
     assert "gw1.univ.example runs" not in output
     assert "ns1.univ.example: its /etc/os-release cannot be read: exit status 3." in output
-    assert "PLAY [Check the prerequisites]" not in output
+    assert "PLAY [Find the mail server that runs on each host]" not in output
 
 
 def test_supported_and_unreachable_hosts_do_not_stop_it(tmp_path: Path):
     _status, output = site(tmp_path, {"198.18.0.25": SUPPORTED})
     assert "The roles do not support" not in output
-    assert "PLAY [Check the prerequisites]" in output
+    assert "PLAY [Find the mail server that runs on each host]" in output
