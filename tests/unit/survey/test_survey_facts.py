@@ -38,7 +38,7 @@ def test_a_sendmail_is_read_as_its_cf_names_its_files(machine):
     assert facts["version"] == "8.17.1.9/Debian-2+deb12u2"
     assert facts["local"] == ["localhost", "mail.eng.univ.example", "eng.univ.example", "old.example"]
     assert facts["local_wildcards"] == [".lab.univ.example"]
-    assert facts["relay"] == ["partner2.example", "partner.example"]
+    assert facts["relay"] == ["hosted.example", "partner2.example", "partner.example"]
     assert facts["virtual"] == ["club.example"]
     assert facts["routes"] == {"partner.example": "smtp:[203.0.113.9]", "sci.univ.example": "esmtp:[198.18.9.9]"}
     assert facts["relays_from"] == ["127", "192.0.2", "::1"]
