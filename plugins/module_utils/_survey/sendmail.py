@@ -159,7 +159,10 @@ class Tables:
 
     def class_words(self, name: str) -> list[str]:
         """Return the words of a class, from its lines and its files."""
-        found = [word.lower() for word in self._cf.classes.get(name, ())]
+        found = []
+        for word in self._cf.classes.get(name, ()):
+            other = word.removeprefix("$=").strip("{}")  # a class may contain another one
+            found += self.class_words(other) if word.startswith("$=") and other != name else [word.lower()]
         for path in self._cf.files.get(name, ()):
             if not path.startswith("/"):
                 self.unread.append(f"class {name} ({path})")

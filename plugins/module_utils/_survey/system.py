@@ -15,8 +15,6 @@ from typing import Any
 
 from .reader import Reader
 
-SUPPORTED = {"debian": ("12", "13")}
-
 
 def release(text: str) -> dict[str, str]:
     """Return the values of an os-release file."""
@@ -45,7 +43,6 @@ def facts(reader: Reader) -> dict[str, Any]:
         "id": values.get("ID", ""),
         "version": values.get("VERSION_ID", ""),
         "name": values.get("PRETTY_NAME", "") or values.get("ID", ""),
-        "supported": values.get("VERSION_ID", "") in SUPPORTED.get(values.get("ID", ""), ()),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "hostname": socket.gethostname(),

@@ -29,6 +29,8 @@ CP.
 DS[relay.provider.example]
 CO @ % !
 FR-o /etc/mail/relay-domains %[^\#]
+C{R}$={VirtHost}
+C{VirtHost}Hosted.example
 Karith arith
 DMeng.univ.example
 Kmailertable hash -o /etc/mail/mailertable.db

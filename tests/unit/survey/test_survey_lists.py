@@ -94,7 +94,7 @@ def change(path, value):
     ("path", "value", "listed", "text"),
     [
         ("unreachable_reason", "Connection timed out", "cannot", "cannot be asked: Connection timed out"),
-        ("facts.system.supported", False, "cannot", "Debian GNU/Linux 12 (bookworm), is not supported"),
+        ("facts.system.version", "11", "cannot", "Debian GNU/Linux 12 (bookworm), is not supported"),
         ("facts.system.root", False, "cannot", "not asked as root"),
         (
             "facts.mta.problems",

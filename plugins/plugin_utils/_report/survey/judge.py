@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..._systems.systems import SUPPORTED
 from ..translations import N_
 from .finding import CHANGE, CONFLICT, FACT, OBSTACLE, Finding, Verdict, some
 from .functions import dns, gateway, router
@@ -65,7 +66,7 @@ def _system(facts: Mapping[str, Any], functions: Sequence[str]) -> Iterator[Find
         "",
         {**dict.fromkeys(("name", "kernel", "python", "available", "memory", "disk"), "?"), **system},
     )
-    if functions and not system.get("supported"):
+    if functions and system.get("version") not in SUPPORTED.get(str(system.get("id")), ()):
         name = system.get("name") or "?"
         fix = N_("Supported are Debian 12 and 13. Upgrade it, or set mailgate_mta to none")
         yield Finding(OBSTACLE, N_("Its system, {name}, is not supported"), fix, {"name": name})
