@@ -14,8 +14,8 @@ version_added: 0.3.0
 description:
   - With O(state=present), records in C(/var/backups/mailgate) which units, users and directories there are and whether
     units are enabled and active, and keeps copies of O(files). What is recorded already stays as it was recorded first.
-  - With O(state=absent), restores all of it, and each file that O(by) wrote by M(campus.mailgate.file_set) too. Files are
-    then byte for byte what they were, units are enabled and active as they were, and what did not exist is removed.
+  - With O(state=absent), restores all of it, and each file that O(by) wrote by M(campus.mailgate.file_set) too. Files
+    are then byte for byte what they were, units are enabled and active as they were, and what did not exist is removed.
   - A file that somebody edited since stays as it is, and is returned in RV(left) with the path of its copy.
   - A name that begins with C(mailgate) is used by this collection only, so it is removed.
 author:
@@ -165,7 +165,7 @@ def main() -> None:
         changed=bool(changed_items),
         restored=changed_items,
         left=result.left,
-        diff=diff_of(result) if module._diff else [],  # noqa: SLF001  # Ansible has no public name for it
+        diff=diff_of(result) if module._diff else [],  # Ansible has no public name for it
     )
 
 

@@ -12,8 +12,8 @@ short_description: Install Debian packages without removing any, and remove them
 version_added: 0.3.0
 description:
   - Installs the missing packages of a list by C(apt-get). If none is missing, it does nothing and needs no network.
-  - C(apt-get) is asked first what it would do. If it would remove a package, such as another mail server, the module fails
-    before anything is changed. Its message names what would be removed and why.
+  - C(apt-get) is asked first what it would do. If it would remove a package, such as another mail server, the module
+    fails before anything is changed. Its message names what would be removed and why.
   - Records in C(/var/backups/mailgate/packages.json) which packages were not installed before, also those that were
     pulled in.
   - O(state=absent) purges recorded packages that no other role and no other package needs. What stays is returned.
@@ -127,16 +127,16 @@ def main() -> None:
     apt = Apt(run, STORE / "packages.json", check_only=module.check_mode)
     try:
         if given["state"] == "present":
-            outcome = apt.present(given["names"], given["by"], given["cache_valid_time"], recommends=given["recommends"])
+            outcome = apt.present(
+                given["names"], given["by"], given["cache_valid_time"], recommends=given["recommends"]
+            )
         else:
             outcome = apt.absent(given["by"], keep=given["keep"])
     except (AptError, OSError) as error:
         module.fail_json(msg=f"Packages: {error}")
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(
-        changed=outcome.changed, installed=outcome.installed, removed=outcome.removed, left=outcome.left
-    )
+    module.exit_json(changed=outcome.changed, installed=outcome.installed, removed=outcome.removed, left=outcome.left)
 
 
 if __name__ == "__main__":

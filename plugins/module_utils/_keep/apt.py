@@ -34,7 +34,11 @@ STAMPS = (Path("/var/lib/apt/periodic/update-success-stamp"), Path("/var/lib/apt
 """The time of the first one that exists is that of the last update of apt's lists."""
 
 _LOCK_SECONDS = 120
-_OPTIONS = (f"-oDPkg::Lock::Timeout={_LOCK_SECONDS}", "-oDpkg::Options::=--force-confdef", "-oDpkg::Options::=--force-confold")
+_OPTIONS = (
+    f"-oDPkg::Lock::Timeout={_LOCK_SECONDS}",
+    "-oDpkg::Options::=--force-confdef",
+    "-oDpkg::Options::=--force-confold",
+)
 _INSTALLED = "installed"
 
 
@@ -163,8 +167,8 @@ class Apt:
         return (
             f"nothing was installed: to install {', '.join(wanted)}, apt would remove {', '.join(simulation.removed)}\n"
             + "".join(f"  {line}\n" for line in lines)
-            + "Either keep what runs on this host: set mailgate_mta to it if it is a mail server, or leave the host out of "
-            f"the role. Or replace it yourself: apt-get install {' '.join(wanted)}, and run it again"
+            + "Either keep what runs on this host: if it is a mail server, set mailgate_mta to it, else leave the host "
+            f"out of the role. Or replace it yourself: apt-get install {' '.join(wanted)}, and run it again"
         )
 
     def _apt(self, command: Sequence[str], problem: str) -> None:

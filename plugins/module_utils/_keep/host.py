@@ -94,7 +94,9 @@ class Host:
             path = Path(directory)
             found.directories.setdefault(directory, not is_own(path) and path.is_dir())
         new = {Path(path).resolve(): digest or ANY for path, digest in (files or {}).items()}
-        fresh = [path for path, digest in new.items() if not (kept := read(path, self._store)) or digest not in kept.written]
+        fresh = [
+            path for path, digest in new.items() if not (kept := read(path, self._store)) or digest not in kept.written
+        ]
         changed = self._text(found) != before or bool(fresh)
         if changed and not self._check_only:
             try:
@@ -165,7 +167,9 @@ class Host:
         """Enable and start a unit, or not, as it was before; restart one that runs, for its former files."""
         now = self._unit(unit)
         if not now.exists:
-            result.left.append(f"{unit} does not exist any more; it was {'active' if before.active else 'inactive'} before")
+            result.left.append(
+                f"{unit} does not exist any more; it was {'active' if before.active else 'inactive'} before"
+            )
             return
         if now.enabled != before.enabled and before.enabled in _SWITCHED:
             result.changed.append(unit)
@@ -182,12 +186,15 @@ class Host:
     def _remove(self, path: Path, spare: Sequence[Path], result: Restoration) -> None:
         if not path.exists() and not path.is_symlink():
             return
-        kept = [each for each in spare if path in (each, *each.parents) and any(one.is_file() for one in each.rglob("*"))]
+        kept = [
+            each for each in spare if path in (each, *each.parents) and any(one.is_file() for one in each.rglob("*"))
+        ]
+        if path in kept:
+            count = sum(one.is_file() for one in path.rglob("*"))
+            result.left.append(f"{path} stays, with {count} file(s): look at them, and remove it yourself")
+            return
         if kept:
-            for each in kept:
-                count = sum(one.is_file() for one in each.rglob("*"))
-                result.left.append(f"{each} stays, with {count} files: look at them, and remove it yourself")
-            for inner in path.iterdir() if path not in kept else ():
+            for inner in path.iterdir():
                 self._remove(inner, spare, result)
             return
         result.changed.append(str(path))
@@ -211,9 +218,9 @@ class Host:
 
     def _others_have(self, path: Path) -> bool:
         """Return whether another role has recorded the directory, and removes it."""
-        others = [Host(self._run, each.stem, self._store)._read() for each in self._file.parent.glob("*.json")]
-        mine = self._read()
-        return any(str(path) in each.directories for each in others if each and each != mine)
+        others = [each.stem for each in self._file.parent.glob("*.json") if each != self._file]
+        found = [Host(self._run, role, self._store)._read() for role in others]
+        return any(str(path) in each.directories for each in found if each)
 
     def _remove_user(self, user: str, result: Restoration) -> None:
         if not _has_user(user):

@@ -124,7 +124,9 @@ def missing(asked: Iterable[str], present: Mapping[str, Package]) -> list[str]:
 
 def parse_simulation(text: str) -> Simulation:
     """Return what `apt-get --simulate` prints that it would do."""
-    new, upgraded, removed = [], [], []
+    new: list[str] = []
+    upgraded: list[str] = []
+    removed: list[str] = []
     for step, name, version in _STEP.findall(text):
         names = removed if step != "Inst" else upgraded if version else new
         names.append(name.partition(":")[0])
@@ -144,9 +146,9 @@ def _cause(name: str, simulation: Simulation, present: Mapping[str, Package], co
             if shared:
                 which = "" if other.name in shared else f", which {other.name} provides"
                 return f"{one.name} conflicts with {other.name if not which else shared[0]}{which}"
-    for other in simulation.removed:
-        if other != name and any(present.get(other, Package(other)).provides & group for group in going.needs):
-            return f"it depends on {other}, which would be removed"
+    for gone in simulation.removed:
+        if gone != name and any(present.get(gone, Package(gone)).provides & group for group in going.needs):
+            return f"it depends on {gone}, which would be removed"
     return f"apt would remove it for {', '.join(simulation.new + simulation.upgraded) or 'the request'}"
 
 
@@ -180,7 +182,7 @@ def removable(record: Record, role: str, present: Mapping[str, Package]) -> tupl
             for group in each.needs if name not in going else ():
                 able = {other for other in there if there[other].provides & group}
                 if able and able <= going:
-                    stays |= {other: f"{name} depends on it" for other in able}
+                    stays |= dict.fromkeys(able, f"{name} depends on it")
                     going -= able
                     changed = True
     return sorted(going), {name: reason for name, reason in stays.items() if name in record.installed}

@@ -95,7 +95,11 @@ def test_a_role_that_goes_takes_what_it_brought_and_what_that_pulled_in():
 
 def test_what_others_need_stays_with_the_reason():
     present = every(
-        package("clamd", "libclam"), package("libclam", "libz"), package("libz"), package("own", "libclam"), package("7z")
+        package("clamd", "libclam"),
+        package("libclam", "libz"),
+        package("libz"),
+        package("own", "libclam"),
+        package("7z"),
     )
     found = record({"clamav": ["clamd", "7z"], "gateway": ["7z"]}, clamd="clamav", libclam="clamav", libz="clamav")
     found.installed["7z"] = Recorded("clamav", "")
