@@ -54,6 +54,7 @@ class Record:
         kept: When it was kept, in UTC (RFC 3339).
         by: What changed it first, such as the name of a role.
         written: The hashes of the contents that were written last.
+        edited: Whether somebody else has written it between two changes, so that what was written has their lines too.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Record:
     kept: str = ""
     by: str = ""
     written: list[str] = field(default_factory=list)
+    edited: bool = False
 
 
 class State(enum.Enum):
@@ -141,9 +143,10 @@ def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
         now = "" if present is None else _digest(present)
         if record.written and ANY not in record.written and now not in (*record.written, record.sha256):
             _keep_edited(path, present, store)
+            record.edited = True
         # An admin's edit is not ours, though it is there while the next content is written.
         former = [each for each in record.written if each in (now, digest)]
-        if not record.written or record.written[-1] != digest:
+        if not record.written or record.written[-1] != digest or former != record.written:
             record.written = [*(each for each in former if each != digest), digest][-_WRITTEN:]
             _write(_record_path(path, store), json.dumps(asdict(record), indent=1).encode() + b"\n")
 
@@ -270,6 +273,22 @@ def forget(path: Path, store: Path = STORE) -> None:
                 directory.rmdir()
     if store.is_dir() and not any(store.iterdir()):
         store.rmdir()
+
+
+def set_aside(path: Path, store: Path = STORE) -> Path | None:
+    """Remove the record of a file and return the path of its copy, which stays among the edited ones; None without.
+
+    Raises:
+        OSError: The store cannot be written.
+    """
+    copy = _copy_path(path, store)
+    aside = None
+    if copy.exists():
+        aside = store / "edited" / (str(path).lstrip("/") + ".original")
+        aside.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy.replace(aside)
+    forget(path, store)
+    return aside
 
 
 def is_own(path: Path) -> bool:
