@@ -56,7 +56,7 @@ options:
         type: path
         required: true
       sha256:
-        description: The hash of the new content. Without it, the file counts as the role's own whatever its content is.
+        description: The hash of the new content. Without it, the file counts as the role's own with any content.
         type: str
         default: ""
   remove:

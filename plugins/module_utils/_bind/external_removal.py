@@ -102,9 +102,9 @@ def _follow_internal(bind: Bind, values: Mapping[str, Any], result: Removed, *, 
     result.zones = refresh(bind, request_from(values, check_only=check_only))
     result.changed |= any(zone.changed or zone.needs_reload for zone in result.zones)
     result.left += [
-        f"the external zone {zone.zone.name} is still served from {zone.path}, with the MX records of the internal zone, "
-        "and mailgate-outside.timer updates it. Let the external view serve a zone of your own, or remove the view, and "
-        "run this again"
+        f"the external zone {zone.zone.name} is still served from {zone.path}, with the MX records of the internal "
+        "zone, and mailgate-outside.timer updates it. Let the external view serve a zone of your own, or remove the "
+        "view, and run this again"
         for zone in result.zones
     ]
 

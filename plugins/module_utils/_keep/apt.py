@@ -77,7 +77,7 @@ class Apt:
 
         Args:
             names: The packages.
-            role: Who asks for them.
+            role: The role that needs them.
             cache_seconds: The age of apt's lists from which they are updated, if a package is missing.
             recommends: Whether recommended packages are installed too.
 

@@ -34,7 +34,7 @@ _WRITTEN = 2
 _EDITED = 5
 ANY = "any"
 """In place of a hash: every later content is ours, such as signatures that a program updates."""
-# Names that only this collection uses: whatever is there comes from it, perhaps from a version without records.
+# Names that only this collection uses: what is there comes from it, perhaps from a version without records.
 _OWN = "mailgate"
 
 
