@@ -218,7 +218,8 @@ EXAMPLES = r"""
 RETURN = r"""
 saved:
   description:
-    - The rules and sets of this collection that saved rules on the router name. While there is any, the program and its units are needed at boot.
+    - The rules and sets of this collection that saved rules on the router name, with the files.
+    - While there is any, the program and its units are needed at boot.
   returned: success
   type: list
   elements: str

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._keep.kept import KeptError, State, forget, keep, original, read, set_aside, state
+from .._keep.kept import KeptError, State, forget, keep, make_private, original, read, set_aside, state
 from .._replace import replace_all
 from .._zone.file import Name, ZoneError, spell, to_name
 from .._zone.lines import Mx
@@ -113,7 +113,7 @@ class Originals:
         after = (json.dumps(data, indent=1) + "\n").encode() if zones else None
         if before == after:
             return
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._store)
         replace_all({self._file: before}, {self._file: after}, modes={self._file: 0o600})
         if after is None and not any(self._store.iterdir()):
             self._store.rmdir()

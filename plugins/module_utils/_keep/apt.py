@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
+from .kept import make_private
 from .packages import (
     QUERY,
     Package,
@@ -201,7 +202,7 @@ class Apt:
         if before == after:
             return False
         if not self._check_only:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._file.parent)
             replace_all({self._file: before}, {self._file: after}, modes={self._file: 0o600})
             if after is None and not any(self._file.parent.iterdir()):
                 self._file.parent.rmdir()

@@ -20,7 +20,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
-from .kept import ANY, STORE, KeptError, Restored, State, is_own, keep_hashes, plan_restore, read, records, restore
+from .kept import (
+    ANY,
+    STORE,
+    KeptError,
+    Restored,
+    State,
+    is_own,
+    keep_hashes,
+    make_private,
+    plan_restore,
+    read,
+    records,
+    restore,
+)
 
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 """Runs a command; returns its exit status, standard output and standard error."""
@@ -263,7 +276,8 @@ class Host:
             raise KeptError(f"{self._file} cannot be read: {error}. Restore it, or move it away") from error
 
     def _write(self, record: HostRecord) -> None:
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._store)
+        self._file.parent.mkdir(mode=0o700, exist_ok=True)
         before = self._file.read_bytes() if self._file.exists() else None
         replace_all({self._file: before}, {self._file: self._text(record).encode()}, modes={self._file: 0o600})
 

@@ -137,6 +137,7 @@ def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
         OSError: The store cannot be written.
         KeptError: A record cannot be read.
     """
+    make_private(store)
     for path, digest in new.items():
         record = read(path, store) or _keep_first(path, by, store)
         present = _content(path)
@@ -273,6 +274,13 @@ def forget(path: Path, store: Path = STORE) -> None:
                 directory.rmdir()
     if store.is_dir() and not any(store.iterdir()):
         store.rmdir()
+
+
+def make_private(store: Path) -> None:
+    """Create the store, which nobody else can read, under any umask."""
+    if not store.is_dir():
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store.chmod(0o700)
 
 
 def set_aside(path: Path, store: Path = STORE) -> Path | None:

@@ -206,3 +206,14 @@ def test_a_damaged_record_is_an_error(of, tmp_path):
     (tmp_path / "store" / "hosts" / "clamav.json").write_text("{")
     with pytest.raises(KeptError, match=r"clamav.json cannot be read"):
         of().restore()
+
+
+@pytest.mark.parametrize("first", ["units", "files"])
+def test_only_root_can_read_the_store(of, tmp_path, first):
+    if first == "units":
+        of().record(["clamd"])
+    else:
+        write(tmp_path, conf="ours\n")
+    found = {path: path.stat().st_mode & 0o077 for path in [tmp_path / "store", *(tmp_path / "store").glob("*/*.json")]}
+    assert len(found) > first.startswith("u")
+    assert set(found.values()) == {0}
