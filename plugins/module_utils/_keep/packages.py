@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Debian packages a change installs or removes, why, and which recorded ones nothing else needs. Pure functions."""
+"""Which Debian packages a change installs or removes, why, and which recorded ones can go. Pure functions."""
 
 from __future__ import annotations
 
