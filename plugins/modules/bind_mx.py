@@ -30,6 +30,7 @@ description:
     TTL that BIND serves, which would change otherwise.
   - Names that are not listed keep their MX records. A name with a null MX (RFC 7505) keeps it, with a warning.
   - With O(ttl_state) the module changes TTLs only, before and after a cut-over.
+  - What a zone was before the first change is kept in C(/var/backups/mailgate), and O(state=absent) restores it.
 requirements:
   - dnspython (package C(python3-dnspython)), except in check mode without dynamic zones
   - C(named-checkconf) and C(named-checkzone) (package C(bind9-utils)), C(rndc) (package C(bind9))
@@ -37,7 +38,7 @@ options:
   zones:
     description:
       - The zones to edit, each with the names whose MX records are managed.
-      - Required unless O(ttl_state=restore), which ignores it.
+      - Required unless O(ttl_state=restore) or O(state=absent), which ignore it.
     type: list
     elements: dict
     suboptions:
@@ -75,6 +76,16 @@ options:
           ttl:
             description: The TTL in seconds of this name's MX records, in place of O(ttl).
             type: int
+  state:
+    description:
+      - V(absent) restores the MX records of all names that this module has changed, and removes the copies that
+        O(backup) made. A zone's files become byte for byte what they were, but for the serial, which goes forward.
+      - If others have edited a file since, only the MX records are restored. MX records that others have changed since
+        stay. RV(left) has both.
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.3.0
   view:
     description: The view of zones without O(zones[].view).
     type: str
@@ -282,6 +293,12 @@ zones:
       type: list
       elements: str
       returned: always
+left:
+  description: With O(state=absent), what was not restored, each with the reason.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 max_ttl:
   description:
     - The longest TTL in seconds that the MX records of the listed names had, V(0) without records.
@@ -305,10 +322,13 @@ from ..module_utils._bind.authority import Authority, ZoneRequest
 from ..module_utils._bind.change import PlannedZone
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._bind.command_module import runner, zones_argument
+from ..module_utils._bind.originals import Originals
+from ..module_utils._bind.restoration import restore as restore_zones
 from ..module_utils._bind.server import Bind
-from ..module_utils._bind.transaction import Request, update
+from ..module_utils._bind.transaction import Request, Result, update
 from ..module_utils._bind.transferred import TransferredZone
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
+from ..module_utils._keep.kept import STORE
 from ..module_utils._results import text_only
 from ..module_utils._zone.edit import plan_names
 from ..module_utils._zone.file import ZoneError, spell
@@ -334,6 +354,7 @@ ARGUMENTS = {
     "views": {"type": "list", "elements": "str", "default": []},
     "other_views": {"type": "list", "elements": "str", "default": []},
     "ttl": {"type": "int"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "ttl_state": {"type": "str", "choices": ["lower", "restore"]},
     "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
     "check_exchanges": {"type": "bool", "default": True},
@@ -354,9 +375,12 @@ DNS_PORT = 53
 
 def request(module: AnsibleModule, bind: Bind, note: TtlNote) -> Request:
     """Make a request from the module's parameters; raise ZoneError for a file that cannot be read."""
+    absent = module.params["state"] == "absent"
     zones = (
         note.requests()
         if module.params["ttl_state"] == "restore"
+        else []
+        if absent
         else [
             zone_request(module.params, zone, view)
             for zone in module.params["zones"]
@@ -414,6 +438,14 @@ def keys(module: AnsibleModule) -> dict[str, Key]:
     return found
 
 
+def recorded(module: AnsibleModule, originals: Originals) -> bool:
+    """Return whether anything is recorded that can be restored."""
+    try:
+        return bool(originals.zones())
+    except ValueError as error:
+        module.fail_json(msg=f"MX records not changed: {error}", problems=[str(error)])
+
+
 def result_of(zone: PlannedZone) -> dict[str, Any]:
     """Return one zone's part of the return value."""
     result = {
@@ -450,10 +482,14 @@ def main() -> None:
     """Run the module."""
     module = text_only(AnsibleModule)(
         argument_spec=ARGUMENTS,
-        required_one_of=[("zones", "ttl_state")],
         required_if=[("ttl_state", "lower", ("zones", "ttl"))],
         supports_check_mode=True,
     )
+    absent, originals = module.params["state"] == "absent", Originals(STORE)
+    if not (absent or module.params["ttl_state"] or module.params["zones"] is not None):
+        module.fail_json(msg="zones is required", problems=[])
+    if absent and not recorded(module, originals):
+        module.exit_json(changed=False, zones=[], max_ttl=0, left=[], diff=[])
     if DNSPYTHON_ERROR and module.check_mode:
         module.warn("could not look up MX targets or read dynamic zones in check mode: dnspython is not installed")
     elif DNSPYTHON_ERROR:
@@ -462,11 +498,17 @@ def main() -> None:
     note = TtlNote(module.params["ttl_file"])
     lower, restore = (module.params["ttl_state"] == state for state in ("lower", "restore"))
     note_changes = (lower and not note.exists) or restore
+    left, removed = [], []
     try:
         client = DnsClient(module.params["server"], module.params["port"], ANSWER_SECONDS)
         bind = Bind(runner(module), module.params["named_conf"], client.served)
         back_up = module.backup_local if module.params["backup"] else None
-        result = update(bind, client, request(module, bind, note), back_up, note.save if lower else None)
+        wanted = request(module, bind, note)
+        if absent:
+            restored = restore_zones(bind, client, wanted, originals)
+            result, left, removed = Result(restored.zones, []), restored.left, restored.removed
+        else:
+            result = update(bind, client, wanted, back_up, note.save if lower else None, originals=originals)
         if restore and not module.check_mode:
             note.remove()
     except ZoneError as error:
@@ -479,8 +521,9 @@ def main() -> None:
             module.warn(f"{owner} has a null MX record, so it accepts no mail (RFC 7505); it was left alone")
     module.exit_json(
         changed=not module.params["verify_only"]
-        and (note_changes or any(zone["changed"] or zone["reloaded"] for zone in zones)),
+        and (note_changes or bool(removed) or any(zone["changed"] or zone["reloaded"] for zone in zones)),
         zones=zones,
+        left=left,
         max_ttl=max((ttl for zone in zones for ttl in zone["ttls"].values()), default=0),
         diff=list(
             {item["before_header"]: item for zone in result.zones if zone.changed for item in diff_of(zone)}.values()

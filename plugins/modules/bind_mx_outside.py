@@ -30,7 +30,6 @@ options:
     description: The zones, each with the names whose MX records differ in the external zone.
     type: list
     elements: dict
-    required: true
     suboptions:
       zone:
         description: The zone's name.
@@ -60,6 +59,25 @@ options:
                 description: The full host name of the mail server.
                 type: str
                 required: true
+  state:
+    description:
+      - V(absent) removes the generated files. A zone that O(named_conf) still has in the external view stays, as
+        external clients would lose it; it gets the MX records of the internal zone. RV(left) names it. All other
+        options but O(settings_file) and O(remove_served) are then read from O(settings_file).
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.3.0
+  settings_file:
+    description: The settings of the timer that runs this module's program, as JSON.
+    type: path
+    default: /etc/mailgate/outside.json
+    version_added: 0.3.0
+  remove_served:
+    description: With O(state=absent), remove files although the server's configuration names them.
+    type: bool
+    default: false
+    version_added: 0.3.0
   outside_view:
     description: The view for external clients. Required if several views have these zones.
     type: str
@@ -127,6 +145,12 @@ zones:
     changed: {description: Whether the external zone was changed., type: bool, returned: always}
     reloaded: {description: Whether the external zone was loaded., type: bool, returned: always}
     waiting: {description: Whether the internal zone is not loaded yet., type: bool, returned: always}
+left:
+  description: With O(state=absent), what stays, each with the reason.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 problems:
   description: All problems that prevented the change.
   returned: failure
@@ -134,6 +158,7 @@ problems:
   elements: str
 """
 
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -141,12 +166,17 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ..module_utils._bind.client import DNSPYTHON_ERROR
 from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.external import ExternalZone, refresh, request_from
+from ..module_utils._bind.external_removal import record, remove
 from ..module_utils._bind.server import Bind
+from ..module_utils._keep.kept import STORE
 from ..module_utils._results import text_only
 from ..module_utils._zone.file import ZoneError
 
 ARGUMENTS = {
-    "zones": zones_argument({}, {}, mx_required=True),
+    "zones": {**zones_argument({}, {}, mx_required=True), "required": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "settings_file": {"type": "path", "default": "/etc/mailgate/outside.json"},
+    "remove_served": {"type": "bool", "default": False},
     "outside_view": {"type": "str", "default": ""},
     "inside_view": {"type": "str", "default": ""},
     "inside_server": {"type": "str", "default": ""},
@@ -172,9 +202,24 @@ def result_of(zone: ExternalZone) -> dict[str, Any]:
     }
 
 
+def take_back(module: AnsibleModule) -> None:
+    """Remove what can be removed, and end the module."""
+    settings, force = Path(module.params["settings_file"]), module.params["remove_served"]
+    try:
+        bind = Bind(runner(module), module.params["named_conf"])
+        result = remove(bind, settings, STORE, force=force, check_only=module.check_mode)
+    except ZoneError as error:
+        module.fail_json(msg="external zones not removed: " + "\n".join(error.problems), problems=error.problems)
+    module.exit_json(changed=result.changed, zones=[result_of(zone) for zone in result.zones], left=result.left)
+
+
 def main() -> None:
     """Run the module."""
-    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(
+        argument_spec=ARGUMENTS, required_if=[("state", "present", ("zones",))], supports_check_mode=True
+    )
+    if module.params["state"] == "absent":
+        take_back(module)
     if DNSPYTHON_ERROR and module.check_mode:
         module.exit_json(
             changed=True, zones=[], msg="cannot predict the external zones in check mode: dnspython is not installed"
@@ -184,7 +229,8 @@ def main() -> None:
 
     try:
         bind = Bind(runner(module), module.params["named_conf"])
-        zones = refresh(bind, request_from(module.params, check_only=module.check_mode))
+        wanted = request_from(module.params, check_only=module.check_mode)
+        zones = refresh(bind, wanted, lambda paths: record(paths, STORE))
     except ZoneError as error:
         module.fail_json(msg="external zones not generated: " + "\n".join(error.problems), problems=error.problems)
     for zone in zones:
@@ -193,6 +239,7 @@ def main() -> None:
     module.exit_json(
         changed=any(zone.changed or zone.needs_reload for zone in zones),
         zones=[result_of(zone) for zone in zones],
+        left=[],
         diff=[
             {
                 "before": (zone.present or b"").decode("ascii", "replace"),

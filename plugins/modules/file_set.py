@@ -13,7 +13,8 @@ version_added: 0.1.0
 description:
   - Writes several files that must be validated together, for example settings and a table that they refer to.
   - If the validation fails, no file is changed.
-  - Each file is replaced atomically, in the given order. Missing directories are created.
+  - Each file is replaced atomically, in the given order. Missing directories are created. A symbolic link stays, and
+    the file that it leads to is replaced.
 author:
   - mailgate contributors (!UNKNOWN)
 options:
@@ -49,6 +50,12 @@ options:
     type: list
     elements: str
     default: []
+  by:
+    description:
+      - The name of a role. Then each file is recorded under it, with a copy of what it was before its first change, and
+        M(campus.mailgate.host_record) can restore it.
+    type: str
+    version_added: 0.3.0
 extends_documentation_fragment:
   - campus.mailgate.attributes
 """
@@ -78,6 +85,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._keep.kept import KeptError, keep
 from ..module_utils._replace import make_directory
 from ..module_utils._results import text_only
 
@@ -99,10 +107,11 @@ def main() -> None:
                 },
             },
             "validate": {"type": "list", "elements": "str", "default": []},
+            "by": {"type": "str"},
         },
         supports_check_mode=True,
     )
-    files = module.params["files"]
+    files = [{**file, "path": os.path.realpath(file["path"])} for file in module.params["files"]]
     names = [os.path.basename(file["path"]) for file in files]
     if len(set(names)) < len(names):
         module.fail_json(msg=f"files: the base names must differ: {', '.join(sorted(names))}")
@@ -123,7 +132,7 @@ def main() -> None:
                 "after_header": file["path"],
             }
             for file, old in zip(files, before, strict=True)
-            if file in new
+            if file in new and module._diff  # Ansible has no public name for it
         ],
     )
 
@@ -143,13 +152,23 @@ def replace(module: AnsibleModule, files: list[dict[str, str]], names: list[str]
     for name, file in zip(names, files, strict=True):
         staged[name] = os.path.join(module.tmpdir, name)
         with open(staged[name], "w", encoding="utf-8", newline="") as stage:
+            os.fchmod(stage.fileno(), 0o600)
             stage.write(file["content"])
-    places = {f"{{{name}}}": path for name, path in staged.items()}
-    line = [places.get(argument, argument) for argument in module.params["validate"]]
+    line = list(module.params["validate"])
+    for name, path in staged.items():
+        line = [argument.replace(f"{{{name}}}", path) for argument in line]
     status, output, errors = module.run_command(line) if line else (0, "", "")
     if status:
         reported = (errors.strip() or output.strip() or f"exit status {status}").replace(module.tmpdir, "new")
         module.fail_json(msg=f"{line[0]} rejects the new files, so no file was changed:\n{reported}", rc=status)
+    if module.params["by"]:
+        try:
+            keep(
+                {Path(file["path"]): file["content"].encode("utf-8", "surrogateescape") for file in new},
+                module.params["by"],
+            )
+        except (KeptError, OSError) as error:
+            module.fail_json(msg=f"no file was changed, as the present ones cannot be kept: {error}")
     for file in new:
         make_directory(Path(file["path"]).parent)
         module.atomic_move(staged[os.path.basename(file["path"])], file["path"])

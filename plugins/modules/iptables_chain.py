@@ -216,6 +216,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+saved:
+  description:
+    - The rules and sets of this collection that saved rules on the router name, with the files.
+    - While there is any, the program and its units are needed at boot.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+  version_added: 0.3.0
 foreign:
   description: Rules that were added to the managed chains manually, and are removed.
   type: list
@@ -378,6 +387,7 @@ def main() -> None:
         "confirm": change.needed and params["confirm_timeout"] > 0,
         "backend": {"name": choice.backend, "reason": choice.reason, "managers": choice.managers},
         "diff": change.diff(),
+        "saved": change.saved,
     }
     if tables:
         result["permits"] = {table.family: table.permits for table in tables}

@@ -14,6 +14,7 @@ from .._zone.bridge import Bridge
 from .._zone.edit import Plan
 from .._zone.exchanges import Target
 from .._zone.file import Name, ZoneError
+from .._zone.lines import Mx
 from .named_conf import ServedZone
 
 RESTORED = "All zones were restored to their previous state"
@@ -79,6 +80,10 @@ class PlannedZone(ZoneFacts, Protocol):
     @property
     def ttls(self) -> Mapping[Name, int]:
         """The TTLs in seconds that the planned names' MX records had."""
+
+    @property
+    def replaced(self) -> Mapping[Name, Sequence[Mx]]:
+        """The present MX records of each name whose records or TTL change."""
 
     @property
     def backups(self) -> Sequence[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .._zone.edit import Plan
 from .._zone.exchanges import Target
 from .._zone.file import Name, ZoneError, spell
-from .client import Change, DnsClient, Key, MxSet, choose_key, read_keys
+from .client import Change, DnsClient, Key, Mx, MxSet, choose_key, read_keys
 from .named_conf import ServedZone
 
 #: Seconds until updates must be served.
@@ -51,6 +51,11 @@ class DynamicZone:
     def needs_reload(self) -> bool:
         """Whether BIND must load a file: it serves an update at once."""
         return False
+
+    @property
+    def replaced(self) -> Mapping[Name, Sequence[Mx]]:
+        """The present MX records of each name whose records or TTL change."""
+        return {owner: sorted(old.records) for owner, old, _new in self.changes}
 
     @property
     def backups(self) -> Sequence[str]:

@@ -10,7 +10,7 @@ transfer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -122,8 +122,15 @@ def request_from(values: Mapping[str, Any], *, check_only: bool) -> ExternalRequ
     )
 
 
-def refresh(bind: Bind, request: ExternalRequest) -> list[ExternalZone]:
+def refresh(
+    bind: Bind, request: ExternalRequest, before_commit: Callable[[Sequence[Path]], None] | None = None
+) -> list[ExternalZone]:
     """Bring all external zones up to date or none.
+
+    Args:
+        bind: The server.
+        request: The zones.
+        before_commit: Is called with their files before one is written; raises ZoneError to prevent that.
 
     Raises:
         ZoneError: Nothing has changed. Its `problems` lists every problem.
@@ -153,6 +160,8 @@ def refresh(bind: Bind, request: ExternalRequest) -> list[ExternalZone]:
     if problems:
         raise ZoneError(*problems)
     if not request.check_only:
+        if before_commit:
+            before_commit([zone.path for zone in zones])
         commit_all([ZoneFiles(bind, zones, request.reload_timeout)])
     return zones
 

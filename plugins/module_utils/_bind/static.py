@@ -7,17 +7,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 
 from .._zone.bridge import Bridge, bridge_over
 from .._zone.check import prove, prove_by_bind, served_ttls, with_includes_from
-from .._zone.edit import Plan, ZoneEdit, edit_zone, files_of
+from .._zone.edit import Plan, ZoneEdit, edit_zone, files_of, with_serial
 from .._zone.exchanges import Target, targets_in
 from .._zone.file import Include, Name, ZoneError, read_zone
+from .._zone.lines import Mx
 from .._zone.serial import is_later
 from .client import DNSPYTHON_ERROR
 from .named_conf import ServedZone
@@ -32,7 +33,8 @@ class StaticZone:
     """One zone's files before and after, by their real paths, the zone's own first: only those that change.
 
     Where included files change, BIND reads the zone over a `bridge` in the meantime. `behind` means that the file has a
-    later serial than the server, as an interrupted run leaves it; `reload` that BIND is to load what changes.
+    later serial than the server, as an interrupted run leaves it; `reload` that BIND is to load what changes; `exact`
+    that all files become what they were before the first run, but for the serial. `paths` are all files of the zone.
     """
 
     zone: ServedZone
@@ -43,6 +45,8 @@ class StaticZone:
     behind: bool
     reload: bool
     bridge: Bridge = field(default_factory=dict)
+    exact: bool = False
+    paths: Sequence[Path] = ()
     backups: Sequence[str] = field(default_factory=list)
 
     @property
@@ -80,6 +84,11 @@ class StaticZone:
         """The TTLs in seconds that the planned names' MX records had."""
         return self.edit.ttls
 
+    @property
+    def replaced(self) -> Mapping[Name, Sequence[Mx]]:
+        """The present MX records of each name whose records or TTL change."""
+        return self.edit.replaced
+
     @classmethod
     def prepare(
         cls,
@@ -93,6 +102,7 @@ class StaticZone:
         served: int | None,
         reload: bool = True,
         relative: Collection[Name] = (),
+        former: Former | None = None,
     ) -> StaticZone:
         """Edit the zone and prove the edit.
 
@@ -106,6 +116,8 @@ class StaticZone:
             served: The serial that the server serves; None if it is not known.
             reload: Whether BIND is to load the new file.
             relative: The exchanges that new records state relative to the origin.
+            former: Returns what a file was before the first run, None if it is not known or others have edited it
+                since. By default nothing is known.
 
         Raises:
             ZoneError: The edit is not safe.
@@ -129,22 +141,20 @@ class StaticZone:
         edit = change()
         if edit.mixed_ttls:
             edit = change(served_ttls=served_ttls(_read(bind, zone, data), edit.mixed_ttls))
-        before, after = {path: data}, {path: edit.data}
-        for name, new in edit.included.items():
-            included = read.path(name)
-            before[included], after[included] = read(name), new
-        if edit.changed:
-            _prove(
-                bind,
-                zone,
-                apex,
-                data,
-                edit=edit,
-                plan=plan,
-                ttls=ttls,
-                read=read,
-                reread=_Includes(zone.directory, after),
-            )
+        check = partial(_prove, bind, zone, apex, data, plan=plan, ttls=ttls, read=read)
+        exact = _as_before(zone, apex, edit, read, former) if former else None
+        if exact and edit.changed:
+            try:
+                check(edit=exact, reread=_Includes(zone.directory, _after(exact, path, read)))
+            except ZoneError:
+                exact = None  # more than the planned records has changed since
+        elif exact and (exact.data != data or exact.included):
+            exact = None
+        if edit.changed and not exact:
+            check(edit=edit, reread=_Includes(zone.directory, _after(edit, path, read)))
+        edit = exact or edit
+        after = _after(edit, path, read)
+        before = {path: data, **{read.path(name): read(name) for name in edit.included}}
         for same in [each for each in before if before[each] == after[each]]:
             # With the SOA record in an included file, the serial is there.
             del before[same], after[same]
@@ -154,7 +164,8 @@ class StaticZone:
             text, copies = bridge_over(read_zone(data, apex, zone.file, read), edit.included.keys())
             bridge = {read.path(name): (None, copy, None) for name, copy in copies.items()}
             bridge = {**bridge, path: (data, text, edit.data)}
-        return cls(zone, plan, before, after, edit, behind, reload, bridge)
+        paths = [path, *(read.path(file.path) for file in list(files_of(read_zone(data, apex, zone.file, read)))[1:])]
+        return cls(zone, plan, before, after, edit, behind, reload, bridge, exact is not None, paths if former else ())
 
     def targets(self, names: Collection[Name]) -> dict[Name, Target]:
         """Return what this zone says about the MX targets that lie in it."""
@@ -172,6 +183,33 @@ class StaticZone:
             (str(path), old.decode("utf-8", "replace"), self.after[path].decode("utf-8", "replace"))
             for path, old in self.before.items()
         ]
+
+
+Former = Callable[[Path], "bytes | None"]
+"""Returns what a file was before the first run, None if that cannot be restored."""
+
+
+def _after(edit: ZoneEdit, path: Path, read: _Includes) -> dict[Path, bytes]:
+    """Return the new content of a zone's own file and of the included files that change, by their real paths."""
+    return {path: edit.data, **{read.path(name): new for name, new in edit.included.items()}}
+
+
+def _as_before(zone: ServedZone, apex: Name, edit: ZoneEdit, read: _Includes, former: Former) -> ZoneEdit | None:
+    """Return an edit to the files before the first run, with the serial of `edit`; None if they cannot be restored."""
+    path = Path(zone.file).resolve()
+    changing = {name: former(read.path(name)) for name in edit.included}
+    own = former(path)
+    if own is None or None in changing.values():
+        return None
+    contents = {read.path(name): content for name, content in changing.items() if content is not None}
+    try:
+        after, included = with_serial(
+            own, apex, edit.serial_after, path=zone.file, include=_Includes(zone.directory, contents)
+        )
+    except (ZoneError, OSError):
+        return None
+    differing = {name: new for name, new in included.items() if new != read(name)}
+    return replace(edit, data=after, included=differing)
 
 
 class _Includes:

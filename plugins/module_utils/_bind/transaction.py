@@ -21,9 +21,10 @@ from .change import Change, PlannedZone, commit_all
 from .client import DNSPYTHON_ERROR, DnsClient, Key
 from .dynamic import DynamicZone
 from .named_conf import SECONDARY, ServedZone
+from .originals import Originals, former_names
 from .server import Bind, included_files
 from .sharing import exchanges_to_relate, sharing_problems
-from .static import StaticZone
+from .static import Former, StaticZone
 from .transferred import TransferredZone, foreign, primary_of
 from .zone_files import ZoneFiles
 
@@ -40,7 +41,7 @@ class Request:
 
     Views in `other_views` may keep other MX records; None: all views may, as no MX record changes. The zones in
     `zones_elsewhere` change on other servers of the campus only. `verify_only` changes nothing, but ends an interrupted
-    earlier run.
+    earlier run. `restoring` accepts any names as targets, as they were in the zones before.
     """
 
     zones: Sequence[ZoneRequest]
@@ -54,6 +55,7 @@ class Request:
     authorities: Sequence[Authority] = ()
     zones_elsewhere: Collection[str] = ()
     verify_only: bool = False
+    restoring: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,17 @@ def update(
     request: Request,
     back_up: BackUp | None = None,
     before_commit: BeforeCommit | None = None,
+    *,
+    originals: Originals | None = None,
 ) -> Result:
-    """Apply all changes or none.
+    """Apply all changes or none. With `originals`, record what the zones were before.
 
     Raises:
         ZoneError: Nothing has changed. Its `problems` lists every problem.
     """
     plans = _plans(bind, request)
     _recover([plan.zone for plan in plans if plan.zone.kind not in SECONDARY], check_only=request.check_only)
-    prepared = _Prepared(bind, client, request, plans)
+    prepared = _Prepared(bind, client, request, plans, originals.former if originals and request.restoring else None)
     for plan in plans:
         prepared.add(plan)
     prepared.check()
@@ -102,9 +106,12 @@ def update(
             if back_up:
                 for zone in prepared.static:
                     zone.backups = [back_up(str(path)) for path in zone.after]
-        except OSError as error:
+            if originals:
+                originals.record(prepared.zones)
+        except (OSError, ValueError) as error:
             raise ZoneError(f"nothing was changed: {error}") from error
-        files: Change = ZoneFiles(bind, prepared.static, request.reload_timeout)
+        keep = originals.keep if originals else None
+        files: Change = ZoneFiles(bind, prepared.static, request.reload_timeout, keep)
         commit_all([files, *prepared.dynamic])
     return Result(prepared.zones, warnings)
 
@@ -116,7 +123,8 @@ def _plans(bind: Bind, request: Request) -> list[ZonePlan]:
     seen: set[tuple[Name, str]] = set()
     for zone in request.zones:
         try:
-            apex, plan = plan_names(zone.name, [owner[:2] for owner in zone.owners])
+            names = former_names if request.restoring else plan_names
+            apex, plan = names(zone.name, [owner[:2] for owner in zone.owners])
         except ZoneError as error:
             problems += error.problems
             continue
@@ -170,8 +178,15 @@ def _recover(zones: Sequence[ServedZone], *, check_only: bool) -> None:
 class _Prepared:
     """The planned changes of all zones, and the problems found."""
 
-    def __init__(self, bind: Bind, client: DnsClient, request: Request, plans: Sequence[ZonePlan]) -> None:
-        self.bind, self.client, self.request = bind, client, request
+    def __init__(
+        self,
+        bind: Bind,
+        client: DnsClient,
+        request: Request,
+        plans: Sequence[ZonePlan],
+        former: Former | None = None,
+    ) -> None:
+        self.bind, self.client, self.request, self.former = bind, client, request, former
         self.by_file: dict[Path, list[ZonePlan]] = {}
         for plan in plans:
             self.by_file.setdefault(Path(plan.zone.file).resolve(), []).append(plan)
@@ -224,6 +239,7 @@ class _Prepared:
             served=latest(serial for serial in serials if serial is not None),
             reload=self.request.reload,
             relative=exchanges_to_relate(plan.plan, [each.plan for each in sharing]),
+            former=self.former,
         )
         self.static.append(zone)
         self.zones.append(zone)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from .._zone.edit import Plan
 from .._zone.exchanges import Target
 from .._zone.file import Name, ZoneError
+from .._zone.lines import Mx
 from .._zone.serial import is_later
 from .authority import Authority, ZoneRequest
 from .client import DnsClient
@@ -38,6 +39,7 @@ class TransferredZone:
     null_mx: Sequence[Name] = ()
     ttls: Mapping[Name, int] = field(default_factory=dict)
     backups: Sequence[str] = ()
+    replaced: Mapping[Name, Sequence[Mx]] = field(default_factory=dict)
 
     @property
     def serial_after(self) -> int:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .._zone.bridge import Bridge, replace_over
@@ -18,9 +18,22 @@ from .server import Bind
 class ZoneFiles:
     """A `Change` of all files of several zones."""
 
-    def __init__(self, bind: Bind, zones: Sequence[FileZone], reload_timeout: int) -> None:
-        """Collect the files of `zones`; BIND may take `reload_timeout` seconds to load them."""
-        self._bind, self._timeout = bind, reload_timeout
+    def __init__(
+        self,
+        bind: Bind,
+        zones: Sequence[FileZone],
+        reload_timeout: int,
+        keep: Callable[[Mapping[Path, bytes | None]], None] | None = None,
+    ) -> None:
+        """Collect the files of `zones`.
+
+        Args:
+            bind: The server.
+            zones: The zones.
+            reload_timeout: Seconds that BIND may take to load them.
+            keep: Is called before files are replaced, with their new contents; raises OSError to prevent that.
+        """
+        self._bind, self._timeout, self._keep = bind, reload_timeout, keep
         self._old: dict[Path, bytes | None] = {path: data for zone in zones for path, data in zone.before.items()}
         self._new: dict[Path, bytes | None] = {path: data for zone in zones for path, data in zone.after.items()}
         self._bridge: Bridge = {path: steps for zone in zones for path, steps in zone.bridge.items()}
@@ -44,6 +57,8 @@ class ZoneFiles:
     def commit(self) -> None:
         """Replace the files and wait until BIND serves them; raise ZoneError on failure."""
         try:
+            if self._keep:
+                self._keep(self._new)
             replace_over(self._old, self._new, self._bridge)
         except OSError as error:
             raise ZoneError(f"cannot replace the zone files, all are unchanged: {error}") from error

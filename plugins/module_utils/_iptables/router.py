@@ -41,6 +41,7 @@ class Change:
     unconfirmed: bool
     foreign: list[str]
     warnings: list[str] = field(default_factory=list)
+    saved: list[str] = field(default_factory=list)
     texts: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
@@ -114,7 +115,8 @@ class Router:
         if not any(before != after for _name, before, after in texts):
             texts[:] = [(str(self._directory / name), old_files.get(name, ""), files.get(name, "")) for name in FILES]
         unused = {"iptables", "nft"} - {"iptables" if tables else "", "nft" if nft_text else ""}
-        warnings = [*_reference_warnings(chains), *self._saved_warnings(kept, named, unused)]
+        named_by_saved = self._saved_warnings(kept, named, unused)
+        warnings = [*_reference_warnings(chains), *named_by_saved]
         return Change(
             files=files,
             old_files=old_files,
@@ -124,6 +126,7 @@ class Router:
             unconfirmed=change.unconfirmed,
             foreign=change.foreign,
             warnings=warnings,
+            saved=named_by_saved,
             texts=texts,
         )
 

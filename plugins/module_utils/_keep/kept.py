@@ -32,6 +32,10 @@ _PRIVATE = 0o600
 _WRITTEN = 2
 # Copies of edited contents of one file.
 _EDITED = 5
+ANY = "any"
+"""In place of a hash: every later content is ours, such as signatures that a program updates."""
+# Names that only this collection uses: what is there comes from it, perhaps from a version without records.
+_OWN = "mailgate"
 
 
 class KeptError(Exception):
@@ -50,6 +54,7 @@ class Record:
         kept: When it was kept, in UTC (RFC 3339).
         by: What changed it first, such as the name of a role.
         written: The hashes of the contents that were written last.
+        edited: Whether somebody else has written it between two changes, so that what was written has their lines too.
     """
 
     path: str
@@ -61,6 +66,7 @@ class Record:
     kept: str = ""
     by: str = ""
     written: list[str] = field(default_factory=list)
+    edited: bool = False
 
 
 class State(enum.Enum):
@@ -121,16 +127,27 @@ def keep(new: Mapping[Path, bytes | None], by: str, store: Path = STORE) -> None
         OSError: The store cannot be written.
         KeptError: A record cannot be read.
     """
-    for path, data in new.items():
+    keep_hashes({path: "" if data is None else _digest(data) for path, data in new.items()}, by, store)
+
+
+def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
+    """Do what `keep` does for contents that are known by their hashes only; "" for no file, or ANY.
+
+    Raises:
+        OSError: The store cannot be written.
+        KeptError: A record cannot be read.
+    """
+    make_private(store)
+    for path, digest in new.items():
         record = read(path, store) or _keep_first(path, by, store)
-        digest = "" if data is None else _digest(data)
         present = _content(path)
         now = "" if present is None else _digest(present)
-        if record.written and now not in (*record.written, record.sha256):
+        if record.written and ANY not in record.written and now not in (*record.written, record.sha256):
             _keep_edited(path, present, store)
+            record.edited = True
         # An admin's edit is not ours, though it is there while the next content is written.
         former = [each for each in record.written if each in (now, digest)]
-        if not record.written or record.written[-1] != digest:
+        if not record.written or record.written[-1] != digest or former != record.written:
             record.written = [*(each for each in former if each != digest), digest][-_WRITTEN:]
             _write(_record_path(path, store), json.dumps(asdict(record), indent=1).encode() + b"\n")
 
@@ -191,7 +208,7 @@ def state(record: Record) -> State:
     digest = _digest(data)
     if record.existed and digest == record.sha256:
         return State.ORIGINAL
-    return State.OURS if digest in record.written else State.EDITED
+    return State.OURS if digest in record.written or ANY in record.written else State.EDITED
 
 
 def plan_restore(
@@ -259,6 +276,34 @@ def forget(path: Path, store: Path = STORE) -> None:
         store.rmdir()
 
 
+def make_private(store: Path) -> None:
+    """Create the store, which nobody else can read, under any umask."""
+    if not store.is_dir():
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store.chmod(0o700)
+
+
+def set_aside(path: Path, store: Path = STORE) -> Path | None:
+    """Remove the record of a file and return the path of its copy, which stays among the edited ones; None without.
+
+    Raises:
+        OSError: The store cannot be written.
+    """
+    copy = _copy_path(path, store)
+    aside = None
+    if copy.exists():
+        aside = store / "edited" / (str(path).lstrip("/") + ".original")
+        aside.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy.replace(aside)
+    forget(path, store)
+    return aside
+
+
+def is_own(path: Path) -> bool:
+    """Return whether only this collection uses a path of this name."""
+    return any(part.startswith(_OWN) for part in path.parts)
+
+
 def _edited(path: Path, before: bytes | None, store: Path, strip: Callable[[Path, bytes], bytes] | None) -> Restored:
     """Return what is left of a file without our lines."""
     now = _content(path) or b""
@@ -272,7 +317,7 @@ def _edited(path: Path, before: bytes | None, store: Path, strip: Callable[[Path
 
 def _keep_first(path: Path, by: str, store: Path) -> Record:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    data = _content(path)
+    data = None if is_own(path) else _content(path)
     if data is None:
         return Record(str(path), existed=False, kept=now, by=by)
     found = path.stat()

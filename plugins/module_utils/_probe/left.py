@@ -42,8 +42,7 @@ TRACES = (
         frozenset({"gateways"}),
         f"{_UNITS}/mailgate.service",
         "the service of a gateway",
-        "when no cache has MX records that name it: systemctl disable --now mailgate; rm -r "
-        f"{_UNITS}/mailgate.service /etc/mailgate /usr/local/bin/mailgate. /var/lib/mailgate has its quarantine",
+        "when no cache has MX records that name it, apply the role gateway with gateway_state: absent to this host",
     ),
     Trace(
         frozenset({"borders"}),
@@ -55,7 +54,8 @@ TRACES = (
         frozenset({"outside"}),
         f"{_UNITS}/mailgate-outside.timer",
         "the timer of external zones",
-        f"systemctl disable --now mailgate-outside.timer; rm {_UNITS}/mailgate-outside.timer",
+        "apply the role bind_mx with bind_mx_state: absent to this host, or stop it: systemctl disable --now "
+        "mailgate-outside.timer",
     ),
     Trace(
         frozenset({"servers", "gateways"}),

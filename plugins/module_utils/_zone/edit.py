@@ -53,6 +53,7 @@ class ZoneEdit:
         null_mx: The planned names that accept no mail and are left alone.
         ttls: The TTLs in seconds that the planned names' MX records had.
         mixed_ttls: The changed names whose MX records state several TTLs, of which a server serves one.
+        replaced: The MX records of each name whose records or TTL change.
         kept_ttls: Whether another record got the TTL that BIND serves now, because a line before it is removed.
     """
 
@@ -65,6 +66,7 @@ class ZoneEdit:
     ttls: Mapping[Name, int] = field(default_factory=dict)
     mixed_ttls: Sequence[Name] = ()
     kept_ttls: bool = False
+    replaced: Mapping[Name, Sequence[Mx]] = field(default_factory=dict)
 
 
 def plan_names(
@@ -163,7 +165,22 @@ def edit_zone(
     after = next_serial(serial, today, served)
     editor.set_serial(after)
     own, included = editor.render()
-    return ZoneEdit(own, serial, after, True, included, *report, any(kept))
+    return ZoneEdit(own, serial, after, True, included, *report, any(kept), editor.replaced)
+
+
+def with_serial(data: bytes, zone: Name, serial: int, *, path: str, include: Include) -> tuple[bytes, dict[str, bytes]]:
+    """Return a zone's files with another serial: its own file, and the included files by the path in $INCLUDE lines.
+
+    Raises:
+        ZoneError: The zone has no valid SOA record.
+    """
+    file = read_zone(data, zone, path, include)
+    editor = _Editor(file, zone, {}, {}, {})
+    editor.set_serial(serial)
+    own, changed = editor.render()
+    return own, {
+        part.file.path: changed.get(part.file.path, part.file.text.encode("latin-1")) for part in editor.parts[1:]
+    }
 
 
 class _Editor:
@@ -177,13 +194,14 @@ class _Editor:
         ttls: Mapping[Name, int],
         served_ttls: Mapping[Name, int],
         *,
-        relative: Collection[Name],
+        relative: Collection[Name] = (),
     ) -> None:
         self.file, self.zone, self.ttls, self.served_ttls = file, zone, ttls, served_ttls
         self.problems: list[str] = []
         self.null_mx: list[Name] = []
         self.old_ttls: dict[Name, int] = {}
         self.mixed_ttls: list[Name] = []
+        self.replaced: dict[Name, list[Mx]] = {}
         self.changed = False
         # The planned names and those between them and the apex, next to which new records may be added.
         watched = {owner[cut:] for owner in plan for cut in range(max(1, len(owner) - len(zone)))}
@@ -270,6 +288,7 @@ class _Editor:
             )
             return
         self.changed = True
+        self.replaced[owner] = list(dict.fromkeys(lines))
         if ttl is None and len(ttls) > 1:
             # A record set has one TTL (RFC 2181, section 5.2). Which one applies is for the server to say.
             ttl = self.served_ttls.get(owner, min(each for each in ttls if each is not None))

@@ -39,5 +39,5 @@ def test_each_module_runs_on_a_host(tmp_path):
         text=True,
         check=False,
     )
-    refused = re.findall(r"^fatal: .*(?:Unsupported parameters|required)", done.stdout, re.MULTILINE)
+    refused = re.findall(r"^fatal: .*(?:Unsupported parameters|required|are missing)", done.stdout, re.MULTILINE)
     assert len(refused) == len(MODULES) > 0, done.stdout

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No package is removed to install another, and only what was installed before is removed again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.campus.mailgate.plugins.module_utils._keep.apt import Apt, AptError
+
+
+class Host:
+    """A Debian host whose packages depend on nothing; installing `needs[x]` too for x, removing `conflicts[x]`."""
+
+    def __init__(self, tmp_path: Path, *installed: str) -> None:
+        self.installed = set(installed)
+        self.needs: dict[str, list[str]] = {}
+        self.conflicts: dict[str, list[str]] = {}
+        self.commands: list[str] = []
+        self.fails = ""
+        self.known = True
+        self.file = tmp_path / "store" / "packages.json"
+        self.stamp = tmp_path / "stamp"
+        self.stamp.touch()
+
+    def apt(self, **options: bool) -> Apt:
+        return Apt(self.run, self.file, stamps=[self.stamp], **options)
+
+    def run(self, command):
+        words = [word for word in command if not word.startswith("-")]
+        match words:
+            case ["dpkg-query"]:
+                lines = [
+                    f"{name}\tinstalled\t\t, {', '.join(self.needs.get(name, []))}\t, \n"
+                    for name in sorted(self.installed)
+                ]
+                return 0, "".join(lines), ""
+            case ["apt-cache", "show", *names]:
+                conflicts = {name: ", ".join(self.conflicts.get(name, [])) for name in names}
+                return 0, "\n".join(f"Package: {n}\nConflicts: {c}\n" for n, c in conflicts.items()), ""
+            case ["apt-get", verb, *names]:
+                return self._apt(verb, names, simulated="--simulate" in command)
+        raise AssertionError(command)
+
+    def _apt(self, verb, names, *, simulated):
+        if not simulated:
+            self.commands.append(" ".join([verb, *names]))
+            if self.fails == verb:
+                return 100, "", "E: Broken\n"
+        if verb == "update":
+            return 0, "", ""
+        if not self.known:
+            return 100, "", f"E: Unable to locate package {names[0]}\n"
+        if verb == "install":
+            new = [n for name in names for n in [*self.needs.get(name, []), name] if n not in self.installed]
+            gone = [n for name in new for n in self.conflicts.get(name, []) if n in self.installed]
+        else:
+            new, gone = [], [n for n in self.installed if n in names or set(names) & set(self.needs.get(n, []))]
+        if not simulated:
+            self.installed |= set(new)
+            self.installed -= set(gone)
+        return 0, "".join([*(f"Remv {n} [1]\n" for n in gone), *(f"Inst {n} (1 Debian)\n" for n in new)]), ""
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path, "libc6", "postfix")
+
+
+def test_nothing_is_asked_of_apt_if_nothing_is_missing(host):
+    host.stamp.unlink()
+    assert not host.apt().present(["libc6"], "clamav", 3600).installed
+    assert host.commands == []
+    assert not host.apt().present(["libc6"], "clamav", 3600).changed
+
+
+def test_new_packages_are_installed_recorded_and_removed_again(host):
+    host.needs = {"clamd": ["libclam", "libc6"]}
+    assert host.apt().present(["clamd", "libc6"], "clamav", 3600).installed == ["clamd", "libclam"]
+    assert not host.apt().present(["clamd", "libc6"], "clamav", 3600).changed
+    gone = host.apt().absent("clamav")
+    assert gone.removed == ["clamd", "libclam"]
+    assert host.installed == {"libc6", "postfix"}
+    assert not host.file.parent.exists()
+    assert not host.apt().absent("clamav").changed
+
+
+def test_a_package_that_would_be_removed_prevents_the_installation(host):
+    host.conflicts = {"sendmail-bin": ["postfix"]}
+    with pytest.raises(AptError) as refused:
+        host.apt().present(["sendmail-bin"], "routes", 3600)
+    assert "apt would remove postfix" in str(refused.value)
+    assert "postfix: sendmail-bin conflicts with postfix" in str(refused.value)
+    assert host.commands == []
+    assert not host.file.exists()
+
+
+def test_the_lists_are_updated_only_if_they_are_old_and_a_package_is_missing(host):
+    host.apt().present(["clamd"], "clamav", 3600)
+    os.utime(host.stamp, (0, 0))
+    host.apt().present(["7zip"], "gateway", 3600)
+    assert host.commands == ["install clamd", "update", "install 7zip"]
+
+
+def test_check_mode_predicts_and_changes_nothing(host):
+    host.needs = {"clamd": ["libclam"]}
+    os.utime(host.stamp, (0, 0))
+    assert host.apt(check_only=True).present(["clamd"], "clamav", 3600).installed == ["clamd", "libclam"]
+    assert host.commands == []
+    assert not host.file.exists()
+    host.known = False
+    unknown = host.apt(check_only=True).present(["clamd"], "clamav", 3600)
+    assert (unknown.installed, len(unknown.warnings)) == (["clamd"], 1)
+    host.known = True
+    host.apt().present(["clamd"], "clamav", 0)
+    host.commands.clear()
+    assert host.apt(check_only=True).absent("clamav").removed == ["clamd", "libclam"]
+    assert host.commands == []
+
+
+def test_a_failed_installation_leaves_no_record_of_what_is_not_there(host):
+    host.fails = "install"
+    with pytest.raises(AptError, match="E: Broken"):
+        host.apt().present(["clamd"], "clamav", 3600)
+    host.installed.add("clamd")
+    assert host.apt().absent("clamav").removed == []
+
+
+def test_an_interrupted_installation_is_taken_back(host):
+    def killed(command):
+        if command[0] == "apt-get" and "--simulate" not in command:
+            host.run(command)
+            raise KeyboardInterrupt
+        return host.run(command)
+
+    with pytest.raises(KeyboardInterrupt):
+        Apt(killed, host.file, stamps=[host.stamp]).present(["clamd"], "clamav", 3600)
+    assert host.apt().absent("clamav").removed == ["clamd"]
+
+
+def test_packages_stay_that_another_package_needs_or_that_are_to_be_kept(host):
+    host.apt().present(["clamd", "7zip"], "clamav", 3600)
+    host.installed.add("own")
+    host.needs["own"] = ["clamd"]
+    assert host.apt().absent("clamav").left == ["package clamd stays: own depends on it"]
+    assert host.installed == {"libc6", "postfix", "clamd", "own"}
+    host.installed.remove("own")
+    assert host.apt().absent("clamav", keep=True).left == ["package clamd stays: it was to be kept"]
+    assert not host.apt().absent("clamav").changed
+
+
+def test_a_damaged_record_is_an_error(host):
+    host.file.parent.mkdir()
+    host.file.write_text("{")
+    with pytest.raises(AptError, match=r"packages.json cannot be read"):
+        host.apt().absent("clamav")
