@@ -31,7 +31,8 @@ options:
   state:
     description:
       - V(present) writes the routes.
-      - V(absent) restores the files that were there before. Lines that others added since stay. Other options are ignored.
+      - V(absent) restores the files that were there before. Lines that others added since stay. Other options are
+        ignored.
     type: str
     choices: [present, absent]
     default: present
@@ -39,15 +40,16 @@ options:
   configuration:
     description:
       - V(generate) generates all files. V(block) manages a marked block in an admin's files.
-      - V(auto) generates them if there is no C(sendmail.mc), if it is that of Debian's package, or if this module wrote it.
-        Otherwise it uses blocks.
+      - V(auto) generates them if there is no C(sendmail.mc), if it is that of Debian's package, or if this module wrote
+        it. Otherwise it uses blocks.
     type: str
     choices: [auto, generate, block]
     default: auto
     version_added: 0.3.0
   take:
     description:
-      - With blocks, domains about which an admin's line that contradicts the plan is taken out of use. It becomes a comment.
+      - With blocks, domains about which an admin's line that contradicts the plan is taken out of use. It becomes a
+        comment.
       - Without this, such a line is an error.
     type: list
     elements: str

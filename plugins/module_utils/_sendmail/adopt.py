@@ -30,7 +30,6 @@ _SMTP = ("smtp", "esmtp", "smtp8", "dsmtp", "relay")
 MANAGED = ("hostname", "listen", "max_daemon_children", "double_bounce_address")
 _ANY = ("0.0.0.0", "::")  # noqa: S104
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_PORTS = {"smtp": "25", "submission": "587", "smtps": "465", "submissions": "465"}
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def alias_lines(texts: Iterable[str]) -> list[str]:
 
 def uncovered(settings: Settings, listeners: Iterable[tuple[str, str]]) -> list[str]:
     """Return the wanted addresses and ports, as `address port`, on which the daemon does not listen."""
-    present = [(address.strip("[]").removeprefix("IPv6:"), _PORTS.get(port, port)) for address, port in listeners]
+    present = [(address.strip("[]").removeprefix("IPv6:"), port) for address, port in listeners]
     found = []
     for wanted in settings.listen:
         on_port = [address for address, port in present if port == str(wanted.port)]
@@ -284,7 +283,7 @@ def present(mailertable: str, class_w: str, access: str, mc: str) -> Present | N
             (LOCAL, class_w, blocks.HASH),
             (RELAY, access, blocks.HASH),
             (MC, mc, MC_STYLE),
-        )  # fmt: skip
+        )
     }
     if not any(lines.values()):
         return None

@@ -23,8 +23,11 @@ from .settings import Settings
 from .system import Run, SendmailError, diff, encode, m4, read, redirected, refuse
 
 _TRACE = ("-tMAILER", "-tMAILER_DEFINITIONS", "-tFEATURE", "-tinclude", "-tsinclude", "-dfla")
+# Aliases that every host must have (RFC 5321, section 4.5.1).
+_REQUIRED = ("postmaster", "mailer-daemon")
 _FIX = (
-    "For each conflict remove the admin's line; or name the domain in sendmail_routes_take, and the role takes the line out "
+    "For each conflict remove the admin's line; or name the domain in sendmail_routes_take, and the role takes the "
+    "line out "
     "of use; or in mailgate_keep_route, and the line stays and the plan's route for the domain is left out"
 )
 
@@ -140,11 +143,12 @@ def build(settings: Settings, former: Present | None, wish: Wish, run: Run, stag
     trial = stage / "trial.cf"
     trial.write_bytes(encode(redirected(configuration, staged)))
     change.tests = _test(files, settings, trial, run)
-    result = inquiry.prove(run, files.cf_path, trial, settings, _domains(former))
+    result = inquiry.prove(run, files.cf_path, trial, settings, [*_domains(former), *_REQUIRED])
     change.asked, change.known = result.asked, result.known
     if result.differences:
         raise refuse(
-            f"With the new configuration sendmail would answer differently about these addresses, of {result.asked} that "
+            f"With the new configuration sendmail would answer differently about these addresses, of {result.asked} "
+            f"that "
             "were asked. Nothing was changed. Look for lines that have an effect beyond their own domain:",
             proof.listed(result.differences),
         )
@@ -182,8 +186,10 @@ def _require_fitting(files: _Files, settings: Settings, wish: Wish) -> None:
     hub = adopt.null_client(files.trace)
     if hub is not None:
         raise SendmailError(
-            f"{files.mc_path} has FEATURE(nullclient): this host sends all its mail to {hub} and has no domains and routes "
-            "of its own. Nothing was changed. Set mailgate_mta: none for it, or take it out of the inventory, if it is no "
+            f"{files.mc_path} has FEATURE(nullclient): this host sends all its mail to {hub} and has no domains and "
+            f"routes "
+            "of its own. Nothing was changed. Set mailgate_mta: none for it, or take it out of the inventory, if it "
+            "is no "
             "mail server; or replace that feature in sendmail.mc by those of a server"
         )
     found = []
@@ -196,12 +202,11 @@ def _require_fitting(files: _Files, settings: Settings, wish: Wish) -> None:
         if needed and table.path is None:
             lines = ", ".join(f"{key} {value}" for key, value in list(needed.items())[:5])
             found.append(
-                f"{name} is a map of the kind {table.kind}, which this role cannot write: set mailgate_mta: none for this "
-                f"host and add the entries there ({lines}, …), or use a file"
+                f"{name} is a map of the kind {table.kind}, which this role cannot write: set mailgate_mta: none for "
+                f"this host and add the entries there ({lines}, …), or use a file"
             )
-        elif needed and table.path and table.path.suffix == "" and not table.path.exists():
-            if table.built and table.built.exists():
-                found.append(f"{table.built} has no source {table.path}: restore the file that it was made from")
+        elif needed and table.path and table.built and table.built.exists() and not table.path.exists():
+            found.append(f"{table.built} has no source {table.path}: restore the file that it was made from")
     skipped = [d for d in settings.external if not is_wildcard(d)]
     if skipped and files.own.map("access") and not files.own.skips:
         found.append(f"{', '.join(skipped)}: access needs SKIP for them: FEATURE(`access_db', , `skip')")
@@ -219,7 +224,7 @@ def _require_fitting(files: _Files, settings: Settings, wish: Wish) -> None:
 def _tables(
     files: _Files, settings: Settings, wish: Wish
 ) -> tuple[dict[tuple[Path, str], str], list[Conflict], list[Conflict]]:
-    """Return the new content of the tables with their kind, the lines taken out of use, and the conflicts that are left."""
+    """Return the new content of the tables with their kind, the lines taken out of use, and the other conflicts."""
     take = set(in_order(wish.take))
     bare = {}
     routes, access = files.table("mailertable"), files.table("access")
@@ -266,7 +271,7 @@ def _tables(
     return texts, taken, [each for each in found if each not in taken]
 
 
-def _put(
+def _put(  # noqa: PLR0917
     texts: dict[tuple[Path, str], str],
     path: Path,
     kind: str,
@@ -313,7 +318,8 @@ def _require_declared(files: _Files, new: Configuration, settings: Settings) -> 
     for name, needed in (("mailertable", _routing(settings, files)), ("access", tables.access_entries(settings))):
         if needed and new.map(name) is None:
             raise SendmailError(
-                f"{files.mc_path}: a block before the first MAILER has no effect on {name}. Nothing was changed. Move MAILER "
+                f"{files.mc_path}: a block before the first MAILER has no effect on {name}. Nothing was changed. "
+                f"Move MAILER "
                 "out of conditions and quotes, or declare the features yourself"
             )
 
@@ -352,15 +358,17 @@ def _test(files: _Files, settings: Settings, trial: Path, run: Run) -> int:
     ]
     if failed:
         raise refuse(
-            "The new configuration fails these address tests. Nothing was changed. Look for lines of the admin's that come "
-            "before the mailertable (virtual users, LOCAL_RULE_0, LDAP routing), or that reject these domains (access):",
+            "The new configuration fails these address tests. Nothing was changed. Look for lines of the admin's "
+            "that come "
+            "before the mailertable (virtual users, LOCAL_RULE_0, LDAP routing), or that reject these domains "
+            "(access):",
             failed,
         )
     return len(tests)
 
 
 def _same_host(failure: str, mailer: str) -> bool:
-    """Return whether a failed test only has another SMTP mailer, that of the host or of an equal line of the admin's."""
+    """Return whether a failed test only has another SMTP mailer, as an equal line of the admin has."""
     expected, _, got = failure.partition(": expected ")[2].partition("…, got ")
     for name in (mailer, "smtp", "esmtp", "smtp8", "dsmtp"):
         if got.lower().startswith(expected.replace(f"$#{tables.MAILER}$@", f"$#{name}$@").lower()):

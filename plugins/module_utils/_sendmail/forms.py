@@ -80,8 +80,10 @@ def require_source(base: str, built: str, configuration: str, path: Path) -> Non
     lines += [f"only from sendmail.mc: {line}" for line in wanted if line not in set(present)]
     more = [f"and {len(lines) - _DIFFERENCE_LINES} more"] if len(lines) > _DIFFERENCE_LINES else []
     raise refuse(
-        f"{path} is not what m4 makes of sendmail.mc, so a new one would lose these lines. Nothing was changed. Add what "
-        f"is only in {path.name} to sendmail.mc, or build it from sendmail.mc if that is newer (make -C {path.parent}), "
+        f"{path} is not what m4 makes of sendmail.mc, so a new one would lose these lines. Nothing was changed. Add "
+        f"what "
+        f"is only in {path.name} to sendmail.mc, or build it from sendmail.mc if that is newer (make -C "
+        f"{path.parent}), "
         "and test it:",
         [*lines[:_DIFFERENCE_LINES], *more] or ["the same lines in another order"],
     )
@@ -100,14 +102,17 @@ def _without_source(settings: Settings) -> SendmailError:
             static_route.adoption(str(path), text, settings).told() if text is not None else [f"{path} cannot be read"]
         )
         return refuse(
-            f"{system.ETC_MAIL}/sendmail.cf was made by CF from {directory}/sendmail.def; its routes are in {path}. Nothing "
-            "was changed. Compare these routes with the inventory. Then write a sendmail.mc with what sendmail.def does "
+            f"{system.ETC_MAIL}/sendmail.cf was made by CF from {directory}/sendmail.def; its routes are in {path}. "
+            f"Nothing "
+            "was changed. Compare these routes with the inventory. Then write a sendmail.mc with what sendmail.def "
+            "does "
             "beyond routes, build sendmail.cf with m4 and run this again; or, if it does nothing else, set "
             "sendmail_routes_configuration to generate:",
             told,
         )
     return SendmailError(
-        f"{system.ETC_MAIL}/sendmail.cf has no sendmail.mc that it is made from. Nothing was changed. Write a sendmail.mc "
+        f"{system.ETC_MAIL}/sendmail.cf has no sendmail.mc that it is made from. Nothing was changed. Write a "
+        f"sendmail.mc "
         "that yields it with m4; or, if this host only routes mail of the campus, set sendmail_routes_configuration to "
         "generate"
     )

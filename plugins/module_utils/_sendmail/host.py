@@ -124,7 +124,7 @@ def _generate(planned: Settings, distance: int | None, run: Run, stage: Path, ou
     return generate.build(settings, run, stage, installed=outcome.installed)
 
 
-def _block(planned: Settings, distance: int | None, wish: Wish, run: Run, stage: Path, outcome: Outcome) -> Change:
+def _block(planned: Settings, distance: int | None, wish: Wish, run: Run, stage: Path, outcome: Outcome) -> Change:  # noqa: PLR0917
     """Build our lines in an admin's files."""
     present = block.present(run, stage)
     settings = transition.between(present, planned, distance)

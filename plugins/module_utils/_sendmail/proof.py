@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions to two configurations, of which all answers must be the same but for planned domains: pure functions, no I/O.
+"""Questions that two configurations must answer alike but for planned domains: pure functions, no I/O.
 
 An admin's configuration is taken as it is: what counts is what sendmail answers about each address that it handles.
 
@@ -32,6 +32,7 @@ _SHOWN = 40
 _BATCH = 400
 
 _SENTINEL = re.compile(r"^(?:> )*mgq(\d+)$")
+_LAST = "mgq999999"
 _NOISE = re.compile(r"Cracked address|Parsing |Trying |== Ruleset|.*: Name server timeout|.*Transient parse error")
 _CALL = re.compile(r"^\S+ +(input|returns): ?(.*)$")
 _VERIFIED = re.compile(r"^(.*?)\.\.\. (.*)$")
@@ -156,7 +157,12 @@ def script(asked: Iterable[Question]) -> str:
             )
         # sendmail prints the macro's value, which separates the answers.
         lines += [*question.commands[:-1], f".D{{mgq}}mgq{number}", "${mgq}", question.commands[-1]]
-    return "".join(f"{line}\n" for line in [*lines, ".D{mgq}mgq999999", "${mgq}"])
+    return "".join(f"{line}\n" for line in [*lines, f".D{{mgq}}{_LAST}", "${mgq}"])
+
+
+def is_complete(output: str) -> bool:
+    """Return whether sendmail has answered all questions."""
+    return any(line.endswith(_LAST) for line in output.splitlines()[-3:])
 
 
 def answers(asked: Sequence[Question], output: str) -> list[str]:
@@ -212,13 +218,13 @@ def verified(output: str) -> dict[str, str]:
 def compare_verified(
     before: Mapping[str, str], after: Mapping[str, str], settings: Settings, ours: Iterable[str]
 ) -> list[Difference]:
-    """Return the differences between the answers of `sendmail -bv`, as `compare` does."""
+    """Return the differences between the answers of `sendmail -bv`, as `compare` does; `ours` may have names too."""
     former, found = set(ours), []
     for address in dict.fromkeys([*before, *after]):
         old, new = before.get(address, "not resolved"), after.get(address, "not resolved")
         domain = domain_of(address)
         planned = adopt.planned_for(domain, settings) if domain else None
-        if old != new and planned is None and not _within(domain, former):
+        if old != new and planned is None and not _within(domain or address.lower(), former):
             found.append(Difference(f"sendmail -bv {address}", old, new))
     return found
 
@@ -276,7 +282,7 @@ def _clients(handled: Handled) -> list[tuple[str, str, str]]:
 
 
 def _names_client(key: str) -> bool:
-    return key.startswith("connect:") or (":" not in key and "@" not in key) or key.startswith("ipv6:")
+    return key.startswith(("connect:", "ipv6:")) or (":" not in key and "@" not in key)
 
 
 def _client(key: str) -> tuple[str, str, str] | None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take our lines and files from a sendmail host: its files are again what they were, but for what others edited since."""
+"""Restore the files of a sendmail host as they were before, but for what others edited since."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._keep import blocks, kept
-from . import adopt, cf, forms, host, inquiry, proof, system
-from .change import BY, build_aliases, build_map
+from . import adopt, cf, forms, host, inquiry, proof, system, tables
+from .change import BY, build_aliases, build_map, map_entries
 from .host import Outcome
-from .running import Configuration
+from .running import Configuration, statements
 from .settings import Settings
 from .system import Run, SendmailError, decode, diff, encode, m4, read, redirected, refuse
 
@@ -38,7 +38,9 @@ def remove(run: Run, *, check: bool) -> Outcome:
             # Without what was before, parts of it would be neither.
             outcome.told = [_no_copies(ours or [system.ETC_MAIL / "sendmail.mc"])]
             return outcome
-        planned = kept.plan_restore(paths, kept.STORE, _strip)
+        whole = [path for path in paths if _is_whole(path)]
+        planned = kept.plan_restore(whole, kept.STORE)
+        planned += kept.plan_restore((path for path in paths if path not in whole), kept.STORE, _strip)
         with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
             planned = _with_derived(planned, run, Path(stage), outcome)
     except (kept.KeptError, blocks.BlockError) as error:
@@ -97,17 +99,22 @@ def _built(path: Path, source: kept.Restored, run: Run, stage: Path, staged: dic
     if path.suffix == ".cf":
         copy = stage / source.path.name
         copy.write_bytes(source.content)
-        return encode(cf.cf(m4(run, copy, f"build {path}"), source.path.name, text))
+        made = m4(run, copy, f"build {path}")
+        present = read(path) or ""
+        return encode(present if statements(present) == statements(made) else cf.cf(made, source.path.name, text))
     running = system.ETC_MAIL / "sendmail.cf"
     if path.name.startswith("aliases"):
         copy, data = build_aliases(run, stage, source.path, text, running)
     else:
         copy, data = build_map(run, stage, source.path, _kind(source.path, running), text)
     staged[source.path] = copy
-    return data
+    kind = "hash" if path.name.startswith("aliases") else _kind(source.path, running)
+    built = copy.with_name(f"{copy.name}.db")
+    # Two databases with the same entries may have other bytes.
+    return _content(path) if map_entries(run, path, kind) == map_entries(run, built, kind) else data
 
 
-def _prove(
+def _prove(  # noqa: PLR0917
     by_path: dict[Path, kept.Restored],
     derived: list[kept.Restored],
     staged: dict[Path, Path],
@@ -135,7 +142,8 @@ def _prove(
     outcome.asked, outcome.known = result.asked, result.known
     if result.differences:
         raise refuse(
-            "Without our lines, sendmail would answer differently about other addresses too. Nothing was changed. Files were "
+            "Without our lines, sendmail would answer differently about other addresses too. Nothing was changed. "
+            "Files were "
             "edited since they were written; look at their lines about these addresses:",
             proof.listed(result.differences),
         )
@@ -163,10 +171,17 @@ def _kind(path: Path, running: Path) -> str:
     return "hash"
 
 
+def _is_whole(path: Path) -> bool:
+    """Return whether a file is wholly ours, so that no line of it is an admin's."""
+    return path.suffix in _DERIVED or forms.is_ours(read(path) or "")
+
+
 def _strip(path: Path, data: bytes) -> bytes:
     """Return a file without our lines."""
-    if path.suffix in _DERIVED:
-        return data
+    if path.name == "sendmail.conf":
+        record = kept.read(path, kept.STORE)
+        before = kept.original(record, kept.STORE) if record else None
+        return encode(tables.conf_as_before(decode(data), decode(before or b"")))
     return encode(adopt.bare(decode(data), adopt.MC_STYLE if path.suffix == ".mc" else blocks.HASH))
 
 
@@ -182,7 +197,8 @@ def _generated() -> bool:
 
 def _no_copies(paths: list[Path]) -> str:
     return (
-        f"{', '.join(map(str, sorted(paths)))}: written by an earlier release, which kept no copies of what was there before. "
+        f"{', '.join(map(str, sorted(paths)))}: written by an earlier release, which kept no copies of what was "
+        f"there before. "
         "Nothing is removed. Restore the files of sendmail from a backup, or have Debian's again: apt-get purge "
         "sendmail-base sendmail-bin, then install them"
     )

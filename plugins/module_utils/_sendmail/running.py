@@ -18,6 +18,8 @@ from pathlib import Path
 #: Kinds of maps that makemap builds from a source beside them.
 BUILT = ("hash", "btree", "dbm", "cdb")
 
+PORTS = {"smtp": "25", "submission": "587", "smtps": "465", "submissions": "465"}
+
 
 @dataclass(frozen=True)
 class Map:
@@ -52,8 +54,8 @@ class Configuration:
         self._lines = re.sub(r"\n[ \t]+", " ", text).split("\n")
 
     def map(self, name: str) -> Map | None:
-        """Return a map; None if it is not declared."""
-        for line in self._lines:
+        """Return a map; None if it is not declared. The last declaration counts."""
+        for line in reversed(self._lines):
             match = re.match(rf"K\s*{re.escape(name)}\s+(\S+)\s*(.*)", line)
             if match:
                 return Map(name, match[1], match[2], _file(match[1], match[2]))
@@ -71,7 +73,7 @@ class Configuration:
 
     def mailer(self, name: str) -> Mailer | None:
         """Return a mailer; None if it is not defined."""
-        for line in self._lines:
+        for line in reversed(self._lines):
             if re.match(rf"M{name},", line):
                 equates = dict(re.findall(r"\b([A-Z])=((?:[^,]|,(?!\s*[A-Z]=))*)", line.replace("\t", " ")))
                 return Mailer(equates.get("F", "").strip(), equates.get("L", "").strip(), equates.get("A", "").strip())
@@ -99,7 +101,8 @@ class Configuration:
         for value in self.options("DaemonPortOptions"):
             given = dict(re.findall(r"\b([A-Za-z])\w*\s*=\s*([^,\s]+)", value))
             any_address = "::" if given.get("F", "inet").lower() == "inet6" else "0.0.0.0"  # noqa: S104
-            found.append((given.get("A", any_address), given.get("P", "25").replace("smtp", "25")))
+            port = given.get("P", "587" if given.get("N") == "MSA" else "25").lower()
+            found.append((given.get("A", any_address), PORTS.get(port, port)))
         return found or ([] if self.options("DaemonPortOptions") else [("0.0.0.0", "25")])  # noqa: S104
 
 
@@ -115,7 +118,7 @@ def _class(name: str) -> str:
 
 def _file(kind: str, arguments: str) -> Path | None:
     """Return the source of a map, from its last argument that is a path."""
-    if kind not in (*BUILT, "text"):
+    if kind not in BUILT:
         return None
     paths = [word for word in arguments.split() if word.startswith("/")]
     return Path(paths[-1].removesuffix(".db")) if paths else None

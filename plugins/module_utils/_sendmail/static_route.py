@@ -59,9 +59,9 @@ def static_route_path(definition: str) -> str | None:
 
 
 def read_routes(text: str) -> tuple[dict[str, tuple[int, str]], list[str]]:
-    """Return the routes of a static-route file, with line number and value by domain, and the lines that are none.
+    """Return the routes of a static-route file, with line number and value by domain, and other lines.
 
-    Forms: `STATIC domain mailer:[host]`, and `GW mailer:[host]` followed by `DOM domain` lines; `.suffix` stands for all
+    Forms: `STATIC domain mailer:[host]`, and `GW mailer:[host]` followed by `DOM domain` lines; `.suffix` is all
     names below one.
     """
     found, unread = {}, []

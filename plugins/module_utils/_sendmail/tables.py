@@ -118,6 +118,15 @@ def conf(current: str, settings: Settings) -> str:
     return (current if not current or current.endswith("\n") else current + "\n") + line + "\n"
 
 
+def conf_as_before(current: str, before: str) -> str:
+    """Return Debian's sendmail.conf `current` with the queue interval that it had `before`."""
+    interval = re.compile(r"^QUEUE_INTERVAL=[^\r\n]*", re.MULTILINE)
+    found = interval.search(before)
+    if found:
+        return interval.sub(lambda _: found[0], current)
+    return re.sub(r"^QUEUE_INTERVAL=[^\n]*\n?", "", current, flags=re.MULTILINE)
+
+
 def aliases(current: str, settings: Settings) -> str:
     """Return the aliases `current` with a block of the missing required ones; existing aliases stay.
 

@@ -86,12 +86,12 @@ def _enter(layers: list[Path], work: Path) -> None:
     if libc.unshare(_NEW_NAMESPACES):
         raise OSError(ctypes.get_errno(), "unshare")
     root = work / "root"
+    options = f"lowerdir={':'.join(map(str, layers))},upperdir={work / 'upper'},workdir={work / 'work'}"
     commands = [
         ["mount", "--make-rprivate", "/"],
         ["mount", "-t", "tmpfs", "tmpfs", str(work)],
         ["mkdir", str(root), str(work / "upper"), str(work / "work")],
-        ["mount", "-t", "overlay", "overlay", "-o"]
-        + [f"lowerdir={':'.join(map(str, layers))},upperdir={work / 'upper'},workdir={work / 'work'}", str(root)],
+        ["mount", "-t", "overlay", "overlay", "-o", options, str(root)],
         ["mount", "-t", "proc", "proc", str(root / "proc")],
         ["mount", "--rbind", "/dev", str(root / "dev")],
     ]
