@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our lines in an admin's sendmail files: which, where, and what of theirs contradicts them. Pure functions, no I/O."""
+"""Our lines in the sendmail files of an admin, and the lines that contradict them. Pure functions, no I/O."""
 
 from __future__ import annotations
 

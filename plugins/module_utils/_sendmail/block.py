@@ -279,7 +279,7 @@ def _put(  # noqa: PLR0917
     about: str,
     numbers: dict[Path, list[int]],
 ) -> None:
-    """Add a table with our lines, if they or lines of ours that are there now make it a matter of ours."""
+    """Add a table if it has, or gets, a block or a line that was taken out of use."""
     now = read(path) or ""
     content = adopt.with_lines(now, lines, about, numbers.get(path, ()))
     if lines or content != now or blocks.found(now) or numbers.get(path):
@@ -325,7 +325,7 @@ def _require_declared(files: _Files, new: Configuration, settings: Settings) -> 
 
 
 def _needs_build(run: Run, path: Path, kind: str, content: str, change: Change) -> bool:
-    """Return whether a database must be built: its source changes, or it lacks lines of ours or has former ones."""
+    """Return whether a database must be built: its source changes, or our lines in it are not those of the source."""
     if path in change.new:
         return True
     if kind == "aliases":

@@ -55,17 +55,17 @@ GROUPS = (
     ("{}", "{}", RULE),
     ("{}", "FEATURE(`local_procmail')dnl\n", "FEATURE(`always_add_domain')dnl FEATURE(`mailertable')\n"),
     ("{}", "FEATURE(`nocanonify')dnl\n"),
-    ("{}", "define(`LUSER_RELAY', `local:root')dnl\n", "FEATURE(`redirect')dnl\nifdef(`_ACCESS_TABLE_', `FEATURE(`blocklist_recipients')')dnl\n"),
+    ("{}", "define(`LUSER_RELAY', `local:root')dnl\n", "FEATURE(`redirect')dnl\nifdef(`_ACCESS_TABLE_', `FEATURE(`blocklist_recipients')')dnl\n"),  # noqa: E501
     ("{}", "RELAY_DOMAIN(`partner.example')dnl\n", "FEATURE(`relay_entire_domain')dnl\n"),
     ("{}", "dnl FEATURE(`mailertable')dnl\ndnl MAILER(`smtp')\n", "# FEATURE(`mailertable')\n\n", "\n\n"),
-    ("{}", "INPUT_MAIL_FILTER(`f', `S=local:/run/f.sock, F=, T=S:1m;R:1m')dnl\ndefine(`confAUTH_MECHANISMS',`PLAIN')dnl\n"
+    ("{}", "INPUT_MAIL_FILTER(`f', `S=local:/run/f.sock, F=, T=S:1m;R:1m')dnl\ndefine(`confAUTH_MECHANISMS',`PLAIN')dnl\n"  # noqa: E501
      "TRUST_AUTH_MECH(`PLAIN')dnl\ninclude(`/etc/mail/tls/starttls.m4')dnl\n"),
     ("{}", "define(`confMAX_MESSAGE_SIZE', `5000000')dnl\ndefine(`confMAX_DAEMON_CHILDREN', `7')dnl\n"),
     ("{}", "{}", "define(`RELAY_MAILER_ARGS', `TCP $h 587')dnl\n", "MODIFY_MAILER_FLAGS(`RELAY', `+R')dnl\n"),
 )  # fmt: skip
 ROWS = {
     "mailertable": ("partner.example\tesmtp:[192.0.2.7]", ".partner.example  smtp:mx.partner.example", "# note \xe9",
-                    "uucp.example\terror:5.1.1:550 gone", "b.univ.example esmtp:[198.18.1.2]", "pc1.c.univ.example local:bob"),
+                    "uucp.example\terror:5.1.1:550 gone", "b.univ.example esmtp:[198.18.1.2]", "pc1.c.univ.example local:bob"),  # noqa: E501
     "access": ("Connect:198.18.1\tRELAY", "From:spam@bad.example   REJECT", "To:shut@old.example\tERROR:5.2.1:550 shut",
                "bad.example\tREJECT", "Connect:IPv6:2001:db8:9\tRELAY", "To:b.univ.example RELAY", "# \xfc"),
     "names": ("localhost", "old.example", "second.example # since 1999", "# \xdf", ""),

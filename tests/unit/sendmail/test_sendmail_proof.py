@@ -15,7 +15,7 @@ PLAN = normalize(
 )
 HANDLED = proof.Handled(
     names=["staff", "list-owner", "odd name", "|prog"],
-    classes={"w": ["vm", "[127.0.0.1]", "a.univ.example", "old.example"], "R": ["198.18", "lab.example"], "M": ["m.example"]},
+    classes={"w": ["vm", "[127.0.0.1]", "a.univ.example", "old.example"], "R": ["198.18", "lab.example"], "M": ["m.example"]},  # noqa: E501
     entries={
         "virtuser": {"info@old.example": "bob", "@shop.example": "bob"},
         "mailertable": {".partner.example": "esmtp:x", "partner.example": "esmtp:y"},

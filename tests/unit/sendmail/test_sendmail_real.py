@@ -205,7 +205,7 @@ def test_a_table_that_was_not_built_is_refused_with_both_answers(debian: Any) ->
 @pytest.mark.parametrize(
     ("mc", "words"),
     [
-        (HEAD + "FEATURE(`nullclient', `hub.univ.example')dnl\n", "FEATURE(nullclient): this host sends all its mail to hub"),
+        (HEAD + "FEATURE(`nullclient', `hub.univ.example')dnl\n", "FEATURE(nullclient): this host sends all its mail to hub"),  # noqa: E501
         (FULL.replace("Port=smtp", "Port=smtp, Addr=127.0.0.1"),
          "listens on 127.0.0.1 25, 0.0.0.0 587, but the plan needs 0.0.0.0 25"),
         (FULL.replace("`mailertable'", "`mailertable', `LDAP'"), "mailertable is a map of the kind ldap"),
