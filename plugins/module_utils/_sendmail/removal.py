@@ -56,6 +56,7 @@ def remove(run: Run, *, check: bool) -> Outcome:
     if not check:
         try:
             kept.restore(planned, kept.STORE)
+            _forget_unrecorded()
         except OSError as error:
             raise SendmailError(f"Cannot restore the files; they are as before this run: {error}") from error
     if outcome.files:
@@ -169,6 +170,15 @@ def _kind(path: Path, running: Path) -> str:
         if found and found.path and Path(os.path.realpath(found.path)) == path:
             return found.kind
     return "hash"
+
+
+def _forget_unrecorded() -> None:
+    """Remove copies without a record: a run was killed between the two, so their files were never changed."""
+    top = kept.STORE / "files"
+    for copy in [path for path in top.rglob("*") if path.is_file()]:
+        path = Path("/") / copy.relative_to(top)
+        if kept.read(path, kept.STORE) is None:
+            kept.forget(path, kept.STORE)
 
 
 def _is_whole(path: Path) -> bool:
