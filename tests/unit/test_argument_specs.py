@@ -69,7 +69,8 @@ def test_every_default_has_one_comment_line(role: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_role_installs_the_packages_of_one_variable(role: Path) -> None:
-    tasks = load(role / "tasks" / "main.yml")
+    files = [role / "tasks" / name for name in ("main.yml", "present.yml")]
+    tasks = [task for path in files if path.exists() for task in load(path)]
     names = [task["ansible.builtin.apt"]["name"] for task in tasks if "ansible.builtin.apt" in task]
     assert names == [f"{{{{ {role.name}_packages }}}}"]
 
