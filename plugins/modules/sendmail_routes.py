@@ -9,12 +9,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sendmail_routes
-short_description: Write all routing files of a sendmail host
+short_description: Write or remove the routes of a sendmail host
 version_added: 0.1.0
 description:
-  - Writes C(static-route), C(mailertable), C(local-host-names), C(sendmail.mc), C(submit.mc) and the files built from
-    them in C(/etc/mail), and manages its own lines in C(access) and C(sendmail.conf).
+  - On a host whose sendmail was installed for this, writes C(static-route), C(mailertable), C(local-host-names),
+    C(sendmail.mc), C(submit.mc) and the files built from them in C(/etc/mail), and manages its own lines in C(access)
+    and C(sendmail.conf).
+  - On a host whose sendmail an admin configured, manages a marked block in the files that C(sendmail.mc) names, and
+    nothing else; see O(configuration). Before it writes, C(sendmail -bt) and C(sendmail -bv) must give the same answers
+    as before about every address that the host handles, but for the planned domains.
   - Adds the aliases C(postmaster) and C(mailer-daemon) if they are missing.
+  - Keeps a copy of each file before its first change in C(/var/backups/mailgate).
   - All files are built in a temporary directory and tested with C(sendmail -bt). Each route must resolve to its next
     hop and each local domain to the local mailer. An external client's mail must be accepted for each relay domain and
     rejected for any other domain. Only then are the files replaced, all or none.
@@ -23,15 +28,58 @@ description:
 author:
   - mailgate contributors (!UNKNOWN)
 options:
+  state:
+    description:
+      - V(present) writes the routes.
+      - V(absent) restores the files that were there before. Lines that others added since stay. Other options are
+        ignored.
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.3.0
+  configuration:
+    description:
+      - V(generate) generates all files. V(block) manages a marked block in an admin's files.
+      - V(auto) generates them if there is no C(sendmail.mc), if it is that of Debian's package, or if this module wrote
+        it. Otherwise it uses blocks.
+    type: str
+    choices: [auto, generate, block]
+    default: auto
+    version_added: 0.3.0
+  take:
+    description:
+      - With blocks, domains about which an admin's line that contradicts the plan is taken out of use. It becomes a
+        comment.
+      - Without this, such a line is an error.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  keep:
+    description: Domains that stay as an admin's lines have them. The options' lines about them are left out.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  manage:
+    description:
+      - With blocks, options of the daemon that are set too, if the admin's C(sendmail.mc) does not set them.
+      - Without V(listen), it is an error if the daemon does not listen where O(listen) says.
+    type: list
+    elements: str
+    choices: [hostname, listen, max_daemon_children, double_bounce_address]
+    default: []
+    version_added: 0.3.0
   hostname:
     description: The fully qualified name in the SMTP greeting. If empty, sendmail determines it.
     type: str
     default: ""
   listen:
-    description: Where the daemon listens. The address V(::) accepts IPv4 too, and one socket restarts fastest.
+    description:
+      - Where the daemon listens. The address V(::) accepts IPv4 too, and one socket restarts fastest.
+      - Required if O(state=present).
     type: list
     elements: dict
-    required: true
     suboptions:
       address:
         description: The IPv4 or IPv6 address.
@@ -185,6 +233,46 @@ tests:
   type: int
   returned: success
   sample: 12
+configuration:
+  description: The form of the files.
+  type: str
+  returned: success
+  choices: [generate, block]
+  sample: block
+  version_added: 0.3.0
+asked:
+  description:
+    - The number of questions that the running and the new configuration answered alike; 0 for generated files.
+    - At most 2000 of RV(known) are asked, chosen at even distances.
+  type: int
+  returned: success
+  sample: 312
+  version_added: 0.3.0
+known:
+  description: The number of questions about everything that the host handles.
+  type: int
+  returned: success
+  sample: 312
+  version_added: 0.3.0
+told:
+  description: What an admin should know, such as lines taken out of use, and files that others edited.
+  type: list
+  elements: str
+  returned: success
+  sample: ["sendmail answers 312 questions about what this host handles as before"]
+  version_added: 0.3.0
+service:
+  description: Whether the service was enabled and active before the first change; empty if that is unknown.
+  type: dict
+  returned: O(state=absent)
+  contains:
+    enabled:
+      description: Whether it was started at boot.
+      type: bool
+    active:
+      description: Whether it ran.
+      type: bool
+  version_added: 0.3.0
 pending:
   description: What still differs from the options afterwards, because of O(distance).
   returned: success
@@ -214,20 +302,27 @@ former:
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._results import text_only
 from ..module_utils._routes.table import Route
-from ..module_utils._sendmail import host
+from ..module_utils._sendmail import host, removal, service
+from ..module_utils._sendmail.adopt import MANAGED
+from ..module_utils._sendmail.block import Wish
 from ..module_utils._sendmail.settings import Listener, Settings
 
 ARGUMENTS = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "configuration": {"type": "str", "choices": ["auto", "generate", "block"], "default": "auto"},
+    "take": {"type": "list", "elements": "str", "default": []},
+    "keep": {"type": "list", "elements": "str", "default": []},
+    "manage": {"type": "list", "elements": "str", "choices": list(MANAGED), "default": []},
     "hostname": {"type": "str", "default": ""},
     "listen": {
         "type": "list",
         "elements": "dict",
-        "required": True,
         "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 25}},
     },
     "local": {"type": "list", "elements": "str", "default": []},
@@ -256,9 +351,33 @@ ARGUMENTS = {
 
 def main() -> None:
     """Run the module."""
-    module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = text_only(AnsibleModule)(
+        argument_spec=ARGUMENTS, required_if=[("state", "present", ["listen"])], supports_check_mode=True
+    )
     given = module.params
-    settings = Settings(
+
+    def run(command: list[str], stdin: str) -> tuple[int, str, str]:
+        status, out, err = module.run_command(command, data=stdin, binary_data=True)
+        return status, out, err
+
+    try:
+        if given["state"] == "absent":
+            outcome = removal.remove(run, check=module.check_mode)
+        else:
+            outcome = host.apply(
+                _settings(given), run, check=module.check_mode, distance=given["distance"], wish=_wish(given)
+            )
+    except host.SendmailError as error:
+        module.fail_json(msg=str(error))
+    result = asdict(outcome)
+    if given["state"] == "absent":
+        result["service"] = service.recorded()
+    module.exit_json(changed=outcome.changed, **result)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    """Return the settings that the options describe."""
+    return Settings(
         hostname=given["hostname"],
         listen=tuple(Listener(**entry) for entry in given["listen"]),
         local=tuple(given["local"]),
@@ -272,24 +391,10 @@ def main() -> None:
         external=tuple(given["external"]),
     )
 
-    def run(command: list[str], stdin: str) -> tuple[int, str, str]:
-        status, out, err = module.run_command(command, data=stdin, binary_data=True)
-        return status, out, err
 
-    try:
-        outcome = host.apply(settings, run, check=module.check_mode, distance=given["distance"])
-    except host.SendmailError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=outcome.changed,
-        diff=outcome.diff,
-        files=outcome.files,
-        action=outcome.action,
-        installed=outcome.installed,
-        tests=outcome.tests,
-        pending=asdict(outcome.pending),
-        former=outcome.former,
-    )
+def _wish(given: dict[str, Any]) -> Wish:
+    """Return what the options decide about an admin's files."""
+    return Wish(given["configuration"], tuple(given["take"]), tuple(given["keep"]), tuple(given["manage"]))
 
 
 if __name__ == "__main__":

@@ -9,30 +9,21 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._replace import replace_all
+from .._keep import kept
 from .._routes import transition
-from .._routes.table import own_addresses
-from . import cf, mc, tables
-from . import trial as trials
+from .._routes.table import in_order, own_addresses
+from . import adopt, block, forms, generate, service, system, tables
+from .block import Wish
+from .change import BY, Change
+from .running import Configuration
 from .settings import Settings, normalize, problems
+from .system import Run, SendmailError, read, refuse
 
-ETC_MAIL = Path("/etc/mail")
-PID_FILE = Path("/run/sendmail/mta/sendmail.pid")
-CF_M4 = Path("/usr/share/sendmail/cf/m4/cf.m4")
-SENDMAIL = "/usr/sbin/sendmail-mta"
-MAKEMAP = "/usr/sbin/makemap"
 _PRIVATE_MODE = 0o640
-
-Run = Callable[[list[str], str], tuple[int, str, str]]
-"""Runs a command with text on standard input; returns exit status, standard output and standard error."""
-
-
-class SendmailError(Exception):
-    """The files cannot be built or fail a test; nothing was changed. The message has the fix."""
 
 
 @dataclass
@@ -44,7 +35,10 @@ class Outcome:
         diff: Ansible's diffs of the text files among them.
         action: What the daemon needs to use them: `none`, `reload` or `restart`.
         installed: Whether sendmail is complete on this host.
+        configuration: The form of the files: `generate` or `block`.
         tests: The number of address tests passed.
+        asked, known: How many questions the running and the new configuration answered alike, and of how many.
+        told: What an admin should know.
         pending: What differs from the plan afterwards.
         former: The next hops in the files before that no planned route has.
     """
@@ -53,7 +47,11 @@ class Outcome:
     diff: list[dict[str, str]] = field(default_factory=list)
     action: str = "none"
     installed: bool = True
+    configuration: str = forms.GENERATE
     tests: int = 0
+    asked: int = 0
+    known: int = 0
+    told: list[str] = field(default_factory=list)
     pending: transition.Pending = field(default_factory=transition.Pending)
     former: list[str] = field(default_factory=list)
 
@@ -63,7 +61,9 @@ class Outcome:
         return bool(self.files) or self.action != "none"
 
 
-def apply(settings: Settings, run: Run, *, check: bool, distance: int | None = None) -> Outcome:
+def apply(
+    settings: Settings, run: Run, *, check: bool, distance: int | None = None, wish: Wish | None = None
+) -> Outcome:
     """Make the files of this host match `settings`; with `check`, only predict the changes.
 
     With `distance`, only make the step of `transition.between`.
@@ -72,187 +72,124 @@ def apply(settings: Settings, run: Run, *, check: bool, distance: int | None = N
         SendmailError: Nothing was replaced: the settings are not valid, sendmail is not installed (without `check`), or
             the new configuration fails an address test.
     """
+    wish = wish or Wish()
     planned = normalize(settings)
     found = problems(planned) + own_addresses(planned)
     if found:
-        raise SendmailError("The settings of this host are not valid:\n" + "\n".join(f"- {p}" for p in found))
-    found = tables.access_conflicts(_read(ETC_MAIL / "access") or "", planned)
-    if found:
-        raise SendmailError(
-            f"Lines in {ETC_MAIL} contradict the plan. Remove them, or remove the domains from the inventory:\n"
-            + "\n".join(f"- {_shown(p)}" for p in found)
-        )
-    present = _present()
-    settings = transition.between(present, planned, distance)
-    installed = all(Path(p).exists() for p in (SENDMAIL, MAKEMAP, CF_M4)) and shutil.which("m4") is not None
+        raise refuse("The settings of this host are not valid:", found)
+    planned, told = _without_kept(planned, wish.keep)
+    form = forms.choose(wish.configuration, planned)
+    installed = is_installed()
     if not installed and not check:
         raise SendmailError(
             "sendmail is not completely installed: install the packages sendmail-bin, sendmail-cf and m4"
         )
-    sources = _sources(settings)
-    outcome = Outcome(installed=installed, pending=transition.pending(settings, planned))
-    outcome.former = transition.former(present, planned)
-    new: dict[Path, bytes] = {}
-    for path, content in sources.items():
-        before = _read(path)
-        if before != content:
-            new[path] = _encode(content)
-            outcome.diff.append(_diff(path, before, content))
-    if installed:
-        with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
-            outcome.tests, built = _build(settings, sources, Path(stage), run)
-        _add_built(built, sources, new, outcome, run)
-    outcome.files = sorted(str(p) for p in new)
+    outcome = Outcome(installed=installed, configuration=form)
+    with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
+        if form == forms.BLOCK and not installed:
+            change = Change(told=["sendmail is not completely installed, so the changes cannot be predicted"])
+        elif form == forms.BLOCK:
+            change = _block(planned, distance, wish, run, Path(stage), outcome)
+        else:
+            change = _generate(planned, distance, run, Path(stage), outcome)
+    outcome.diff, outcome.tests = change.diff, change.tests
+    outcome.asked, outcome.known = change.asked, change.known
+    outcome.told = told + change.told
+    outcome.files = sorted(str(p) for p in change.new)
     if not check:
-        _swap(new)
-        if ETC_MAIL / "aliases" in new or not (ETC_MAIL / "aliases.db").exists():
-            _must(run, [SENDMAIL, "-bi"], "", "rebuild the aliases")
-    outcome.action = _action(settings, new, check=check)
+        service.record(run)
+        swap(change)
+    outcome.action = action(settings, change.new, check=check, form=form)
     return outcome
+
+
+def is_installed() -> bool:
+    """Return whether sendmail and what builds its files is on this host."""
+    programs = all(Path(p).exists() for p in (system.SENDMAIL, system.MAKEMAP, system.CF_M4))
+    return programs and shutil.which("m4") is not None
+
+
+def _generate(planned: Settings, distance: int | None, run: Run, stage: Path, outcome: Outcome) -> Change:
+    """Build the files of a host whose sendmail is ours."""
+    found = tables.access_conflicts(read(system.ETC_MAIL / "access") or "", planned)
+    if found:
+        raise refuse(
+            f"Lines in {system.ETC_MAIL} contradict the plan. Remove them, or remove the domains from the inventory:",
+            found,
+        )
+    present = _present()
+    settings = transition.between(present, planned, distance)
+    outcome.pending = transition.pending(settings, planned)
+    outcome.former = transition.former(present, planned)
+    return generate.build(settings, run, stage, installed=outcome.installed)
+
+
+def _block(planned: Settings, distance: int | None, wish: Wish, run: Run, stage: Path, outcome: Outcome) -> Change:  # noqa: PLR0917
+    """Build our lines in an admin's files."""
+    present = block.present(run, stage)
+    settings = transition.between(present, planned, distance)
+    outcome.pending = transition.pending(settings, planned)
+    outcome.former = transition.former(present, planned)
+    change = block.build(settings, present, wish, run, stage)
+    change.told.append(
+        f"sendmail answers {change.asked} questions about what this host handles as before"
+        + (f", chosen evenly from {change.known}" if change.known > change.asked else "")
+    )
+    return change
+
+
+def _without_kept(planned: Settings, keep: Iterable[str]) -> tuple[Settings, list[str]]:
+    """Return the settings without the domains that stay as the admin has them, and what to tell about these."""
+    kept_domains = in_order(keep)
+    planned_domains = {*planned.local, *planned.relay, *planned.external, *(r.domain for r in planned.routes)}
+    told = [
+        f"{domain}: the admin's own route is kept, the plan's is left out"
+        for domain in kept_domains
+        if domain in planned_domains
+    ]
+    return adopt.without_domains(planned, kept_domains), told
 
 
 def _present() -> transition.Present | None:
     """Return the domains and routes that this host has now, or None if this collection has not set it up."""
     names = ("local-host-names", "mailertable", "access")
-    return tables.read_present(*(_read(ETC_MAIL / name) or "" for name in names))
+    return tables.read_present(*(read(system.ETC_MAIL / name) or "" for name in names))
 
 
-def _add_built(
-    built: Mapping[Path, bytes], sources: Mapping[Path, str], new: dict[Path, bytes], outcome: Outcome, run: Run
-) -> None:
-    """Add those derived files to `new` whose meaning differs from what is on disk."""
-    for path, data in built.items():
-        if path.suffix == ".cf":
-            before = _read(path) or ""
-            made = _decode(data)
-            if cf.comparable_cf(before) == made:
-                continue
-            # The diff of the .mc shows the change, unless the .cf was edited manually.
-            if path.with_suffix(".mc") not in new:
-                outcome.diff.append(_diff(path, before, made))
-        elif _entries(path, run) == tables.map_entries(sources[path.with_suffix("")]):
-            continue
-        new[path] = data
-
-
-def _sources(settings: Settings) -> dict[Path, str]:
-    """Return the content of all source files."""
-    return {
-        ETC_MAIL / "static-route": tables.static_route(settings),
-        ETC_MAIL / "mailertable": tables.mailertable(settings),
-        ETC_MAIL / "local-host-names": tables.local_host_names(settings),
-        ETC_MAIL / "access": tables.access(_read(ETC_MAIL / "access") or "", settings),
-        ETC_MAIL / "aliases": tables.aliases(_read(ETC_MAIL / "aliases") or "", settings),
-        ETC_MAIL / "sendmail.conf": tables.conf(_read(ETC_MAIL / "sendmail.conf") or "", settings),
-        ETC_MAIL / "sendmail.mc": mc.sendmail_mc(settings),
-        ETC_MAIL / "submit.mc": mc.submit_mc(settings),
-    }
-
-
-def _build(settings: Settings, sources: Mapping[Path, str], stage: Path, run: Run) -> tuple[int, dict[Path, bytes]]:
-    """Build the derived files in `stage` and test them; return the number of tests and the files' content."""
-    built: dict[Path, bytes] = {}
-    trial = ""
-    for path, content in sources.items():
-        (stage / path.name).write_bytes(_encode(content))
-        if path.name in ("mailertable", "access"):
-            _must(run, [MAKEMAP, "hash", str(stage / path.name)], content, f"build {path}.db")
-            built[path.with_name(f"{path.name}.db")] = (stage / f"{path.name}.db").read_bytes()
-        elif path.suffix == ".mc":
-            m4 = _must(run, ["m4", str(stage / path.name)], "", f"build {path.with_suffix('.cf')}")
-            made = cf.cf(m4, path.name, content)
-            built[path.with_suffix(".cf")] = _encode(made)
-            if path.name == "sendmail.mc":
-                trial = made
-    for name in ("mailertable", "access", "local-host-names"):
-        trial = trial.replace(str(ETC_MAIL / name), str(stage / name))
-    (stage / "trial.cf").write_bytes(_encode(trial))
-    tests = trials.address_tests(settings, trial)
-    output = _must(
-        run, [SENDMAIL, "-bt", "-C", str(stage / "trial.cf")], trials.test_script(tests), "test the new files"
-    )
-    failed = trials.failures(tests, output)
-    if failed:
-        raise SendmailError(
-            "The new configuration fails these address tests, so nothing was changed. Look for conflicting lines in "
-            f"{ETC_MAIL}/access, {ETC_MAIL}/relay-domains or the extra m4 lines:\n"
-            + "\n".join(f"- {f}" for f in failed)
-        )
-    return len(tests), built
-
-
-def _action(settings: Settings, new: Mapping[Path, bytes], *, check: bool) -> str:
+def action(settings: Settings, new: Iterable[Path], *, check: bool, form: str = forms.GENERATE) -> str:
     """Return what the daemon needs, from its pid file, so that a run completes what an interrupted one left."""
-    loaded = [ETC_MAIL / "sendmail.cf", ETC_MAIL / "local-host-names"]
-    if check and ETC_MAIL / "sendmail.conf" in new:
+    changed = set(new)
+    # A changed map is noticed; these are read at the start only.
+    configuration = system.ETC_MAIL / "sendmail.cf"
+    loaded = [configuration, *Configuration(read(configuration) or "").class_files("w")]
+    if system.ETC_MAIL / "local-host-names" not in loaded:
+        loaded.append(system.ETC_MAIL / "local-host-names")
+    if check and system.ETC_MAIL / "sendmail.conf" in changed:
         return "restart"
     try:
-        pid, command, *_rest = PID_FILE.read_text().splitlines()
-        started = PID_FILE.stat().st_mtime_ns
+        pid, command, *_rest = system.PID_FILE.read_text().splitlines()
+        started = system.PID_FILE.stat().st_mtime_ns
     except (FileNotFoundError, ValueError):
         return "restart"
-    wanted = {f"-q{settings.queue_interval}"} | ({"-bD"} if settings.foreground else set())
+    wanted = {"-bD"} if settings.foreground else set()
+    if form == forms.GENERATE:
+        wanted.add(f"-q{settings.queue_interval}")
     if not Path("/proc", pid).exists() or not wanted <= set(command.split()):
         return "restart"
-    if any(path in new for path in loaded):
+    if any(path in changed for path in loaded):
         return "reload"
     return "reload" if any(p.exists() and p.stat().st_mtime_ns > started for p in loaded) else "none"
 
 
-def _entries(path: Path, run: Run) -> Mapping[str, str] | None:
-    """Return the entries of a hash map on disk, or None if it cannot be read."""
-    if not path.exists():
-        return None
-    status, out, _err = run([MAKEMAP, "-u", "hash", str(path)], "")
-    return tables.map_entries(out) if status == 0 else None
-
-
-def _swap(new: Mapping[Path, bytes]) -> None:
+def swap(change: Change, store: Path | None = None) -> None:
     """Replace all files or none, derived ones last so that they are newer; restore the old ones on an error."""
-    derived_last = sorted(new, key=lambda path: (path.suffix in (".db", ".cf"), str(path)))
-    files = {path.resolve(): new[path] for path in derived_last}
-    modes = {path.resolve(): _PRIVATE_MODE for path in new if path.name in ("access", "access.db", "mailertable.db")}
+    new = change.new
+    # sendmail.cf is the last: until then, the daemon does not know new tables.
+    order = {".db": 1, ".cf": 2}
+    files = {path: new[path] for path in sorted(new, key=lambda path: (order.get(path.suffix, 0), str(path)))}
+    modes = {path: _PRIVATE_MODE for path in change.private if path in new}
+    like = {path: path.with_suffix("") for path in new if path.name == "aliases.db" and not path.exists()}
     try:
-        replace_all({path: path.read_bytes() if path.exists() else None for path in files}, files, modes=modes)
-    except OSError as error:
+        kept.write_kept(files, BY, store or kept.STORE, like=like, modes=modes)
+    except (OSError, kept.KeptError) as error:
         raise SendmailError(f"Cannot replace the files; the old ones were restored: {error}") from error
-
-
-def _must(run: Run, command: list[str], stdin: str, purpose: str) -> str:
-    """Run a command and return its output; raise SendmailError if it fails."""
-    status, out, err = run(command, stdin)
-    if status != 0 or "error" in err.lower():
-        hint = " The file has DOS line ends, which makemap rejects in blank lines." if "\r\n" in stdin else ""
-        raise SendmailError(
-            f"Cannot {purpose}: {' '.join(command)} failed with status {status}.{hint}\n{_shown(err or out)}"
-        )
-    return out
-
-
-def _read(path: Path) -> str | None:
-    """Return the content of a file, None without one."""
-    try:
-        return _decode(path.read_bytes())
-    except FileNotFoundError:
-        return None
-
-
-def _decode(data: bytes) -> str:
-    """Return bytes of any encoding that contains ASCII as text, with their line ends; `_encode` reverses it."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _encode(text: str) -> bytes:
-    """Return the bytes of a text from `_decode`."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _shown(text: str) -> str:
-    """Return a text from `_decode` for people: bytes that are not UTF-8 are replaced."""
-    return _encode(text).decode("utf-8", "replace")
-
-
-def _diff(path: Path, before: str | None, after: str) -> dict[str, str]:
-    """Return a difference in the format of Ansible."""
-    texts = {"before": _shown(before or ""), "after": _shown(after)}
-    return {"before_header": str(path), "after_header": str(path), **texts}

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host, tables, trial
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
-    Listener,
-    Settings,
-    normalize,
-)
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host, system, tables, trial
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.block import Wish
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import Listener, Settings, normalize
 
 SETTINGS = normalize(
     Settings(
@@ -44,29 +42,32 @@ ENDS = {"unix": b"\n", "dos": b"\r\n"}
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "mail"
     directory.mkdir()
-    monkeypatch.setattr(host, "ETC_MAIL", directory)
-    monkeypatch.setattr(host, "PID_FILE", tmp_path / "sendmail.pid")
+    monkeypatch.setattr(system, "ETC_MAIL", directory)
+    monkeypatch.setattr(kept, "STORE", tmp_path / "store")
+    monkeypatch.setattr(system, "PID_FILE", tmp_path / "sendmail.pid")
     for name in ("SENDMAIL", "MAKEMAP"):
         program = tmp_path / name
         program.touch()
-        monkeypatch.setattr(host, name, str(program))
-    monkeypatch.setattr(host, "CF_M4", program)
+        monkeypatch.setattr(system, name, str(program))
+    monkeypatch.setattr(system, "CF_M4", program)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     return directory
 
 
 def run(command: list[str], stdin: str) -> tuple[int, str, str]:
     """Do what sendmail's programs do; as AnsibleModule.run_command, with undecodable bytes escaped."""
-    if command[0] == "m4":
+    if command[0] == "env":
         return 0, "Cwlocalhost\n", ""
-    if command[:2] == [host.MAKEMAP, "-u"]:
+    if command[:2] == [system.MAKEMAP, "-u"]:
         return 0, Path(command[3]).read_bytes().decode("utf-8", "surrogateescape"), ""
-    if command[0] == host.MAKEMAP:
+    if command[0] == system.MAKEMAP:
         keys = [line.split()[0].lower() for line in stdin.split("\n") if line.strip() and not line.startswith("#")]
         if len(set(keys)) < len(keys):
             return 65, "", "makemap: line 3: key to:b.univ.example: duplicate key"
         source = Path(command[2])
         source.with_name(f"{source.name}.db").write_bytes(stdin.encode("utf-8", "surrogateescape"))
+    if "-bi" in command:
+        Path(f"{command[-1].removeprefix('-oA')}.db").touch()
     if "-bt" in command:
         tests = trial.address_tests(SETTINGS)
         return 0, "".join(f"> {test.ruleset} returns: {test.expected}\n" for test in tests), ""
@@ -86,12 +87,15 @@ def test_bytes_of_an_admin_stay(etc: Path, note: bytes, end: bytes) -> None:
         (etc / name).write_bytes(data)
     for name in generated:
         (etc / name).write_bytes(b"# " + note + end)
-    outcome = host.apply(SETTINGS, run, check=False)
+    outcome = host.apply(SETTINGS, run, check=False, wish=Wish("generate"))
     assert set(outcome.files) >= {str(etc / name) for name in (*lines, *generated)}
     json.dumps(outcome.diff, ensure_ascii=False).encode()
     block = f"{tables.ACCESS_BEGIN}\nTo:b.univ.example\tRELAY\n{tables.ACCESS_END}\n".encode()
     assert (etc / "access").read_bytes() == lines["access"] + block
-    added = b"postmaster: root\nmailer-daemon: postmaster\nnobody: /dev/null\n"
+    added = (
+        b"# BEGIN campus.mailgate: required aliases\npostmaster: root\nmailer-daemon: postmaster\nnobody: /dev/null\n"
+        b"# END campus.mailgate\n"
+    )
     assert (etc / "aliases").read_bytes() == lines["aliases"] + added
     assert (etc / "sendmail.conf").read_bytes() == lines["sendmail.conf"].replace(b'"1h"', b'"10m"')
     # The next run changes nothing.
@@ -138,7 +142,7 @@ def test_dos_line_ends_that_makemap_rejects(etc: Path) -> None:
     (etc / "access").write_bytes(b"x REJECT\r\n\r\n")
 
     def rejecting(command: list[str], stdin: str) -> tuple[int, str, str]:
-        if command[0] == host.MAKEMAP and "\n\r\n" in stdin:
+        if command[0] == system.MAKEMAP and "\n\r\n" in stdin:
             return 65, "", "makemap: line 2: syntax error (leading space)"
         return run(command, stdin)
 

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route, own_addresses
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import (
-    Listener,
-    Settings,
-    normalize,
-)
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host, system
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.change import Change
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import Listener, Settings, normalize
 
 SETTINGS = normalize(
     Settings(
@@ -35,9 +33,10 @@ def no_command(command: list[str], stdin: str) -> tuple[int, str, str]:
 
 @pytest.fixture
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(host, "ETC_MAIL", tmp_path)
-    monkeypatch.setattr(host, "PID_FILE", tmp_path / "sendmail.pid")
-    monkeypatch.setattr(host, "SENDMAIL", str(tmp_path / "no-sendmail"))
+    monkeypatch.setattr(system, "ETC_MAIL", tmp_path)
+    monkeypatch.setattr(kept, "STORE", tmp_path / "store")
+    monkeypatch.setattr(system, "PID_FILE", tmp_path / "sendmail.pid")
+    monkeypatch.setattr(system, "SENDMAIL", str(tmp_path / "no-sendmail"))
     return tmp_path
 
 
@@ -46,11 +45,11 @@ def test_replacing_keeps_mode_and_links_and_leaves_nothing_behind(tmp_path: Path
     real.write_text("old")
     real.chmod(0o600)
     (tmp_path / "aliases").symlink_to("aliases.real")
-    host._swap({tmp_path / "aliases": b"new", tmp_path / "access": b"fresh"})
+    host.swap(Change({tmp_path / "aliases": b"new", tmp_path / "access": b"fresh"}), tmp_path / "store")
     assert (tmp_path / "aliases").is_symlink()
     assert real.read_text() == "new"
     assert real.stat().st_mode & 0o777 == 0o600
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["access", "aliases", "aliases.real"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["access", "aliases", "aliases.real", "store"]
 
 
 def test_an_error_half_way_brings_the_old_files_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,9 +63,9 @@ def test_an_error_half_way_brings_the_old_files_back(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "replace", fail_on_c)
     with pytest.raises(host.SendmailError, match="disk full"):
-        host._swap({tmp_path / name: b"new" for name in "abc"})
+        host.swap(Change({tmp_path / name: b"new" for name in "abc"}), tmp_path / "store")
     assert (tmp_path / "a").read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "store"]
 
 
 def test_without_sendmail_only_check_mode_works_and_writes_nothing(etc: Path) -> None:
@@ -114,11 +113,11 @@ def test_what_the_daemon_needs(
     etc: Path, pid: int | None, interval: str, newer: str | None, changed: list[str], action: str
 ) -> None:
     if pid is not None:
-        host.PID_FILE.write_text(f"{pid}\n/usr/sbin/sendmail-mta -Am -L sm-mta -bd -q{interval}\n")
-        os.utime(host.PID_FILE, (1000, 1000))
+        system.PID_FILE.write_text(f"{pid}\n/usr/sbin/sendmail-mta -Am -L sm-mta -bd -q{interval}\n")
+        os.utime(system.PID_FILE, (1000, 1000))
     if newer:
         (etc / newer).touch()
-    assert host._action(SETTINGS, {etc / name: b"" for name in changed}, check=False) == action
+    assert host.action(SETTINGS, {etc / name: b"" for name in changed}, check=False) == action
 
 
 @pytest.mark.parametrize(
@@ -126,5 +125,5 @@ def test_what_the_daemon_needs(
     [("-bd", True, "restart"), ("-bD", True, "none"), ("-bd", False, "none"), ("-bD", False, "none")],
 )
 def test_a_daemon_that_systemd_does_not_run_is_restarted(etc: Path, mode: str, foreground: bool, action: str) -> None:
-    host.PID_FILE.write_text(f"{os.getpid()}\n/usr/sbin/sendmail-mta -Am -L sm-mta {mode} -q10m\n")
-    assert host._action(replace(SETTINGS, foreground=foreground), {}, check=False) == action
+    system.PID_FILE.write_text(f"{os.getpid()}\n/usr/sbin/sendmail-mta -Am -L sm-mta {mode} -q10m\n")
+    assert host.action(replace(SETTINGS, foreground=foreground), {}, check=False) == action
