@@ -226,7 +226,7 @@ border:
   description:
     - For every border router the rule for port 25. A permitted host with two addresses has two entries.
     - With C(expire_permits) the router itself closes each after its last day, C(until).
-    - C(managed) is false for a router that others maintain: they install this rule.
+    - C(managed) is false for a router that others maintain, who install this rule.
     - C(outside_interfaces) has all external interfaces, C(outside_interface) the first of them.
   returned: success
   type: dict
