@@ -157,8 +157,9 @@ def _quoted(packed: bytes) -> Iterator[tuple[str, bytes]]:
                 leaf = part(body, declared, b"quoted-printable")
                 mail = multi(TEXT, leaf, kind=b"multipart/" + subtype + b"; boundary=b")
                 yield f"quoted-printable {name} {subtype!r} {declared!r}", HEAD + mail
-    for encoding in (b"8bit", b"binary", b"7bit", b""):
-        for subtype in (b"mixed", b"parallel"):
+    folded = (b"\r\n base64", b"\r\n Quoted-Printable", b"\r\n x-uuencode", b"(x)\r\n base64")
+    for encoding in (b"8bit", b"binary", b"7bit", b"", *folded):
+        for subtype in (b"mixed", b"parallel", b"x-foo"):
             leaf = part(with_lines(GZIP), kind, encoding)
             yield (
                 f"as it is {encoding!r} {subtype!r}",

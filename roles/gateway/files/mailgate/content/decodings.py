@@ -112,11 +112,14 @@ def _message(raw: bytes, leaf: mime.Part) -> Iterator[bytes]:
     yield from all_decodings(inner)
 
 
-def _in_part(raw: bytes, part: mime.Part, *, trusted: bool) -> Iterator[SuspiciousPart]:
-    """Yield the suspicious places of a part; `trusted` if clamd opens all parts around it."""
-    if trusted and not part.plain:
-        # Its parts as well, since readers may divide it in other ways.
+def _in_part(raw: bytes, part: mime.Part, *, trusted: bool, swept: bool = False) -> Iterator[SuspiciousPart]:
+    """Yield the suspicious places of a part; `trusted` if clamd opens all parts around it, `swept` if one is decoded.
+
+    A part of whose structure readers may think differently is decoded in all ways, with the parts inside.
+    """
+    if not (part.plain or swept):
         yield partial(all_decodings, raw[part.start : part.end])
+    swept = swept or not part.plain
     trusted = trusted and part.plain
     if not part.children:
         yield from _in_leaf(raw, part, trusted=trusted)
@@ -124,7 +127,7 @@ def _in_part(raw: bytes, part: mime.Part, *, trusted: bool) -> Iterator[Suspicio
     for child in part.children:
         if part.type == "message/rfc822" and not raw.startswith(FIRST_FIELDS, child.start):
             yield partial(_as_mail, raw, child)
-        yield from _in_part(raw, child, trusted=trusted)
+        yield from _in_part(raw, child, trusted=trusted, swept=swept)
 
 
 def _in_leaf(raw: bytes, leaf: mime.Part, *, trusted: bool) -> Iterator[SuspiciousPart]:
