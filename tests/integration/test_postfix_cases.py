@@ -20,7 +20,7 @@ from ansible_collections.campus.mailgate.plugins.module_utils._postfix.resolver 
 from ansible_collections.campus.mailgate.plugins.module_utils._postfix.settings import Settings, covers, normalize
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
 
-CASES = 40
+CASES = 80
 ROOT = Path(__file__).resolve().parents[2]
 PLANNED = ("a.u.example", "b.u.example", "c.u.example", "*.w.u.example", "x.w.u.example", "y.x.w.u.example")
 NAMES = (

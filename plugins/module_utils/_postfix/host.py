@@ -29,8 +29,8 @@ CONFIG = Path("/etc/postfix")
 RELOAD = Path("/run/mailgate-postfix-reload")
 ROLE = "postfix_routes"
 
-# What a warning says of a line: its number, and the value that a later definition overrides.
-_CHANGING = re.compile(r"\bline [0-9]+|(?<=overriding earlier entry: )[^=]*=.*")
+_LINE = re.compile(r"\bline [0-9]+")
+_OVERRIDDEN = re.compile(r"overriding earlier entry: ([^=]*)=")
 
 
 class PostfixError(Exception):
@@ -283,11 +283,17 @@ class Host:
     def _compare(self, old: Path, new: Path) -> None:
         """Require that only our parameters differ, and that Postfix has nothing new to warn about."""
         outputs = []
+        # Postfix warns of an admin's equal definitions as soon as the last has our value.
+        repeated = main_cf.repeated(text.read(old / "main.cf") or "").intersection(trial.PARAMETERS)
         for directory in (old, new):
             status, out, err = self._run(["postconf", "-c", str(directory), "-n"], "", {})
             if status != 0:
                 raise PostfixError(f"Postfix cannot read main.cf, nothing was changed: {err.strip()}")
-            warnings = {_CHANGING.sub("", _bare(line, directory)) for line in err.splitlines()}
+            warnings = {
+                _LINE.sub("", _bare(line, directory))
+                for line in err.splitlines()
+                if not ((found := _OVERRIDDEN.search(line)) and found[1].strip() in repeated)
+            }
             outputs.append((_parameters(out, directory), warnings))
         (before, warned), (after, warns) = outputs
         differing = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)} - set(trial.PARAMETERS)

@@ -11,6 +11,7 @@ parameter is used (postconf(5)). So a block after an admin's definition continue
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -48,6 +49,12 @@ def definitions(text: str) -> Iterator[Definition]:
         name, parts, first, stop = found[1] if found else "", [bare], number, match.end()
     if name:
         yield Definition(name, " ".join(parts), first, stop)
+
+
+def repeated(text: str) -> set[str]:
+    """Return the parameters that a main.cf defines more than once."""
+    names = Counter(each.name for each in definitions(text))
+    return {name for name, count in names.items() if count > 1}
 
 
 def add(text: str, additions: Mapping[str, str], defaults: Mapping[str, str]) -> str:

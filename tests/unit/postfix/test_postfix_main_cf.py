@@ -65,6 +65,11 @@ def test_the_last_definition_is_continued():
     )
 
 
+def test_repeated_parameters_are_found():
+    text = "relay_domains = a\nx = y\n# x = z\n    x = continued\nrelay_domains = a\n"
+    assert main_cf.repeated(text) == {"relay_domains"}
+
+
 def test_damaged_markers_are_reported():
     with pytest.raises(BlockError, match="no end"):
         main_cf.without_ours("# BEGIN campus.mailgate: added to transport_maps\n  x\n")
