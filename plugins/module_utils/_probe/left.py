@@ -18,7 +18,7 @@ _UNITS = "/etc/systemd/system"
 class Trace:
     """A file of a role: the functions that need it, what it stands for, and how to remove that.
 
-    Without `mark` the file's existence is the trace; with it, its first bytes.
+    Without `mark` the file's existence is the trace; with it, a line that begins so.
     """
 
     functions: frozenset[str]
@@ -32,7 +32,7 @@ class Trace:
         path = root / self.path.lstrip("/")
         try:
             with path.open("rb") as stream:
-                return stream.read(len(self.mark)) == self.mark
+                return not self.mark or any(line.startswith(self.mark) for line in stream)
         except OSError:
             return False
 
@@ -61,8 +61,21 @@ TRACES = (
         frozenset({"servers", "gateways"}),
         "/etc/mail/mailertable",
         "the generated files of sendmail with today's routes",
-        "write your own sendmail.mc, local-host-names and mailertable in /etc/mail, or purge sendmail",
+        "apply the role sendmail_routes with sendmail_routes_state: absent to this host",
         _MARK,
+    ),
+    Trace(
+        frozenset({"servers", "gateways"}),
+        "/etc/mail/sendmail.mc",
+        "our lines in the files of sendmail, with today's routes",
+        "apply the role sendmail_routes with sendmail_routes_state: absent to this host",
+        b"dnl # BEGIN campus.mailgate: ",
+    ),
+    Trace(
+        frozenset({"servers", "gateways"}),
+        "/etc/postfix/mailgate-transport",
+        "the tables of Postfix with today's routes",
+        "apply the role postfix_routes with postfix_routes_state: absent to this host",
     ),
 )
 

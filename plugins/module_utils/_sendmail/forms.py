@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from .._keep import kept
@@ -36,7 +37,7 @@ def choose(wanted: str, settings: Settings) -> str:
         )
     if wanted != "auto":
         return wanted
-    return GENERATE if ours or untouched(mc or "") else BLOCK
+    return GENERATE if ours or untouched(mc or "", settings.local) else BLOCK
 
 
 def is_ours(text: str) -> bool:
@@ -44,17 +45,17 @@ def is_ours(text: str) -> bool:
     return _OURS in text[:300]
 
 
-def untouched(mc: str) -> bool:
-    """Return whether the files are those that Debian's package installed."""
+def untouched(mc: str, local: Collection[str]) -> bool:
+    """Return whether the files are those that Debian's package installed, but for names of these local domains."""
     default = read(system.DEFAULT_MC)
     if default is None or _comparable(mc) != _comparable(default):
         return False
     if tables.map_entries(read(system.ETC_MAIL / "mailertable") or ""):
         return False
+    text = read(system.ETC_MAIL / "local-host-names") or ""
     # The package writes localhost and the host's name of that time.
-    names = [line.strip() for line in (read(system.ETC_MAIL / "local-host-names") or "").split("\n")]
-    names = [name for name in names if name and not name.startswith("#") and name != "localhost"]
-    return len(names) <= 1 or (read(system.ETC_MAIL / "local-host-names") or "").startswith(tables.HEADER)
+    names = {name for line in text.split("\n") if (name := line.strip().lower()) and not name.startswith("#")}
+    return text.startswith(tables.HEADER) or len(names - {"localhost", *local}) <= 1
 
 
 def require_source(base: str, built: str, configuration: str, path: Path) -> None:

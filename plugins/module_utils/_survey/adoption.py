@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from .._keep.blocks import BlockError, without
+from .._keep.blocks import BlockError
+from .._keep.blocks import found as blocks_in
 from .._routes.table import Route
 from .._sendmail import tables
 from .._sendmail.settings import Settings, normalize
 from .._sendmail.tables import read_present
+from .sendmail import words
 
 _SHOWN = 60
 Conflict = dict[str, str]
@@ -50,12 +52,13 @@ def sendmail(table: Mapping[str, Any], mail: Mapping[str, Any], texts: Mapping[s
     access = texts.get("access", "")
     generated = read_present(names, texts.get("mailertable", ""), access) is not None
     own = {} if generated else dict(tables.map_entries(_theirs(texts.get("mailertable", ""))))
-    host_names = [] if generated else mail.get("local", ())
+    ours = {*words(names)} - {*words(_theirs(names))}
+    host_names = [] if generated else [each for each in mail.get("local", ()) if each not in ours]
     present = dict(tables.map_entries(texts.get("mailertable", "")))
     found = _compare(settings, present, own, host_names, mail.get("virtual", ()))
     found["conflicts"] += [
         {"kind": "access", "domain": "", "theirs": text, "ours": ""}
-        for text in tables.access_conflicts(access, settings)
+        for text in tables.access_conflicts(_theirs(access), settings)
     ]
     known = {*mail.get("relay", ())}
     found["relay_added"] = [each for each in settings.relay if each.removeprefix("*.") not in known]
@@ -63,24 +66,31 @@ def sendmail(table: Mapping[str, Any], mail: Mapping[str, Any], texts: Mapping[s
     return _bounded(found)
 
 
-def postfix(table: Mapping[str, Any], mail: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare a Postfix with the plan."""
+def postfix(table: Mapping[str, Any], mail: Mapping[str, Any], ours: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """Compare a Postfix with the plan; `ours` has the entries of each parameter that are this collection's."""
     settings = planned(table)
     routes = dict(mail.get("routes", {}))
-    found = _compare(settings, routes, routes, mail.get("local", ()), mail.get("virtual", ()))
-    known = {*mail.get("relay", ())}
-    taken = {*mail.get("local", ()), *mail.get("virtual", ())}
+    own = {key: value for key, value in routes.items() if key not in ours.get("transport_maps", ())}
+    names = [each for each in mail.get("local", ()) if each not in ours.get("mydestination", ())]
+    found = _compare(settings, routes, own, names, mail.get("virtual", ()))
+    known = _bare(mail.get("relay", ()))
+    taken = _bare([*mail.get("local", ()), *mail.get("virtual", ())])
     found["relay_added"] = [each for each in settings.relay if each.removeprefix("*.") not in known]
     found["local_added"] = [each for each in settings.local if each.removeprefix("*.") not in taken]
     return _bounded(found)
+
+
+def _bare(domains: Iterable[str]) -> set[str]:
+    """Return domains without the sign of a wildcard."""
+    return {each.removeprefix("*.") for each in domains}
 
 
 def _compare(
     settings: Settings,
     present: Mapping[str, str],
     own: Mapping[str, str],
-    host_names: Sequence[str],
-    virtual: Sequence[str],
+    host_names: Iterable[str],
+    virtual: Iterable[str],
 ) -> dict[str, Any]:
     """Return the routes to add, and the conflicts of the admin's own entries."""
     conflicts: list[Conflict] = []
@@ -105,11 +115,14 @@ def _compare(
 
 
 def _theirs(text: str) -> str:
-    """Return a file without our marked blocks."""
+    """Return a file with empty lines in place of our marked blocks, so that the other lines keep their numbers."""
     try:
-        return without(text)
+        ours = blocks_in(text)
     except BlockError:
         return text
+    for block in reversed(ours):
+        text = text[: block.start] + "\n" * text.count("\n", block.start, block.stop) + text[block.stop :]
+    return text
 
 
 def _bounded(found: dict[str, Any]) -> dict[str, Any]:

@@ -121,17 +121,22 @@ def _mail(question: Question, reader: Reader, kind: str, facts: _Facts) -> dict[
     if kind not in (*MANAGED, "exim"):
         return {}
     texts: dict[str, str] = {}
+    ours: dict[str, set[str]] = {}
     if kind == "sendmail":
         mail, texts = sendmail.facts(reader)
+    elif kind == "postfix":
+        mail, ours = postfix.facts(reader)
     else:
-        mail = postfix.facts(reader) if kind == "postfix" else others.exim(reader)
+        mail = others.exim(reader)
     if question.table is not None and kind in MANAGED:
         names = reader.text("/etc/mail/local-host-names") or ""
         table = question.table
         facts.add(
             "changes",
             lambda: (
-                adoption.sendmail(table, mail, texts, names) if kind == "sendmail" else adoption.postfix(table, mail)
+                adoption.sendmail(table, mail, texts, names)
+                if kind == "sendmail"
+                else adoption.postfix(table, mail, ours)
             ),
         )
     return {name: _bounded(value) for name, value in mail.items()} | {

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._postfix.tables import HEADER, domains_of
 from .reader import Reader
 
 PARAMETERS = (
@@ -66,31 +67,52 @@ def table(text: str) -> dict[str, str]:
 
 
 class Lists:
-    """The values of lists and tables; `unread` names tables that are not read from a file."""
+    """The values of lists and tables.
+
+    `unread` names tables that are not read from a file, `ours` has the keys that only tables of this collection have.
+    """
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self.unread: list[str] = []
+        self.ours: dict[str, set[str]] = {}
 
     def domains(self, name: str, value: str) -> list[str]:
         """Return the domains of a list: its words, the lines of files and the keys of tables."""
-        found = []
+        found: list[str] = []
+        ours: list[str] = []
         for word in split(value):
+            if (text := self._generated(word)) is not None:
+                ours += sorted(domains_of(text))
+                continue
             if word.startswith("/"):
                 found += [each.lower() for line in lines(self._text(name, word)) for each in line.split()[:1]]
             elif ":" in word and not word.startswith("["):
                 found += [key for key in self._entries(name, word) if "@" not in key]
             else:
                 found.append(word.lower())
-        return list(dict.fromkeys(found))
+        self.ours[name] = {*ours} - {*found}
+        return list(dict.fromkeys([*found, *ours]))
 
     def entries(self, name: str, value: str) -> dict[str, str]:
         """Return the entries of a list of tables; the first table that has a key decides."""
         found: dict[str, str] = {}
+        ours = self.ours.setdefault(name, set())
         for word in split(value):
-            for key, each in self._entries(name, word).items():
-                found.setdefault(key, each)
+            text = self._generated(word)
+            if text is not None and word.startswith("regexp:"):
+                continue  # the addresses of domains that the other table has
+            entries = self._entries(name, word)
+            if text is not None:
+                ours |= {*entries} - {*found}
+            found = entries | found
         return found
+
+    def _generated(self, word: str) -> str | None:
+        """Return the content of a table of this collection, None for another word."""
+        kind, _colon, path = word.partition(":")
+        text = self._read(path) if kind in {"regexp", "texthash"} and path.startswith("/") else None
+        return text if text is not None and text.startswith(HEADER) else None
 
     def _entries(self, name: str, word: str) -> dict[str, str]:
         kind, _colon, path = word.removeprefix("proxy:").partition(":")
@@ -106,9 +128,8 @@ class Lists:
         return text or ""
 
 
-def mail(values: dict[str, str], read: Read) -> dict[str, Any]:
+def mail(values: dict[str, str], lists: Lists) -> dict[str, Any]:
     """Return what a Postfix with these parameters takes mail for."""
-    lists = Lists(read)
 
     def domains(name: str) -> list[str]:
         return lists.domains(name, values.get(name, ""))
@@ -142,13 +163,14 @@ def mail(values: dict[str, str], read: Read) -> dict[str, Any]:
 _RESTRICTIONS: Sequence[str] = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
 
 
-def facts(reader: Reader) -> dict[str, Any]:
-    """Return what the Postfix of this host takes mail for; `error` if postconf does not say it."""
+def facts(reader: Reader) -> tuple[dict[str, Any], dict[str, set[str]]]:
+    """Return what the Postfix of this host takes mail for, and `Lists.ours`; `error` if postconf does not say it."""
     status, out, errors = reader.run(["postconf", "-x", *PARAMETERS])
     if status:
         status, out, errors = reader.run(["postconf", *PARAMETERS])
-    found = mail(parameters(out), reader.text)
+    lists = Lists(reader.text)
+    found = mail(parameters(out), lists)
     found["configuration"] = "/etc/postfix/main.cf"
     if status:
         found["error"] = " ".join((errors or "postconf failed").split())
-    return found
+    return found, lists.ours

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route, own_addresses
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host, system
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import forms, host, system
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.change import Change
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import Listener, Settings, normalize
 
@@ -77,6 +77,26 @@ def test_without_sendmail_only_check_mode_works_and_writes_nothing(etc: Path) ->
     assert list(etc.iterdir()) == []
     with pytest.raises(host.SendmailError, match="install the packages"):
         host.apply(SETTINGS, no_command, check=False)
+
+
+@pytest.mark.parametrize(
+    ("names", "mailertable", "form"),
+    [
+        ("localhost\nmail.univ.example\n", "", forms.GENERATE),
+        ("localhost\nmail.univ.example\nA.univ.example\n", "# none\n", forms.GENERATE),
+        ("localhost\nmail.univ.example\na.univ.example\nold.example\n", "", forms.BLOCK),
+        ("localhost\n", "partner.example\tesmtp:[192.0.2.9]\n", forms.BLOCK),
+    ],
+)
+def test_only_names_that_the_plan_has_too_are_generated(
+    etc: Path, monkeypatch: pytest.MonkeyPatch, names: str, mailertable: str, form: str
+) -> None:
+    monkeypatch.setattr(system, "DEFAULT_MC", etc / "default.mc")
+    for name in ("default.mc", "sendmail.mc"):
+        (etc / name).write_text("OSTYPE(`debian')dnl\nMAILER(`smtp')dnl\n")
+    (etc / "local-host-names").write_text(names)
+    (etc / "mailertable").write_text(mailertable)
+    assert forms.choose("auto", SETTINGS) == form
 
 
 def test_wrong_tables_are_refused_before_anything_runs(etc: Path) -> None:

@@ -8,7 +8,10 @@ import pytest
 from survey_host import Machine
 
 from ansible_collections.campus.mailgate.plugins.module_utils._keep import blocks
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import tables
+from ansible_collections.campus.mailgate.plugins.module_utils._postfix import tables as postfix_tables
+from ansible_collections.campus.mailgate.plugins.module_utils._postfix.trial import LOCAL, RELAY, TRANSPORT
+from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import adopt, tables
 from ansible_collections.campus.mailgate.plugins.module_utils._survey.adoption import planned
 from ansible_collections.campus.mailgate.plugins.module_utils._survey.host import Question, survey
 
@@ -81,6 +84,62 @@ def test_our_own_block_is_no_conflict(machine):
     text = blocks.put("", ["sci.univ.example\tesmtp:[198.18.2.99]"], "routes")
     machine.file("etc/mail/mailertable", text)
     assert ("route", "sci.univ.example") not in kinds(changes(machine))
+
+
+def test_our_own_lines_in_names_and_access_are_no_conflict(machine):
+    machine.sendmail()
+    names = adopt.with_lines("eng.univ.example\n", ["club.example", "old.example"], adopt.LOCAL)
+    machine.file("etc/mail/local-host-names", names)
+    machine.file("etc/mail/virtusertable", "")
+    machine.file("etc/mail/mailertable", "")
+    machine.file("etc/mail/access", adopt.with_lines("x.example REJECT", ["To:sci.univ.example SKIP"], adopt.RELAY))
+    assert changes(machine)["conflicts"] == []
+    machine.file("etc/mail/local-host-names", f"{names}old.example\n")
+    assert kinds(changes(machine)) == [("local", "old.example")]
+
+
+def test_access_lines_after_our_block_have_their_numbers(machine):
+    machine.sendmail()
+    ours = adopt.with_lines("", ["To:eng.univ.example RELAY"], adopt.RELAY)
+    machine.file("etc/mail/access", f"{ours}To:sci.univ.example REJECT\n")
+    found = [each["theirs"] for each in changes(machine)["conflicts"] if each["kind"] == "access"]
+    assert len(found) == 1 and found[0].startswith("access, line 4: ")
+
+
+def test_a_postfix_that_has_the_plan(machine):
+    machine.postfix()
+    hosts = {
+        "partner.example": "198.18.1.25",
+        "*.sci.univ.example": "198.18.1.25",
+        "mail.sci.univ.example": "198.18.1.25",
+    }
+    routes = [Route(domain, hop, "", ()) for domain, hop in hosts.items()]
+    for name, text in {
+        TRANSPORT: postfix_tables.transport(routes, {}, "smtp"),
+        LOCAL: postfix_tables.domain_set(["new.example", "*.new.example"], []),
+        RELAY: postfix_tables.domain_set(["*.sci.univ.example"], []),
+    }.items():
+        machine.file(f"etc/postfix/{name}", text)
+    machine.prints(
+        "postconf",
+        f"""\
+mydestination = localhost regexp:/etc/postfix/{LOCAL}
+relay_domains = regexp:/etc/postfix/{RELAY}
+transport_maps = hash:/etc/postfix/transport texthash:/etc/postfix/{TRANSPORT}
+""",
+    )
+    table = {"local": ["new.example", "*.new.example"], "relay": ["*.sci.univ.example"]}
+    static = [{"domain": domain, "next_hop": hop} for domain, hop in hosts.items() if domain != "partner.example"]
+    found = changes(machine, {**table, "static": static})
+    assert [found[name] for name in ("conflicts", "routes_added", "local_added", "relay_added")] == [[], [], [], []]
+    assert survey(Question(["servers"]), machine.reader())["mail"]["unread"] == []
+    # The next plan has other addresses, and the domain of the host is local no more.
+    static = [{"domain": domain, "next_hop": "198.18.3.25"} for domain in ("*.sci.univ.example", "new.example")]
+    found = changes(machine, {"static": static})
+    assert (found["conflicts"], found["routes_added"]) == ([], ["new.example", "*.sci.univ.example"])
+    # An entry of the admin in the table before our own.
+    found = changes(machine, {"static": [{"domain": "partner.example", "next_hop": "198.18.1.25"}]})
+    assert kinds(found) == [("route", "partner.example")]
 
 
 def test_a_postfix(machine):

@@ -73,7 +73,7 @@ def test_the_old_form_of_a_sendmail(machine):
 
 def test_a_postfix(machine):
     machine.postfix()
-    facts = postfix.facts(machine.reader())
+    facts, _ours = postfix.facts(machine.reader())
     assert facts["local"] == [
         "mail.sci.univ.example",
         "localhost.sci.univ.example",
@@ -94,7 +94,7 @@ def test_a_postfix(machine):
 
 def test_a_postfix_that_cannot_be_asked(machine):
     machine.program("postconf", "echo 'postconf: fatal: open /etc/postfix/main.cf' >&2; exit 1")
-    assert postfix.facts(machine.reader())["error"] == "postconf: fatal: open /etc/postfix/main.cf"
+    assert postfix.facts(machine.reader())[0]["error"] == "postconf: fatal: open /etc/postfix/main.cf"
 
 
 def test_words_in_braces_are_one_word():
