@@ -21,7 +21,7 @@ from lab.twin import Twin
 #: What mail, the package manager and tools for accounts write; and links of init scripts, whose state is in `enabled`.
 IGNORED = re.compile(
     r"/var/(mail|spool|lib/(dpkg|apt|postfix|systemd|ucf|dbus|logrotate)|backups/(dpkg|apt|alternatives)[^/]*|\.updated)(/|$)"
-    r"|/etc/(\.updated|ld\.so\.cache|(group|gshadow|passwd|shadow|subgid|subuid)-)$|/etc/rc[0-6S]\.d/"
+    r"|/etc/(\.updated|ld\.so\.cache)$"
 )
 #: Prints, each below a line with its name, entries of tables, zones without serial, services, ports and firewall rules.
 CONTENT = r"""
@@ -31,9 +31,6 @@ for table in /etc/mail/*.db; do
 done
 for table in /etc/postfix/*.db /etc/aliases.db; do
   [ ! -e "$table" ] || [ ! -e /usr/sbin/postmap ] || show "$table" sh -c 'postmap -s "hash:${0%.db}" | sort' "$table"
-done
-for dated in /etc/mail/Makefile /etc/mail/databases /etc/cron.d/sendmail; do
-  [ ! -e "$dated" ] || show "$dated" sh -c 'grep -v "^#" "$0" || :' "$dated"
 done
 for zone in /etc/bind/zones/*; do
   [ ! -e "$zone" ] || show "$zone" sed 's/[0-9]\{10\}\([[:space:]]*; serial\)/\1/' "$zone"
