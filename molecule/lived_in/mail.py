@@ -83,7 +83,8 @@ def copies(letters: list[Letter]) -> dict[str, dict[str, list[bytes]]]:
     """Return the copies of each letter by message id and mailbox."""
     found: dict[str, dict[str, list[bytes]]] = {letter.message_id: {} for letter in letters}
     for where, text in mailboxes().items():
-        for entry in (b"\n" + text).split(b"\nFrom ")[1:]:
+        # The last message has the empty line that ends it; those before have lost it with the split.
+        for entry in (b"\n" + text.removesuffix(b"\n")).split(b"\nFrom ")[1:]:
             content = entry.partition(b"\n")[2]
             message_id = email.message_from_bytes(content)["Message-ID"] or ""
             if (key := message_id.strip(" <>")) in found:

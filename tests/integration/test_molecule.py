@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Scenarios that need more than the repository has: lived_in needs playbooks/remove.yml.
+#: Scenarios that do not pass yet: in lived_in, remove.yml refuses to restore sendmail of a gateway with Debian 13.
 INCOMPLETE = {"lived_in"}
 SCENARIOS = sorted({path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} - INCOMPLETE)
 #: Scenarios that run on Debian 13 too. The demo has hosts of both.

@@ -66,8 +66,9 @@ def restore(bind: Bind, client: DnsClient, request: Request, originals: Original
         _report_files(result, originals, check_only=request.check_only)
     else:
         kept = {}
-    for each in recorded.values():
-        result.removed += [path for path in each.backups if Path(path).exists()]
+    # Zones that share a file have the same copies.
+    copies = dict.fromkeys(path for each in recorded.values() for path in each.backups)
+    result.removed = [path for path in copies if Path(path).exists()]
     if not request.check_only:
         for path in result.removed:
             Path(path).unlink()

@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from .._zone.bridge import Bridge, replace_over
+from .._zone.edit import with_serial
 from .._zone.file import ZoneError
+from .._zone.serial import is_later, latest, next_serial
 from .change import FileZone
+from .named_conf import ServedZone
 from .server import Bind
 
 
@@ -42,6 +46,7 @@ class ZoneFiles:
         # A rollback removes a file that did not exist before, so there is nothing to load.
         restorable = [zone for zone in loaded if zone.before and None not in zone.before.values()]
         self._serials_before = {zone.zone: zone.serial_before for zone in restorable}
+        self._restorable = restorable
         self._replaced = False
 
     @property
@@ -68,17 +73,61 @@ class ZoneFiles:
             raise ZoneError(*problems)
 
     def rollback(self) -> list[str]:
-        """Restore the previous files and have BIND load them; return the problems that remain."""
+        """Restore the previous files and have BIND load them; return the problems that remain.
+
+        Where BIND has loaded a later serial and would refuse the previous one, that zone's content has a new serial.
+        """
         if not self._replaced or not self._new:
             return []
-        backwards = {path: (after, during, before) for path, (before, during, after) in self._bridge.items()}
         try:
-            replace_over(self._new, self._old, backwards)
-        except OSError as error:
+            later, serials = self._forward()
+            old = {**self._old, **later}
+            if later and self._keep:
+                self._keep(later)
+            backwards = {p: (after, during, old.get(p, before)) for p, (before, during, after) in self._bridge.items()}
+            replace_over(self._new, old, backwards)
+        except (OSError, ZoneError) as error:
             return [f"cannot restore the previous zone files: {error}"]
         self._replaced = False
         try:
-            problems = self._bind.reload(self._serials_before, self._timeout)
+            problems = self._bind.reload({**self._serials_before, **serials}, self._timeout)
         except ZoneError as error:
             problems = error.problems
         return [f"after the previous file was restored: {problem}" for problem in problems]
+
+    def _forward(self) -> tuple[dict[Path, bytes | None], dict[ServedZone, int]]:
+        """Return the previous files with a new serial of the zones that need one, and these serials.
+
+        BIND compares the versions of a zone that it signs, or whose differences it keeps, so it loads no earlier one.
+        """
+        files: dict[Path, bytes | None] = {}
+        serials: dict[ServedZone, int] = {}
+        sharing: dict[Path, list[FileZone]] = {}
+        for zone in self._restorable:
+            sharing.setdefault(Path(zone.zone.file).resolve(), []).append(zone)
+        for path, zones in sharing.items():
+            compared = [each.zone for each in zones if each.zone.signed or each.zone.differences]
+            loaded = [serial for each in compared if (serial := self._bind.loaded(each)) is not None]
+            past = latest(serial for serial in loaded if is_later(serial, zones[0].serial_before))
+            if past is not None:
+                serial = next_serial(past, date.today())
+                serials.update({each.zone: serial for each in zones})
+                files.update(_with_serial(zones[0], path, serial))
+        return files, serials
+
+
+def _with_serial(zone: FileZone, path: Path, serial: int) -> dict[Path, bytes | None]:
+    """Return the previous content of those files of a zone that change, with another serial."""
+
+    def real(name: str) -> Path:
+        return Path(zone.zone.directory, name).resolve()
+
+    def previous(file: Path) -> bytes:
+        return zone.before.get(file) or file.read_bytes()
+
+    apex = tuple(label.encode() for label in zone.zone.name.split("."))
+    own, included = with_serial(
+        previous(path), apex, serial, path=zone.zone.file, include=lambda name: previous(real(name))
+    )
+    texts = {path: own, **{real(name): text for name, text in included.items()}}
+    return {file: text for file, text in texts.items() if file in zone.before}
