@@ -40,10 +40,10 @@ options:
     default: false
   files:
     description:
-      - With O(state=present), files that the packages' scripts create or change, and that are left when the packages are
-        purged.
-      - They are kept before packages are installed. O(state=absent) restores them when all packages are gone, but for those
-        that somebody edited since.
+      - With O(state=present), files that the packages' scripts create or change, and that are left when the packages
+        are purged.
+      - They are kept before packages are installed. O(state=absent) restores them when all packages are gone, but for
+        those that somebody edited since.
     type: list
     elements: path
     default: []

@@ -166,7 +166,7 @@ def test_a_damaged_record_is_an_error(host):
 
 @pytest.fixture
 def traced(host, tmp_path):
-    """A host on which the scripts of packages create one file and add a line to another; their paths."""
+    """Install a package whose scripts create a file and add a line to another; return the paths."""
     created, extended, directory = tmp_path / "aliases", tmp_path / "hosts.allow", tmp_path / "mail"
     extended.write_text("before\n")
 
