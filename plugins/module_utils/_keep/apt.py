@@ -89,7 +89,7 @@ class Apt:
         """Use the record in `file`, which need not exist."""
         self._run, self._file, self._check_only, self._stamps = run, file, check_only, stamps
 
-    def present(  # noqa: PLR0917
+    def present(
         self,
         names: Sequence[str],
         role: str,
