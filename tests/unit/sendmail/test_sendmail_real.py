@@ -354,7 +354,7 @@ def test_required_aliases_that_are_added_are_no_difference(debian: Any, tables: 
         case(**tables)()
         before = lived_in.files()
         apply(Wish(manage=("double_bounce_address",)))
-        added = Path("/etc/aliases").read_text(encoding="ascii")
+        added = system.decode(Path("/etc/aliases").read_bytes())
         removal.remove(run, check=False)
         return added, lived_in.differing(before)
 
