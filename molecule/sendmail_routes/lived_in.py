@@ -26,7 +26,8 @@ PROBE = Path(probe.__file__).read_bytes()
 SINK = Path(__file__).with_name("files") / "sink.py"
 TAKEN = "/var/tmp/partner"  # noqa: S108
 SEEN = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "lived-in.json"
-# What sendmail writes with each message, and what Debian's scripts generate from other files when it starts.
+# What sendmail writes with each message. And what Debian's init script generates again by make when sendmail starts,
+# with the time and the user in comments (lines "by:" and "on:").
 MAIL = re.compile(
     r"^optics:/var/(mail|spool|lib/sendmail)|^optics:/(root|home)|^optics:/etc/mail/(Makefile|databases)$"
 )

@@ -38,6 +38,25 @@ options:
     description: With O(state=absent), let the packages stay and do not record them any more.
     type: bool
     default: false
+  files:
+    description:
+      - With O(state=present), files that the packages' scripts create or change, and that are left when the packages
+        are purged.
+      - They are kept before packages are installed. O(state=absent) restores them when all packages are gone, but for
+        those that somebody edited since.
+    type: list
+    elements: path
+    default: []
+  users:
+    description: Like O(files), users that the scripts create, each with the group of the same name, and groups.
+    type: list
+    elements: str
+    default: []
+  directories:
+    description: Like O(files), directories. Those that did not exist are removed when they are empty.
+    type: list
+    elements: path
+    default: []
   recommends:
     description: Whether recommended packages are installed too.
     type: bool
@@ -79,7 +98,7 @@ removed:
   elements: str
   sample: []
 left:
-  description: The recorded packages that stay, each with the reason.
+  description: The recorded packages and files that stay, each with the reason.
   returned: success
   type: list
   elements: str
@@ -90,7 +109,7 @@ from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._keep.apt import Apt, AptError
+from ..module_utils._keep.apt import Apt, AptError, Traces
 from ..module_utils._keep.kept import STORE
 from ..module_utils._results import text_only
 
@@ -112,6 +131,9 @@ def main() -> None:
             "by": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "keep": {"type": "bool", "default": False},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "users": {"type": "list", "elements": "str", "default": []},
+            "directories": {"type": "list", "elements": "path", "default": []},
             "recommends": {"type": "bool", "default": False},
             "cache_valid_time": {"type": "int", "default": 3600},
         },
@@ -127,8 +149,9 @@ def main() -> None:
     apt = Apt(run, STORE / "packages.json", check_only=module.check_mode)
     try:
         if given["state"] == "present":
+            traces = Traces(*(tuple(given[name]) for name in ("files", "users", "directories")))
             outcome = apt.present(
-                given["names"], given["by"], given["cache_valid_time"], recommends=given["recommends"]
+                given["names"], given["by"], given["cache_valid_time"], traces, recommends=given["recommends"]
             )
         else:
             outcome = apt.absent(given["by"], keep=given["keep"])

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
-from .kept import make_private
+from .host import Host
+from .kept import KeptError, make_private, settle
 from .packages import (
     QUERY,
     Package,
@@ -66,6 +67,21 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Traces:
+    """What the scripts of packages create or change, and leave when the packages are purged.
+
+    Attributes:
+        files: Files.
+        users: Users, each with the group of the same name, and groups.
+        directories: Directories.
+    """
+
+    files: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+
+
 class Apt:
     """The packages of this host, and the record of those that a role had installed."""
 
@@ -73,13 +89,22 @@ class Apt:
         """Use the record in `file`, which need not exist."""
         self._run, self._file, self._check_only, self._stamps = run, file, check_only, stamps
 
-    def present(self, names: Sequence[str], role: str, cache_seconds: int, *, recommends: bool = False) -> Outcome:
+    def present(
+        self,
+        names: Sequence[str],
+        role: str,
+        cache_seconds: int,
+        traces: Traces | None = None,
+        *,
+        recommends: bool = False,
+    ) -> Outcome:
         """Install the missing packages of these names, and record for `role` which ones are new.
 
         Args:
             names: The packages.
             role: The role that needs them.
             cache_seconds: The age of apt's lists from which they are updated, if a package is missing.
+            traces: What is recorded before packages are installed, as a purge leaves it.
             recommends: Whether recommended packages are installed too.
 
         Raises:
@@ -105,11 +130,14 @@ class Apt:
         record.asked[role] = sorted(set(names))
         outcome.changed |= self._write(record)
         if wanted and not self._check_only:
+            traces = traces or Traces()
+            self._record(role, traces)
             try:
                 self._apt(["install", "--yes", "--no-remove", *options], "the packages cannot be installed")
             except AptError:
                 self._forget_absent(record)
                 raise
+            self._settle(traces)
         return outcome
 
     def absent(self, role: str, *, keep: bool = False) -> Outcome:
@@ -140,10 +168,42 @@ class Apt:
                 if names and not self._check_only:
                     self._apt([command, "--yes", *names], "the packages cannot be removed")
         record.asked.pop(role, None)
+        self._restore(role, outcome, keep=keep, stays=any(record.installed[name].by == role for name in stays))
         for name in [name for name, each in record.installed.items() if name in going or (keep and each.by == role)]:
             del record.installed[name]
         outcome.changed |= self._write(record)
         return outcome
+
+    def _host(self, role: str) -> Host:
+        """Return the record of what the packages' scripts changed, in a store of its own."""
+        return Host(self._run, role, self._file.parent / "packages", check_only=self._check_only)
+
+    def _record(self, role: str, traces: Traces) -> None:
+        if not (traces.files or traces.users or traces.directories):
+            return
+        try:
+            make_private(self._file.parent)
+            self._host(role).record((), traces.users, traces.directories, dict.fromkeys(traces.files, ""))
+        except KeptError as error:
+            raise AptError(f"nothing was installed: {error}") from error
+
+    def _settle(self, traces: Traces) -> None:
+        try:
+            settle([Path(file).resolve() for file in traces.files], self._file.parent / "packages")
+        except KeptError as error:
+            raise AptError(str(error)) from error
+
+    def _restore(self, role: str, outcome: Outcome, *, keep: bool, stays: bool) -> None:
+        """Restore what the packages' scripts changed, if all packages of the role are gone."""
+        try:
+            if keep:
+                self._host(role).forget()
+            elif not stays:
+                result = self._host(role).restore()
+                outcome.left += result.left
+                outcome.changed |= bool(result.changed)
+        except KeptError as error:
+            raise AptError(str(error)) from error
 
     def _packages(self) -> dict[str, Package]:
         status, output, errors = self._run(["dpkg-query", "--show", f"--showformat={QUERY}"])

@@ -26,6 +26,7 @@ from .kept import (
     KeptError,
     Restored,
     State,
+    forget,
     is_own,
     keep_hashes,
     make_private,
@@ -89,7 +90,7 @@ class Host:
 
         Args:
             units: Units of systemd.
-            users: Users, each with the group of the same name.
+            users: Users, each with the group of the same name; also names of groups alone.
             directories: Directories.
             files: Files with the hash of the content that is written next; "" for any content.
 
@@ -102,7 +103,7 @@ class Host:
             if unit not in found.units:
                 found.units[unit] = Unit(exists=False) if is_own(Path(unit)) else self._unit(unit)
         for user in users:
-            found.users.setdefault(user, not is_own(Path(user)) and _has_user(user))
+            found.users.setdefault(user, not is_own(Path(user)) and (_has_user(user) or _has_group(user)))
         for directory in directories:
             path = Path(directory)
             found.directories.setdefault(directory, not is_own(path) and path.is_dir())
@@ -156,6 +157,20 @@ class Host:
             self._file.unlink()
             self._prune()
         return result
+
+    def forget(self) -> None:
+        """Remove the role's record and copies; what it changed stays.
+
+        Raises:
+            KeptError: A record cannot be read.
+        """
+        if self._check_only:
+            return
+        for each in records(self._store):
+            if each.by == self._role:
+                forget(Path(each.path), self._store)
+        self._file.unlink(missing_ok=True)
+        self._prune()
 
     def _restore_files(self, planned: Sequence[Restored]) -> None:
         if self._check_only:
@@ -236,10 +251,11 @@ class Host:
         return any(str(path) in each.directories for each in found if each)
 
     def _remove_user(self, user: str, result: Restoration) -> None:
-        if not _has_user(user):
+        if not _has_user(user) and not _has_group(user):
             return
         result.changed.append(f"user {user}")
-        self._do("userdel", user)
+        if _has_user(user):
+            self._do("userdel", user)
         if not self._check_only and _has_group(user):
             self._do("groupdel", user)
 

@@ -152,6 +152,21 @@ def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
             _write(_record_path(path, store), json.dumps(asdict(record), indent=1).encode() + b"\n")
 
 
+def settle(paths: Iterable[Path], store: Path = STORE) -> None:
+    """Note the present content of files that were kept with ANY as what was written, so that later edits are seen.
+
+    Raises:
+        OSError: The store cannot be written.
+        KeptError: A record cannot be read.
+    """
+    for path in paths:
+        record = read(path, store)
+        if record and ANY in record.written:
+            present = _content(path)
+            record.written = ["" if present is None else _digest(present)]
+            _write(_record_path(path, store), json.dumps(asdict(record), indent=1).encode() + b"\n")
+
+
 def read(path: Path, store: Path = STORE) -> Record | None:
     """Return the record of a file, by its real path; None for a file that was never changed.
 

@@ -105,7 +105,7 @@ class Host:
         if found:
             raise PostfixError("The settings of this host are not valid:\n" + _listed(found))
         planned = normalize(without(planned, wanted.keep_route))
-        if shutil.which("postconf") is None or not (self.config / "main.cf").exists():
+        if not self._installed():
             if not check:
                 raise PostfixError(f"Postfix is not installed: {self.config}/main.cf or postconf is missing")
             return Outcome(installed=False, files=[str(self.config / "main.cf")])
@@ -136,13 +136,13 @@ class Host:
             lost = self._without_record(main, ours, {each.path for each in todo})
         except (kept.KeptError, blocks.BlockError) as error:
             raise PostfixError(f"The files of before cannot be restored: {error}") from error
-        outcome = Outcome(notes=[each.told for each in todo if each.told])
+        outcome = Outcome(installed=self._installed(), notes=[each.told for each in todo if each.told])
         changes = {each.path: each.content for each in todo} | lost
         for path, data in changes.items():
             if text.content(path) != data:
                 outcome.files.append(str(path))
                 outcome.diff.append(text.diff(path, text.read(path), None if data is None else text.decode(data)))
-        running = self._running()
+        running = outcome.installed and self._running()
         if not check:
             try:
                 self._note_reload(bool(outcome.files))
@@ -325,6 +325,10 @@ class Host:
         """Note before a change that the service must read its files again, for the next run if this one is killed."""
         if needed:
             self.reload.touch(mode=0o600)
+
+    def _installed(self) -> bool:
+        """Return whether Postfix and its main.cf are on this host."""
+        return shutil.which("postconf") is not None and (self.config / "main.cf").exists()
 
     def _running(self) -> bool:
         """Return whether this instance runs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._keep.apt import Apt, AptError
+from ansible_collections.campus.mailgate.plugins.module_utils._keep.apt import Apt, AptError, Traces
 
 
 class Host:
@@ -22,6 +22,7 @@ class Host:
         self.commands: list[str] = []
         self.fails = ""
         self.known = True
+        self.script = lambda: None
         self.file = tmp_path / "store" / "packages.json"
         self.stamp = tmp_path / "stamp"
         self.stamp.touch()
@@ -41,6 +42,8 @@ class Host:
             case ["apt-cache", "show", *names]:
                 conflicts = {name: ", ".join(self.conflicts.get(name, [])) for name in names}
                 return 0, "\n".join(f"Package: {n}\nConflicts: {c}\n" for n, c in conflicts.items()), ""
+            case ["systemctl", "daemon-reload"]:
+                return 0, "", ""
             case ["apt-get", verb, *names]:
                 return self._apt(verb, names, simulated="--simulate" in command)
         raise AssertionError(command)
@@ -60,6 +63,8 @@ class Host:
         else:
             new, gone = [], [n for n in self.installed if n in names or set(names) & set(self.needs.get(n, []))]
         if not simulated:
+            if new:
+                self.script()
             self.installed |= set(new)
             self.installed -= set(gone)
         return 0, "".join([*(f"Remv {n} [1]\n" for n in gone), *(f"Inst {n} (1 Debian)\n" for n in new)]), ""
@@ -157,3 +162,76 @@ def test_a_damaged_record_is_an_error(host):
     host.file.write_text("{")
     with pytest.raises(AptError, match=r"packages.json cannot be read"):
         host.apt().absent("clamav")
+
+
+@pytest.fixture
+def traced(host, tmp_path):
+    """Install a package whose scripts create a file and add a line to another; return the paths."""
+    created, extended, directory = tmp_path / "aliases", tmp_path / "hosts.allow", tmp_path / "mail"
+    extended.write_text("before\n")
+
+    def script():
+        created.write_text("# new\n")
+        extended.write_text("before\nsendmail: all\n")
+        directory.mkdir(exist_ok=True)
+
+    host.script = script
+    traces = Traces((str(created), str(extended)), (), (str(directory),))
+    host.apt().present(["sendmail"], "routes", 3600, traces)
+    return created, extended, directory
+
+
+def test_what_the_scripts_of_packages_leave_is_restored_with_the_last_of_them(host, traced):
+    created, extended, directory = traced
+    assert created.exists()
+    assert host.apt(check_only=True).absent("routes").changed
+    assert created.exists()
+    assert host.apt().absent("routes").left == []
+    assert not created.exists()
+    assert extended.read_text() == "before\n"
+    assert not directory.exists()
+    assert not host.file.parent.exists()
+    assert not host.apt().absent("routes").changed
+
+
+def test_what_somebody_edited_since_stays_with_a_line(host, traced):
+    created, extended, directory = traced
+    created.write_text("# new\nstaff: root\n")
+    (directory / "notes").touch()
+    told = " ".join(host.apt().absent("routes").left)
+    assert f"{created} was edited since; it stays as it is" in told
+    assert f"{directory} stays: it has notes" in told
+    assert created.read_text() == "# new\nstaff: root\n"
+    assert extended.read_text() == "before\n"
+
+
+def test_files_stay_with_the_packages_that_stay(host, traced):
+    created, extended, _directory = traced
+    host.installed.add("mailutils")
+    host.needs["mailutils"] = ["sendmail"]
+    assert host.apt().absent("routes").left == ["package sendmail stays: mailutils depends on it"]
+    assert created.exists()
+    host.installed.remove("mailutils")
+    assert host.apt().absent("routes").removed == ["sendmail"]
+    assert not created.exists()
+    assert extended.read_text() == "before\n"
+
+
+def test_files_stay_with_packages_that_are_kept(host, traced):
+    created, extended, _directory = traced
+    host.apt().absent("routes", keep=True)
+    assert created.exists()
+    assert extended.read_text() == "before\nsendmail: all\n"
+    assert not host.file.parent.exists()
+
+
+def test_an_installation_that_failed_half_way_is_taken_back_too(host, tmp_path):
+    created = tmp_path / "aliases"
+    host.script = created.touch
+    host.fails = "install"
+    with pytest.raises(AptError):
+        host.apt().present(["sendmail"], "routes", 3600, Traces((str(created),)))
+    created.touch()
+    host.apt().absent("routes")
+    assert not created.exists()
+    assert not host.file.parent.exists()

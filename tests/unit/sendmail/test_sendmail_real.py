@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -318,17 +319,47 @@ def test_what_others_edit_since_stays(debian: Any) -> None:
 
 
 def test_files_of_the_package_are_generated_and_restored(debian: Any) -> None:
-    def do() -> tuple[str, str, list[str]]:
+    def do() -> tuple[str, str, list[str], list[str]]:
         before = lived_in.files()
+        for route in (Route("n.univ.example", "198.18.1.9"), Route("b.univ.example", "198.18.1.8")):
+            apply(plan=replace(PLAN, routes=(route,)))
         outcome = apply()
         answer = verified("x@b.univ.example")
         assert apply().files == []
-        removal.remove(run, check=False)
-        return outcome.configuration, answer, lived_in.differing(before)
+        told = removal.remove(run, check=False).told
+        return outcome.configuration, answer, told, lived_in.differing(before)
 
-    form, answer, wrong = debian.do(do)
+    form, answer, told, wrong = debian.do(do)
     assert form == "generate"
     assert "relay, host [198.18.1.2]" in answer
+    assert (told, wrong) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"aliases": ""},
+        {"aliases": "ops: postmaster, MAILER-DAEMON, nobody\n"},
+        {
+            "aliases": "",
+            "access": "To:postmaster@mine.example\tOK\n",
+            "names": "localhost\nold.example\nmine.example\n",
+            "virtusertable": "a@mine.example\tpostmaster\n@mine.example\tmailer-daemon@mine.example\n",
+        },
+    ],
+    ids=["none", "others", "virtual"],
+)
+def test_required_aliases_that_are_added_are_no_difference(debian: Any, tables: dict[str, str]) -> None:
+    def do() -> tuple[str, list[str]]:
+        case(**tables)()
+        before = lived_in.files()
+        apply(Wish(manage=("double_bounce_address",)))
+        added = system.decode(Path("/etc/aliases").read_bytes())
+        removal.remove(run, check=False)
+        return added, lived_in.differing(before)
+
+    added, wrong = debian.do(do)
+    assert "\npostmaster: root\nmailer-daemon: postmaster\n" in added
     assert wrong == []
 
 
