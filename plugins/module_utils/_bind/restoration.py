@@ -109,7 +109,7 @@ def _request(record: ZoneRecord, without: set[str]) -> ZoneRequest:
 
 
 def _pairs(owner: Owner) -> list[tuple[int, str]]:
-    return [(preference, target) for preference, target in owner.mx]
+    return [(int(preference), str(target)) for preference, target in owner.mx]
 
 
 def _rest(record: ZoneRecord, names: set[str]) -> ZoneRecord:

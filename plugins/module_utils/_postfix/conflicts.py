@@ -83,7 +83,7 @@ def conflicts(planned: Settings, asked: Asked, taken: frozenset[str], where: Cal
 
 def _same(value: str, route: Route) -> bool:
     """Return whether the value of a transport table is the next hops of a route."""
-    service, _, nexthop = value.partition(":")
+    service, _colon, nexthop = value.partition(":")
     hops = [hop.strip().removeprefix("[").removesuffix("]").lower().removeprefix("ipv6:") for hop in nexthop.split(",")]
     return service in ("smtp", "relay") and tuple(hops) == route.hops
 

@@ -31,7 +31,7 @@ _INDEXED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm")
 _ITEM = re.compile(r"(?:[^\s,{}]|\{[^{}]*\})+")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+\Z")
 
-Dump = Callable[[str], str | None]
+Dump = Callable[[str], "str | None"]
 """Returns the entries of an indexed table such as `hash:/etc/postfix/transport` as text; None if it is unreadable."""
 
 
@@ -130,13 +130,13 @@ def _add(found: Known, parameter: str, names: set[str], key: str) -> None:
 
 def _entries(item: str, dump: Dump) -> Mapping[str, str] | None:
     """Return the entries of a table or of a file with names, None without any that can be read."""
-    kind, _, rest = item.removeprefix("proxy:").partition(":")
+    kind, _colon, rest = item.removeprefix("proxy:").partition(":")
     if kind in _INDEXED and rest:
         text = dump(f"{kind}:{rest}")
         return None if text is None else table_entries(text)
     if kind == "inline" and rest:
         pairs = (pair.partition("=") for pair in re.split(r"[\s,{}]+", rest) if pair)
-        return {key.lower(): value for key, _, value in pairs}
+        return {key.lower(): value for key, _sign, value in pairs}
     path = rest if kind == "texthash" else item if item.startswith("/") else ""
     if path:
         try:

@@ -88,7 +88,7 @@ def same_route(theirs: str, planned: str) -> bool:
     """Return whether two values of the mailertable send to the same hosts by SMTP."""
     if theirs.strip().lower() == planned.lower():
         return True
-    (mailer, _, hosts), (_, _, wanted) = theirs.strip().partition(":"), planned.partition(":")
+    (mailer, _colon, hosts), (_mailer, _second, wanted) = theirs.strip().partition(":"), planned.partition(":")
     return mailer.lower() in _SMTP and hosts.lower() == wanted.lower() and "%" not in wanted
 
 

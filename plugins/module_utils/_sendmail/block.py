@@ -369,7 +369,7 @@ def _test(files: _Files, settings: Settings, trial: Path, run: Run) -> int:
 
 def _same_host(failure: str, mailer: str) -> bool:
     """Return whether a failed test only has another SMTP mailer, as an equal line of the admin has."""
-    expected, _, got = failure.partition(": expected ")[2].partition("…, got ")
+    expected, _comma, got = failure.partition(": expected ")[2].partition("…, got ")
     for name in (mailer, "smtp", "esmtp", "smtp8", "dsmtp"):
         if got.lower().startswith(expected.replace(f"$#{tables.MAILER}$@", f"$#{name}$@").lower()):
             return expected.startswith(f"$#{tables.MAILER}$@")
@@ -378,7 +378,7 @@ def _same_host(failure: str, mailer: str) -> bool:
 
 def _other_local(failure: str) -> bool:
     """Return whether a failed test of a local domain is one of virtual users or another local mailer."""
-    expected, _, got = failure.partition(": expected ")[2].partition("…, got ")
+    expected, _comma, got = failure.partition(": expected ")[2].partition("…, got ")
     return expected.startswith("$#local") and not _remote(got)
 
 
