@@ -32,6 +32,9 @@ def remove(run: Run, *, check: bool) -> Outcome:
     outcome = Outcome(installed=host.is_installed())
     try:
         records = [record for record in kept.records(kept.STORE) if record.by == BY]
+        # With the package, its directory has gone, and there is nothing to restore in it.
+        purged = [Path(record.path) for record in records if not Path(record.path).parent.is_dir()]
+        records = [record for record in records if Path(record.path) not in purged]
         ours = [Path(record.path) for record in records if _was_ours(record)]
         paths = [Path(record.path) for record in records if Path(record.path) not in ours]
         if ours or (not records and _generated()):
@@ -56,6 +59,8 @@ def remove(run: Run, *, check: bool) -> Outcome:
     if not check:
         try:
             kept.restore(planned, kept.STORE)
+            for path in purged:
+                kept.forget(path, kept.STORE)
             _forget_unrecorded()
         except OSError as error:
             raise SendmailError(f"Cannot restore the files; they are as before this run: {error}") from error
