@@ -35,6 +35,7 @@ from .kept import (
     records,
     restore,
 )
+from .text import content
 
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 """Runs a command; returns its exit status, standard output and standard error."""
@@ -137,7 +138,7 @@ class Host:
         record = found or HostRecord()
         self._stop_new(record, result)
         result.changed += [str(each.path) for each in changing]
-        result.diff = [(str(each.path), _content(each.path), each.content) for each in changing]
+        result.diff = [(str(each.path), content(each.path), each.content) for each in changing]
         result.left += [each.told for each in planned if each.told]
         self._restore_files(planned)
         for path in remove:
@@ -318,10 +319,3 @@ def _has_group(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
+from .text import content
 
 STORE = Path("/var/backups/mailgate")
 _PRIVATE = 0o600
@@ -113,7 +114,7 @@ def write_kept(
     real = {Path(os.path.realpath(path)): data for path, data in new.items()}
     keep(real, by, store)
     replace_all(
-        {path: _content(path) for path in real},
+        {path: content(path) for path in real},
         real,
         {Path(os.path.realpath(path)): model for path, model in (like or {}).items()},
         {Path(os.path.realpath(path)): mode for path, mode in (modes or {}).items()},
@@ -140,7 +141,7 @@ def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
     make_private(store)
     for path, digest in new.items():
         record = read(path, store) or _keep_first(path, by, store)
-        present = _content(path)
+        present = content(path)
         now = "" if present is None else _digest(present)
         if record.written and ANY not in record.written and now not in (*record.written, record.sha256):
             _keep_edited(path, present, store)
@@ -162,7 +163,7 @@ def settle(paths: Iterable[Path], store: Path = STORE) -> None:
     for path in paths:
         record = read(path, store)
         if record and ANY in record.written:
-            present = _content(path)
+            present = content(path)
             record.written = ["" if present is None else _digest(present)]
             _write(_record_path(path, store), json.dumps(asdict(record), indent=1).encode() + b"\n")
 
@@ -215,7 +216,7 @@ def original(record: Record, store: Path = STORE) -> bytes | None:
 
 def state(record: Record) -> State:
     """Return how a file is now."""
-    data = _content(Path(record.path))
+    data = content(Path(record.path))
     if data is None:
         if not record.existed:
             return State.ORIGINAL
@@ -265,8 +266,8 @@ def restore(planned: Iterable[Restored], store: Path = STORE) -> list[Path]:
         OSError: No file was changed.
     """
     todo = list(planned)
-    new = {each.path: each.content for each in todo if _content(each.path) != each.content}
-    replace_all({path: _content(path) for path in new}, new)
+    new = {each.path: each.content for each in todo if content(each.path) != each.content}
+    replace_all({path: content(path) for path in new}, new)
     for each in todo:
         record = read(each.path, store)
         if record is None or not each.exact:
@@ -321,7 +322,7 @@ def is_own(path: Path) -> bool:
 
 def _edited(path: Path, before: bytes | None, store: Path, strip: Callable[[Path, bytes], bytes] | None) -> Restored:
     """Return what is left of a file without our lines."""
-    now = _content(path) or b""
+    now = content(path) or b""
     stripped = strip(path, now) if strip else now
     if stripped == (before or b""):
         return Restored(path, State.OURS, before, exact=True)
@@ -332,7 +333,7 @@ def _edited(path: Path, before: bytes | None, store: Path, strip: Callable[[Path
 
 def _keep_first(path: Path, by: str, store: Path) -> Record:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    data = None if is_own(path) else _content(path)
+    data = None if is_own(path) else content(path)
     if data is None:
         return Record(str(path), existed=False, kept=now, by=by)
     found = path.stat()
@@ -354,7 +355,7 @@ def _keep_edited(path: Path, data: bytes | None, store: Path) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_all({path: _content(path)}, {path: data}, modes={path: _PRIVATE})
+    replace_all({path: content(path)}, {path: data}, modes={path: _PRIVATE})
 
 
 def _copy_path(path: Path, store: Path) -> Path:
@@ -363,13 +364,6 @@ def _copy_path(path: Path, store: Path) -> Path:
 
 def _record_path(path: Path, store: Path) -> Path:
     return store / "records" / (str(path).lstrip("/") + ".json")
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 def _digest(data: bytes) -> str:

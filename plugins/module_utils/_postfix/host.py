@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._keep import blocks, kept
+from .._keep import blocks, kept, text
 from .._replace import replace_all
 from .._routes import transition
 from .._routes.table import own_addresses, problems
-from . import conflicts, known, main_cf, tables, text, trial
+from . import conflicts, known, main_cf, tables, trial
 from .resolver import Answer, ResolverError, Run, ask
 from .settings import Settings, normalize, without
 from .where import Where

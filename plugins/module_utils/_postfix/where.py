@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from .._keep.text import read, shown
 from . import known, main_cf, tables
-from .text import read, shown
 
 
 class Where:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._keep import blocks
+from .._keep.text import diff, encode, read
 from .._routes.table import in_order, is_wildcard
 from .._routes.transition import Present
 from . import adopt, forms, inquiry, proof, system, tables
@@ -20,7 +21,7 @@ from .cf import cf
 from .change import Change, build_aliases, build_map, map_entries
 from .running import BUILT, Configuration, Map, statements
 from .settings import Settings
-from .system import Run, SendmailError, diff, encode, m4, read, redirected, refuse
+from .system import Run, SendmailError, m4, redirected, refuse
 
 _TRACE = ("-tMAILER", "-tMAILER_DEFINITIONS", "-tFEATURE", "-tinclude", "-tsinclude", "-dfla")
 # Aliases that every host must have (RFC 5321, section 4.5.1).

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._keep.text import decode, encode
 from . import system, tables
-from .system import Run, decode, encode, must
+from .system import Run, must
 
 BY = "sendmail_routes"
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from .._keep.text import decode, diff, encode, read
 from . import mc, system, tables
 from . import trial as trials
 from .cf import cf, comparable_cf
 from .change import Change, build_aliases, map_entries
 from .settings import Settings
-from .system import Run, SendmailError, decode, diff, encode, m4, must, read, redirected
+from .system import Run, SendmailError, m4, must, redirected
 
 _PRIVATE = ("access", "access.db", "mailertable.db")
 

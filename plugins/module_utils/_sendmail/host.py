@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._keep import kept
+from .._keep.text import read
 from .._routes import transition
 from .._routes.table import in_order, own_addresses
 from . import adopt, block, forms, generate, service, system, tables
@@ -21,7 +22,7 @@ from .block import Wish
 from .change import BY, Change
 from .running import Configuration
 from .settings import Settings, normalize, problems
-from .system import Run, SendmailError, read, refuse
+from .system import Run, SendmailError, refuse
 
 _PRIVATE_MODE = 0o640
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._keep.text import read, shown
 from . import proof, tables
 from .running import Configuration
 from .settings import Settings
-from .system import MAKEMAP, SENDMAIL, Run, SendmailError, read, shown
+from .system import MAKEMAP, SENDMAIL, Run, SendmailError
 
 _CLASSES = ("w", "R", "M", "G", "{VirtHost}")
 _MAPS = ("virtuser", "generics", "domaintable", "mailertable", "access")

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._keep import blocks, kept
+from .._keep.text import content, decode, diff, encode, read
 from . import adopt, cf, forms, host, inquiry, proof, system, tables
 from .change import BY, build_aliases, build_map, map_entries
 from .host import Outcome
 from .running import Configuration, statements
 from .settings import Settings
-from .system import Run, SendmailError, decode, diff, encode, m4, read, redirected, refuse
+from .system import Run, SendmailError, m4, redirected, refuse
 
 _DERIVED = (".db", ".cf")
 _NO_SETTINGS = Settings("", (), (), (), ())
@@ -48,7 +49,7 @@ def remove(run: Run, *, check: bool) -> Outcome:
             planned = _with_derived(planned, run, Path(stage), outcome)
     except (kept.KeptError, blocks.BlockError) as error:
         raise SendmailError(f"Nothing was changed: {error}") from error
-    changed = [each for each in planned if _content(each.path) != each.content]
+    changed = [each for each in planned if content(each.path) != each.content]
     outcome.files = sorted(str(each.path) for each in changed)
     outcome.diff = [
         diff(each.path, read(each.path), None if each.content is None else decode(each.content))
@@ -118,7 +119,7 @@ def _built(path: Path, source: kept.Restored, run: Run, stage: Path, staged: dic
     kind = "hash" if path.name.startswith("aliases") else _kind(source.path, running)
     built = copy.with_name(f"{copy.name}.db")
     # Two databases with the same entries may have other bytes.
-    return _content(path) if map_entries(run, path, kind) == map_entries(run, built, kind) else data
+    return content(path) if map_entries(run, path, kind) == map_entries(run, built, kind) else data
 
 
 def _prove(  # noqa: PLR0917
@@ -223,10 +224,3 @@ def _no_copies(paths: list[Path]) -> str:
 def text_of(each: kept.Restored) -> str:
     """Return what a file is to be as text."""
     return decode(each.content) if each.content is not None else ""
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None

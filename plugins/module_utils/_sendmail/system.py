@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths, commands and texts of a sendmail host."""
+"""Paths and commands of a sendmail host."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+
+from .._keep.text import shown
 
 ETC_MAIL = Path("/etc/mail")
 PID_FILE = Path("/run/sendmail/mta/sendmail.pid")
@@ -44,35 +46,6 @@ def must(run: Run, command: list[str], stdin: str, purpose: str) -> str:
 def m4(run: Run, source: Path, purpose: str, options: Iterable[str] = ()) -> str:
     """Return the output of m4 for a source; relative paths of included files start in /etc/mail."""
     return must(run, ["env", "-C", str(ETC_MAIL), "m4", *options, str(source)], "", purpose)
-
-
-def read(path: Path) -> str | None:
-    """Return the content of a file, None without one."""
-    try:
-        return decode(path.read_bytes())
-    except FileNotFoundError:
-        return None
-
-
-def decode(data: bytes) -> str:
-    """Return bytes of any encoding that contains ASCII as text, with their line ends; `encode` reverses it."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def encode(text: str) -> bytes:
-    """Return the bytes of a text from `decode`."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def shown(text: str) -> str:
-    """Return a text from `decode` for people: bytes that are not UTF-8 are replaced."""
-    return encode(text).decode("utf-8", "replace")
-
-
-def diff(path: Path, before: str | None, after: str | None) -> dict[str, str]:
-    """Return a difference in the format of Ansible."""
-    texts = {"before": shown(before or ""), "after": shown(after or "")}
-    return {"before_header": str(path), "after_header": str(path), **texts}
 
 
 def redirected(configuration: str, staged: Mapping[Path, Path]) -> str:

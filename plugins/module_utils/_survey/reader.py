@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .._keep.text import decode
+
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BYTES = 8_000_000
 _PIECE = 4096
@@ -71,7 +73,7 @@ class Reader:
                 out, errors = process.communicate()
                 status = _TIMEOUT
                 self.missed.append(" ".join(command[:3]))
-        return status, _text(out), _text(errors)
+        return status, decode(out), decode(errors)
 
     def at(self, path: str | Path) -> Path:
         """Return a path of the host."""
@@ -83,7 +85,7 @@ class Reader:
             with self.at(path).open("rb", buffering=0) as stream:
                 # In small pieces: some files of /proc cannot be read with a large buffer.
                 pieces = iter(lambda: stream.read(_PIECE), b"")
-                return _text(b"".join(itertools.islice(pieces, _BYTES // _PIECE)))
+                return decode(b"".join(itertools.islice(pieces, _BYTES // _PIECE)))
         except OSError:
             return None
 
@@ -108,8 +110,3 @@ class Reader:
                         yield from self.names(Path(directory, entry.name), depth - 1)
         except OSError:
             return
-
-
-def _text(data: bytes) -> str:
-    """Return text of any encoding."""
-    return data.decode("utf-8", "surrogateescape")

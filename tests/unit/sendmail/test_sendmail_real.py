@@ -18,7 +18,7 @@ import real_sendmail
 from real_sendmail import run
 
 from ansible_collections.campus.mailgate.plugins.module_utils import _replace
-from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept
+from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept, text
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import adopt, host, removal, system
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.block import Wish
@@ -97,7 +97,7 @@ def adopted(seed: int) -> str:
         if path.endswith((".db", ".cf")) or made[path] == before[path]:
             continue
         style = adopt.MC_STYLE if path.endswith(".mc") else adopt.blocks.HASH
-        if adopt.bare(system.decode(made[path][0]), style).encode("utf-8", "surrogateescape") != before[path][0]:
+        if adopt.bare(text.decode(made[path][0]), style).encode("utf-8", "surrogateescape") != before[path][0]:
             found.append(f"{path}: other lines have changed")
     answer = verified("x@b.univ.example", "x@d.c.univ.example")
     for hop in ("host [198.18.1.2]", "host [198.18.1.3]"):
@@ -354,7 +354,7 @@ def test_required_aliases_that_are_added_are_no_difference(debian: Any, tables: 
         case(**tables)()
         before = lived_in.files()
         apply(Wish(manage=("double_bounce_address",)))
-        added = system.decode(Path("/etc/aliases").read_bytes())
+        added = text.decode(Path("/etc/aliases").read_bytes())
         removal.remove(run, check=False)
         return added, lived_in.differing(before)
 

@@ -24,7 +24,7 @@ def read(path: Path) -> str | None:
 
 
 def decode(data: bytes) -> str:
-    """Return bytes of any encoding that contains ASCII as text, with their line ends; `_encode` reverses it."""
+    """Return bytes of any encoding that contains ASCII as text, with their line ends; `encode` reverses it."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -34,7 +34,7 @@ def encode(text: str) -> bytes:
 
 
 def shown(text: str) -> str:
-    """Return a text for people: bytes that are not UTF-8 are replaced."""
+    """Return a text from `decode` for people: bytes that are not UTF-8 are replaced."""
     return encode(text).decode("utf-8", "replace")
 
 
