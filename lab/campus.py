@@ -81,6 +81,19 @@ class Campus:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
+    def send(self, host: str, letter: Letter, via: str, port: int = 25) -> int:
+        """Send a letter from a host to an address; return the code of the last reply."""
+        message = letter.base64()
+        answer = self.probe(
+            host, "send", to=[letter.recipient], sender=letter.sender, message=message, via=via, port=port
+        )
+        return int(answer["code"])
+
+    def refusal(self, host: str, recipient: str, via: str) -> str:
+        """Send RCPT from a host; return the stage of the reply and its codes."""
+        answer = self.probe(host, "send", to=[recipient], sender="", via=via)
+        return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
+
     def probe_port(self, host: str, address: str) -> str:
         """Connect from a host to port 25 of an address; return `220`, `refused` or `silence`."""
         return str(self.probe(host, "connect", address=address)["seen"])

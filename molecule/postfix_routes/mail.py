@@ -14,48 +14,25 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from lab import probe
+from lab.campus import Campus
 from lab.checks import check, finish
 from lab.mail import Letter
 from lab.twin import Twin
 
 HUB, LEAF, OTHER_HUB, OTHER_LEAF = "198.18.1.25", "198.18.1.30", "198.18.2.25", "198.18.2.30"
-PROBE = Path(probe.__file__).read_bytes()
 IN_USE = ("mech", "mail.sci")
 # What mail changes: queues, mailboxes and their logs; and the disk's record of what ran.
 WRITTEN_BY_MAIL = re.compile(r"[^:]+:/(var/(mail|spool|log|lib/postfix|lib/systemd|cache)|root|tmp|home)(/|$)")
 
 twin = Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"])
+campus = Campus(twin)
 SNAPSHOT = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / f"{twin.name}-snapshot.json"
-
-
-def run(host: str, name: str, **arguments: Any) -> dict[str, Any]:
-    """Run a probe of the lab on a host."""
-    done = twin.exec(host, ["python3", "-", json.dumps({"probe": name, **arguments})], input=PROBE)
-    if done.returncode:
-        raise SystemExit(f"{name} on {host} failed: {done.stderr.decode()}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def send(host: str, letter: Letter, via: str, port: int = 25) -> int:
-    """Send a letter to an address; return the code of the last reply."""
-    message = letter.base64()
-    answer = run(host, "send", to=[letter.recipient], sender=letter.sender, message=message, via=via, port=port)
-    return int(answer["code"])
-
-
-def refusal(host: str, recipient: str, via: str) -> str:
-    """Send RCPT; return the stage of the reply and its codes."""
-    answer = run(host, "send", to=[recipient], sender="", via=via)
-    return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
 
 
 def way(host: str, user: str, letter: Letter) -> list[str]:
     """Wait for a letter in a mailbox; return the addresses in its Received headers, first hop first."""
-    copies = run(host, "mailbox", user=user, message_id=letter.message_id, wait=30)["copies"]
+    copies = campus.probe(host, "mailbox", user=user, message_id=letter.message_id, wait=30)["copies"]
     if len(copies) != 1:
         return [f"{len(copies)} copies"]
     text = base64.b64decode(copies[0]).decode("latin-1")
@@ -66,7 +43,7 @@ def arrival(what: str, sent_by: tuple[str, str], recipient: str, at: tuple[str, 
     """Send from a host to an address, and check where and how it arrives."""
     letter = Letter(recipient)
     host, via = sent_by
-    check(f"{what}, reply", 250, send(host, letter, via))
+    check(f"{what}, reply", 250, campus.send(host, letter, via))
     check(f"{what}, way", hops, way(*at, letter))
 
 
@@ -84,10 +61,10 @@ def before() -> None:
     arrival("partner", here, "friend@partner.example", ("mail.sci", "alice"), ["127.0.0.1", LEAF])
     arrival("smart host", here, "someone@outside.example", ("mail.sci", "alice"), ["127.0.0.1", LEAF])
     letter = Letter("alice@mech.eng.univ.example")
-    check("submission, reply", 250, send("mech", letter, "127.0.0.1", 587))
+    check("submission, reply", 250, campus.send("mech", letter, "127.0.0.1", 587))
     check("submission, way", ["127.0.0.1"], way("mech", "alice", letter))
     letter = Letter("post@boxes.example")
-    check("virtual mailbox, reply", 250, send("outside", letter, LEAF))
+    check("virtual mailbox, reply", 250, campus.send("outside", letter, LEAF))
     command = f"grep -c 'Message-ID: <{letter.message_id}>' /var/mail/vhosts/boxes.example/post"
     time.sleep(2)
     check("virtual mailbox, copies", "1", twin.exec("mech", command).stdout.decode().strip())
@@ -99,7 +76,7 @@ def before() -> None:
         ("partner's domain for a stranger", "friend@partner.example", LEAF, "RCPT 454 4.7.1"),
         ("foreign domain at the other hub", "victim@nobody.example", OTHER_HUB, "RCPT 454 4.7.1"),
     ):
-        check(what, answer, refusal("outside", recipient, via))
+        check(what, answer, campus.refusal("outside", recipient, via))
 
 
 def routes() -> None:
@@ -121,7 +98,7 @@ def routes() -> None:
         ("another faculty's domain at a leaf", "alice@bio.sci.univ.example", LEAF, "RCPT 454 4.7.1"),
         ("over IPv6", "alice@bio.sci.univ.example", "2001:db8:18:2::30", "RCPT 250 2.1.5"),
     ):
-        check(what, answer, refusal("outside", recipient, via))
+        check(what, answer, campus.refusal("outside", recipient, via))
     twin.stop("mech")
     try:
         arrival("second server", ("outside", HUB), "alice@shared.univ.example", ("bio", "alice"),

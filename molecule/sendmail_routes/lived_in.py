@@ -14,15 +14,13 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from lab import probe
+from lab.campus import Campus
 from lab.checks import check, finish
 from lab.mail import Letter, as_received
 from lab.twin import Twin
 
 HOST, ADDRESS, NEIGHBOUR = "optics", "198.18.1.35", "mail.eng"
-PROBE = Path(probe.__file__).read_bytes()
 SINK = Path(__file__).with_name("files") / "sink.py"
 TAKEN = "/var/tmp/partner"  # noqa: S108
 SEEN = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "lived-in.json"
@@ -33,15 +31,7 @@ MAIL = re.compile(
 )
 
 twin = Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"])
-
-
-def run(host: str, name: str, **arguments: Any) -> dict[str, Any]:
-    """Run a probe of the lab on a host."""
-    done = twin.exec(host, ["python3", "-", json.dumps({"probe": name, **arguments})], input=PROBE)
-    if done.returncode:
-        raise SystemExit(f"{name} on {host} failed: {done.stderr.decode()}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+campus = Campus(twin)
 
 
 def shell(host: str, command: str, data: bytes = b"") -> str:
@@ -52,16 +42,16 @@ def shell(host: str, command: str, data: bytes = b"") -> str:
 def arrives(recipient: str, source: str = "outside") -> str:
     """Send a letter for alice; return how many copies came, or the reply that refused it."""
     letter = Letter(recipient)
-    answer = run(source, "send", to=[recipient], sender=letter.sender, message=letter.base64(), via=ADDRESS)
+    answer = campus.probe(source, "send", to=[recipient], sender=letter.sender, message=letter.base64(), via=ADDRESS)
     if answer["code"] != 250:
         return f"{answer['stage']} {answer['code']}"
-    found = run(HOST, "mailbox", user="alice", message_id=letter.message_id, wait=20)["copies"]
+    found = campus.probe(HOST, "mailbox", user="alice", message_id=letter.message_id, wait=20)["copies"]
     return f"{len(found)} in alice's mailbox"
 
 
 def reply(recipient: str, source: str, sender: str = "") -> str:
     """Send RCPT; return the last command and the code of its reply."""
-    answer = run(source, "send", to=[recipient], sender=sender, via=ADDRESS)
+    answer = campus.probe(source, "send", to=[recipient], sender=sender, via=ADDRESS)
     return f"{answer['stage']} {answer['code']}"
 
 
@@ -82,8 +72,9 @@ def partner(user: str, letter: Letter) -> str:
 
 def works() -> dict[str, str]:
     """Return what comes of mail of every kind."""
-    limit = run(HOST, "send", to=["alice@optics.eng.univ.example"], sender="a@b.example", via=ADDRESS, lines=90000,
-                message=base64.b64encode(b"Subject: x\r\n\r\n").decode())  # fmt: skip
+    subject = base64.b64encode(b"Subject: x\r\n\r\n").decode()
+    to = ["alice@optics.eng.univ.example"]
+    limit = campus.probe(HOST, "send", to=to, sender="a@b.example", via=ADDRESS, lines=90000, message=subject)
     big = f"{limit['stage']} {limit['code']}"
     verified = shell(HOST, "sendmail-mta -bv staff sales@optics.univ.example x@shop.example a@partner.example")
     return {

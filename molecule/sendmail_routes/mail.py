@@ -8,51 +8,27 @@ Each check prints the expected and the observed value; the exit status is 1 if a
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from lab import probe
+from lab.campus import Campus
 from lab.checks import check, finish
 from lab.mail import Letter, as_received, without_trace
 from lab.twin import Twin
 
 GATEWAY, HUB, LEAF, OTHER_HUB, OTHER_LEAF = "198.18.0.25", "198.18.1.25", "198.18.1.30", "198.18.2.25", "198.18.2.30"
 QUEUE = 10025
-PROBE = Path(probe.__file__).read_bytes()
 
 twin = Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"])
-
-
-def run(host: str, name: str, **arguments: Any) -> dict[str, Any]:
-    """Run a probe of the lab on a host."""
-    done = twin.exec(host, ["python3", "-", json.dumps({"probe": name, **arguments})], input=PROBE)
-    if done.returncode:
-        raise SystemExit(f"{name} on {host} failed: {done.stderr.decode()}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def send(host: str, letter: Letter, via: str, port: int = 25) -> int:
-    """Send a letter to an address; return the code of the last reply."""
-    message = letter.base64()
-    answer = run(host, "send", to=[letter.recipient], sender=letter.sender, message=message, via=via, port=port)
-    return int(answer["code"])
-
-
-def refusal(host: str, recipient: str, via: str) -> str:
-    """Send RCPT; return the stage of the reply and its codes."""
-    answer = run(host, "send", to=[recipient], sender="", via=via)
-    return f"{answer['stage']} {answer['code']} {answer['text'].split()[0]}"
+campus = Campus(twin)
 
 
 def copies(host: str, letter: Letter, wait: float = 40) -> list[bytes]:
     """Wait for a letter in alice's mailbox; return its copies."""
-    found = run(host, "mailbox", user="alice", message_id=letter.message_id, wait=wait)["copies"]
+    found = campus.probe(host, "mailbox", user="alice", message_id=letter.message_id, wait=wait)["copies"]
     return [base64.b64decode(copy) for copy in found]
 
 
@@ -75,11 +51,11 @@ def arrival(what: str, host: str, letter: Letter, hops: list[str]) -> None:
 def routes() -> None:
     """Check STATIC routes from leaf to leaf, host names under a wildcard, and refusals."""
     letter = Letter("alice@bio.sci.univ.example", "bob@mech.eng.univ.example")
-    check("leaf accepts", 250, send("mech", letter, "127.0.0.1"))
+    check("leaf accepts", 250, campus.send("mech", letter, "127.0.0.1"))
     arrival("leaf to another faculty's leaf", "bio", letter, ["127.0.0.1", LEAF, HUB, OTHER_HUB])
 
     letter = Letter("alice@pc7.lab.mech.eng.univ.example", "bob@bio.sci.univ.example")
-    check("mail for a host name under a wildcard", 250, send("bio", letter, "127.0.0.1"))
+    check("mail for a host name under a wildcard", 250, campus.send("bio", letter, "127.0.0.1"))
     arrival("wildcard", "mech", letter, ["127.0.0.1", OTHER_LEAF, OTHER_HUB, HUB])
 
     for name, recipient, via, answer in (
@@ -96,20 +72,20 @@ def routes() -> None:
         ("source route", "@mech.eng.univ.example:victim@outside.example", LEAF, "RCPT 550 5.7.1"),
         ("another faculty's domain at a leaf", "alice@bio.sci.univ.example", LEAF, "RCPT 550 5.7.1"),
     ):
-        check(name, answer, refusal("outside", recipient, via))
-    answer = refusal("outside", "bob@bio.sci.univ.example", "2001:db8:18:2::30")
+        check(name, answer, campus.refusal("outside", recipient, via))
+    answer = campus.refusal("outside", "bob@bio.sci.univ.example", "2001:db8:18:2::30")
     check("over IPv6, where the host has an address", "RCPT 250 2.1.5", answer)
 
 
 def queue() -> None:
     """Check that the gateway's queue listens on loopback only and keeps mail for a server that is down."""
-    seen = run("outside", "connect", address="198.18.0.25")["seen"]
+    seen = campus.probe("outside", "connect", address="198.18.0.25")["seen"]
     check("port 25 of a gateway is not the queue's", "refused", seen)
-    seen = run("outside", "connect", address="198.18.0.25", port=QUEUE)["seen"]
+    seen = campus.probe("outside", "connect", address="198.18.0.25", port=QUEUE)["seen"]
     check("the queue listens on loopback only", "refused", seen)
 
     letter = Letter("alice@mech.eng.univ.example")
-    check("queue takes it", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+    check("queue takes it", 250, campus.send("gw1", letter, "127.0.0.1", QUEUE))
     arrival("gateway to a leaf", "mech", letter, ["127.0.0.1", "198.18.0.25"])
 
     local = Letter("alice@mech.eng.univ.example")
@@ -122,7 +98,7 @@ def queue() -> None:
     letter = Letter("alice@mech.eng.univ.example")
     twin.stop("mech")
     try:
-        check("queue takes mail for a server that is down", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+        check("queue takes mail for a server that is down", 250, campus.send("gw1", letter, "127.0.0.1", QUEUE))
         time.sleep(8)
         waiting = twin.exec("gw1", ["sendmail-mta", "-bp", "-Am"]).stdout.count(letter.recipient.encode())
         check("messages that wait", 1, waiting)
@@ -140,7 +116,7 @@ def killed() -> None:
     letter = Letter("alice@mech.eng.univ.example")
     twin.stop("mech")
     try:
-        check("queue takes mail for a server that is down", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+        check("queue takes mail for a server that is down", 250, campus.send("gw1", letter, "127.0.0.1", QUEUE))
         before = daemon("gw1")
         check("systemd supervises the process that listens", before["MainPID"], listener("gw1"))
         twin.exec("gw1", ["kill", "-9", listener("gw1")])
@@ -161,7 +137,7 @@ def killed() -> None:
             (daemon("gw1"), listener("gw1")),
         )
     letter = Letter("alice@mech.eng.univ.example")
-    check("queue takes mail afterwards", 250, send("gw1", letter, "127.0.0.1", QUEUE))
+    check("queue takes mail afterwards", 250, campus.send("gw1", letter, "127.0.0.1", QUEUE))
     arrival("mail after the reloads", "mech", letter, ["127.0.0.1", GATEWAY])
 
 
@@ -192,7 +168,7 @@ def second() -> None:
     starts = {"hub": ("mail.eng", 25, HUB), "queue": ("gw1", QUEUE, GATEWAY)}
     for start, (host, port, address) in starts.items():
         letter = Letter("alice@shared.univ.example")
-        check(f"{start} takes mail for a domain of two servers", 250, send(host, letter, "127.0.0.1", port))
+        check(f"{start} takes mail for a domain of two servers", 250, campus.send(host, letter, "127.0.0.1", port))
         arrival(f"{start} to the home", "mech", letter, ["127.0.0.1", address])
         check("copies at the second server", 0, len(copies("bio", letter, wait=0)))
     twin.stop("mech")
@@ -200,11 +176,11 @@ def second() -> None:
         began = time.monotonic()
         for start, (host, port, address) in starts.items():
             letter = Letter("alice@shared.univ.example")
-            check(f"{start} takes it while the home is down", 250, send(host, letter, "127.0.0.1", port))
+            check(f"{start} takes it while the home is down", 250, campus.send(host, letter, "127.0.0.1", port))
             arrival(f"{start} to the second server", "bio", letter, ["127.0.0.1", address])
         print(f"     both arrived in {time.monotonic() - began:.1f} s", flush=True)
         letter = Letter("alice@shared.univ.example")
-        check("another faculty's hub takes it", 250, send("mail.sci", letter, "127.0.0.1"))
+        check("another faculty's hub takes it", 250, campus.send("mail.sci", letter, "127.0.0.1"))
         arrival("through the hub to the second server", "bio", letter, ["127.0.0.1", OTHER_HUB, HUB])
     finally:
         twin.start("mech")
@@ -213,10 +189,10 @@ def second() -> None:
 def moved() -> None:
     """Check the hub's changed route to the other leaf, in the maps only, and its new local domain."""
     letter = Letter("alice@bio.sci.univ.example", "bob@mech.eng.univ.example")
-    check("leaf accepts", 250, send("mech", letter, "127.0.0.1"))
+    check("leaf accepts", 250, campus.send("mech", letter, "127.0.0.1"))
     arrival("the new route is used at once", "bio", letter, ["127.0.0.1", LEAF, HUB])
     for user, answer in (("alice", "RCPT 250 2.1.5"), ("nobody-here", "RCPT 550 5.1.1")):
-        seen = refusal("outside", f"{user}@new.eng.univ.example", HUB)
+        seen = campus.refusal("outside", f"{user}@new.eng.univ.example", HUB)
         check(f"{user} in the domain that is local now", answer, seen)
 
 
