@@ -197,25 +197,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._postfix.host import Host, PostfixError, Wanted
 from ..module_utils._postfix.settings import Settings
 from ..module_utils._results import text_only
-from ..module_utils._routes.table import Route
+from ..module_utils._routes import options
 
 ARGUMENTS = {
-    "local": {"type": "list", "elements": "str", "default": []},
-    "relay": {"type": "list", "elements": "str", "default": []},
-    "routes": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "domain": {"type": "str", "required": True},
-            "next_hop": {"type": "str", "required": True},
-            "host": {"type": "str", "default": ""},
-            "next_hops": {"type": "list", "elements": "str", "default": []},
-            "distance": {"type": "int", "default": 1},
-        },
-    },
-    "external": {"type": "list", "elements": "str", "default": []},
-    "distance": {"type": "int"},
+    **options.ARGUMENTS,
     "keep_route": {"type": "list", "elements": "str", "default": []},
     "take": {"type": "list", "elements": "str", "default": []},
     "config_directory": {"type": "str", "default": "/etc/postfix"},
@@ -239,13 +224,9 @@ def main() -> None:
         if given["state"] == "absent":
             outcome = host.remove(check=module.check_mode)
         else:
-            settings = Settings(
-                local=tuple(given["local"]),
-                relay=tuple(given["relay"]),
-                routes=tuple(Route(**{**route, "next_hops": tuple(route["next_hops"])}) for route in given["routes"]),
-                external=tuple(given["external"]),
+            wanted = Wanted(
+                Settings(**options.table(given)), given["distance"], tuple(given["keep_route"]), tuple(given["take"])
             )
-            wanted = Wanted(settings, given["distance"], tuple(given["keep_route"]), tuple(given["take"]))
             outcome = host.apply(wanted, check=module.check_mode)
     except (PostfixError, OSError) as error:
         module.fail_json(msg=str(error))

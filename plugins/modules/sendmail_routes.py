@@ -307,13 +307,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._results import text_only
-from ..module_utils._routes.table import Route
+from ..module_utils._routes import options
 from ..module_utils._sendmail import host, removal, service
 from ..module_utils._sendmail.adopt import MANAGED
 from ..module_utils._sendmail.block import Wish
 from ..module_utils._sendmail.settings import Listener, Settings
 
 ARGUMENTS = {
+    **options.ARGUMENTS,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "configuration": {"type": "str", "choices": ["auto", "generate", "block"], "default": "auto"},
     "take": {"type": "list", "elements": "str", "default": []},
@@ -325,27 +326,11 @@ ARGUMENTS = {
         "elements": "dict",
         "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 25}},
     },
-    "local": {"type": "list", "elements": "str", "default": []},
-    "relay": {"type": "list", "elements": "str", "default": []},
-    "routes": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "domain": {"type": "str", "required": True},
-            "next_hop": {"type": "str", "required": True},
-            "host": {"type": "str", "default": ""},
-            "next_hops": {"type": "list", "elements": "str", "default": []},
-            "distance": {"type": "int", "default": 1},
-        },
-    },
-    "external": {"type": "list", "elements": "str", "default": []},
     "queue_interval": {"type": "str", "default": "10m"},
     "max_daemon_children": {"type": "int", "default": 60},
     "double_bounce_address": {"type": "str", "default": "nobody"},
     "extra": {"type": "list", "elements": "str", "default": []},
     "foreground": {"type": "bool", "default": False},
-    "distance": {"type": "int"},
 }
 
 
@@ -380,15 +365,12 @@ def _settings(given: dict[str, Any]) -> Settings:
     return Settings(
         hostname=given["hostname"],
         listen=tuple(Listener(**entry) for entry in given["listen"]),
-        local=tuple(given["local"]),
-        relay=tuple(given["relay"]),
-        routes=tuple(Route(**{**route, "next_hops": tuple(route["next_hops"])}) for route in given["routes"]),
+        **options.table(given),
         queue_interval=given["queue_interval"],
         max_daemon_children=given["max_daemon_children"],
         double_bounce_address=given["double_bounce_address"],
         extra=tuple(given["extra"]),
         foreground=given["foreground"],
-        external=tuple(given["external"]),
     )
 
 
