@@ -85,11 +85,6 @@ class Configuration:
         return found[-1] if found else ""
 
     @property
-    def delays_checks(self) -> bool:
-        """Return whether FEATURE(delay_checks) is in use."""
-        return any(line.startswith("Scheckrcpt") for line in self._lines)
-
-    @property
     def skips(self) -> bool:
         """Return whether access supports SKIP."""
         return "SKIP" in "".join(line for line in self._lines if line.startswith("R"))
