@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from .._keep.blocks import BlockError
 from .._keep.text import decode, diff, encode, read
 from . import mc, system, tables
 from . import trial as trials
@@ -42,12 +43,16 @@ def build(settings: Settings, run: Run, stage: Path, *, installed: bool) -> Chan
 def _sources(settings: Settings) -> dict[Path, str]:
     """Return the content of all source files."""
     directory = system.ETC_MAIL
+    try:
+        aliases = tables.aliases(read(directory / "aliases") or "", settings)
+    except BlockError as error:
+        raise SendmailError(f"{directory / 'aliases'}: {error}") from error
     return {
         directory / "static-route": tables.static_route(settings),
         directory / "mailertable": tables.mailertable(settings),
         directory / "local-host-names": tables.local_host_names(settings),
         directory / "access": tables.access(read(directory / "access") or "", settings),
-        directory / "aliases": tables.aliases(read(directory / "aliases") or "", settings),
+        directory / "aliases": aliases,
         directory / "sendmail.conf": tables.conf(read(directory / "sendmail.conf") or "", settings),
         directory / "sendmail.mc": mc.sendmail_mc(settings),
         directory / "submit.mc": mc.submit_mc(settings),

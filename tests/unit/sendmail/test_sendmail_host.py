@@ -106,6 +106,12 @@ def test_wrong_tables_are_refused_before_anything_runs(etc: Path) -> None:
     assert str(error.value).count("\n- ") == 3
 
 
+def test_damaged_markers_in_the_aliases_are_an_error(etc: Path) -> None:
+    (etc / "aliases").write_text("# BEGIN campus.mailgate: required aliases\npostmaster: root\n")
+    with pytest.raises(host.SendmailError, match=r"aliases: the block about .* has no end"):
+        host.apply(SETTINGS, no_command, check=True)
+
+
 def test_an_address_of_this_host_is_no_next_hop() -> None:
     (found,) = own_addresses(
         Settings("", (), (), (), (Route("b.example", "127.0.0.1"), Route("c.example", "198.19.255.254")))
