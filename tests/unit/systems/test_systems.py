@@ -58,8 +58,14 @@ def test_the_release_is_that_of_a_point_release_too():
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_all_its_facts_for_each_system(role: str):
     directory = ROOT / "roles" / role / "vars" / "main"
-    defaults = (ROOT / "roles" / role / "defaults" / "main.yml").read_text()
-    used = set(re.findall(rf"__{role}_system\.(\w+)", (directory / "main.yml").read_text() + defaults))
+    places = [
+        path
+        for part in ("defaults", "handlers", "tasks", "templates")
+        for path in (ROOT / "roles" / role / part).rglob("*")
+        if path.is_file()
+    ]
+    text = "".join(path.read_text() for path in [directory / "main.yml", *places])
+    used = set(re.findall(rf"__{role}_system\.(\w+)", text))
     assert used
     for system in SUPPORTED:
         facts = yaml.safe_load((directory / f"{system}.yml").read_text())
