@@ -57,6 +57,13 @@ options:
     type: list
     elements: path
     default: []
+  appended:
+    description:
+      - Like O(files), files of others at whose end the scripts append lines, such as C(/etc/aliases).
+      - O(state=absent) removes these lines when all packages are gone; others that were written since stay.
+    type: list
+    elements: path
+    default: []
   recommends:
     description: Whether recommended packages are installed too.
     type: bool
@@ -103,6 +110,12 @@ left:
   type: list
   elements: str
   sample: ["package 7zip stays: the role gateway needs it"]
+shortened:
+  description: The files from which was removed what the packages had appended, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/aliases]
 """
 
 from collections.abc import Sequence
@@ -134,6 +147,7 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "users": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "list", "elements": "path", "default": []},
+            "appended": {"type": "list", "elements": "path", "default": []},
             "recommends": {"type": "bool", "default": False},
             "cache_valid_time": {"type": "int", "default": 3600},
         },
@@ -149,7 +163,7 @@ def main() -> None:
     apt = Apt(run, STORE / "packages.json", check_only=module.check_mode)
     try:
         if given["state"] == "present":
-            traces = Traces(*(tuple(given[name]) for name in ("files", "users", "directories")))
+            traces = Traces(*(tuple(given[name]) for name in ("files", "users", "directories", "appended")))
             outcome = apt.present(
                 given["names"], given["by"], given["cache_valid_time"], traces, recommends=given["recommends"]
             )
@@ -159,7 +173,13 @@ def main() -> None:
         module.fail_json(msg=f"Packages: {error}")
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(changed=outcome.changed, installed=outcome.installed, removed=outcome.removed, left=outcome.left)
+    module.exit_json(
+        changed=outcome.changed,
+        installed=outcome.installed,
+        removed=outcome.removed,
+        left=outcome.left,
+        shortened=outcome.shortened,
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from .host import Host
 from .kept import KeptError, make_private, settle
 from .packages import (
     QUERY,
+    Appended,
     Package,
     Record,
     Recorded,
@@ -28,6 +29,7 @@ from .packages import (
     parse_simulation,
     removable,
 )
+from .text import encode, read
 
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 """Runs a command with English messages; returns its exit status, standard output and standard error."""
@@ -56,6 +58,7 @@ class Outcome:
         installed: The packages that were not installed before.
         removed: The packages that were removed.
         left: The recorded packages that stay, each as a line with the reason.
+        shortened: The files from which was removed what the packages had appended.
         changed: Whether a package or the record changed.
         warnings: What could not be predicted.
     """
@@ -63,6 +66,7 @@ class Outcome:
     installed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    shortened: list[str] = field(default_factory=list)
     changed: bool = False
     warnings: list[str] = field(default_factory=list)
 
@@ -75,11 +79,13 @@ class Traces:
         files: Files.
         users: Users, each with the group of the same name, and groups.
         directories: Directories.
+        appended: Files of others at whose end they append lines.
     """
 
     files: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    appended: tuple[str, ...] = ()
 
 
 class Apt:
@@ -128,9 +134,14 @@ class Apt:
                 purge = packages.get(name, Package(name, "not-installed")).status != "config-files"
                 record.installed.setdefault(name, Recorded(role, _now(), purge))
         record.asked[role] = sorted(set(names))
+        traces = traces or Traces()
+        if wanted:
+            for path in traces.appended:
+                before = read(Path(path))
+                if before is not None:
+                    record.appended.setdefault(path, Appended(role, before))
         outcome.changed |= self._write(record)
         if wanted and not self._check_only:
-            traces = traces or Traces()
             self._record(role, traces)
             try:
                 self._apt(["install", "--yes", "--no-remove", *options], "the packages cannot be installed")
@@ -138,6 +149,10 @@ class Apt:
                 self._forget_absent(record)
                 raise
             self._settle(traces)
+            for path, each in record.appended.items():
+                if each.by == role and each.text is None:
+                    each.text = each.found(read(Path(path)) or "")
+            self._write(record)
         return outcome
 
     def absent(self, role: str, *, keep: bool = False) -> Outcome:
@@ -168,7 +183,10 @@ class Apt:
                 if names and not self._check_only:
                     self._apt([command, "--yes", *names], "the packages cannot be removed")
         record.asked.pop(role, None)
-        self._restore(role, outcome, keep=keep, stays=any(record.installed[name].by == role for name in stays))
+        staying = any(record.installed[name].by == role for name in stays)
+        self._restore(role, outcome, keep=keep, stays=staying)
+        if not staying or keep:
+            self._shorten(record, role, outcome, keep=keep)
         for name in [name for name, each in record.installed.items() if name in going or (keep and each.by == role)]:
             del record.installed[name]
         outcome.changed |= self._write(record)
@@ -204,6 +222,18 @@ class Apt:
                 outcome.changed |= bool(result.changed)
         except KeptError as error:
             raise AptError(str(error)) from error
+
+    def _shorten(self, record: Record, role: str, outcome: Outcome, *, keep: bool) -> None:
+        """Remove from files what the packages of a role appended; forget it."""
+        for path in [path for path, each in record.appended.items() if each.by == role]:
+            file, each = Path(path).resolve(), record.appended.pop(path)
+            now = read(file)
+            if keep or now is None or (rest := each.without(now)) == now:
+                continue
+            outcome.shortened.append(path)
+            outcome.changed = True
+            if not self._check_only:
+                replace_all({file: encode(now)}, {file: encode(rest)})
 
     def _packages(self) -> dict[str, Package]:
         status, output, errors = self._run(["dpkg-query", "--show", f"--showformat={QUERY}"])

@@ -57,11 +57,40 @@ class Recorded:
 
 
 @dataclass
+class Appended:
+    """A file at whose end the packages of a role append text.
+
+    Attributes:
+        by: The role.
+        before: The content before they were installed.
+        text: What they appended; None if that is not known yet, as after an interruption.
+    """
+
+    by: str
+    before: str
+    text: str | None = None
+
+    def found(self, now: str) -> str:
+        """Return what was appended, if the content is `now` right after the installation; "" for another change."""
+        return now.removeprefix(self.before) if now.startswith(self.before) else ""
+
+    def without(self, now: str) -> str:
+        """Return the content without what was appended, if that is there as whole lines, once."""
+        text = self.found(now) if self.text is None else self.text
+        before, found, after = now.partition(text) if text else (now, "", "")
+        whole = self.before.endswith("\n") or not self.before
+        if not found or text in after or (whole and before and not before.endswith("\n")):
+            return now
+        return before + after
+
+
+@dataclass
 class Record:
-    """What the store has about packages: what each role asks for, and what was not installed before."""
+    """What the store has about packages: what each role asks for, what was not installed before, what they appended."""
 
     asked: dict[str, list[str]] = field(default_factory=dict)
     installed: dict[str, Recorded] = field(default_factory=dict)
+    appended: dict[str, Appended] = field(default_factory=dict)
 
     @classmethod
     def read(cls, text: str) -> Record:
@@ -70,18 +99,23 @@ class Record:
             data = json.loads(text)
             if data["format"] != _FORMAT:
                 raise ValueError(f"the format is {data['format']!r}")
-            return cls(data["asked"], {name: Recorded(**each) for name, each in data["installed"].items()})
+            return cls(
+                data["asked"],
+                {name: Recorded(**each) for name, each in data["installed"].items()},
+                {path: Appended(**each) for path, each in data.get("appended", {}).items()},
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"it has no valid {error}") from error
 
     def text(self) -> str:
         """Return the record as text; "" for an empty one."""
-        if not self.asked and not self.installed:
+        if not self.asked and not self.installed and not self.appended:
             return ""
         data = {
             "format": _FORMAT,
             "asked": dict(sorted(self.asked.items())),
             "installed": {name: asdict(each) for name, each in sorted(self.installed.items())},
+            "appended": {path: asdict(each) for path, each in sorted(self.appended.items())},
         }
         return json.dumps(data, indent=1) + "\n"
 

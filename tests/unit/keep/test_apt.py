@@ -235,3 +235,52 @@ def test_an_installation_that_failed_half_way_is_taken_back_too(host, tmp_path):
     host.apt().absent("routes")
     assert not created.exists()
     assert not host.file.parent.exists()
+
+
+@pytest.fixture
+def aliases(host, tmp_path):
+    """Install a package whose scripts append a line to a file that an admin has; return its path."""
+    path = tmp_path / "aliases"
+    path.write_text("root: staff\n")
+    appended = Traces(appended=(str(path),))
+
+    def script():
+        path.write_text(path.read_text() + "clamav: root\n")
+
+    host.script = script
+    host.apt().present(["clamav"], "clamav", 3600, appended)
+    return path
+
+
+def test_what_scripts_append_goes_with_the_packages(host, aliases):
+    aliases.write_text("# by hand\n" + aliases.read_text() + "news: staff\n")
+    assert host.apt(check_only=True).absent("clamav").shortened == [str(aliases)]
+    assert host.apt().absent("clamav").shortened == [str(aliases)]
+    assert aliases.read_text() == "# by hand\nroot: staff\nnews: staff\n"
+    assert not host.file.parent.exists()
+    assert not host.apt().absent("clamav").changed
+
+
+@pytest.mark.parametrize("text", ["root: staff\nxclamav: root\n", "root: staff\n", "clamav: root\n" * 2])
+def test_what_others_have_written_is_not_taken_for_appended(host, aliases, text):
+    aliases.write_text(text)
+    assert host.apt().absent("clamav").shortened == []
+    assert aliases.read_text() == text
+
+
+def test_what_was_appended_stays_with_the_packages(host, aliases):
+    host.apt().absent("clamav", keep=True)
+    assert aliases.read_text() == "root: staff\nclamav: root\n"
+    assert not host.file.parent.exists()
+
+
+def test_what_an_interrupted_installation_appended_goes_too(host, tmp_path):
+    path = tmp_path / "aliases"
+    path.write_text("root: staff")
+    host.fails = "install"
+    host.installed.add("clamav-base")
+    with pytest.raises(AptError):
+        host.apt().present(["clamav"], "clamav", 3600, Traces(appended=(str(path),)))
+    path.write_text("root: staffclamav: root\n")
+    host.apt().absent("clamav")
+    assert path.read_text() == "root: staff"
