@@ -53,7 +53,9 @@ options:
     elements: str
     default: []
   directories:
-    description: Like O(files), directories. Those that did not exist are removed when they are empty.
+    description:
+      - Like O(files), directories. Those that did not exist are removed when they are empty.
+      - The others get back their mode and owner, unless somebody has changed them since.
     type: list
     elements: path
     default: []

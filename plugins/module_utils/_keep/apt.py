@@ -148,7 +148,7 @@ class Apt:
             except AptError:
                 self._forget_absent(record)
                 raise
-            self._settle(traces)
+            self._settle(role, traces)
             for path, each in record.appended.items():
                 if each.by == role and each.text is None:
                     each.text = each.found(read(Path(path)) or "")
@@ -201,12 +201,15 @@ class Apt:
             return
         try:
             make_private(self._file.parent)
-            self._host(role).record((), traces.users, traces.directories, dict.fromkeys(traces.files, ""))
+            self._host(role).record(
+                (), traces.users, traces.directories, dict.fromkeys(traces.files, ""), traces.directories
+            )
         except KeptError as error:
             raise AptError(f"nothing was installed: {error}") from error
 
-    def _settle(self, traces: Traces) -> None:
+    def _settle(self, role: str, traces: Traces) -> None:
         try:
+            self._host(role).settle()
             settle([Path(file).resolve() for file in traces.files], self._file.parent / "packages")
         except KeptError as error:
             raise AptError(str(error)) from error

@@ -13,8 +13,10 @@ from __future__ import annotations
 import datetime
 import grp
 import json
+import os
 import pwd
 import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,13 +56,22 @@ class Unit:
 
 
 @dataclass
+class Access:
+    """The mode, user id and group id of a directory before, and after a change; no `after` if that is not known yet."""
+
+    before: list[int]
+    after: list[int] = field(default_factory=list)
+
+
+@dataclass
 class HostRecord:
-    """What a role found: its units, and whether each user and directory existed."""
+    """What a role found: its units, whether each user and directory existed, and who could use some directories."""
 
     kept: str = ""
     units: dict[str, Unit] = field(default_factory=dict)
     users: dict[str, bool] = field(default_factory=dict)
     directories: dict[str, bool] = field(default_factory=dict)
+    accesses: dict[str, Access] = field(default_factory=dict)
 
 
 @dataclass
@@ -86,6 +97,7 @@ class Host:
         users: Sequence[str] = (),
         directories: Sequence[str] = (),
         files: Mapping[str, str] | None = None,
+        accesses: Sequence[str] = (),
     ) -> bool:
         """Record what is not recorded yet; return whether there was anything.
 
@@ -94,6 +106,7 @@ class Host:
             users: Users, each with the group of the same name; also names of groups alone.
             directories: Directories.
             files: Files with the hash of the content that is written next; "" for any content.
+            accesses: Directories whose mode and owner will change; `settle` notes what they have become.
 
         Raises:
             KeptError: A record cannot be read or written.
@@ -108,6 +121,9 @@ class Host:
         for directory in directories:
             path = Path(directory)
             found.directories.setdefault(directory, not is_own(path) and path.is_dir())
+        for directory in accesses:
+            if Path(directory).is_dir():
+                found.accesses.setdefault(directory, Access(_access(Path(directory))))
         new = {Path(path).resolve(): digest or ANY for path, digest in (files or {}).items()}
         fresh = [
             path for path, digest in new.items() if not (kept := read(path, self._store)) or digest not in kept.written
@@ -120,6 +136,23 @@ class Host:
             except OSError as error:
                 raise KeptError(f"{self._store} cannot be written: {error}") from error
         return changed
+
+    def settle(self) -> None:
+        """Note the present modes and owners of directories, so that later changes are told from the role's own.
+
+        Raises:
+            KeptError: The record cannot be read or written.
+        """
+        found = self._read()
+        if found is None or not found.accesses or self._check_only:
+            return
+        for directory, access in found.accesses.items():
+            if not access.after and Path(directory).is_dir():
+                access.after = _access(Path(directory))
+        try:
+            self._write(found)
+        except OSError as error:
+            raise KeptError(f"{self._store} cannot be written: {error}") from error
 
     def restore(self, remove: Sequence[str] = (), spare: Sequence[str] = ()) -> Restoration:
         """Restore what the role changed, and remove its record; do nothing without records.
@@ -146,6 +179,8 @@ class Host:
         for directory, existed in sorted(record.directories.items(), reverse=True):
             if not existed:
                 self._remove_empty(Path(directory), result)
+        for directory, access in record.accesses.items():
+            self._reset_access(Path(directory), access, result)
         if changing:
             self._do("systemctl", "daemon-reload")
         for unit, before in record.units.items():
@@ -245,6 +280,16 @@ class Host:
         elif not self._check_only and not self._others_have(path):
             result.left.append(f"{path} stays: it has {', '.join(inside[:3])}{', …' if inside[3:] else ''}")
 
+    def _reset_access(self, path: Path, access: Access, result: Restoration) -> None:
+        """Restore mode and owner, unless somebody has changed them since."""
+        if not path.is_dir() or (now := _access(path)) == access.before or (access.after and now != access.after):
+            return
+        result.changed.append(str(path))
+        if not self._check_only:
+            mode, user, group = access.before
+            os.chown(path, user, group)
+            path.chmod(mode)
+
     def _others_have(self, path: Path) -> bool:
         """Return whether another role has recorded the directory, and removes it."""
         others = [each.stem for each in self._file.parent.glob("*.json") if each != self._file]
@@ -286,7 +331,9 @@ class Host:
             data = json.loads(self._file.read_text(encoding="utf-8"))
             if data.pop("format") != _FORMAT:
                 raise ValueError("the format differs")
-            return HostRecord(**{**data, "units": {name: Unit(**each) for name, each in data["units"].items()}})
+            units = {name: Unit(**each) for name, each in data["units"].items()}
+            accesses = {path: Access(**each) for path, each in data.get("accesses", {}).items()}
+            return HostRecord(**{**data, "units": units, "accesses": accesses})
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -303,6 +350,11 @@ class Host:
         for directory in (self._file.parent, self._store):
             if directory.is_dir() and not any(directory.iterdir()):
                 directory.rmdir()
+
+
+def _access(path: Path) -> list[int]:
+    found = path.stat()
+    return [stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid]
 
 
 def _has_user(name: str) -> bool:

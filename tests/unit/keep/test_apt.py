@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,20 @@ def test_an_installation_that_failed_half_way_is_taken_back_too(host, tmp_path):
     created.touch()
     host.apt().absent("routes")
     assert not created.exists()
+    assert not host.file.parent.exists()
+
+
+@pytest.mark.parametrize(("since", "end"), [(None, 0o2775), (0o700, 0o700)])
+def test_directories_get_their_mode_back_unless_it_was_changed_since(host, tmp_path, since, end):
+    directory = tmp_path / "mailboxes"
+    directory.mkdir()
+    directory.chmod(0o2775)
+    host.script = lambda: directory.chmod(0o3777)
+    host.apt().present(["sendmail"], "routes", 3600, Traces(directories=(str(directory),)))
+    if since is not None:
+        directory.chmod(since)
+    assert host.apt().absent("routes").left == []
+    assert stat.S_IMODE(directory.stat().st_mode) == end
     assert not host.file.parent.exists()
 
 
