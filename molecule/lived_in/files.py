@@ -33,8 +33,8 @@ done
 for table in /etc/postfix/*.db /etc/aliases.db; do
   [ ! -e "$table" ] || [ ! -e /usr/sbin/postmap ] || show "$table" sh -c 'postmap -s "hash:${0%.db}" | sort' "$table"
 done
-# Debian's scripts write these two again at each start of sendmail, with the date, user and directory.
-for dated in /etc/mail/Makefile /etc/mail/databases; do
+# Debian's scripts write these again when sendmail starts, with the date, user and directory.
+for dated in /etc/mail/Makefile /etc/mail/databases /etc/cron.d/sendmail; do
   [ ! -e "$dated" ] || show "$dated" sed '/^##### \(by\|on\|in\): /d' "$dated"
 done
 for zone in /etc/bind/zones/*; do

@@ -272,6 +272,9 @@ service:
     active:
       description: Whether it ran.
       type: bool
+    native:
+      description: Whether its unit is a file, not generated from the init script.
+      type: bool
   version_added: 0.3.0
 pending:
   description: What still differs from the options afterwards, because of O(distance).

@@ -183,14 +183,20 @@ def action(settings: Settings, new: Iterable[Path], *, check: bool, form: str = 
 
 
 def swap(change: Change, store: Path | None = None) -> None:
-    """Replace all files or none, derived ones last so that they are newer; restore the old ones on an error."""
+    """Replace all files or none, derived ones last so that they are newer; restore the old ones on an error.
+
+    What Debian's scripts will write in turn is kept too.
+    """
     new = change.new
     # sendmail.cf is the last: until then, the daemon does not know new tables.
     order = {".db": 1, ".cf": 2}
     files = {path: new[path] for path in sorted(new, key=lambda path: (order.get(path.suffix, 0), str(path)))}
     modes = {path: _PRIVATE_MODE for path in change.private if path in new}
     like = {path: path.with_suffix("") for path in new if path.name == "aliases.db" and not path.exists()}
+    rewritten = {path: kept.ANY for name in system.REWRITTEN if (path := system.ETC_MAIL / name).exists()}
     try:
+        if files:
+            kept.keep_hashes(rewritten, BY, store or kept.STORE)
         kept.write_kept(files, BY, store or kept.STORE, like=like, modes=modes)
     except (OSError, kept.KeptError) as error:
         raise SendmailError(f"Cannot replace the files; the old ones were restored: {error}") from error

@@ -46,6 +46,7 @@ def remove(run: Run, *, check: bool) -> Outcome:
         planned = kept.plan_restore(whole, kept.STORE)
         planned += kept.plan_restore((path for path in paths if path not in whole), kept.STORE, _strip)
         with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
+            planned, stale = _without_stale(planned)
             planned = _with_derived(planned, run, Path(stage), outcome)
     except (kept.KeptError, blocks.BlockError) as error:
         raise SendmailError(f"Nothing was changed: {error}") from error
@@ -60,7 +61,7 @@ def remove(run: Run, *, check: bool) -> Outcome:
     if not check:
         try:
             kept.restore(planned, kept.STORE)
-            for path in purged:
+            for path in [*purged, *stale]:
                 kept.forget(path, kept.STORE)
             _forget_unrecorded()
         except OSError as error:
@@ -68,6 +69,14 @@ def remove(run: Run, *, check: bool) -> Outcome:
     if outcome.files:
         outcome.action = "restart" if str(system.ETC_MAIL / "sendmail.conf") in outcome.files else "reload"
     return outcome
+
+
+def _without_stale(planned: list[kept.Restored]) -> tuple[list[kept.Restored], list[Path]]:
+    """Return the plan without what Debian's scripts write of an edited sendmail.mc, and the paths left out."""
+    source = Path(os.path.realpath(system.ETC_MAIL / "sendmail.mc"))
+    edited = any(each.path == source and not each.exact for each in planned)
+    stale = [each.path for each in planned if edited and each.path.name in system.REWRITTEN]
+    return [each for each in planned if each.path not in stale], stale
 
 
 def _with_derived(planned: list[kept.Restored], run: Run, stage: Path, outcome: Outcome) -> list[kept.Restored]:
@@ -96,6 +105,8 @@ def _with_derived(planned: list[kept.Restored], run: Run, stage: Path, outcome: 
     # answers as the plan says, not as the one did that comes back.
     if edited and not _generated():
         _prove(by_path, derived, staged, run, stage, outcome)
+    # make writes a file again that is older than one of its sources.
+    sources.sort(key=lambda each: ("", *system.REWRITTEN).index(_rewritten(each.path)))
     return [*sources, *sorted(derived, key=lambda each: (each.path.suffix == ".cf", str(each.path)))]
 
 
@@ -165,6 +176,11 @@ def _lost(path: Path, each: kept.Restored) -> list[str]:
     return [f"*{name}" if name.startswith(".") else name for name in names if "." in name and "/" not in name]
 
 
+def _rewritten(path: Path) -> str:
+    """Return the name of a file that Debian's scripts write; "" for any other."""
+    return path.name if path.name in system.REWRITTEN else ""
+
+
 def _source(path: Path) -> Path:
     """Return the source of a derived file."""
     return path.with_suffix(".mc") if path.suffix == ".cf" else path.with_suffix("")
@@ -190,7 +206,7 @@ def _forget_unrecorded() -> None:
 
 def _is_whole(path: Path) -> bool:
     """Return whether a file is wholly ours, so that no line of it is an admin's."""
-    return path.suffix in _DERIVED or forms.is_ours(read(path) or "")
+    return path.suffix in _DERIVED or path.name in system.REWRITTEN or forms.is_ours(read(path) or "")
 
 
 def _strip(path: Path, data: bytes) -> bytes:

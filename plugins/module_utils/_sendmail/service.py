@@ -15,6 +15,7 @@ from .change import BY
 from .system import Run
 
 SERVICE = "sendmail"
+_UNITS = ("/usr/lib/systemd/", "/lib/systemd/", "/etc/systemd/")
 
 
 def _path() -> Path:
@@ -22,7 +23,7 @@ def _path() -> Path:
 
 
 def record(run: Run) -> None:
-    """Record whether the service is enabled and running, before the first change of a file."""
+    """Record whether the service is enabled, running and a unit of its own, before the first change of a file."""
     path = _path()
     if path.exists() or any(each.by == BY for each in kept.records(kept.STORE)):
         return
@@ -30,6 +31,9 @@ def record(run: Run) -> None:
         name: run(["systemctl", command, "--quiet", SERVICE], "")[0] == 0
         for name, command in (("enabled", "is-enabled"), ("active", "is-active"))
     }
+    # systemd generates a unit for a host that has the init script only.
+    _status, unit, _errors = run(["systemctl", "show", "--property=FragmentPath", "--value", SERVICE], "")
+    states["native"] = unit.startswith(_UNITS)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_all({path: None}, {path: json.dumps(states).encode() + b"\n"}, modes={path: 0o600})
 

@@ -19,6 +19,12 @@ DEFAULT_MC = Path("/usr/share/sendmail/cf/debian/sendmail.mc")
 SENDMAIL = "/usr/sbin/sendmail-mta"
 MAKEMAP = "/usr/sbin/makemap"
 
+REWRITTEN = ("databases", "Makefile")
+"""Files in ETC_MAIL that Debian's sendmail writes again, in this order, when it starts after sendmail.mc has changed.
+
+Its scripts add to the first what they find, and never take anything out of it.
+"""
+
 Run = Callable[[list[str], str], tuple[int, str, str]]
 """Runs a command with text on standard input; returns exit status, standard output and standard error."""
 

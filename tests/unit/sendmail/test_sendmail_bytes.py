@@ -13,7 +13,13 @@ import pytest
 
 from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route
-from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import host, system, tables, trial
+from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import (
+    host,
+    removal,
+    system,
+    tables,
+    trial,
+)
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.block import Wish
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import Listener, Settings, normalize
 
@@ -159,3 +165,27 @@ def test_extra_lines_stay_comments_in_the_copy_of_the_source(etc: Path) -> None:
     host.apply(replace(SETTINGS, extra=("dnl caf\xe9 \u2028 \x85 x",)), run, check=False)
     copied = (etc / "sendmail.cf").read_bytes().decode().split("### /etc/mail/sendmail.mc ###\n")[1]
     assert "# dnl caf\xe9 \u2028 \x85 x\n" in copied
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_debian_writes_of_sendmail_mc_comes_back_with_it(
+    etc: Path, monkeypatch: pytest.MonkeyPatch, *, edited: bool
+) -> None:
+    monkeypatch.setattr(removal, "_prove", lambda *arguments: None)
+    (etc / "sendmail.mc").write_text("MAILER(`smtp')dnl\n")
+    for name in system.REWRITTEN:
+        (etc / name).write_text("# before\n")
+    host.apply(SETTINGS, run, check=False, wish=Wish("generate"))
+    for name in system.REWRITTEN:
+        (etc / name).write_text("# mailertable too\n")
+    if edited:
+        (etc / "sendmail.mc").write_text("MAILER(`local')dnl\n")
+    removal.remove(run, check=False)
+    assert {(etc / name).read_text() for name in system.REWRITTEN} == {
+        "# mailertable too\n" if edited else "# before\n"
+    }
+    if not edited:
+        order = ["sendmail.mc", *system.REWRITTEN, "sendmail.cf"]
+        found = [name for name in order if (etc / name).exists()]
+        assert found == sorted(found, key=lambda name: (etc / name).stat().st_mtime_ns)
+    assert not any(record.path.endswith(system.REWRITTEN) for record in kept.records(kept.STORE))
