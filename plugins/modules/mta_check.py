@@ -18,7 +18,11 @@ description:
     MTAs, at the installed packages, at the program behind C(/usr/sbin/sendmail), and at what starts with the system.
   - A host that runs or has installed another MTA than the inventory says is a problem in the result, because a package
     manager removes one MTA to install another. The module itself fails only if the host cannot be examined.
-  - Changes nothing, and returns the same in check mode. Runs no program but C(dpkg-query). Needs root to see which
+  - Reads the operating system too, as M(campus.mailgate.host_check) does. One that the roles do not support is the only
+    problem then.
+  - With O(roles), compares the host with what M(campus.mailgate.role_applied) has recorded.
+  - Changes nothing, and returns the same in check mode. Runs no program but C(dpkg-query) and
+    C(systemctl show). Needs root to see which
     program has port 25.
 options:
   host:
@@ -34,13 +38,29 @@ options:
     description: Whether the host is a gateway. Its queue is a sendmail for any value of O(said).
     type: bool
     default: false
+  roles:
+    description: Roles of this collection for which to look whether their tasks are necessary, before the kind is known.
+    type: list
+    elements: str
+    choices: [sendmail_routes, postfix_routes]
+    default: []
+    version_added: 0.3.0
+  fingerprints:
+    description: The action plugin sets it, for each of O(roles).
+    type: dict
+    default: {}
+    version_added: 0.3.0
 extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
   diff_mode:
     support: none
+  action:
+    description: Names the system, and computes the fingerprints, on the controller.
+    support: full
 seealso:
   - module: campus.mailgate.mail_plan
+  - module: campus.mailgate.role_applied
 """
 
 EXAMPLES = r"""
@@ -66,6 +86,15 @@ problems:
        on 0.0.0.0:25 (process 612); package postfix 3.7.11-0+deb12u1 is installed. To install sendmail, the package
        manager would remove it. Set mailgate_mta to postfix, or to none if others maintain this server; or stop and
        remove it yourself"
+reasons:
+  description: For each of O(roles), why its tasks are necessary. Empty if they would change nothing.
+  returned: success
+  type: dict
+  sample: {"sendmail_routes": [], "postfix_routes": ["nothing was applied yet"]}
+os_release:
+  description: The text of os-release(5).
+  returned: success
+  type: str
 found:
   description: What was seen.
   returned: success
@@ -122,8 +151,13 @@ found:
       type: str
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._keep.applied import Applied
+from ..module_utils._keep.text import read
 from ..module_utils._mta.system import look
 from ..module_utils._mta.verdict import judge
 from ..module_utils._results import text_only
@@ -132,12 +166,25 @@ ARGUMENTS = {
     "host": {"type": "str", "required": True},
     "said": {"type": "str", "choices": ["", "sendmail", "postfix"], "default": ""},
     "gateway": {"type": "bool", "default": False},
+    "roles": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["sendmail_routes", "postfix_routes"],
+        "default": [],
+    },
+    "fingerprints": {"type": "dict", "default": {}},
 }
+OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 
 
 def main() -> None:
     """Run the module."""
     module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
+
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        result: tuple[int, str, str] = module.run_command(list(command))
+        return result
+
     seen = look(module.run_command)
     verdict = judge(seen, module.params["said"], module.params["gateway"])
     module.exit_json(
@@ -145,6 +192,8 @@ def main() -> None:
         kind=verdict.kind,
         problems=[f"{module.params['host']}: {problem}" for problem in verdict.problems],
         found=seen.as_dict(),
+        reasons={role: Applied(run, role).look(each) for role, each in module.params["fingerprints"].items()},
+        os_release=next((text for path in OS_RELEASE if (text := read(Path(path)))), ""),
     )
 
 

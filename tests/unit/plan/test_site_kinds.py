@@ -17,8 +17,9 @@ from ansible_collections.campus.mailgate.plugins.module_utils._mta.system import
 SITE = ROOT / "playbooks" / "site.yml"
 PLAYS = (
     "Compute and prove the plan",
-    "Find the mail server that runs on each host",
+    "Look at the mail servers and gateways",
     "Require all prerequisites",
+    "Leave out the hosts that have the planned routes",
     "Install routes on inner servers and queues on gateways",
 )
 CHANGE = "CHANGED"
@@ -52,7 +53,7 @@ def site(directory, **kinds):
     (directory / "tasks" / "routes.yml").write_text(
         f"- ansible.builtin.debug: {{msg: '{CHANGE} {{{{ inventory_hostname }}}} {{{{ mailgate_mta_found.kind }}}}.'}}"
         "\n"
-        "- ansible.builtin.set_fact: {__sendmail_routes_written: {pending: {steps: []}, former: []}}\n"
+        "- ansible.builtin.set_fact: {__sendmail_routes_written: {pending: {steps: [], removals: []}, former: []}}\n"
     )
     (directory / "vars").symlink_to(SITE.parent / "vars")
     (directory / "site.yml").write_text(yaml.safe_dump(plays, sort_keys=False))

@@ -55,7 +55,7 @@ def steps(directory, *arguments, pending=PENDING):
     """Run the plays of site.yml from the first change to the gateways' and the removal; return what was recorded."""
     plays = yaml.safe_load(SITE.read_text())
     names = [play["name"] for play in plays]
-    first = next(number for number, name in enumerate(names) if "Install routes on inner servers" in name)
+    first = next(number for number, name in enumerate(names) if "Leave out the hosts" in name)
     last = next(number for number, name in enumerate(names) if "Set the MX records" in name)
     for play in plays[first:last]:
         play.pop("pre_tasks", None)  # what a step rests on has tests of its own
