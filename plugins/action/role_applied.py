@@ -51,5 +51,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         found: dict[str, Any] = {}
         for path in [directory / "main.yml", *sorted((directory / "main").glob("*.yml"))]:
             if path.is_file():
-                found |= self._loader.load_from_file(str(path)) or {}
+                found |= self._read(path) or {}
         return found
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            values: dict[str, Any] = self._loader.load_from_file(str(path), trusted_as_template=True)
+        except TypeError:  # before ansible-core 2.19, all values are templates
+            values = self._loader.load_from_file(str(path))
+        return values
