@@ -50,6 +50,24 @@ options:
   table:
     description: The routing table of the host in the plan, with C(local), C(relay) and C(static).
     type: dict
+  listen:
+    description: Where the plan has the mail server listen. The action plugin sets it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: The address.
+        type: str
+        required: true
+      port:
+        description: The port.
+        type: int
+        required: true
+  name:
+    description: The name of the host. The action plugin sets it.
+    type: str
+    default: ''
   senders:
     description: The addresses that must reach port 25 of the host.
     type: list
@@ -149,6 +167,13 @@ ARGUMENTS = {
     },
     "mta": {"type": "str", "default": ""},
     "table": {"type": "dict"},
+    "listen": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+    },
+    "name": {"type": "str", "default": ""},
     "senders": {"type": "list", "elements": "str", "default": []},
     "named_conf": {"type": "path", "default": "/etc/bind/named.conf"},
     "zones": {"type": "list", "elements": "str", "default": []},
@@ -168,6 +193,8 @@ def main() -> None:
         functions=values["functions"],
         said=values["mta"],
         table=values["table"],
+        listen=values["listen"],
+        name=values["name"],
         senders=values["senders"],
         named_conf=values["named_conf"],
         zones=values["zones"],

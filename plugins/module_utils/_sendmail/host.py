@@ -92,7 +92,7 @@ def apply(
         elif form == forms.BLOCK:
             change = _block(planned, distance, wish, run, Path(stage), outcome)
         else:
-            change = _generate(planned, distance, run, Path(stage), outcome)
+            change = _generate(planned, distance, wish.configuration, run, Path(stage), outcome)
     outcome.diff, outcome.tests = change.diff, change.tests
     outcome.asked, outcome.known = change.asked, change.known
     outcome.told = told + change.told
@@ -110,7 +110,9 @@ def is_installed() -> bool:
     return programs and shutil.which("m4") is not None
 
 
-def _generate(planned: Settings, distance: int | None, run: Run, stage: Path, outcome: Outcome) -> Change:
+def _generate(  # noqa: PLR0917
+    planned: Settings, distance: int | None, configuration: str, run: Run, stage: Path, outcome: Outcome
+) -> Change:
     """Build the files of a host whose sendmail is ours."""
     found = tables.access_conflicts(read(system.ETC_MAIL / "access") or "", planned)
     if found:
@@ -118,11 +120,22 @@ def _generate(planned: Settings, distance: int | None, run: Run, stage: Path, ou
             f"Lines in {system.ETC_MAIL} contradict the plan. Remove them, or remove the domains from the inventory:",
             found,
         )
+    if outcome.installed and configuration == "auto":
+        _require_untouched(run)
     present = _present()
     settings = transition.between(present, planned, distance)
     outcome.pending = transition.pending(settings, planned)
     outcome.former = transition.former(present, planned)
     return generate.build(settings, run, stage, installed=outcome.installed)
+
+
+def _require_untouched(run: Run) -> None:
+    """Require that the sendmail.cf of an untouched sendmail.mc was not edited by itself: that would be lost."""
+    source, path = system.ETC_MAIL / "sendmail.mc", system.ETC_MAIL / "sendmail.cf"
+    text, configuration = read(source), read(path)
+    if text and configuration and not forms.is_ours(text):
+        built = system.m4(run, source, f"build {path}")
+        forms.require_source(built, built, configuration, path)
 
 
 def _block(planned: Settings, distance: int | None, wish: Wish, run: Run, stage: Path, outcome: Outcome) -> Change:  # noqa: PLR0917

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .._mta.programs import MANAGED, SERVICE
@@ -16,7 +17,7 @@ from .._mta.system import Host, look
 from .._mta.verdict import judge
 from .._probe.left import left
 from .._reach.walk import ordinary_sender
-from . import adoption, dns, firewall, others, postfix, sendmail, system
+from . import adoption, dns, firewall, others, postfix, sendmail, system, trial
 from .reader import Reader
 
 _SHOWN = 500
@@ -31,6 +32,8 @@ class Question:
         functions: Its functions in the inventory: `servers`, `gateways`, `dns`, `borders`.
         said: Its kind of mail server in the inventory, "" without one.
         table: Its routing table in the plan, None without a plan.
+        listen: Where the plan has its mail server listen, each with `address` and `port`.
+        name: Its name.
         senders: The addresses that must reach its port 25.
         named_conf: The configuration of BIND.
         zones: Its zones in the inventory.
@@ -42,6 +45,8 @@ class Question:
     functions: Sequence[str]
     said: str = ""
     table: Mapping[str, Any] | None = None
+    listen: Sequence[Mapping[str, Any]] = ()
+    name: str = ""
     senders: Sequence[str] = ()
     named_conf: str = "/etc/bind/named.conf"
     zones: Sequence[str] = ()
@@ -139,6 +144,10 @@ def _mail(question: Question, reader: Reader, kind: str, facts: _Facts) -> dict[
                 else adoption.postfix(table, mail, ours)
             ),
         )
+        # The role asks the programs of this host, which know no other root.
+        if reader.root == Path("/") and question.said in {"", kind}:
+            settings = adoption.planned(table)
+            facts.add("refusal", lambda: trial.refusal(kind, settings, question.name, question.listen, reader))
     return {name: _bounded(value) for name, value in mail.items()} | {
         f"{name}_count": len(mail[name]) for name in ("local", "relay", "virtual", "routes") if name in mail
     }

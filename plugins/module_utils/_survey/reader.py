@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .._keep.text import decode
@@ -44,7 +44,9 @@ class Reader:
         """Return the path of a program, None without it."""
         return shutil.which(program, path=self._path)
 
-    def run(self, command: Sequence[str], data: bytes | None = None) -> tuple[int, str, str]:
+    def run(
+        self, command: Sequence[str], data: bytes | None = None, variables: Mapping[str, str] | None = None
+    ) -> tuple[int, str, str]:
         """Run a command that changes nothing; return status, output and errors. 127: not found, 124: out of time."""
         program = self.find(command[0])
         limit = min(self._each, self.left)
@@ -53,7 +55,7 @@ class Reader:
         if limit <= 0:
             self.missed.append(command[0])
             return _TIMEOUT, "", "out of time"
-        environment = {"PATH": self._path, "LC_ALL": "C.UTF-8", "HOME": "/root"}
+        environment = {"PATH": self._path, "LC_ALL": "C.UTF-8", "HOME": "/root"} | dict(variables or {})
         # Commands are fixed lists. A child of the command may hold the pipe, so the whole group is ended.
         with (
             subprocess.Popen(  # pylint: disable=ansible-bad-function

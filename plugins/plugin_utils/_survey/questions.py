@@ -132,6 +132,10 @@ def _arguments(
     table = plan.get("sendmail", {}).get(host)
     if isinstance(table, Mapping) and table:
         found["table"] = _without(table, set(entry.get("keep_route", ())))
+        # As the role has it by default.
+        own = {"address": "127.0.0.1", "port": 10025}
+        everywhere = {"address": "::" if entry.get("address6") else "0.0.0.0", "port": 25}  # noqa: S104
+        found |= {"name": host, "listen": [own if "gateways" in functions else everywhere]}
     if "dns" in functions and isinstance(dns, Mapping):
         found["zones"] = list(_words(dns.get("zones")))
         if named_conf := _word(dns.get("named_conf")):

@@ -237,9 +237,14 @@ def test_a_cf_that_is_not_made_from_the_mc_is_refused(debian: Any) -> None:
         path = lived_in.ETC_MAIL / "sendmail.cf"
         path.write_bytes(path.read_bytes().replace(b"O AliasWait=10\n", b"O AliasWait=17\n"))
 
-    told = refusal(debian, edited)
-    assert "only in sendmail.cf: O AliasWait=17" in told
-    assert "only from sendmail.mc: O AliasWait=10" in told
+    def packaged() -> None:
+        path = lived_in.ETC_MAIL / "sendmail.cf"
+        path.write_bytes(path.read_bytes().replace(b"O AliasWait=10\n", b"O AliasWait=17\n"))
+
+    for change in (edited, packaged):
+        told = refusal(debian, change)
+        assert "only in sendmail.cf: O AliasWait=17" in told
+        assert "only from sendmail.mc: O AliasWait=10" in told
 
     def without() -> None:
         case()()

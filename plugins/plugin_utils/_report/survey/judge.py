@@ -219,6 +219,10 @@ def _changes(facts: Mapping[str, Any]) -> Iterator[Finding]:
     for conflict in changes.get("conflicts", ()):
         text, fix = _CONFLICTS.get(conflict.get("kind"), _CONFLICTS["access"])
         yield Finding(CONFLICT, text, fix, dict(conflict))
+    # The role tells the same conflicts.
+    if facts.get("refusal") and not changes.get("conflicts"):
+        fix = N_("Until it is corrected, the role changes nothing on this host")
+        yield Finding(CONFLICT, N_("The role refuses its mail configuration: {text}"), fix, {"text": facts["refusal"]})
 
 
 def _queue(facts: Mapping[str, Any]) -> Iterator[Finding]:
