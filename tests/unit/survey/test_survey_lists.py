@@ -121,7 +121,7 @@ def change(path, value):
             "conflicts",
             "'a.example smtp:[x]' contradicts the planned one, [198.18.2.25]",
         ),
-        ("facts.refusal", "sendmail.mc does not yield sendmail.cf", "conflicts", "refuses its mail configuration: send"),
+        ("facts.refusal", "sendmail.cf differs", "conflicts", "refuses its mail configuration: sendmail"),
         ("facts.notes", ["dns cannot be read: OSError"], "conflicts", "dns cannot be read"),
         ("facts.missed", ["named -V"], "conflicts", "took too long: named -V"),
     ],
