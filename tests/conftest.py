@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,12 @@ if not LINK.exists():
     LINK.parent.mkdir(parents=True, exist_ok=True)
     LINK.unlink(missing_ok=True)
     LINK.symlink_to(ROOT, target_is_directory=True)
+
+# Compiled modules, of pytest and of the programs that tests start, never in the source tree; compiling takes longer
+# than many a test, so an environment that forbids to keep them is overruled.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".cache" / "pycache")
 
 for entry in (ROOT, COLLECTIONS, ROOT / "roles" / "gateway" / "files"):
     sys.path.insert(0, str(entry))
