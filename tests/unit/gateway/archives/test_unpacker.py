@@ -163,7 +163,7 @@ class TestLimits:
         assert await reasons(unpacker, IMAGE) == [f"unchecked: x-ms-wim: {frames.TOO_LONG}"]
 
     def test_a_process_that_takes_too_long(self):
-        script = "from mailgate.archives import server\nserver.limit(0)\nwhile True: pass"
+        script = "from mailgate.archives import server\nserver.CPU_SECONDS = 1\nserver.limit(0)\nwhile True: pass"
         environment = {**os.environ, "PYTHONPATH": str(Path(server.__file__).parents[2])}
         ended = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
         assert server.cause(ended.returncode) == frames.TOO_LONG
