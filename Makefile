@@ -60,8 +60,9 @@ catalogs: setup
 	  done; \
 	done
 
-# Unit tests run on all processors; ports, directories and network namespaces are a worker's own.
-UNIT := pytest tests/unit --numprocesses auto --dist worksteal
+# Unit tests run on all processors, two workers on each, because many wait for a timeout or another program; ports,
+# directories and network namespaces are a worker's own.
+UNIT := pytest tests/unit --numprocesses $$(( 2 * $$(nproc) )) --dist worksteal
 
 # Two Molecule scenarios at a time: each has a twin of its own. Tests of one xdist_group run one after the other.
 INTEGRATION := pytest tests/integration --numprocesses 2 --dist loadgroup --verbose

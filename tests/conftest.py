@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,8 +17,24 @@ if not LINK.exists():
     LINK.unlink(missing_ok=True)
     LINK.symlink_to(ROOT, target_is_directory=True)
 
+# Keep compiled modules, of pytest and of the programs that tests start, outside the source tree, even where the
+# environment forbids to keep any: compiling them takes each worker several seconds.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".cache" / "pycache")
+
 for entry in (ROOT, COLLECTIONS, ROOT / "roles" / "gateway" / "files"):
     sys.path.insert(0, str(entry))
+
+
+def pytest_configure() -> None:
+    """Keep the tests' files in memory if there is room: databases and replaced files are synced to the disk."""
+    memory = Path("/dev/shm")
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not memory.is_dir():
+        return
+    found = os.statvfs(memory)
+    if found.f_bavail * found.f_frsize > 4 << 30 and not found.f_flag & os.ST_NOEXEC and os.access(memory, os.W_OK):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(memory)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from composed_mail import Composer, readers_find
 from infected_mail import RAR, corpus, evasions, everywhere, still_infected
@@ -35,6 +36,9 @@ KINDS = {
     "several": "several infected parts",
 }
 
+AT_A_TIME = 8
+
+T = TypeVar("T")
 Messages = Iterable[tuple[str, bytes]]
 
 
@@ -80,11 +84,31 @@ async def inspect_all(socket: Path, messages: Messages, row: Callable[[str], str
     """
     scanner = Scanner(Scan(socket=str(socket), max_signature_days=0), lambda *_, **__: None)
     outcomes = Outcomes()
-    for name, raw in messages:
-        deadline = asyncio.get_running_loop().time() + 30
-        result = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
-        outcomes.count(row(name), name, raw, result, clean=clean)
+
+    async def inspect(message: tuple[str, bytes]) -> None:
+        name, raw = message
+        outcomes.count(row(name), name, raw, await _screen(scanner, raw), clean=clean)
+
+    await _each(messages, inspect)
     return outcomes
+
+
+async def _screen(scanner: Scanner, raw: bytes) -> ContentDecision:
+    deadline = asyncio.get_running_loop().time() + 30
+    return await screen(raw, lambda pieces: scanner.scan(pieces, deadline), RULES)
+
+
+async def _each(items: Iterable[T], inspect: Callable[[T], Awaitable[None]]) -> None:
+    """Inspect several at a time, so that neither this process nor clamd waits for the other."""
+    left = iter(items)
+
+    async def inspect_next() -> None:
+        for item in left:
+            await inspect(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_A_TIME):
+            group.create_task(inspect_next())
 
 
 async def real(socket: Path) -> Outcomes:
@@ -107,16 +131,18 @@ async def composed(socket: Path, seeds: range) -> Outcomes:
     """Inspect random messages, by whether a mail reader finds the infection; none of these may pass."""
     scanner = Scanner(Scan(socket=str(socket), max_signature_days=0), lambda *_, **__: None)
     outcomes = Outcomes()
-    for seed in seeds:
+
+    async def inspect(seed: int) -> None:
         raw = Composer(seed).message()
-        deadline = asyncio.get_running_loop().time() + 30
-        result = await screen(raw, lambda pieces, end=deadline: scanner.scan(pieces, end), RULES)
+        result = await _screen(scanner, raw)
         found = readers_find(result.content) if result.content else []
         outcome = "INFECTED" if found else "refused" if result.refusal else "stripped" if result.removed else "passed"
         if found:
             outcomes.bad.append(f"seed {seed}: {', '.join(found)}")
         row = "infected to a reader" if readers_find(raw) else "so broken that it is not"
         outcomes.rows.setdefault(row, Counter())[outcome] += 1
+
+    await _each(seeds, inspect)
     return outcomes
 
 

@@ -41,14 +41,14 @@ def violations_of(names: Iterable[str], data: bytes, lists: Attachments = LISTS)
 
 def inside(data: bytes) -> tuple[dict[str, bytes], list[contents.Problem]]:
     """Return the files inside an archive by path, all readings of one joined, and what could not be opened."""
-    files: dict[str, bytes] = {}
+    files: dict[str, bytearray] = {}
     problems = []
     for found in contents.Contents().inside(data):
         if isinstance(found, contents.Problem):
             problems.append(found)
         else:
-            files[found.name] = files.get(found.name, b"") + found.data
-    return files, problems
+            files.setdefault(found.name, bytearray()).extend(found.data)
+    return {name: bytes(data) for name, data in files.items()}, problems
 
 
 def hidden(virus: bytes) -> bytes:

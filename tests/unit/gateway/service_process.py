@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import contextlib
 import os
+import py_compile
 import shutil
 import socket
 import subprocess
@@ -30,6 +32,10 @@ def build(tree: Path) -> Path:
         shutil.copytree(Path(sysconfig.get_path("purelib")) / name, tree / "app" / name)
     shutil.copytree(Path(mailgate.__file__).parent, tree / "app" / "mailgate")
     (tree / "app" / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
+    # Most tests start it several times, and what is in an archive is not kept compiled.
+    compileall.compile_dir(
+        tree / "app", quiet=1, legacy=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
     zipapp.create_archive(tree / "app", tree / "mailgate.pyz")
     return tree / "mailgate.pyz"
 

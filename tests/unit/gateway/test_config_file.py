@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ ELSEWHERE = {"scan.socket", "limits.max_message_bytes"}
 NEEDED = 'hostname = "g.example"\nroutes_file = "/r"\n'
 
 
+@functools.cache
 def described():
     spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())
     return spec["argument_specs"]["main"]["options"]

@@ -145,6 +145,7 @@ def test_old_rules_that_somebody_loads_again_are_removed(kernel: Kernel, first: 
     assert not kernel.compare(GUARD, second).needed
 
 
+@pytest.mark.slow
 def test_each_change_of_the_table_is_seen_and_corrected(kernel: Kernel) -> None:
     kernel.apply(GUARD, "nft")
     for command in (

@@ -68,15 +68,16 @@ class TestEvasions:
 
 class TestComposedMessages:
     async def test_no_composed_message_passes_infected(self, real_clamd):
-        found = await outcomes.composed(real_clamd.socket, range(1000))
+        found = await outcomes.composed(real_clamd.socket, range(200))
         assert found.bad == [], f"\n{found}"
-        assert found.rows["infected to a reader"]["stripped"] > 50, f"\n{found}"
+        assert found.rows["infected to a reader"]["stripped"] > 10, f"\n{found}"
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("first", range(1000, 7000, 1500))
+    @pytest.mark.parametrize("first", range(200, 7000, 850))
     async def test_no_composed_message_of_many_passes_infected(self, real_clamd, first):
-        found = await outcomes.composed(real_clamd.socket, range(first, first + 1500))
+        found = await outcomes.composed(real_clamd.socket, range(first, first + 850))
         assert found.bad == [], f"\n{found}"
+        assert found.rows["infected to a reader"]["stripped"] > 42, f"\n{found}"
 
     def test_the_table_separates_bad_from_good(self):
         raw = b"Subject: x\r\n\r\nhello\r\n"

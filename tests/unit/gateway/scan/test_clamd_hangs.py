@@ -15,12 +15,14 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gateway_doubles import EICAR, Campus, Client, wait_for
 from real_clamd import CLAMD, MISSING, RealClamd
 
 from mailgate.config import Limits, Scan, Timeouts
+from mailgate.scan.scanner import Scanner
 
 # The scan timeout is the limit; those of next hop and queue are well below.
 SCAN_SECONDS = 3
@@ -86,15 +88,19 @@ async def leave(campus: Campus, client: Client) -> None:
     campus.clients.remove(client)
 
 
-async def refused_at_rcpt(campus: Campus) -> float:
-    """Return the seconds until a relay attempt and an unknown recipient are rejected."""
+async def elapsed(seconds: float) -> float:
+    """Wait, and return how long it took."""
     started = time.monotonic()
+    await asyncio.sleep(seconds)
+    return time.monotonic() - started
+
+
+async def refused_at_rcpt(campus: Campus) -> None:
+    """Have a relay attempt and an unknown recipient rejected."""
     client = await campus.connect()
     relay, unknown = await client.start("x@elsewhere.example", "nobody@b.univ.example")
     assert relay.startswith("550 5.7.1") and unknown.startswith("550 5.1.1")
-    seconds = time.monotonic() - started
     await leave(campus, client)
-    return seconds
 
 
 def handles() -> int:
@@ -130,12 +136,14 @@ class TestHanging:
             load = [
                 asyncio.create_task(deliver(campus, new_message(infected=n % 2 == 0, size=size))) for n in range(14)
             ]
-            await asyncio.sleep(SCAN_SECONDS / 2)
-            assert not any(task.done() for task in load)
-            assert await refused_at_rcpt(campus) < SCAN_SECONDS / 3
+            timer = asyncio.create_task(elapsed(SCAN_SECONDS))
+            await asyncio.sleep(SCAN_SECONDS / 4)
+            await refused_at_rcpt(campus)
+            assert not any(task.done() for task in load), "others do not wait for the scans"
             answers = await asyncio.gather(*load)
             assert {answer[:9] for answer, _seconds in answers} == {"451 4.7.0"}
-            assert max(seconds for _answer, seconds in answers) < SCAN_SECONDS + 1
+            # Those that wait for a turn have no more time than the others; on a busy machine all timers are late.
+            assert max(seconds for _answer, seconds in answers) < await timer + SCAN_SECONDS / 2
             assert not campus.a.received and not campus.queue.received, "nothing passes unscanned"
             await settled(campus)
             assert handles() <= open_before
@@ -153,23 +161,37 @@ class TestHanging:
         self, make_campus: MakeCampus, clamds: list[RealClamd], monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr("mailgate.scan.scanner.DOWN_SECONDS", DOWN_SECONDS)
+        trials = [0]  # how many messages try the failed clamd again, at each change
+        probe = Scanner._probe
+
+        async def counted(*arguments: Any) -> None:
+            trials.append(trials[-1] + 1)
+            try:
+                await probe(*arguments)
+            finally:
+                trials.append(trials[-1] - 1)
+
+        monkeypatch.setattr(Scanner, "_probe", staticmethod(counted))
         scan = Scan(socket=str(clamds[0].socket), other_sockets=(str(clamds[1].socket),))
         campus = await make_campus(timeouts=replace(TIMEOUTS, scan=6), limits=LIMITS, scan=scan)
         clamds[0].signal(signal.SIGSTOP)
         try:
-            first = await asyncio.gather(*(deliver(campus, new_message(infected=n == 0)) for n in range(6)))
+            first = await asyncio.gather(
+                *(deliver(campus, new_message(infected=n == 0, size=SIZES[0])) for n in range(6))
+            )
             assert sorted(answer[:3] for answer, _seconds in first) == ["250"] * 5 + ["554"]
             # From now on it delays no other message, also when it is tried again.
             await asyncio.sleep(DOWN_SECONDS)
-            started = time.monotonic()
-            later = [asyncio.create_task(deliver(campus, new_message(infected=False))) for _ in range(6)]
-            done, _rest = await asyncio.wait(later, timeout=2)
-            assert len(done) >= 5, "one message at most waits while it is tried again"
-            assert {(await task)[0][:3] for task in later} == {"250"}
-            assert time.monotonic() - started < 8
+            # A message that a busy machine delays past the first trial is not to begin a second one.
+            monkeypatch.setattr("mailgate.scan.scanner.DOWN_SECONDS", 60)
+            later = await asyncio.gather(
+                *(deliver(campus, new_message(infected=False, size=SIZES[0])) for _ in range(6))
+            )
+            assert {answer[:3] for answer, _seconds in later} == {"250"}
+            assert max(trials) == 1, "one message at most waits while it is tried again"
         finally:
             clamds[0].signal(signal.SIGCONT)
-        await asyncio.sleep(DOWN_SECONDS)
+        campus.gateway.scanner._servers[0].down_until = 0.0
         assert (await deliver(campus, HELLO))[0].startswith("250")
         clamds[1].signal(signal.SIGSTOP)
         try:
