@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The phases ttl and mx of a faculty: its MX records on all authoritative servers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .facts import Cell, Facts, some
+
+
+def records(plan: Mapping[str, Any], facts: Facts, host: str, domains: Collection[str]) -> tuple[list[Any], list[str]]:
+    """Return what a DNS server serves for these domains, and the problems of their zones."""
+    zones = {zone["zone"]: [o["owner"] for o in zone["owners"] if o["owner"] in domains] for zone in plan["mx"][host]}
+    found, problems = [], []
+    for zone in facts.of(host, "zones") or ():
+        if not zones.get(zone["zone"]):
+            continue
+        if "problem" in zone:
+            problems.append(f"zone {zone['zone']}: {zone['problem']}")
+        found += [owner for owner in zone.get("owners", ()) if owner["owner"] in domains]
+    return found, problems
+
+
+def serving(plan: Mapping[str, Any], domains: Collection[str]) -> list[str]:
+    """Return the DNS servers that have MX records of these domains."""
+    return [
+        host
+        for host, zones in plan["mx"].items()
+        if any(owner["owner"] in domains for zone in zones for owner in zone["owners"])
+    ]
+
+
+def ttl(plan: Mapping[str, Any], facts: Facts, domains: Collection[str]) -> Cell:
+    """Return whether caches have the former MX records of these domains for a short time only."""
+    cell = Cell()
+    limit, now = facts.settings.lowered_ttl, facts.now
+    for host in serving(plan, domains):
+        owners, problems = records(plan, facts, host, domains)
+        former = [owner for owner in owners if owner["state"] != "planned"]
+        cell.until = max([cell.until, *(each["until"] for each in former if each["until"] > now)])
+
+        def judge(_zones: Any, former: list[Any] = former, problems: list[str] = problems) -> str:
+            high = [each["owner"] for each in former if each["ttl"] > limit]
+            waiting = [each["owner"] for each in former if each["until"] > now]
+            if problems:
+                return problems[0]
+            if high:
+                return f"the TTL of the MX records of {some(high)} is more than {limit} seconds"
+            return f"caches may have MX records of {some(waiting)} with the previous TTL" if waiting else ""
+
+        facts.fill(cell, host, "zones", judge)
+    return cell
+
+
+def mx(plan: Mapping[str, Any], facts: Facts, domains: Collection[str]) -> Cell:
+    """Return whether all servers of the zones serve the planned MX records of these domains."""
+    cell = Cell()
+    now = facts.now
+    for host in serving(plan, domains):
+        owners, problems = records(plan, facts, host, domains)
+
+        def judge(_zones: Any, owners: list[Any] = owners, problems: list[str] = problems) -> str:
+            wrong = [each for each in owners if each["state"] != "planned"]
+            if problems:
+                return problems[0]
+            if not wrong:
+                return ""
+            served = ", ".join(wrong[0]["mx"]) or "nothing"
+            return f"does not serve the planned MX records of {some([each['owner'] for each in wrong])}: {served}"
+
+        facts.fill(cell, host, "zones", judge)
+        cell.until = max([cell.until, *(each["until"] for each in owners if each["until"] > now)])
+        _others(plan, facts, host, domains, cell)
+    return cell
+
+
+def _others(plan: Mapping[str, Any], facts: Facts, host: str, domains: Collection[str], cell: Cell) -> None:
+    """Enter the other servers of the zones, which must have the serial of the one that was asked."""
+    names = {z["zone"] for z in plan["mx"][host] if any(owner["owner"] in domains for owner in z["owners"])}
+    for zone in facts.of(host, "zones") or ():
+        for other in zone.get("others", ()) if zone["zone"] in names else ():
+            server = str(other["server"])
+            if other["equal"] or server in facts.settings.accepted or server in cell.missing:
+                continue
+            if other["serial"] is None:
+                cell.missing[server] = f"does not answer for zone {zone['zone']}, at {other['address'] or 'no address'}"
+            else:
+                serial = f"serial {other['serial']}; {host} has {zone['serial']}"
+                cell.missing[server] = f"serves zone {zone['zone']} with {serial}"
