@@ -61,6 +61,13 @@ def _run_row(run: Run) -> list[str]:
     return [when, run.who, run.what, hosts or ("none" if run.ended else "not known: the run did not reach its end")]
 
 
+def duration(seconds: float) -> str:
+    """Return a duration as text, as 1 h 5 min or 12 s."""
+    whole = max(0, round(seconds))
+    parts = ((whole // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s"))
+    return " ".join([f"{count} {unit}" for count, unit in parts if count][:2]) or "0 s"
+
+
 def as_dict(faculties: Iterable[Faculty], facts: Facts) -> dict[str, Any]:
     """Return the states as plain data."""
     return {
