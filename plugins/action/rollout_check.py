@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -80,15 +79,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         if args["require"]:
             missing = gate.missing(plan, found, args["require"], facts.now, skip_wait=args["skip_wait"])
             if missing:
-                return result | self._refuse(gate.refusal(args["require"], faculties, missing), missing)
+                return self._refuse(gate.refusal(args["require"], faculties, missing), result)
         return result
 
-    def _refuse(self, text: str, missing: dict[str, list[str]]) -> dict[str, Any]:
-        """Return the failure; in check mode a warning, as what comes before was not changed."""
+    def _refuse(self, text: str, result: dict[str, Any]) -> dict[str, Any]:
+        """Return the failure alone, in one line; in check mode a warning, as what comes before was not changed."""
         if self._task.check_mode:
             display.warning(f"{text} This is check mode, so phases may be missing because nothing was changed.")
-            return {"missing": missing}
-        return {"failed": True, "msg": text, "missing": missing}
+            return result
+        return {"failed": True, "changed": False, "msg": text}
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         if self._task.check_mode:

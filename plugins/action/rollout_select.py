@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible import constants
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ..plugin_utils._rollout.phases import SelectionRefused, narrow, select, select_back
-
-display = Display()
-
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
     """The action of rollout_select."""
@@ -44,8 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             else:
                 selection = select(plan, args["phase"], args["to"], args["faculty"])
         except SelectionRefused as refused:
-            text = f"Nothing was changed. {refused}"
-            display.display(text, color=constants.COLOR_ERROR, stderr=True)
-            return result | {"failed": True, "msg": " / ".join(text.splitlines())}
+            # Callbacks of some releases print line breaks of a message as \\n.
+            return result | {"failed": True, "msg": f"Nothing was changed. {'; '.join(str(refused).splitlines())}"}
         found = narrow(plan, selection.faculties)
         return result | found | {"changed": False, "phases": selection.phases, "faculties": selection.faculties}
