@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._rollout.phases import SelectionRefused, narrow, select, select_back
 
+
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
     """The action of rollout_select."""
 

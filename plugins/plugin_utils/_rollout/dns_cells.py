@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .facts import Cell, Facts, some
+from .facts import Cell, Facts, some, time_text
 
 
 def records(plan: Mapping[str, Any], facts: Facts, host: str, domains: Collection[str]) -> tuple[list[Any], list[str]]:
@@ -50,7 +50,10 @@ def ttl(plan: Mapping[str, Any], facts: Facts, domains: Collection[str]) -> Cell
                 return problems[0]
             if high:
                 return f"the TTL of the MX records of {some(high)} is more than {limit} seconds"
-            return f"caches may have MX records of {some(waiting)} with the previous TTL" if waiting else ""
+            if not waiting:
+                return ""
+            until = time_text(max(each["until"] for each in former))
+            return f"caches may have MX records of {some(waiting)} with the previous TTL until {until}"
 
         facts.fill(cell, host, "zones", judge)
     return cell

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,3 +111,8 @@ def some(names: list[str]) -> str:
     """Return some names as a text."""
     more = f" and {len(names) - 2} more" if len(names) > 3 else ""
     return ", ".join(names[: 2 if more else 3]) + more
+
+
+def time_text(seconds: int) -> str:
+    """Return a time as text, as 2027-03-31 12:00:05 UTC."""
+    return f"{datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC):%Y-%m-%d %H:%M:%S UTC}"

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .border_cells import counted
-from .facts import Cell, Facts
+from .facts import Cell, Facts, time_text
 from .phases import PHASES, addresses_of, domains_of, servers_of
 from .state import Faculty, label
 from .steps import hubs
@@ -85,11 +84,6 @@ def refusal(phase: str, faculties: Collection[str], found: Mapping[str, Iterable
     return f"Phase {phase} was not started{whose}, nothing was changed by it: {'; '.join(parts)}. {advice}."
 
 
-def time_text(seconds: int) -> str:
-    """Return a time as text, as 2027-03-31 12:00:05 UTC."""
-    return f"{datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC):%Y-%m-%d %H:%M:%S UTC}"
-
-
 def border(
     plan: Mapping[str, Any], facts: Facts, router: str, faculties: Collection[str], phase: str
 ) -> dict[str, Any]:
@@ -129,7 +123,7 @@ def next_step(faculty: Faculty, now: int) -> str:
     cell = faculty.phases[phase]
     option = "" if faculty.name == "-" else f" -e faculty={faculty.name}"
     wait = faculty.phases["mx"].until if phase in ("observe", "block") else cell.until
-    if phase == "ttl" and cell.until > now and all("previous TTL" in reason for reason in cell.missing.values()):
+    if phase == "ttl" and cell.until > now and all("until " in reason for reason in cell.missing.values()):
         return f"wait until {time_text(cell.until)}, then rollout -e phase=mx{option}"
     text = f"rollout -e phase={phase}{option}"
     if phase == "observe" and cell.missing and all("not quiet" in reason for reason in cell.missing.values()):
