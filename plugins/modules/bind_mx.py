@@ -122,8 +122,8 @@ options:
   ttl_state:
     description:
       - Changes TTLs only. O(zones[].owners[].mx) and O(zones[].owners[].ttl) are ignored.
-      - V(lower) saves the present TTLs in O(ttl_file) and then sets O(ttl). An existing file stays, as the present TTLs
-        may be lowered already.
+      - V(lower) saves the present TTLs in O(ttl_file) and then sets O(ttl). TTLs that the file has stay, as the present
+        ones may be lowered already.
       - V(restore) sets the saved TTLs of all saved zones and removes the file.
       - In check mode the file is neither written nor removed.
     type: str

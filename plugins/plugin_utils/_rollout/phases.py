@@ -68,7 +68,8 @@ def select_back(plan: Mapping[str, Any], to: str, faculty: str) -> Selection:
         SelectionRefused: With all problems.
     """
     faculties, problems = _faculties(plan, faculty)
-    problems = [*_unknown("to", to, BACK), *problems]
+    missing = [] if to else [f"to is not set. Set it to the phase that is to stay: {', '.join(BACK)}"]
+    problems = [*missing, *_unknown("to", to, BACK), *problems]
     if faculties and to in BACK and to not in _BACK_OF_A_FACULTY:
         problems.append(
             f"to: the gateways and their routes serve all faculties, so one faculty can be taken back to "
