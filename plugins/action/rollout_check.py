@@ -109,7 +109,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         try:
             done = self._execute_module("campus.mailgate.rollout_facts", module_args=asked, task_vars=variables)
         except AnsibleConnectionFailure as error:
-            return {}, f"unreachable: {_one_line(error)}"
+            # Ansible's own text before ssh's message is the same for every host.
+            return {}, f"unreachable: {_one_line(error).rpartition('reached over ssh: ')[2]}"
         except AnsibleError as error:  # such as no directory for temporary files, or no Python
             return {}, _one_line(error)
         if done.get("failed") or "facts" not in done:

@@ -132,7 +132,7 @@ faculties:
   returned: without O(ask)
   type: list
   elements: dict
-unreachable:
+not_asked:
   description: The hosts that could not be asked, with the reason.
   returned: without O(ask)
   type: dict

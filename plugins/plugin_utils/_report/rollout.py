@@ -90,5 +90,5 @@ def as_dict(faculties: Iterable[Faculty], facts: Facts) -> dict[str, Any]:
             }
             for each in faculties
         ],
-        "unreachable": facts.unreachable,
+        "not_asked": facts.unreachable,
     }

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .border_cells import counted
-from .facts import Cell, Facts, time_text
-from .phases import PHASES, addresses_of, domains_of, servers_of
+from .facts import UNKNOWN, Cell, Facts, time_text
+from .phases import addresses_of, domains_of, servers_of
 from .state import Faculty, label
 from .steps import hubs
 
@@ -125,15 +125,11 @@ def next_step(faculty: Faculty, now: int) -> str:
     wait = faculty.phases["mx"].until if phase in ("observe", "block") else cell.until
     if phase == "ttl" and cell.until > now and all("until " in reason for reason in cell.missing.values()):
         return f"wait until {time_text(cell.until)}, then rollout -e phase=mx{option}"
+    if cell.state == UNKNOWN:
+        return f"make {', '.join(cell.unknown)} reachable, then run status again"
     text = f"rollout -e phase={phase}{option}"
     if phase == "observe" and cell.missing and all("not quiet" in reason for reason in cell.missing.values()):
         text = f"wait until direct connections end, then {text}"
     elif phase == "block" and wait > now:
         text = f"wait until {time_text(wait)}, then {text}"
     return f"{text}: {'; '.join(cell.reasons()[:3])}" if cell.state != "not" else text
-
-
-def before(phase: str) -> str:
-    """Return the phase before, "" for the first one."""
-    place = PHASES.index(phase)
-    return PHASES[place - 1] if place else ""
