@@ -44,7 +44,7 @@ def run(directory, *options):
     """Run the plays of site.yml; in place of each role, one task that says which hosts it would change."""
     plays = []
     for play in SITE:
-        tasks = {"tasks": [{"import_tasks": str(TASKS / "plan.yml")}]} if play["hosts"] == "all" else {}
+        tasks = {"tasks": [{"import_tasks": str(TASKS / "plan.yml")}]} if play["hosts"].startswith("all:") else {}
         for part in ("pre_tasks", "post_tasks"):
             if part in play:
                 file = "check.yml" if part == "pre_tasks" else "done.yml"
