@@ -100,7 +100,7 @@ def _restore_names(
     chosen = {key: each for key, each in chosen.items() if each.owners}
     if not chosen:
         return result
-    base = replace(request, restoring=True, other_views=None, check_exchanges=False, zones_elsewhere=())
+    base = replace(request, restoring=True, whole=False, other_views=None, check_exchanges=False, zones_elsewhere=())
     changed = _changed_by_others(bind, client, base, chosen, result)
     wanted = [_request(each, changed.get(key, set())) for key, each in chosen.items()]
     result.zones = update(bind, client, replace(base, zones=wanted), originals=originals).zones
