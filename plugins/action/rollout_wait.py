@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -55,7 +56,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             text = f"{report.duration(left)}, which is longer than {report.duration(args['limit'])}"
             return {"over": False, "missing": text}
         end = time.monotonic() + left
-        while (left := end - time.monotonic()) > 0:
+        run = os.getppid()
+        while (left := end - time.monotonic()) > 0 and os.getppid() == run:
             display.display(
                 f"Waiting until no cache has MX records with the previous TTL: {report.duration(left)} left"
             )
@@ -67,11 +69,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         host, plan = variables["inventory_hostname"], args["plan"]
         asked = {**arguments(plan, host), "log_prefix": args["log_prefix"]}
         end = time.monotonic() + args["limit"]
+        run = os.getppid()  # a worker outlives a run that is killed
         while True:
             answer = self._read(host, asked, variables)
             cell = self._state(plan, answer, args["quiet"])
             text = "; ".join(cell.reasons())
-            if cell.complete or time.monotonic() >= end:
+            if cell.complete or time.monotonic() >= end or os.getppid() != run:
                 return {"over": cell.complete, "missing": text}
             display.display(f"Observing: {text}; {report.duration(end - time.monotonic())} left")
             time.sleep(max(0.0, min(args["interval"], end - time.monotonic())))
