@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from .facts import Cell, Facts, some, time_text
@@ -37,26 +38,31 @@ def serving(plan: Mapping[str, Any], domains: Collection[str]) -> list[str]:
 def ttl(plan: Mapping[str, Any], facts: Facts, domains: Collection[str]) -> Cell:
     """Return whether caches have the former MX records of these domains for a short time only."""
     cell = Cell()
-    limit, now = facts.settings.lowered_ttl, facts.now
+    now = facts.now
     for host in serving(plan, domains):
         owners, problems = records(plan, facts, host, domains)
         former = [owner for owner in owners if owner["state"] != "planned"]
         cell.until = max([cell.until, *(each["until"] for each in former if each["until"] > now)])
-
-        def judge(_zones: Any, former: list[Any] = former, problems: list[str] = problems) -> str:
-            high = [each["owner"] for each in former if each["ttl"] > limit]
-            waiting = [each["owner"] for each in former if each["until"] > now]
-            if problems:
-                return problems[0]
-            if high:
-                return f"the TTL of the MX records of {some(high)} is more than {limit} seconds"
-            if not waiting:
-                return ""
-            until = time_text(max(each["until"] for each in former))
-            return f"caches may have MX records of {some(waiting)} with the previous TTL until {until}"
-
-        facts.fill(cell, host, "zones", judge)
+        missing = problems[0] if problems else _long_ttl(former, facts.settings.lowered_ttl, now)
+        facts.fill(cell, host, "zones", partial(_told, missing))
     return cell
+
+
+def _told(text: str, _facts: Any) -> str:
+    """Return what is already known to be missing."""
+    return text
+
+
+def _long_ttl(former: list[Any], limit: int, now: int) -> str:
+    """Return why caches may keep former MX records for long, "" if they may not."""
+    high = [each["owner"] for each in former if each["ttl"] > limit]
+    if high:
+        return f"the TTL of the MX records of {some(high)} is more than {limit} seconds"
+    waiting = [each["owner"] for each in former if each["until"] > now]
+    if not waiting:
+        return ""
+    until = time_text(max(each["until"] for each in former))
+    return f"caches may have MX records of {some(waiting)} with the previous TTL until {until}"
 
 
 def mx(plan: Mapping[str, Any], facts: Facts, domains: Collection[str]) -> Cell:
@@ -65,20 +71,20 @@ def mx(plan: Mapping[str, Any], facts: Facts, domains: Collection[str]) -> Cell:
     now = facts.now
     for host in serving(plan, domains):
         owners, problems = records(plan, facts, host, domains)
-
-        def judge(_zones: Any, owners: list[Any] = owners, problems: list[str] = problems) -> str:
-            wrong = [each for each in owners if each["state"] != "planned"]
-            if problems:
-                return problems[0]
-            if not wrong:
-                return ""
-            served = ", ".join(wrong[0]["mx"]) or "nothing"
-            return f"does not serve the planned MX records of {some([each['owner'] for each in wrong])}: {served}"
-
-        facts.fill(cell, host, "zones", judge)
+        missing = problems[0] if problems else _not_planned(owners)
+        facts.fill(cell, host, "zones", partial(_told, missing))
         cell.until = max([cell.until, *(each["until"] for each in owners if each["until"] > now)])
         _others(plan, facts, host, domains, cell)
     return cell
+
+
+def _not_planned(owners: list[Any]) -> str:
+    """Return which names have other MX records than the planned ones, "" if none has."""
+    wrong = [each for each in owners if each["state"] != "planned"]
+    if not wrong:
+        return ""
+    served = ", ".join(wrong[0]["mx"]) or "nothing"
+    return f"does not serve the planned MX records of {some([each['owner'] for each in wrong])}: {served}"
 
 
 def _others(plan: Mapping[str, Any], facts: Facts, host: str, domains: Collection[str], cell: Cell) -> None:
