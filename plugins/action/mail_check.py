@@ -26,6 +26,7 @@ ARGUMENTS = {
     "done": {"type": "dict", "default": {}},
     "answers": {"type": "list", "elements": "dict", "default": []},
     "accept": {"type": "list", "elements": "str", "default": []},
+    "steps": {"type": "list", "elements": "str", "choices": list(STEPS)},
 }
 
 display = Display()
@@ -51,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         run = Run(
             hosts=args["hosts"],
             done=args["done"],
-            tags=variables.get("ansible_run_tags", ["all"]),
+            tags=variables.get("ansible_run_tags", ["all"]) if args["steps"] is None else args["steps"],
             skip_tags=variables.get("ansible_skip_tags", []),
             answers={answer["host"]: answer["problems"] for answer in args["answers"] if "problems" in answer},
             notes={answer["host"]: answer.get("notes", []) for answer in args["answers"] if "problems" in answer},

@@ -86,6 +86,14 @@ options:
     choices: [present, absent]
     default: present
     version_added: 0.3.0
+  owners:
+    description:
+      - With O(state=absent), the names whose MX records are restored, in place of all. Everything else stays, also what
+        is kept of these names.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   view:
     description: The view of zones without O(zones[].view).
     type: str
@@ -114,8 +122,8 @@ options:
   ttl_state:
     description:
       - Changes TTLs only. O(zones[].owners[].mx) and O(zones[].owners[].ttl) are ignored.
-      - V(lower) saves the present TTLs in O(ttl_file) and then sets O(ttl). An existing file stays, as the present TTLs
-        may be lowered already.
+      - V(lower) saves the present TTLs in O(ttl_file) and then sets O(ttl). TTLs that the file has stay, as the present
+        ones may be lowered already.
       - V(restore) sets the saved TTLs of all saved zones and removes the file.
       - In check mode the file is neither written nor removed.
     type: str
@@ -355,6 +363,7 @@ ARGUMENTS = {
     "other_views": {"type": "list", "elements": "str", "default": []},
     "ttl": {"type": "int"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "owners": {"type": "list", "elements": "str", "default": []},
     "ttl_state": {"type": "str", "choices": ["lower", "restore"]},
     "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
     "check_exchanges": {"type": "bool", "default": True},
@@ -505,7 +514,7 @@ def main() -> None:
         back_up = module.backup_local if module.params["backup"] else None
         wanted = request(module, bind, note)
         if absent:
-            restored = restore_zones(bind, client, wanted, originals)
+            restored = restore_zones(bind, client, wanted, originals, module.params["owners"])
             result, left, removed = Result(restored.zones, []), restored.left, restored.removed
         else:
             result = update(bind, client, wanted, back_up, note.save if lower else None, originals=originals)

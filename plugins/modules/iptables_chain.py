@@ -111,6 +111,25 @@ options:
     type: str
     choices: [enforce, observe]
     default: enforce
+  servers:
+    description:
+      - Servers with rules of their own, so that connections to each are counted on their own, and with a mode of their
+        own. They precede the rules of O(networks), which have O(mode). A permit precedes both.
+      - So some servers can be blocked while O(mode=observe) only observes all others.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
+    suboptions:
+      address:
+        description: The address of the server, IPv4 or IPv6.
+        type: str
+        required: true
+      mode:
+        description: As O(mode), for this server.
+        type: str
+        choices: [enforce, observe]
+        default: observe
   log:
     description: Logging of attempts that are, or in observe mode would be, rejected.
     type: dict
@@ -272,6 +291,15 @@ OPTIONS = {
     "expire": {"type": "bool", "default": False},
     "action": {"type": "str", "choices": ["reject", "drop"], "default": "reject"},
     "mode": {"type": "str", "choices": ["enforce", "observe"], "default": "enforce"},
+    "servers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "address": {"type": "str", "required": True},
+            "mode": {"type": "str", "choices": ["enforce", "observe"], "default": "observe"},
+        },
+    },
     "log": {
         "type": "dict",
         "default": {},
@@ -345,6 +373,7 @@ def main() -> None:
         mode=params["mode"],
         log=model.Log(**params["log"]),
         set_threshold=params["ipset_threshold"],
+        servers=tuple(model.Server(**server) for server in params["servers"]),
         outbound=model.Outbound(outbound["mode"], permits(outbound["senders"]), outbound["prefix"]),
     )
     run, find = module.run_command, module.get_bin_path

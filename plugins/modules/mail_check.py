@@ -67,6 +67,11 @@ options:
     type: list
     elements: dict
     default: []
+  steps:
+    description: The steps of the run. By default those that its tags select.
+    type: list
+    elements: str
+    choices: [routes, gateways, dns, border]
   accept:
     description: The hosts whose problems are only warnings.
     type: list

@@ -81,6 +81,11 @@ options:
       - Domains that the host accepts now stay. Without this option, everything is set.
       - A host that this module has not set up before has no steps.
     type: int
+  partial:
+    description:
+      - The options have a part of the plan. Domains and routes of this host that they do not have stay.
+    type: bool
+    default: false
   keep_route:
     description: Domains of the other options that are left out, as the admin's own lines are to decide about them.
     type: list
@@ -225,7 +230,11 @@ def main() -> None:
             outcome = host.remove(check=module.check_mode)
         else:
             wanted = Wanted(
-                Settings(**options.table(given)), given["distance"], tuple(given["keep_route"]), tuple(given["take"])
+                Settings(**options.table(given)),
+                given["distance"],
+                tuple(given["keep_route"]),
+                tuple(given["take"]),
+                given["partial"],
             )
             outcome = host.apply(wanted, check=module.check_mode)
     except (PostfixError, OSError) as error:

@@ -148,6 +148,12 @@ options:
       - A host that this module has not set up before has no steps.
     type: int
     version_added: 0.3.0
+  partial:
+    description:
+      - The options have a part of the plan. Domains and routes of this host that they do not have stay.
+    type: bool
+    default: false
+    version_added: 0.3.0
   queue_interval:
     description: The time between two queue runs, in the format of sendmail.
     type: str
@@ -353,7 +359,12 @@ def main() -> None:
             outcome = removal.remove(run, check=module.check_mode)
         else:
             outcome = host.apply(
-                _settings(given), run, check=module.check_mode, distance=given["distance"], wish=_wish(given)
+                _settings(given),
+                run,
+                check=module.check_mode,
+                distance=given["distance"],
+                wish=_wish(given),
+                partial=given["partial"],
             )
     except host.SendmailError as error:
         module.fail_json(msg=str(error))

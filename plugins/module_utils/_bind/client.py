@@ -119,8 +119,34 @@ class DnsClient:
 
     def served_mx(self, zone: str, owner: str) -> frozenset[str]:
         """Return the MX records that a query returns for a name, as `PREFERENCE EXCHANGE` in lower case."""
-        rrset = self._records(zone, owner.rstrip(".") + ".", "MX", None) or ()
-        return frozenset(f"{mx.preference} {str(mx.exchange).lower().rstrip('.') or '.'}" for mx in rrset)
+        return self.served_mx_ttl(zone, owner)[0]
+
+    def served_mx_ttl(self, zone: str, owner: str) -> tuple[frozenset[str], int]:
+        """Return what `served_mx` returns, and the TTL in seconds, 0 without records."""
+        rrset = self._records(zone, owner.rstrip(".") + ".", "MX", None)
+        found = frozenset(f"{mx.preference} {str(mx.exchange).lower().rstrip('.') or '.'}" for mx in rrset or ())
+        return found, rrset.ttl if rrset else 0
+
+    def name_servers(self, zone: str) -> dict[str, list[str]]:
+        """Return the servers in the NS records of a zone, each with the addresses that a recursive query finds."""
+        rrset = self._records(zone, zone.rstrip(".") + ".", "NS", None) or ()
+        return {str(ns.target).lower().rstrip("."): self._addresses(str(ns.target)) for ns in rrset}
+
+    def _addresses(self, name: str) -> list[str]:
+        """Return the addresses of a name, none if they cannot be looked up."""
+        found: list[str] = []
+        for rtype in ("A", "AAAA"):
+            try:
+                answer = self._ask(name, rtype, None, recursive=True)
+            except ZoneError:
+                continue
+            found += [
+                rdata.address
+                for rrset in answer.answer
+                if rrset.rdtype == dns.rdatatype.from_text(rtype)
+                for rdata in rrset
+            ]
+        return found
 
     def _mx(self, zone: str, owner: Name, key: Key | None) -> MxSet:
         """Return the MX records that a query returns for a name."""

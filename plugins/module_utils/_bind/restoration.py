@@ -10,7 +10,7 @@ the MX records go back, and of these only those that nobody else has changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,18 +34,23 @@ class Restored:
     removed: list[str] = field(default_factory=list)
 
 
-def restore(bind: Bind, client: DnsClient, request: Request, originals: Originals) -> Restored:
-    """Restore all recorded zones, all or none.
+def restore(
+    bind: Bind, client: DnsClient, request: Request, originals: Originals, names: Collection[str] = ()
+) -> Restored:
+    """Restore all recorded zones, all or none; with `names`, only the MX records of these names.
 
     Args:
         bind: The server.
         client: A client of it.
         request: How to apply changes; its zones are ignored.
         originals: What is recorded.
+        names: Full names with or without the final dot. Copies and what is recorded of other names stay.
 
     Raises:
         ZoneError: Nothing was changed.
     """
+    if names:
+        return _restore_names(bind, client, request, originals, {name.rstrip(".").lower() for name in names})
     try:
         recorded = originals.zones()
     except ValueError as error:
@@ -74,6 +79,31 @@ def restore(bind: Bind, client: DnsClient, request: Request, originals: Original
             Path(path).unlink()
         left = {key: each for key, each in kept.items() if each.owners}
         originals.write({**{key: recorded[key] for key in recorded.keys() - there.keys()}, **left})
+    return result
+
+
+def _restore_names(
+    bind: Bind, client: DnsClient, request: Request, originals: Originals, names: Collection[str]
+) -> Restored:
+    """Restore the MX records of some names."""
+    try:
+        recorded = originals.zones()
+    except ValueError as error:
+        raise ZoneError(str(error)) from error
+    result = Restored()
+    served = {(zone.name, zone.view) for zone in bind.zones if zone.kind in PRIMARY and zone.file}
+    chosen = {
+        key: replace(each, owners={n: owner for n, owner in each.owners.items() if n.rstrip(".").lower() in names})
+        for key, each in recorded.items()
+        if key in served
+    }
+    chosen = {key: each for key, each in chosen.items() if each.owners}
+    if not chosen:
+        return result
+    base = replace(request, restoring=True, whole=False, other_views=None, check_exchanges=False, zones_elsewhere=())
+    changed = _changed_by_others(bind, client, base, chosen, result)
+    wanted = [_request(each, changed.get(key, set())) for key, each in chosen.items()]
+    result.zones = update(bind, client, replace(base, zones=wanted), originals=originals).zones
     return result
 
 

@@ -41,7 +41,8 @@ class Request:
 
     Views in `other_views` may keep other MX records; None: all views may, as no MX record changes. The zones in
     `zones_elsewhere` change on other servers of the campus only. `verify_only` changes nothing, but ends an interrupted
-    earlier run. `restoring` accepts any names as targets, as they were in the zones before.
+    earlier run. `restoring` accepts any names as targets, as they were in the zones before; with `whole` the files
+    become what they were.
     """
 
     zones: Sequence[ZoneRequest]
@@ -56,6 +57,7 @@ class Request:
     zones_elsewhere: Collection[str] = ()
     verify_only: bool = False
     restoring: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ def update(
     """
     plans = _plans(bind, request)
     _recover([plan.zone for plan in plans if plan.zone.kind not in SECONDARY], check_only=request.check_only)
-    prepared = _Prepared(bind, client, request, plans, originals.former if originals and request.restoring else None)
+    prepared = _Prepared(
+        bind, client, request, plans, originals.former if originals and request.restoring and request.whole else None
+    )
     for plan in plans:
         prepared.add(plan)
     prepared.check()

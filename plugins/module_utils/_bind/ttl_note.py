@@ -29,17 +29,26 @@ class TtlNote:
         return self.path.exists()
 
     def save(self, zones: Sequence[PlannedZone]) -> None:
-        """Note the present TTLs of all zones; an existing note stays, as later TTLs may be lowered ones.
+        """Note the present TTLs of all names that have none noted; a later TTL of a noted name may be a lowered one.
 
         Raises:
             OSError: The file cannot be written.
+            ZoneError: There is a note that cannot be read.
         """
-        if self.exists:
-            return
-        values = [{"zone": zone.zone.name, "view": zone.zone.view, "ttls": ttls_by_name(zone)} for zone in zones]
-        content = json.dumps(values, indent=4, sort_keys=True) + "\n"
+        noted: dict[tuple[str, str], dict[str, int]] = {}
         path = self.path.resolve()
-        replace_all({path: None}, {path: content.encode()})
+        before = path.read_bytes() if self.exists else None
+        for request in self.requests() if before else ():
+            ttls = {owner: ttl for owner, _mx, ttl in request.owners if ttl is not None}
+            noted[request.name, request.view] = ttls
+        for zone in zones:
+            ttls = noted.setdefault((zone.zone.name, zone.zone.view), {})
+            for owner, ttl in ttls_by_name(zone).items():
+                ttls.setdefault(owner, ttl)
+        values = [{"zone": zone, "view": view, "ttls": ttls} for (zone, view), ttls in noted.items()]
+        content = (json.dumps(values, indent=4, sort_keys=True) + "\n").encode()
+        if content != before:
+            replace_all({path: before}, {path: content})
 
     def requests(self) -> list[ZoneRequest]:
         """Return a request for each noted zone that restores its TTLs and keeps its MX records.

@@ -67,10 +67,19 @@ class Outbound:
 
 
 @dataclass(frozen=True)
+class Server:
+    """A server with rules of its own, which are counted on their own; `mode` is observe or enforce."""
+
+    address: str
+    mode: str = "observe"
+
+
+@dataclass(frozen=True)
 class Guard:
     """The settings of the chains. Addresses and networks of both families are mixed.
 
-    Without ``bans`` the rules name no set of banned addresses, which only this collection creates.
+    Without ``bans`` the rules name no set of banned addresses, which only this collection creates. The rules of
+    ``servers`` come before those of ``networks``; a permit or a gateway precedes both.
     """
 
     interfaces: tuple[str, ...]
@@ -83,6 +92,7 @@ class Guard:
     set_threshold: int = 64
     outbound: Outbound = field(default_factory=Outbound)
     bans: bool = True
+    servers: tuple[Server, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,7 @@ def problems(guard: Guard) -> list[str]:
         ("networks", guard.networks),
         ("gateways", guard.gateways),
         ("permits", tuple(permit.address for permit in guard.permits)),
+        ("servers", tuple(server.address for server in guard.servers)),
         ("outbound.senders", tuple(sender.address for sender in guard.outbound.senders)),
     ):
         for value in values:
@@ -251,6 +262,8 @@ def render(guard: Guard, family: str) -> Table:
     rules = [f"{CONNECTING} -m set --match-set {BANS[family]} src -j DROP"] if guard.bans else []
     rules += [_rule("-d", address, "gateway") for address in gateways]
     rules += _permit_rules(permits, guard.set_threshold, PERMITS[family], "dst", sets)
+    for address, mode in server_modes(guard.servers, family, gateways).items():
+        rules += _reject_rules(guard, f"-d {address} ", mode, guard.log.prefix)
     for network in networks:
         rules += _reject_rules(guard, f"-d {network} " if network else "", guard.mode, guard.log.prefix)
     chains = [Chain(INBOUND, _jumps("-i", guard.interfaces, INBOUND), tuple(rules))]
@@ -279,6 +292,16 @@ def comments_by_address(permits: Iterable[Permit], family: str, gateways: Iterab
         for address in of_family((permit.address,), family):
             if address not in gateways:
                 found.setdefault(address, clean_comment(permit.comment))
+    return found
+
+
+def server_modes(servers: Iterable[Server], family: str, gateways: Iterable[str]) -> dict[str, str]:
+    """Return the mode of one family's servers that are no gateways, by address with a prefix length."""
+    found: dict[str, str] = {}
+    for server in servers:
+        for address in of_family((server.address,), family):
+            if address not in gateways:
+                found.setdefault(address, server.mode)
     return found
 
 

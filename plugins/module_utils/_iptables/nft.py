@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .bans import Ban
-from .model import FAMILIES, Guard, Permit, clean_comment, comments_by_address, of_family, short
+from .model import FAMILIES, Guard, Permit, clean_comment, comments_by_address, of_family, server_modes, short
 
 TABLE = "inet mailgate"
 FILE = "nft.rules"
@@ -54,6 +54,9 @@ def render(guard: Guard) -> str:
         ):
             rules.extend(f'{protocol} {side} {short(each)} counter return comment "gateway"' for each in gateways)
             rules.append(f"{protocol} {side} @{name}{suffix} counter return")
+            if name == "permits":
+                for address, own in server_modes(guard.servers, family, gateways).items():
+                    rules.extend(_reject_rules(guard, f"{protocol} daddr {short(address)}", own, prefix))
             for where in [f"{protocol} {side} {network}" for network in networks] or [f"meta nfproto {family}"]:
                 rules.extend(_reject_rules(guard, where, mode, prefix))
     chains = [("inbound", "iifname", inbound)]

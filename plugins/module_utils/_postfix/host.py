@@ -44,6 +44,7 @@ class Wanted:
     Attributes:
         settings: Its domains and routes.
         distance: The distance up to which routes change, see `transition.between`; None to change everything.
+        partial: Whether the settings are a part of the plan, so that everything else stays.
         keep_route: Domains whose mail the admin's own lines decide about.
         take: Domains whose entries in the admin's transport tables the plan overrides.
     """
@@ -52,6 +53,7 @@ class Wanted:
     distance: int | None = None
     keep_route: tuple[str, ...] = ()
     take: tuple[str, ...] = ()
+    partial: bool = False
 
 
 @dataclass
@@ -111,8 +113,11 @@ class Host:
             return Outcome(installed=False, files=[str(self.config / "main.cf")])
         before = {name: text.read(self.config / name) for name in ("main.cf", *trial.TABLES)}
         present = tables.read_present(*(before[n] for n in (trial.TRANSPORT, trial.LOCAL, trial.RELAY)))
-        now = transition.between(present, planned, wanted.distance)
-        outcome = Outcome(pending=transition.pending(now, planned), former=transition.former(present, planned))
+        now = transition.between(present, planned, wanted.distance, partial=wanted.partial)
+        outcome = Outcome(
+            pending=transition.pending(now, planned, partial=wanted.partial),
+            former=transition.former(present, planned),
+        )
         with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
             new = self._build(now, planned, before, Path(stage), wanted)
         outcome.tests, outcome.notes = self.asked, self._notes

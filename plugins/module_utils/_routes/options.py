@@ -28,6 +28,7 @@ ARGUMENTS = {
     },
     "external": {"type": "list", "elements": "str", "default": []},
     "distance": {"type": "int"},
+    "partial": {"type": "bool", "default": False},
 }
 
 

@@ -55,14 +55,17 @@ class Pending:
     removals: tuple[str, ...] = ()
 
 
-def between(present: Present | None, planned: AnyTable, distance: int | None) -> AnyTable:
+def between(present: Present | None, planned: AnyTable, distance: int | None, *, partial: bool = False) -> AnyTable:
     """Return the settings of one step towards `planned`, which is normalized.
 
     Args:
         present: What the host has now; None for a host that is set up for the first time, which has no steps.
         planned: The settings of the plan.
         distance: The distance up to which routes change; None to change everything.
+        partial: Whether `planned` is a part of the plan, so that everything else stays.
     """
+    if partial:
+        distance = ALL_ROUTES - 1 if distance is None else min(distance, ALL_ROUTES - 1)
     if present is None or distance is None:
         return planned
     external = frozenset(planned.external)
@@ -80,8 +83,8 @@ def between(present: Present | None, planned: AnyTable, distance: int | None) ->
     )
 
 
-def pending(now: Table, planned: Table) -> Pending:
-    """Return what is left to do on a host that has the settings `now`."""
+def pending(now: Table, planned: Table, *, partial: bool = False) -> Pending:
+    """Return what is left to do on a host that has the settings `now`; nothing is removed for a `partial` plan."""
     have = {r.domain: r.hops for r in now.routes}
     wanted = {r.domain: r for r in planned.routes}
     local = frozenset(now.local)
@@ -95,9 +98,9 @@ def pending(now: Table, planned: Table) -> Pending:
         )
         for distance in sorted({r.distance for r in differing})
     ]
-    if stale:
+    if stale and not partial:
         steps.append(Step(ALL_ROUTES, tuple(stale), ()))
-    removals = (local - set(planned.local)) | (_keys(now) - _keys(planned))
+    removals = set() if partial else (local - set(planned.local)) | (_keys(now) - _keys(planned))
     return Pending(tuple(steps), tuple(in_order(removals)))
 
 

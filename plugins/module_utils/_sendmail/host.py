@@ -63,11 +63,17 @@ class Outcome:
 
 
 def apply(
-    settings: Settings, run: Run, *, check: bool, distance: int | None = None, wish: Wish | None = None
+    settings: Settings,
+    run: Run,
+    *,
+    check: bool,
+    distance: int | None = None,
+    wish: Wish | None = None,
+    partial: bool = False,
 ) -> Outcome:
     """Make the files of this host match `settings`; with `check`, only predict the changes.
 
-    With `distance`, only make the step of `transition.between`.
+    With `distance`, only make the step of `transition.between`. With `partial`, what `settings` do not have stays.
 
     Raises:
         SendmailError: Nothing was replaced: the settings are not valid, sendmail is not installed (without `check`), or
@@ -86,13 +92,14 @@ def apply(
             "sendmail is not completely installed: install the packages sendmail-bin, sendmail-cf and m4"
         )
     outcome = Outcome(installed=installed, configuration=form)
+    scope = _Scope(distance, partial)
     with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
         if form == forms.BLOCK and not installed:
             change = Change(told=["sendmail is not completely installed, so the changes cannot be predicted"])
         elif form == forms.BLOCK:
-            change = _block(planned, distance, wish, run, Path(stage), outcome)
+            change = _block(planned, scope, wish, run, Path(stage), outcome)
         else:
-            change = _generate(planned, distance, wish.configuration, run, Path(stage), outcome)
+            change = _generate(planned, scope, wish.configuration, run, Path(stage), outcome)
     outcome.diff, outcome.tests = change.diff, change.tests
     outcome.asked, outcome.known = change.asked, change.known
     outcome.told = told + change.told
@@ -110,8 +117,23 @@ def is_installed() -> bool:
     return programs and shutil.which("m4") is not None
 
 
+@dataclass(frozen=True)
+class _Scope:
+    """Which part of the settings is written, see `transition.between`."""
+
+    distance: int | None
+    partial: bool
+
+    def between(self, present: transition.Present | None, planned: Settings, outcome: Outcome) -> Settings:
+        """Return the settings to write, and store in the outcome what is left to do."""
+        settings = transition.between(present, planned, self.distance, partial=self.partial)
+        outcome.pending = transition.pending(settings, planned, partial=self.partial)
+        outcome.former = transition.former(present, planned)
+        return settings
+
+
 def _generate(  # noqa: PLR0917
-    planned: Settings, distance: int | None, configuration: str, run: Run, stage: Path, outcome: Outcome
+    planned: Settings, scope: _Scope, configuration: str, run: Run, stage: Path, outcome: Outcome
 ) -> Change:
     """Build the files of a host whose sendmail is ours."""
     found = tables.access_conflicts(read(system.ETC_MAIL / "access") or "", planned)
@@ -123,9 +145,7 @@ def _generate(  # noqa: PLR0917
     if outcome.installed and configuration == "auto":
         _require_untouched(run)
     present = _present()
-    settings = transition.between(present, planned, distance)
-    outcome.pending = transition.pending(settings, planned)
-    outcome.former = transition.former(present, planned)
+    settings = scope.between(present, planned, outcome)
     return generate.build(settings, run, stage, installed=outcome.installed)
 
 
@@ -138,12 +158,10 @@ def _require_untouched(run: Run) -> None:
         forms.require_source(built, built, configuration, path)
 
 
-def _block(planned: Settings, distance: int | None, wish: Wish, run: Run, stage: Path, outcome: Outcome) -> Change:  # noqa: PLR0917
+def _block(planned: Settings, scope: _Scope, wish: Wish, run: Run, stage: Path, outcome: Outcome) -> Change:  # noqa: PLR0917
     """Build our lines in an admin's files."""
     present = block.present(run, stage)
-    settings = transition.between(present, planned, distance)
-    outcome.pending = transition.pending(settings, planned)
-    outcome.former = transition.former(present, planned)
+    settings = scope.between(present, planned, outcome)
     change = block.build(settings, present, wish, run, stage)
     change.told.append(
         f"sendmail answers {change.asked} questions about what this host handles as before"

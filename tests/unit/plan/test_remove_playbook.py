@@ -28,7 +28,7 @@ def changes(directory, *options, records=None):
     plays = []
     for play in REMOVE:
         kept = {key: value for key, value in play.items() if key not in ("roles", "tasks", "pre_tasks", "post_tasks")}
-        if play["hosts"] == "all" and not plays:
+        if play["hosts"].startswith("all:") and not plays:
             plays.append({**kept, "tasks": [{"import_tasks": str(TASKS / "plan.yml")}]})
             continue
         parts = [*play.get("pre_tasks", []), *(play.get("tasks", []) if "roles" not in play else [])]

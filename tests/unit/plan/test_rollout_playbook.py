@@ -44,7 +44,7 @@ def run(directory, *options):
     """Run the plays of site.yml; in place of each role, one task that says which hosts it would change."""
     plays = []
     for play in SITE:
-        tasks = {"tasks": [{"import_tasks": str(TASKS / "plan.yml")}]} if play["hosts"] == "all" else {}
+        tasks = {"tasks": [{"import_tasks": str(TASKS / "plan.yml")}]} if play["hosts"].startswith("all:") else {}
         if play["name"] == "Leave out the hosts that have the planned routes":
             tasks = {"tasks": play["tasks"], "vars_files": [str(TASKS.parent / "vars/routes.yml")]}
         for part in ("pre_tasks", "post_tasks"):

@@ -60,8 +60,8 @@ class Campus:
         what = Request(wanted, True, 0, False, date(2026, 4, 1), check_exchanges=False)
         return update(self.server(), self.client, what, originals=self.originals, **options)
 
-    def restore(self, **changes):
-        return restore(self.server(), self.client, replace(request(), **changes), self.originals)
+    def restore(self, *names, **changes):
+        return restore(self.server(), self.client, replace(request(), **changes), self.originals, names)
 
     def without_serials(self):
         return {name: re.sub(r" h \d+ ", " h 7 ", text) for name, text in self.texts().items()}
@@ -99,6 +99,20 @@ def test_check_mode_changes_nothing(campus):
     assert [zone.changed for zone in result.zones] == [True, True]
     assert campus.texts() == changed
     assert campus.restore().zones
+    assert campus.without_serials() == campus.before
+
+
+def test_some_names_are_restored_and_the_rest_is_as_it_is(campus):
+    campus.set("mech", "old")
+    changed = campus.without_serials()
+    result = campus.restore("MECH.a.example.")
+    assert result.left == []
+    texts = campus.without_serials()
+    assert re.search(r"^mech +MX 0 [Mm]ech", texts["a.example"], re.MULTILINE)
+    assert re.search(r"^old +900 +MX 0 gw1", texts["a.example"], re.MULTILINE)
+    assert texts["b.example"] == changed["b.example"]
+    assert campus.restore("other.example").zones == ()
+    assert campus.restore().left == []
     assert campus.without_serials() == campus.before
 
 

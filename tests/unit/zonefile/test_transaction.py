@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -285,6 +286,19 @@ def test_ttls_are_lowered_twice_and_restored(bind, module, tmp_path):
     assert not note.exists()
     assert {name: text.replace(" 10 1", " 7 1") for name, text in contents(bind).items()} == before
     assert module(ttl_state="restore")["problems"][0].startswith("no TTLs are noted in ")
+
+
+def test_ttls_of_further_names_are_noted(bind, module, tmp_path):
+    before = contents(bind)
+    module(ttl_state="lower", ttl=300, zones=[{"zone": "a.example", "owners": [{"owner": "mech.a.example"}]}])
+    module(ttl_state="lower", ttl=60)
+    assert [zone["ttls"] for zone in json.loads((tmp_path / "note.json").read_text())] == [
+        {"mech.a.example": 3600, "old.a.example": 900},
+        {"mech.b.example": 3600, "old.b.example": 900},
+    ]
+    module(ttl_state="restore", zones=None)
+    texts = {name: re.sub(r"\b(8|9|10) 1\b", "7 1", text) for name, text in contents(bind).items()}
+    assert texts == before
 
 
 def test_ttls_in_check_mode(bind, module, tmp_path):
