@@ -136,8 +136,8 @@ servers:
       type: int
     state:
       description:
-        - V(open), V(refused) (the connection was reset), V(silent) (no answer in time) or V(unreachable) (another error,
-          such as one that a router reports).
+        - V(open), V(refused) (the connection was reset), V(silent) (no answer in time) or V(unreachable) (another
+          error, such as one that a router reports).
       type: str
     error:
       description: Why the connection or the session failed; empty if it did not.
@@ -160,7 +160,8 @@ servers:
       description: C(declared), the limit, and C(code) and C(text) of the reply to a larger size. Empty without a limit.
       type: dict
     domains:
-      description: Each domain with C(code) and C(text) of the reply. C(code) is 0 without one; C(text) is the error then.
+      description:
+        - Each domain with C(code) and C(text) of the reply. C(code) is 0 without one, and C(text) is the error.
       type: list
       elements: dict
     unknown:

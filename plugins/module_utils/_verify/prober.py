@@ -225,7 +225,7 @@ class _Asker:
         await self._ask([_Question(form.sender, form.recipient, entry) for form, entry in pairs], _ERRORS_PER_SESSION)
         self._answer["relay"] = {
             "tried": len(entries),
-            "accepted": [each for each in entries if 200 <= each["code"] < 300],
+            "accepted": [each for each in entries if str(each["code"]).startswith("2")],
             "unanswered": sum(not each["code"] for each in entries),
         }
 
