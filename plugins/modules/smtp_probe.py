@@ -136,8 +136,8 @@ servers:
       type: int
     state:
       description:
-        - V(open), V(refused) (the connection was reset), V(silent) (no answer in time) or V(unreachable) (another
-          error, such as one that a router reports).
+        - V(open), V(refused) (the connection was reset), V(silent) (no answer in time), V(no_route) (this host has no
+          route, such as without IPv6) or V(unreachable) (another error, such as one that a router reports).
       type: str
     error:
       description: Why the connection or the session failed; empty if it did not.

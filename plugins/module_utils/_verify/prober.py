@@ -20,14 +20,14 @@ from .certificate import CertificateError, read
 from .forms import STRANGER, USER, forms
 from .session import Reply, Session, SessionError
 
-OPEN, REFUSED, SILENT, UNREACHABLE = "open", "refused", "silent", "unreachable"
-"""What a connection to a port meets: it is made, reset, not answered, or another error."""
+OPEN, REFUSED, SILENT, UNREACHABLE, NO_ROUTE = "open", "refused", "silent", "unreachable", "no_route"
+"""What a connection to a port meets: it is made, reset, not answered, another error, or this host has no route."""
 
 _DOMAINS_PER_SESSION = 50
-_ERRORS_PER_SESSION = 12
-"""Servers close a session, and some block its client, after more rejected commands than this."""
+_ERRORS_PER_SESSION = 8
+"""Servers delay replies or close the session after more rejected commands; Postfix from the tenth on."""
 _ATTEMPTS = 2
-_SILENT_ERRNO = frozenset({errno.ETIMEDOUT})
+_NO_ROUTE_ERRNO = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 @dataclass(frozen=True)
@@ -305,6 +305,8 @@ def _state(error: OSError) -> tuple[str, str]:
     text = error.strerror or str(error) or type(error).__name__
     if isinstance(error, ConnectionRefusedError):
         return REFUSED, text
-    if isinstance(error, TimeoutError) or error.errno in _SILENT_ERRNO:
+    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
         return SILENT, "no answer in time"
+    if error.errno in _NO_ROUTE_ERRNO:
+        return NO_ROUTE, text
     return UNREACHABLE, text

@@ -17,6 +17,7 @@ from .limits import Limits
 from .questions import OUTSIDE, Plan, addresses, inner, permitted
 
 _OPEN = "open"
+_NO_ROUTE = "no_route"
 
 
 def judge(plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: float) -> Iterator[Fault]:
@@ -28,6 +29,7 @@ def judge(plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: 
         for each in answer["unknown"]
         if 500 <= each["code"] < 600
     }
+    yield from _families(probes)
     for probe in probes:
         gateways = list(_answers(plan, probe, "gateways"))
         offering = sorted({each["host"] for each in gateways if "STARTTLS" in each["extensions"]})
@@ -38,13 +40,25 @@ def judge(plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: 
             yield from _inner(plan, answer, str(probe["side"]))
 
 
+def _families(probes: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    """Yield a fault for a version of IP that no vantage point has."""
+    families: dict[str, set[bool]] = {}
+    for answer in (answer for probe in probes for answer in probe["smtp"]["servers"]):
+        version = "IPv6" if ":" in answer["address"] else "IPv4"
+        families.setdefault(version, set()).add(answer["state"] != _NO_ROUTE)
+    for version, routes in families.items():
+        if routes == {False}:
+            names = ", ".join(str(probe["host"]) for probe in probes)
+            yield Fault("unread", names, {"text": f"{version}: no route from there"}, key=version)
+
+
 def _answers(plan: Plan, probe: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:
     """Yield the answers of gateways or of inner servers, with the inventory names of the hosts."""
     owners = {address: gateway["host"] for gateway in plan["gateways"] for address in addresses(gateway)}
     if kind == "inner":
         owners = {address: name for name, host in inner(plan) for address in addresses(host)}
     for answer in probe["smtp"]["servers"]:
-        if answer["address"] in owners:
+        if answer["address"] in owners and answer["state"] != _NO_ROUTE:
             yield answer | {"name": owners[answer["address"]]}
 
 
