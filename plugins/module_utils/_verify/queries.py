@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import traceback
 from collections import defaultdict
 from collections.abc import Mapping
@@ -21,7 +22,6 @@ try:
     import dns.name
     import dns.rcode
     import dns.rdatatype
-    import dns.reversename
 
     DNSPYTHON_ERROR: str | None = None
 except ImportError:
@@ -136,7 +136,7 @@ def plain(text: str) -> str:
 
 def reverse(address: str) -> str:
     """Return the name of an address below in-addr.arpa or ip6.arpa."""
-    return plain(str(dns.reversename.from_address(address).to_text()))
+    return plain(f"{ipaddress.ip_address(address).reverse_pointer}.")
 
 
 def mx(answer: Answer) -> Mapping[str, object]:

@@ -26,7 +26,7 @@ _TTL_FILE = "/var/lib/bind_mx_ttl.json"
 _COMPILED = ".db"
 _SHARED = frozenset({"/etc/aliases"})
 """Files in which packages too write lines; ours are a marked block."""
-_ZONES = "bind_mx"
+_ZONES = "bind_mx zones"
 _BEGIN = b"BEGIN campus.mailgate"
 _QUEUE_SECONDS = re.compile(r"^T(\d+)$", re.MULTILINE)
 _READ = 2000

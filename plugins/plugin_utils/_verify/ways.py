@@ -22,7 +22,8 @@ def route_faults(plan: Plan, answers: Sequence[Mapping[str, Any]]) -> Iterator[F
     """Yield routes that are missing, wrong or too many, and loops."""
     gateways, servers = _gateways(answers), _servers(answers)
     looping: set[tuple[str, str]] = set()
-    for domain, path in _loops(plan, {**servers, **gateways}):
+    for domain, circle in _loops(plan, {**servers, **gateways}):
+        path = _from_culprit(plan, domain, circle, {**servers, **gateways})
         looping |= {(host, domain) for host in path}
         yield Fault("loop", path[0], {"domain": domain, "path": " -> ".join([*path, path[0]])}, key=domain)
     planned = {route["domain"]: tuple(route["next_hops"]) for route in plan["routes"]}
@@ -90,6 +91,19 @@ def _servers(answers: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[
             if " " not in key and hops_of(value)
         }
     return found
+
+
+def _from_culprit(plan: Plan, domain: str, circle: list[str], routes: Routes) -> list[str]:
+    """Return the loop from the first host on whose route is not that of the plan."""
+    planned = {
+        (host, each["domain"]): tuple(each.get("next_hops") or [each["next_hop"]])
+        for host, table in plan["sendmail"].items()
+        for each in table["static"]
+    }
+    for number, host in enumerate(circle):
+        if routes[host][domain] != planned.get((host, domain)):
+            return circle[number:] + circle[:number]
+    return circle
 
 
 def _loops(plan: Plan, routes: Routes) -> Iterator[tuple[str, list[str]]]:

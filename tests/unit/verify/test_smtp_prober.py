@@ -37,7 +37,7 @@ def probe(server: SmtpServer, limits: Limits = LIMITS, **asked):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """A certificate for gw1.univ.example that ends in 30 days; the paths of certificate and key."""
+    """Return the paths of a certificate for gw1.univ.example, which ends in 30 days, and of its key."""
     directory = tmp_path_factory.mktemp("certificate")
     cert, key = directory / "cert.pem", directory / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=other"
@@ -186,7 +186,9 @@ def test_certificate_names(certificate):
     assert not found.matches("other")
 
 
-@pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x84\xff\xff\xff\xff", b"not a certificate", b"\x30\x03\x02\x01\x05"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x30", b"\x30\x84\xff\xff\xff\xff", b"not a certificate", b"\x30\x03\x02\x01\x05"]
+)
 def test_what_is_no_certificate(data):
     with pytest.raises(CertificateError):
         read(data)

@@ -149,7 +149,7 @@ def _summary(report: Report, catalog: Translations) -> Sequence[str]:
     lines = [counts.format(hosts=verdict.hosts, probes=verdict.probes, checks=verdict.checks, date=report.date)]
     if not verdict.faults:
         return [*lines, gettext("No faults.")]
-    text = gettext("{errors} errors and {warnings} warnings, the most important first:")
+    text = gettext("Errors: {errors}, warnings: {warnings}; the most important first:")
     return [*lines, text.format(errors=verdict.errors, warnings=len(verdict.faults) - verdict.errors)]
 
 
