@@ -18,9 +18,9 @@ from ansible.utils.display import Display
 
 from ..plugin_utils._discover.write import current, write_all
 from ..plugin_utils._report.translations import translations
+from ..plugin_utils._report.verify.limits import Limits
 from ..plugin_utils._report.verify.page import Report, as_html, as_json, as_junit, as_text, record
-from ..plugin_utils._verify.limits import Limits
-from ..plugin_utils._verify.verdict import Acknowledged, BaselineError, judge, read_baseline
+from ..plugin_utils._report.verify.verdict import Acknowledged, BaselineError, judge, read_baseline
 
 _LIMITS = {field.name: {"type": "int", "default": field.default} for field in fields(Limits)}
 ARGUMENTS = {

@@ -144,7 +144,7 @@ class Session:
         return connection.getpeercert(binary_form=True) or b"", connection.version() or ""
 
     async def quit(self) -> None:
-        """Say QUIT and close the connection, whatever the server does."""
+        """Say QUIT and close the connection, also after an error."""
         with suppress(SessionError, OSError):
             self._timeout = min(self._timeout, _QUIT_SECONDS)
             await self.command("QUIT")

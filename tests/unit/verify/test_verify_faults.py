@@ -10,9 +10,9 @@ import pytest
 from verify_campus import BORDER, CIVIL, DAY, GW1, GW2, MAIL, MECH, NOW, NS1, NS2, QUAKE, Sound, plan_of
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
-from ansible_collections.campus.mailgate.plugins.plugin_utils._verify.fault import KINDS
-from ansible_collections.campus.mailgate.plugins.plugin_utils._verify.limits import Limits
-from ansible_collections.campus.mailgate.plugins.plugin_utils._verify.verdict import BaselineError, read_baseline
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.fault import KINDS
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.limits import Limits
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.verdict import BaselineError, read_baseline
 
 ENGLISH = translations("en")
 DOMAIN = "mech.eng.univ.example"

@@ -13,6 +13,7 @@ import pytest
 from verify_campus import GW1, MAIL, NOW, Sound
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.fault import KINDS
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.page import (
     Report,
     as_html,
@@ -20,8 +21,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.pag
     as_junit,
     as_text,
 )
-from ansible_collections.campus.mailgate.plugins.plugin_utils._verify.fault import KINDS
-from ansible_collections.campus.mailgate.plugins.plugin_utils._verify.verdict import Acknowledged
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.verdict import Acknowledged
 
 ENGLISH = translations("en")
 

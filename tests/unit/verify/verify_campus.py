@@ -9,9 +9,9 @@ from typing import Any
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._inventory.findings import HostFacts
 from ansible_collections.campus.mailgate.plugins.plugin_utils._pipeline import make_plan
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.limits import Limits
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.verdict import judge
 from ansible_collections.campus.mailgate.plugins.plugin_utils._verify import questions
-from ansible_collections.campus.mailgate.plugins.plugin_utils._verify.limits import Limits
-from ansible_collections.campus.mailgate.plugins.plugin_utils._verify.verdict import judge
 
 NOW = datetime.datetime(2026, 4, 1, 12, tzinfo=datetime.UTC).timestamp()
 DAY = 86400

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as Xml
 
-from ..._verify.fault import ERROR, KINDS, Fault
-from ..._verify.verdict import Verdict
 from ..columns import plain, width
 from ..html import template
 from ..tables import to_json
 from ..translations import N_, Translations
+from .fault import ERROR, KINDS, Fault
+from .verdict import Verdict
 
 FORMAT = "campus.mailgate verification"
 VERSION = 1

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..._verify.questions import Plan
 from .fault import Fault
 from .limits import Limits
-from .questions import Plan
 from .ways import route_faults
 
 _SIGNED = re.compile(r"/\d+/\w{3} (\w{3} +\d+ [\d:]+ \d{4})")

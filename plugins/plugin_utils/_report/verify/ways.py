@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...module_utils._sendmail.tables import addresses as hops_of
+from ....module_utils._sendmail.tables import addresses as hops_of
+from ..._verify.questions import Plan, addresses
 from .fault import Fault, some
-from .questions import Plan, addresses
 
 _LONGEST = 20
 Routes = Mapping[str, Mapping[str, tuple[str, ...]]]

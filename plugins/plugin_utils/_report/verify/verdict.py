@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..._verify.questions import Plan
 from . import dns, hosts, smtp
 from .fault import ERROR, Fault
 from .limits import Limits
-from .questions import Plan
 
 _KEYS = frozenset({"fault", "reason", "until"})
 
@@ -118,11 +118,11 @@ def _without_consequences(faults: Iterable[Fault]) -> list[Fault]:
     every = list(faults)
     down = {fault.host for fault in every if fault.kind == "unreachable"}
     missing = {fault.host for fault in every if fault.kind == "route_missing"}
-    hidden = {"closed", "silent", "session"}
+    hidden, lost = {"closed", "silent", "session"}, {"refused", "deferred"}
     return [
         fault
         for fault in every
-        if not (fault.kind in hidden and fault.host in down) and not (fault.kind == "refused" and fault.host in missing)
+        if not (fault.kind in hidden and fault.host in down) and not (fault.kind in lost and fault.host in missing)
     ]
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...module_utils._probe.answers import Outcome
-from ...module_utils._probe.answers import judge as outcome
+from ....module_utils._probe.answers import Outcome
+from ....module_utils._probe.answers import judge as outcome
+from ..._verify.questions import OUTSIDE, Plan, addresses, inner, permitted
 from .dns import day
 from .fault import Fault, some
 from .limits import Limits
-from .questions import OUTSIDE, Plan, addresses, inner, permitted
 
 _OPEN = "open"
 _NO_ROUTE = "no_route"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .._report.translations import N_, Translations
+from ..translations import N_, Translations
 
 ERROR, WARNING = "error", "warning"
 
@@ -86,7 +86,7 @@ KINDS: dict[str, Kind] = {
     ),
     "loop": Kind(
         ERROR,
-        N_("Mail for {domain} goes round in a loop: {path}"),
+        N_("Mail loop for {domain}: {path}"),
         N_("It never arrives; it is returned when it has passed too many servers."),
         N_("Run site.yml for these hosts; a route on one of them is not that of the plan"),
     ),
@@ -227,7 +227,7 @@ KINDS: dict[str, Kind] = {
     ),
     "certificate": Kind(
         ERROR,
-        N_("Its certificate {text}"),
+        N_("Its certificate is not valid: {text}"),
         N_("Senders that check certificates do not deliver; others may send without encryption."),
         N_("Renew the certificate, and reload the service"),
     ),
@@ -255,7 +255,7 @@ KINDS: dict[str, Kind] = {
     "size": Kind(
         WARNING,
         N_("It announces a limit of {declared} bytes, but does not refuse a larger message: {text}"),
-        N_("Senders transfer the whole message in vain."),
+        N_("Senders transfer the whole message before it is refused."),
         N_("Look at the size limit of its mail server"),
     ),
     "signatures": Kind(
@@ -278,7 +278,7 @@ KINDS: dict[str, Kind] = {
     ),
     "ttl": Kind(
         WARNING,
-        N_("The MX records of {domains} have a TTL of {found} seconds; {planned}"),
+        N_("The MX records of {domains} have a TTL of {found} seconds; expected: {planned}"),
         N_("Too long, and a change takes effect late; too short, and an outage of DNS stops mail at once."),
         N_("Set bind_mx_ttl or correct the zone"),
     ),

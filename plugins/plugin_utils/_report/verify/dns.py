@@ -10,9 +10,9 @@ import datetime
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..._verify.questions import OUTSIDE, Plan, addresses, expected, records
 from .fault import Fault, some
 from .limits import Limits
-from .questions import OUTSIDE, Plan, addresses, expected, records
 
 _NULL = frozenset({"0 ."})  # RFC 7505; bind_mx leaves such a name alone
 
