@@ -24,6 +24,7 @@ ARGUMENTS = {
     "seconds": {"type": "int", "default": 60},
 }
 _REASON = 500
+_REPLY_SECONDS = 20
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
@@ -63,7 +64,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         plan, side = args["plan"], args["side"]
         servers = questions.smtp(plan, side, alone=args["alone"])
         smtp, reason = self._call(
-            "campus.mailgate.smtp_probe", {"servers": servers, "stranger": args["stranger"]}, variables
+            "campus.mailgate.smtp_probe",
+            {"servers": servers, "stranger": args["stranger"], "timeout": _REPLY_SECONDS},
+            variables,
         )
         asked = questions.dns(plan, side) | ({} if args["resolvers"] is None else {"resolvers": args["resolvers"]})
         dns, problem = ({}, "") if reason and not smtp else self._call("campus.mailgate.dns_probe", asked, variables)

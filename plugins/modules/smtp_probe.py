@@ -51,7 +51,9 @@ options:
         elements: str
         default: []
       unknown:
-        description: Domains to ask for with the name of a user that does not exist.
+        description:
+          - Domains to ask for with the name of a user that does not exist. One of O(servers[].domains) is asked only if
+            the server accepts postmaster of it.
         type: list
         elements: str
         default: []

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plant faults one by one on the scenario's twin; verify.yml must name each first, and nothing on the sound campus.
 
-python3 plant.py TWIN [KIND...]    as root; only the faults of these kinds, all without one
+python3 molecule/verify/files/plant.py TWIN DIRECTORY [KIND...]    as root; all faults without a kind
 """
 
 from __future__ import annotations
@@ -141,12 +141,18 @@ FAULTS = (
     ),
     Planted("silent", "mail.eng.univ.example", "systemctl stop sendmail", "systemctl start sendmail"),
     Planted("silent", "mech.eng.univ.example", "systemctl stop postfix", "systemctl start postfix"),
-    Planted("closed", "gw2.univ.example", "iptables -I INPUT -p tcp --dport 25 -j DROP", "iptables -F INPUT"),
+    Planted(
+        "closed",
+        "gw2.univ.example",
+        "ip route add blackhole 198.19.255.10",
+        "ip route del blackhole 198.19.255.10",
+    ),
+    Planted("service", "gw2.univ.example", "systemctl stop mailgate", "systemctl start mailgate"),
     Planted(
         "rules",
         "border.univ.example",
         "systemctl stop mailgate-border-guard; iptables -F FORWARD; nft flush ruleset",
-        "mailgate-border load; systemctl start mailgate-border-guard",
+        "mailgate-border load; rm -f /var/lib/mailgate-border/guard.json; systemctl start mailgate-border-guard",
     ),
     Planted(
         "guard",

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .._probe.answers import WILDCARD_LABEL
 from .certificate import CertificateError, read
 from .forms import STRANGER, USER, forms
-from .session import Reply, Session, SessionError
+from .session import Reply, Session, SessionError, SilentError
 
 OPEN, REFUSED, SILENT, UNREACHABLE, NO_ROUTE = "open", "refused", "silent", "unreachable", "no_route"
 """What a connection to a port meets: it is made, reset, not answered, another error, or this host has no route."""
@@ -201,10 +201,11 @@ class _Asker:
             await self._ask(questions[1:], _DOMAINS_PER_SESSION)
 
     async def _unknown(self) -> None:
-        """Ask for a user that nobody has."""
+        """Ask for a user that nobody has, where postmaster was accepted."""
         questions = []
+        failed = {each["domain"] for each in self._answer["domains"] if not 200 <= each["code"] < 300}
         user = f"{USER}-{time.time_ns():x}"
-        for domain in self._server.unknown:
+        for domain in (each for each in self._server.unknown if each not in failed):
             entry = {"domain": domain, "code": 0, "text": ""}
             self._answer["unknown"].append(entry)
             questions.append(_Question("<>", f"<{user}@{asked(domain)}>", entry))
@@ -244,7 +245,7 @@ class _Asker:
         """Ask in one session, and in further ones what is not answered when it ends; no question ends more than two."""
         ended = 0
         while questions:
-            before, connected, error = len(questions), False, ""
+            before, connected, silent, error = len(questions), False, False, ""
             try:
                 async with self._connection() as session:
                     reply = await session.reply()
@@ -257,10 +258,11 @@ class _Asker:
                         del questions[0]
             except SessionError as problem:
                 error = str(problem)
+                silent = isinstance(problem, SilentError)
             except OSError as problem:
                 error = _state(problem)[1]
             ended = ended + 1 if len(questions) == before else 1
-            if ended == _ATTEMPTS:
+            if questions and (silent or ended == _ATTEMPTS):
                 given_up = questions[:1] if connected else questions[:]
                 for question in given_up:
                     question.answer["text"] = error

@@ -23,6 +23,10 @@ class SessionError(Exception):
     """The session cannot go on; the message says why."""
 
 
+class SilentError(SessionError):
+    """The server does not reply in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A reply: its code and its lines."""
@@ -79,7 +83,7 @@ class Session:
                     if match[2] != b"-":
                         return Reply(int(match[1]), tuple(lines))
         except TimeoutError:
-            raise SessionError(f"no reply within {self._timeout:.0f} seconds") from None
+            raise SilentError(f"no reply within {self._timeout:.0f} seconds") from None
         except ValueError:
             raise SessionError(f"a line of the reply is longer than {_LINE} bytes") from None
         except OSError as error:

@@ -31,6 +31,7 @@ class SmtpServer:
     extensions: tuple[str, ...] = ("SIZE 1000",)
     errors: int = 1000  # rejected commands after which it closes the session
     pause: float = 0.0
+    silent: str = "\0"  # a command with this text gets no reply
     tls: ssl.SSLContext | None = None
     commands: list[str] = field(default_factory=list)
     open_now: int = 0
@@ -68,6 +69,8 @@ class SmtpServer:
             self.commands.append(text)
             verb = text.split(" ")[0].split(":")[0].upper()
             await asyncio.sleep(self.pause)
+            if self.silent in text:
+                await asyncio.sleep(30)
             reply = "250 OK"
             if verb == "EHLO":
                 lines = ["gw1.univ.example", *self.extensions]
