@@ -27,6 +27,7 @@ _DOMAINS_PER_SESSION = 50
 _ERRORS_PER_SESSION = 8
 """Servers delay replies or close the session after more rejected commands; Postfix from the tenth on."""
 _ATTEMPTS = 2
+_CLOSING = 421
 _NO_ROUTE_ERRNO = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -253,8 +254,9 @@ class _Asker:
                         raise SessionError(f"{reply.code} {reply.text}")
                     await session.ehlo(self._name)
                     connected = True
+                    sender = ""
                     while questions:
-                        await _ask_one(session, questions[0])
+                        sender = await _ask_one(session, questions[0], sender)
                         del questions[0]
             except SessionError as problem:
                 error = str(problem)
@@ -282,15 +284,29 @@ class _Asker:
                 session.close()
 
 
-async def _ask_one(session: Session, question: _Question) -> None:
-    """Ask one question; raise SessionError if the session ends with it."""
-    reply = await session.command(f"MAIL FROM:{question.sender}")
-    if reply.positive:
+async def _ask_one(session: Session, question: _Question, sender: str) -> str:
+    """Ask one question in the transaction of `sender`, if that is its own; return the sender of the transaction now.
+
+    A rejected recipient leaves the transaction as it was, so that the next one needs no other commands.
+
+    Raises:
+        SessionError: The session ends with the question.
+    """
+    if sender and sender != question.sender:
+        await session.command("RSET")
+    reply = None if sender == question.sender else await session.command(f"MAIL FROM:{question.sender}")
+    if reply is None or reply.positive:
+        sender = question.sender
         reply = await session.command(f"RCPT TO:{question.recipient}")
-    if reply.code == 421:
+    else:
+        sender = ""
+    if reply.code == _CLOSING:
         raise SessionError(f"{reply.code} {reply.text}")
     _note(question.answer, reply)
-    await session.command("RSET")
+    if reply.positive:
+        await session.command("RSET")
+        sender = ""
+    return sender
 
 
 def _note(answer: dict[str, Any], reply: Reply) -> None:

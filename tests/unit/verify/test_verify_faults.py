@@ -301,6 +301,13 @@ def vantage(campus):
     campus.outside.update(smtp={"servers": []}, dns={}, unreachable_reason="Connection refused")
 
 
+def no_network(campus):
+    for answer in campus.inside["smtp"]["servers"]:
+        answer.update(state="no_route", error="Network is unreachable", greeting="")
+    for answer in campus.inside["dns"]["mx"].values():
+        answer.update(records=[], error="Network is unreachable")
+
+
 def no_ipv6(campus):
     for side in ("outside", "inside"):
         for address in ("2001:db8:18::25", "2001:db8:18:1::25"):
@@ -370,6 +377,7 @@ FAULTS = [
     (unverified, "unverified", GW1),
     (unread, "unread", MECH),
     (vantage, "vantage", "outside.example"),
+    (no_network, "vantage", "localhost"),
     (no_ipv6, "unread", "outside.example, localhost"),
 ]
 

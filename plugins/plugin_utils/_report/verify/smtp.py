@@ -17,7 +17,7 @@ from .fault import Fault, some
 from .limits import Limits
 
 _OPEN = "open"
-_NO_ROUTE = "no_route"
+NO_ROUTE = "no_route"
 
 
 def judge(plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: float) -> Iterator[Fault]:
@@ -45,7 +45,7 @@ def _families(probes: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
     families: dict[str, set[bool]] = {}
     for answer in (answer for probe in probes for answer in probe["smtp"]["servers"]):
         version = "IPv6" if ":" in answer["address"] else "IPv4"
-        families.setdefault(version, set()).add(answer["state"] != _NO_ROUTE)
+        families.setdefault(version, set()).add(answer["state"] != NO_ROUTE)
     for version, routes in families.items():
         if routes == {False}:
             names = ", ".join(str(probe["host"]) for probe in probes)
@@ -58,7 +58,7 @@ def _answers(plan: Plan, probe: Mapping[str, Any], kind: str) -> Iterator[dict[s
     if kind == "inner":
         owners = {address: name for name, host in inner(plan) for address in addresses(host)}
     for answer in probe["smtp"]["servers"]:
-        if answer["address"] in owners and answer["state"] != _NO_ROUTE:
+        if answer["address"] in owners and answer["state"] != NO_ROUTE:
             yield answer | {"name": owners[answer["address"]]}
 
 

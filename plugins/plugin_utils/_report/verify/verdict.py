@@ -77,10 +77,13 @@ def judge(
         baseline: Acknowledged faults.
     """
     found: dict[str, Fault] = {}
-    usable = [probe for probe in probes if probe["smtp"]["servers"]]
+    usable = []
     for probe in probes:
-        if not probe["smtp"]["servers"]:
-            _add(found, [Fault("vantage", str(probe["host"]), {"reason": probe["unreachable_reason"]})], "")
+        if any(answer["state"] != smtp.NO_ROUTE for answer in probe["smtp"]["servers"]):
+            usable.append(probe)
+        else:
+            reason = probe["unreachable_reason"] or "no route to the mail servers"
+            _add(found, [Fault("vantage", str(probe["host"]), {"reason": reason})], "")
     _add(found, hosts.judge(plan, answers, limits, now), "")
     for probe in usable:
         _add(found, dns.judge(plan, probe, limits, now), str(probe["host"]))
