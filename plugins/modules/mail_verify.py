@@ -19,9 +19,9 @@ description:
   - With O(side), asks mail servers and DNS servers from the host of the task, by M(campus.mailgate.smtp_probe) and
     M(campus.mailgate.dns_probe).
   - Changes nothing, restarts nothing and sends no mail; returns the same in check mode.
-  - Playbook C(verify) calls it by its action plugin, which takes only O(plan), O(side), O(resolvers), O(stranger) and
-    O(seconds). It does not fail for a host that cannot be reached, see RV(unreachable_reason). A server with
-    C(mailgate_mta=none) or a router with C(managed=false) is not logged in to.
+  - Playbook C(verify) calls it by its action plugin, which takes only O(plan), O(side), O(alone), O(resolvers),
+    O(stranger) and O(seconds). It does not fail for a host that cannot be reached, see RV(unreachable_reason). A
+    server with C(mailgate_mta=none) or a router with C(managed=false) is not logged in to.
 extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
@@ -40,6 +40,10 @@ options:
         itself is read.
     type: str
     choices: [outside, inside]
+  alone:
+    description: Whether no vantage point is outside, so that the gateways are asked everything from inside.
+    type: bool
+    default: false
   resolvers:
     description: The resolvers of the vantage point. The default is those of the host.
     type: list
@@ -160,6 +164,7 @@ NAMES = {"type": "list", "elements": "str", "default": []}
 ARGUMENTS = {
     "plan": {"type": "dict"},
     "side": {"type": "str", "choices": ["outside", "inside"]},
+    "alone": {"type": "bool", "default": False},
     "resolvers": {"type": "list", "elements": "str"},
     "stranger": {"type": "str", "default": "example.com"},
     "functions": {**NAMES, "choices": ["servers", "gateways", "dns", "borders"]},
