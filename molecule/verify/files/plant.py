@@ -152,7 +152,7 @@ FAULTS = (
         "rules",
         "border.univ.example",
         "systemctl stop mailgate-border-guard; iptables -F FORWARD; nft flush ruleset",
-        "mailgate-border load; rm -f /var/lib/mailgate-border/guard.json; systemctl start mailgate-border-guard",
+        "systemctl restart mailgate-border; rm -f /var/lib/mailgate-border/guard.json; systemctl start mailgate-border-guard",
     ),
     Planted(
         "guard",

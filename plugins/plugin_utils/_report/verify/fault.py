@@ -70,7 +70,7 @@ KINDS: dict[str, Kind] = {
         ERROR,
         N_("The port-25 rules are not in place: {text}"),
         _BYPASS,
-        N_("Run mailgate-border load on this router, then find out who changes the rules"),
+        N_("Run systemctl restart mailgate-border on this router, then find out who changes the rules"),
     ),
     "guard": Kind(
         ERROR,
