@@ -25,6 +25,7 @@ SETTLE_SECONDS = 20
 RENEW = "; systemctl reload mailgate"
 CERTIFICATE = "cd /etc/ssl/mailgate; cp -p sound.pem gateway.pem; cp -p sound.key gateway.key" + RENEW
 ROOT = "/etc/bind/zones/root.zone"
+GUARD = "systemctl start mailgate-border-guard"
 RELOAD_ROOT = "systemctl restart named"
 MAILERTABLE = "/etc/mail/mailertable"
 MAP = "makemap hash {0} < {0}"
@@ -152,13 +153,13 @@ FAULTS = (
         "rules",
         "border.univ.example",
         "systemctl stop mailgate-border-guard; iptables -F FORWARD; nft flush ruleset",
-        "systemctl restart mailgate-border; rm -f /var/lib/mailgate-border/guard.json; systemctl start mailgate-border-guard",
+        "systemctl restart mailgate-border; rm -f /var/lib/mailgate-border/guard.json; " + GUARD,
     ),
     Planted(
         "guard",
         "border.univ.example",
         "systemctl stop mailgate-border-guard",
-        "systemctl start mailgate-border-guard",
+        GUARD,
     ),
     Planted("unreachable", "mech.eng.univ.example"),
     Planted("lowered", "ns1.univ.example", "touch /var/lib/bind_mx_ttl.json", "rm /var/lib/bind_mx_ttl.json"),
