@@ -43,7 +43,7 @@ def test_text_has_what_why_and_how_to_fix_it():
     assert lines[first] == f"1. Error: {MAIL}: Port 25 of 2001:db8:18:1::25 can be reached."
     assert lines[first + 1].strip().startswith("Mail gets in without the virus scan")
     assert lines[first + 2].strip().startswith("To fix it: Run site.yml with --tags border")
-    assert lines[first + 3].strip() == f"[open {MAIL} 2001:db8:18:1::25]"
+    assert lines[first + 3].strip() == f"[open {MAIL} 2001:db8:18:1::25] seen from outside.example"
     assert lines[-1].endswith("(waits; 2026-05-01)")
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ....module_utils._probe.answers import Outcome
@@ -31,13 +32,19 @@ def judge(plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: 
     }
     yield from _families(probes)
     for probe in probes:
-        gateways = list(_answers(plan, probe, "gateways"))
-        offering = sorted({each["host"] for each in gateways if "STARTTLS" in each["extensions"]})
-        for answer in gateways:
-            yield from _gateway(plan, answer, offering, refusing)
-            yield from _certificate(answer, limits, now)
-        for answer in _answers(plan, probe, "inner"):
-            yield from _inner(plan, answer, str(probe["side"]))
+        for fault in _probed(plan, probe, refusing, limits, now):
+            yield replace(fault, seen=(str(probe["host"]),))
+
+
+def _probed(plan: Plan, probe: Mapping[str, Any], refusing: set[str], limits: Limits, now: float) -> Iterator[Fault]:
+    """Yield the faults that one vantage point finds."""
+    gateways = list(_answers(plan, probe, "gateways"))
+    offering = sorted({each["host"] for each in gateways if "STARTTLS" in each["extensions"]})
+    for answer in gateways:
+        yield from _gateway(plan, answer, offering, refusing)
+        yield from _certificate(answer, limits, now)
+    for answer in _answers(plan, probe, "inner"):
+        yield from _inner(plan, answer, str(probe["side"]))
 
 
 def _families(probes: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:

@@ -112,7 +112,7 @@ def _add(found: dict[str, Fault], faults: Iterable[Fault], place: str) -> None:
     """Add faults; one that several vantage points find is one fault."""
     for fault in faults:
         earlier = found.get(fault.id, fault)
-        seen = dict.fromkeys([*earlier.seen, *([place] if place else [])])
+        seen = dict.fromkeys([*earlier.seen, *fault.seen, *([place] if place else [])])
         found[fault.id] = replace(earlier, seen=tuple(seen))
 
 
