@@ -176,7 +176,7 @@ class Scenario:
     def verify(self, *options: str) -> list[dict[str, Any]]:
         """Run verify.yml and return its faults; its exit status must say whether there are any."""
         (self.report / "verify.json").unlink(missing_ok=True)
-        given = ["-i", str(SCENARIO / "outside.yml"), "-e", f"mailgate_verify_dir={self.report}"]
+        given = ["-i", str(SCENARIO / "vantage"), "-e", f"mailgate_verify_dir={self.report}"]
         given += ["-e", "mailgate_verify_inside=ns2.univ.example", *options]
         done = self.twin.playbook("playbooks/verify.yml", given)
         try:
