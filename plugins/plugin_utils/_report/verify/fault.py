@@ -155,7 +155,7 @@ KINDS: dict[str, Kind] = {
     ),
     "mx": Kind(
         ERROR,
-        N_("{domains} has the MX records {found}; planned: {planned}"),
+        N_("The MX records of {domains} are {found}; planned: {planned}"),
         N_("Senders use these servers and not the planned ones."),
         N_("Run site.yml with --tags dns for the DNS servers"),
     ),
