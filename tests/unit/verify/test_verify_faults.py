@@ -12,7 +12,11 @@ from verify_campus import BORDER, CIVIL, DAY, GW1, GW2, MAIL, MECH, NOW, NS1, NS
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.fault import KINDS
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.limits import Limits
-from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.verdict import BaselineError, read_baseline
+from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.verdict import (
+    BaselineError,
+    judge,
+    read_baseline,
+)
 
 ENGLISH = translations("en")
 DOMAIN = "mech.eng.univ.example"
@@ -405,6 +409,12 @@ def test_every_kind_is_planted_somewhere():
     planted = {kind for _plant, kind, _host in FAULTS}
     others = {"session", "unanswered", "permit_ends", "expired_baseline"}
     assert set(KINDS) == planted | others
+
+
+def test_a_run_without_vantage_points():
+    campus = Sound()
+    (fault,) = judge(campus.plan, list(campus.hosts.values()), [], limits=Limits(), now=NOW).faults
+    assert fault.kind == "vantage"
 
 
 def test_a_fault_that_several_places_see_is_one():

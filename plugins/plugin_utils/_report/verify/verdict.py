@@ -78,6 +78,8 @@ def judge(
     """
     found: dict[str, Fault] = {}
     usable = []
+    if not probes:
+        _add(found, [Fault("vantage", "-", {"reason": "no vantage point is in this run"})], "")
     for probe in probes:
         if any(answer["state"] != smtp.NO_ROUTE for answer in probe["smtp"]["servers"]):
             usable.append(probe)
