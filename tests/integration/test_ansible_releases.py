@@ -27,7 +27,8 @@ RELEASES = ("2.17.14", "2.18.19")
 NEWER = "2.21.5"
 DEBIAN13 = ("trixie", ["python3", "python3-venv", "git", "ca-certificates"])
 TESTS = [
-    "discover", "file_set", "keep", "mta", "plan", "postfix", "print", "sendmail", "survey", "zipapp", "zonefile",
+    "discover", "file_set", "keep", "mta", "plan", "postfix", "print", "sendmail", "survey", "verify", "zipapp",
+    "zonefile",
 ]  # fmt: skip
 PACKAGES = (
     "dnspython", "hypothesis", "Jinja2", "pytest", "pytest-asyncio", "pytest-xdist", "PyYAML",

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, mailgate contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin of mail_verify: ask the host of the task, or from it; everything else is in plugin_utils."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils._survey.questions import VARIABLES, ask
+from ..plugin_utils._verify import questions
+
+ARGUMENTS = {
+    "plan": {"type": "dict", "required": True},
+    "side": {"type": "str", "choices": [questions.OUTSIDE, questions.INSIDE]},
+    "alone": {"type": "bool", "default": False},
+    "resolvers": {"type": "list", "elements": "str"},
+    "stranger": {"type": "str", "default": "example.com"},
+    "seconds": {"type": "int", "default": 60},
+}
+_REASON = 500
+_REPLY_SECONDS = 20
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
+    """The action of mail_verify. A host that cannot be asked is a result, never an unreachable or failed host."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_diff = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the facts of the host of the task, or what it finds as a vantage point."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, args = self.validate_argument_spec(ARGUMENTS)
+        variables = task_vars or {}
+        started = time.time()
+        found = self._probe(args, variables) if args["side"] else self._read(args, variables)
+        return (
+            result
+            | {"changed": False, "host": variables["inventory_hostname"], "started": started, "ended": time.time()}
+            | found
+        )
+
+    def _read(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Return the facts of the host itself."""
+        host = variables["inventory_hostname"]
+        values = {name: variables["hostvars"][host][name] for name in VARIABLES if name in variables["hostvars"][host]}
+        asked = ask(host, values, args["plan"])
+        common = {"functions": list(asked.functions), "foreign": asked.foreign}
+        if asked.refusal or asked.foreign:
+            return common | {"facts": {}, "unreachable_reason": asked.refusal}
+        arguments = {**asked.arguments, "seconds": args["seconds"]}
+        done, reason = self._call("campus.mailgate.mail_verify", arguments, variables)
+        return common | {"facts": done.get("facts", {}), "unreachable_reason": reason}
+
+    def _probe(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Return what the host finds as a vantage point."""
+        plan, side = args["plan"], args["side"]
+        servers = questions.smtp(plan, side, alone=args["alone"])
+        smtp, reason = self._call(
+            "campus.mailgate.smtp_probe",
+            {"servers": servers, "stranger": args["stranger"], "timeout": _REPLY_SECONDS},
+            variables,
+        )
+        asked = questions.dns(plan, side) | ({} if args["resolvers"] is None else {"resolvers": args["resolvers"]})
+        dns, problem = ({}, "") if reason and not smtp else self._call("campus.mailgate.dns_probe", asked, variables)
+        return {
+            "side": side,
+            "smtp": {"servers": smtp.get("servers", [])},
+            "dns": {name: dns[name] for name in ("zones", "mx", "names", "ptr", "resolvers") if name in dns},
+            "unreachable_reason": reason,
+            "dns_reason": problem,
+        }
+
+    def _call(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Run a module on the host; return its result, or why there is none."""
+        try:
+            done: dict[str, Any] = self._execute_module(module, module_args=arguments, task_vars=variables)
+        except AnsibleConnectionFailure as error:
+            return {}, _one_line(error)
+        except AnsibleError as error:  # such as no directory for temporary files, or no Python
+            return {}, _one_line(error)
+        if done.get("failed"):
+            return {}, _one_line(done.get("msg"), done.get("module_stderr"), done.get("module_stdout"))
+        return done, ""
+
+
+def _one_line(*texts: object) -> str:
+    """Return the first text that is not empty as one line of bounded length."""
+    lines = (" ".join(str(each or "").split()) for each in texts)
+    return next(filter(None, lines), "no result")[:_REASON]
