@@ -43,9 +43,9 @@ def message(number: int) -> bytes:
     )
 
 
-async def send(port: int, content: bytes) -> str:
+async def send(port: int, address: str, content: bytes) -> str:
     """Send a message; return the last reply's code."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.3.0.1", 0))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     reply = await reader.readuntil(b"\n")
     for command in (
         b"EHLO a.sender.example", b"MAIL FROM:<a@sender.example>", b"RCPT TO:<alice@a.example>", b"DATA",
@@ -79,7 +79,9 @@ async def main() -> None:
             await service.ready()
             result = {"without": await measure(service.port, options.seconds, 2), "slow_archives": options.messages}
             started = time.monotonic()
-            tasks = [asyncio.create_task(send(service.port, each)) for each in slow]
+            tasks = [
+                asyncio.create_task(send(service.port, f"127.3.{number}.1", each)) for number, each in enumerate(slow)
+            ]
             await asyncio.sleep(1)
             result["with"] = await measure(service.port, options.seconds, 3)
             result["still_under_way"] = sum(not task.done() for task in tasks)
