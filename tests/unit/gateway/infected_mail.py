@@ -182,6 +182,8 @@ def evasions(packed: bytes = ZIP) -> Iterator[tuple[str, bytes]]:
         "foreign characters": b"!".join(flat[at : at + 5] for at in range(0, len(flat), 5)),
         "spaces": b" ".join(flat[at : at + 5] for at in range(0, len(flat), 5)),
         "dashes first": b"-----\r\n" + body,
+        "padding and another character": flat[:400] + b"=\x80" + flat[400:],
+        "padding and a mark": flat[:400] + b"==!\r\n?" + flat[400:],
         "padding in the middle": base64.b64encode(packed[:100]) + b"\r\n" + base64.b64encode(packed[100:]),
         "padding on every line": b"\r\n".join(
             base64.b64encode(packed[at : at + 55]) for at in range(0, len(packed), 55)

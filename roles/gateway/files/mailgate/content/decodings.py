@@ -52,7 +52,8 @@ FIRST_FIELDS = tuple(
 )  # fmt: skip
 # Charsets in which the letters of ASCII are written in another way.
 _NOT_ASCII = ("utf-7", "utf7", "utf-16", "utf16", "utf-32", "utf32", "ucs", "unicode", "cp037", "ibm", "ebcdic", "hz")
-_AFTER_PADDING = re.compile(rb"=\s*[A-Za-z0-9+/]")
+# Readers skip any other characters between the padding and what follows it.
+_AFTER_PADDING = re.compile(rb"[A-Za-z0-9+/]")
 
 
 # Returns the decodings of one place in a message.
