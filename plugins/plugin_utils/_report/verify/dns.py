@@ -136,7 +136,7 @@ def _resolved(
     every = {owner: mx for owners in planned.values() for owner, mx in owners.items()}
     errors = {answer["error"] for answer in answers["mx"].values() if answer["error"]}
     if errors and all(answer["error"] for answer in answers["mx"].values()):
-        yield Fault("no_resolver", resolver, {"reason": next(iter(errors))})
+        yield Fault("no_resolver", resolver, {"reason": min(errors)})
         return
     known = set(wrong)
     groups: dict[tuple[str, str], list[str]] = {}

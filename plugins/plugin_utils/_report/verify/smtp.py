@@ -77,7 +77,7 @@ def _gateway(plan: Plan, answer: Mapping[str, Any], offering: Sequence[str], ref
     if answer["error"]:
         yield Fault("session", host, {"address": address, "text": _why(answer)}, key=address)
         return
-    name = next(each["exchange"] for each in plan["gateways"] if each["host"] == host)
+    name = {each["host"]: each["exchange"] for each in plan["gateways"]}[host]
     greeted = [*answer["greeting"].split(), "", ""][1].lower()
     if greeted != name:
         yield Fault("banner", host, {"found": greeted or "-", "planned": name}, key=address)
