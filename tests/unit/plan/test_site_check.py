@@ -52,7 +52,7 @@ def campus(directory, *, reachable=True):
 
 def site(directory, groups, *, checks_only=False):
     """Run site.yml without what it needs on the controller; with `checks_only`, the plays before the first change."""
-    others = ("Check the prerequisites", "Find the mail server that runs on each host")
+    others = ("Check the prerequisites", "Look at the mail servers and gateways")
     plays = [play for play in yaml.safe_load(SITE.read_text()) if play["name"] not in others]
     first = next(number for number, play in enumerate(plays) if "Install routes on inner servers" in play["name"])
     (directory / "tasks").symlink_to(SITE.parent / "tasks")
