@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.plugins.action import ActionBase
+
 from ..plugin_utils._systems.systems import COMMAND, identify
 from .role_applied import ActionModule as RoleApplied
 
@@ -17,7 +19,7 @@ class ActionModule(RoleApplied):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what the module returns, and the host's system as a fact."""
-        result: dict[str, Any] = super(RoleApplied, self).run(tmp, task_vars)
+        result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
         arguments = dict(self._task.args)
         roles = arguments.get("roles") or []
         arguments["fingerprints"] = {role: self.fingerprint(role, task_vars or {}) for role in roles}

@@ -49,16 +49,20 @@ class Table(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
-    def local(self) -> tuple[str, ...]: ...  # noqa: D102
+    def local(self) -> tuple[str, ...]:  # noqa: D102
+        ...
 
     @property
-    def relay(self) -> tuple[str, ...]: ...  # noqa: D102
+    def relay(self) -> tuple[str, ...]:  # noqa: D102
+        ...
 
     @property
-    def routes(self) -> tuple[Route, ...]: ...  # noqa: D102
+    def routes(self) -> tuple[Route, ...]:  # noqa: D102
+        ...
 
     @property
-    def external(self) -> tuple[str, ...]: ...  # noqa: D102
+    def external(self) -> tuple[str, ...]:  # noqa: D102
+        ...
 
 
 def problems(table: Table) -> list[str]:

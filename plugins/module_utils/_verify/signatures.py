@@ -10,9 +10,10 @@ import contextlib
 import datetime
 from typing import Any
 
-from .queries import DNSPYTHON_ERROR, Queries
+from .queries import Queries
 
-if not DNSPYTHON_ERROR:
+# The module says it if dnspython is missing.
+with contextlib.suppress(ImportError):
     import dns.dnssec
     import dns.exception
     import dns.name
