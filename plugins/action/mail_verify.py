@@ -55,7 +55,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         common = {"functions": list(asked.functions), "foreign": asked.foreign}
         if asked.refusal or asked.foreign:
             return common | {"facts": {}, "unreachable_reason": asked.refusal}
-        arguments = {**asked.arguments, "seconds": args["seconds"]}
+        # Whether the role would accept the configuration is the survey's question.
+        trial = ("name", "listen")
+        arguments = {name: each for name, each in asked.arguments.items() if name not in trial}
+        arguments["seconds"] = args["seconds"]
         done, reason = self._call("campus.mailgate.mail_verify", arguments, variables)
         return common | {"facts": done.get("facts", {}), "unreachable_reason": reason}
 

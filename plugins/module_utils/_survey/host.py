@@ -145,7 +145,7 @@ def _mail(question: Question, reader: Reader, kind: str, facts: _Facts) -> dict[
             ),
         )
         # The role asks the programs of this host, which know no other root.
-        if reader.root == Path("/") and question.said in {"", kind}:
+        if question.listen and reader.root == Path("/") and question.said in {"", kind}:
             settings = adoption.planned(table)
             facts.add("refusal", lambda: trial.refusal(kind, settings, question.name, question.listen, reader))
     return {name: _bounded(value) for name, value in mail.items()} | {

@@ -135,7 +135,8 @@ def _arguments(
         # As the role has it by default.
         own = {"address": "127.0.0.1", "port": 10025}
         everywhere = {"address": "::" if entry.get("address6") else "0.0.0.0", "port": 25}  # noqa: S104
-        found |= {"name": host, "listen": [own if "gateways" in functions else everywhere]}
+        name = str(entry.get("mail_name") or (host if "." in host else ""))
+        found |= {"name": name, "listen": [own if "gateways" in functions else everywhere]}
     if "dns" in functions and isinstance(dns, Mapping):
         found["zones"] = list(_words(dns.get("zones")))
         if named_conf := _word(dns.get("named_conf")):
