@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._survey.banner import banner
@@ -57,15 +57,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         if asked.refusal or asked.foreign:
             return {}, asked.refusal
         arguments = {**asked.arguments, "seconds": args["seconds"]}
-        try:
-            done = self._execute_module("campus.mailgate.mail_survey", module_args=arguments, task_vars=variables)
-        except AnsibleConnectionFailure as error:
-            return {}, _one_line(error)
-        except AnsibleError as error:  # such as no directory for temporary files, or no Python
-            return {}, _one_line(error)
-        if done.get("failed") or "facts" not in done:
-            return {}, _one_line(done.get("msg"), done.get("module_stderr"), done.get("module_stdout"))
-        return done["facts"], ""
+        done, reason = call(self, "campus.mailgate.mail_survey", arguments, variables, needs="facts")
+        return done.get("facts", {}), reason
+
+
+def call(
+    action: ActionBase, module: str, arguments: dict[str, Any], variables: dict[str, Any], *, needs: str = ""
+) -> tuple[dict[str, Any], str]:
+    """Run a module on the host of an action; return its result, which has `needs`, or why there is none."""
+    try:
+        done: dict[str, Any] = action._execute_module(module, module_args=arguments, task_vars=variables)
+    except AnsibleError as error:  # no connection, no directory for temporary files, or no Python
+        return {}, one_line(error)
+    if done.get("failed") or (needs and needs not in done):
+        return {}, one_line(done.get("msg"), done.get("module_stderr"), done.get("module_stdout"))
+    return done, ""
 
 
 def _banners(asked: Asked, timeout: int) -> list[dict[str, Any]]:
@@ -86,7 +92,7 @@ def _values(variables: dict[str, Any]) -> dict[str, object]:
     return found
 
 
-def _one_line(*texts: object) -> str:
+def one_line(*texts: object, limit: int = _REASON) -> str:
     """Return the first text that is not empty as one line of bounded length."""
     lines = (" ".join(str(each or "").split()) for each in texts)
-    return next(filter(None, lines), "no result")[:_REASON]
+    return next(filter(None, lines), "no result")[:limit]

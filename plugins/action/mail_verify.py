@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._survey.questions import VARIABLES, ask
 from ..plugin_utils._verify import questions
+from .mail_survey import call
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
@@ -23,7 +23,6 @@ ARGUMENTS = {
     "stranger": {"type": "str", "default": "example.com"},
     "seconds": {"type": "int", "default": 60},
 }
-_REASON = 500
 _REPLY_SECONDS = 20
 
 
@@ -59,20 +58,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         trial = ("name", "listen")
         arguments = {name: each for name, each in asked.arguments.items() if name not in trial}
         arguments["seconds"] = args["seconds"]
-        done, reason = self._call("campus.mailgate.mail_verify", arguments, variables)
+        done, reason = call(self, "campus.mailgate.mail_verify", arguments, variables)
         return common | {"facts": done.get("facts", {}), "unreachable_reason": reason}
 
     def _probe(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Return what the host finds as a vantage point."""
         plan, side = args["plan"], args["side"]
         servers = questions.smtp(plan, side, alone=args["alone"])
-        smtp, reason = self._call(
+        smtp, reason = call(
+            self,
             "campus.mailgate.smtp_probe",
             {"servers": servers, "stranger": args["stranger"], "timeout": _REPLY_SECONDS},
             variables,
         )
         asked = questions.dns(plan, side) | ({} if args["resolvers"] is None else {"resolvers": args["resolvers"]})
-        dns, problem = ({}, "") if reason and not smtp else self._call("campus.mailgate.dns_probe", asked, variables)
+        dns, problem = ({}, "") if reason and not smtp else call(self, "campus.mailgate.dns_probe", asked, variables)
         return {
             "side": side,
             "smtp": {"servers": smtp.get("servers", [])},
@@ -80,21 +80,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             "unreachable_reason": reason,
             "dns_reason": problem,
         }
-
-    def _call(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """Run a module on the host; return its result, or why there is none."""
-        try:
-            done: dict[str, Any] = self._execute_module(module, module_args=arguments, task_vars=variables)
-        except AnsibleConnectionFailure as error:
-            return {}, _one_line(error)
-        except AnsibleError as error:  # such as no directory for temporary files, or no Python
-            return {}, _one_line(error)
-        if done.get("failed"):
-            return {}, _one_line(done.get("msg"), done.get("module_stderr"), done.get("module_stdout"))
-        return done, ""
-
-
-def _one_line(*texts: object) -> str:
-    """Return the first text that is not empty as one line of bounded length."""
-    lines = (" ".join(str(each or "").split()) for each in texts)
-    return next(filter(None, lines), "no result")[:_REASON]

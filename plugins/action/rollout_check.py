@@ -21,6 +21,7 @@ from ..plugin_utils._rollout.facts import Facts, Settings
 from ..plugin_utils._rollout.phases import PHASES
 from ..plugin_utils._rollout.runs import Run
 from ..plugin_utils._rollout.state import states
+from .mail_survey import one_line
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
@@ -110,17 +111,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             done = self._execute_module("campus.mailgate.rollout_facts", module_args=asked, task_vars=variables)
         except AnsibleConnectionFailure as error:
             # Ansible's own text before ssh's message is the same for every host.
-            return {}, f"unreachable: {_one_line(error).rpartition('reached over ssh: ')[2]}"
+            return {}, f"unreachable: {one_line(error, limit=_REASON).rpartition('reached over ssh: ')[2]}"
         except AnsibleError as error:  # such as no directory for temporary files, or no Python
-            return {}, _one_line(error)
+            return {}, one_line(error, limit=_REASON)
         if done.get("failed") or "facts" not in done:
-            return {}, _one_line(done.get("msg"), done.get("module_stderr"), done.get("module_stdout"))
+            return {}, one_line(done.get("msg"), done.get("module_stderr"), done.get("module_stdout"), limit=_REASON)
         for warning in done.get("warnings", ()):
             display.warning(f"{args['ask']}: {warning}")
         return done["facts"], ""
-
-
-def _one_line(*texts: object) -> str:
-    """Return the first text that is not empty as one line of bounded length."""
-    lines = (" ".join(str(each or "").split()) for each in texts)
-    return next(filter(None, lines), "no result")[:_REASON]
