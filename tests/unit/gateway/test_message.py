@@ -7,8 +7,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mailgate import message
 from mailgate.config import Limits, MessageFormat
@@ -65,11 +63,6 @@ class TestData:
 
 
 class TestForm:
-    @given(st.lists(st.integers(0, 30), max_size=8), st.integers(2, 20))
-    def test_long_lines_are_found(self, lengths, limit):
-        content = b"".join(b"x" * length + b"\r\n" for length in lengths)
-        assert message.has_long_line(content, limit) == any(length + 2 > limit for length in lengths)
-
     def test_the_trace_field_follows_the_grammar(self):
         client = message.Client("2001:db8::7", "pc7", "ESMTP")
         received = message.Message("abc", client, Mailbox("", ""), (), b"")

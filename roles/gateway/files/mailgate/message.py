@@ -13,7 +13,7 @@ from email.utils import formatdate
 from functools import lru_cache
 
 from mailgate.smtp.address import Mailbox
-from mailgate.smtp.lines import has_bare_newlines
+from mailgate.smtp.lines import lines_of
 from mailgate.smtp.reply import Reply
 
 # Parsing a header needs several times its size in memory, so its size is limited.
@@ -57,17 +57,6 @@ def new_id() -> str:
     return f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
 
 
-def has_long_line(content: bytes, limit: int) -> bool:
-    """Return whether a line, including its CRLF, exceeds `limit` bytes."""
-    start = 0
-    while start + limit < len(content):
-        end = content.rfind(b"\n", start, start + limit)
-        if end < 0:
-            return True
-        start = end + 1
-    return False
-
-
 def count_hops(content: bytes) -> int:
     """Return the number of Received fields in the header section."""
     end = content.find(b"\r\n\r\n")
@@ -98,9 +87,10 @@ def check_format(content: bytes, *, reject_bare_newlines: bool, max_line: int, m
     """Return the reply that refuses a malformed message, or None."""
     if b"\0" in content:
         return Reply.of(554, "5.6.0 NUL not allowed")
-    if reject_bare_newlines and has_bare_newlines(content):
+    lines = lines_of(content)
+    if reject_bare_newlines and lines.have_bare_newlines():
         return Reply.of(554, "5.6.0 Bare CR or LF not allowed")
-    if max_line and has_long_line(content, max_line):
+    if max_line and lines.exceed(max_line):
         return Reply.of(554, f"5.6.0 Line exceeds {max_line} bytes")
     if len(header_section(content)) > MAX_HEADER_BYTES:
         return Reply.of(554, f"5.6.0 Header section exceeds {MAX_HEADER_BYTES} bytes")

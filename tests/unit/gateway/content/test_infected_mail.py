@@ -30,7 +30,7 @@ class TestRealMessages:
     async def test_every_real_message_passes_unchanged(self, real_clamd):
         found = await outcomes.real(real_clamd.socket)
         assert found.total["passed"] == found.total.total() >= 130, f"\n{found}\n{found.bad}"
-        assert [name for name, raw in corpus() if lines.has_bare_newlines(raw)] == []
+        assert [name for name, raw in corpus() if lines.lines_of(raw).have_bare_newlines()] == []
 
     @needs_corpora
     @pytest.mark.slow

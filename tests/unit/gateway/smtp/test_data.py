@@ -45,7 +45,7 @@ class TestDataDecoder:
     @given(st.binary(max_size=200))
     def test_normalized_content_has_only_crlf(self, payload):
         once = lines.normalize(payload)
-        assert not lines.has_bare_newlines(once)
+        assert not lines.lines_of(once).have_bare_newlines()
         assert lines.normalize(once) == once
-        if not lines.has_bare_newlines(payload):
+        if not lines.lines_of(payload).have_bare_newlines():
             assert once == payload

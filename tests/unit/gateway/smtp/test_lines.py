@@ -29,14 +29,27 @@ def bare(content):
 @given(st.lists(st.tuples(ODD, st.sampled_from([1, 2, 64, 76, 998]), st.integers(0, 900), ODD), max_size=4))
 def test_any_lines(parts):
     content = b"".join(before + (b"a" * width + b"\r\n") * count + after for before, width, count, after in parts)
-    assert lines.has_bare_newlines(content) == bare(content)
+    assert lines.lines_of(content).have_bare_newlines() == bare(content)
     assert text(content) == content.translate(None, b"\r\n")
+
+
+@given(st.lists(st.integers(0, 30), max_size=8), st.integers(2, 20))
+def test_long_lines_are_found(lengths, limit):
+    content = b"".join(b"x" * length + b"\r\n" for length in lengths)
+    assert lines.has_long_line(content, limit) == any(length + 2 > limit for length in lengths)
+    assert lines.lines_of(content).exceed(limit) == lines.has_long_line(content, limit)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 900)), max_size=5), st.integers(2, 220))
+def test_long_lines_are_found_among_equal_ones(runs, limit):
+    content = b"".join((b"x" * length + b"\r\n") * count for length, count in runs)
+    assert lines.lines_of(content).exceed(limit) == any(length + 2 > limit for length, _count in runs)
 
 
 @given(st.integers(0, len(BASE64) - 1), st.sampled_from([b"", b"\r", b"\n", b"\r\n", b"x", b"\n\n"]), st.integers(0, 3))
 def test_one_damage_anywhere(at, put, cut):
     content = BASE64[:at] + put + BASE64[at + cut :]
-    assert lines.has_bare_newlines(content) == bare(content)
+    assert lines.lines_of(content).have_bare_newlines() == bare(content)
     assert text(content) == content.translate(None, b"\r\n")
 
 
@@ -44,7 +57,7 @@ def test_one_damage_anywhere(at, put, cut):
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"])
 def test_widths_and_line_ends(width, end):
     content = (b"a" * (width - len(end)) + end) * (90_000 // width)
-    assert lines.has_bare_newlines(content) == (end != b"\r\n")
+    assert lines.lines_of(content).have_bare_newlines() == (end != b"\r\n")
     assert text(content) == content.translate(None, b"\r\n")
 
 

@@ -19,8 +19,8 @@ from functools import partial
 from mailgate.content import mime
 from mailgate.content.readings import CONTROL, FILE, LETTERS, NEWLINE, all_decodings, as_files, in_text
 from mailgate.content.transfer import base64_decodings, quoted_decodings
-from mailgate.message import has_long_line
 from mailgate.scan.clamd import AS_MAIL
+from mailgate.smtp.lines import has_long_line
 
 _MINIMUM_SIZE = 40
 _SOFT_BREAK = re.compile(rb"=[ \t]+\r\n")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from mailgate.content.file_names import all_names
 from mailgate.content.transfer import base64_decodings, unquote, uudecode
-from mailgate.message import has_long_line
+from mailgate.smtp.lines import has_long_line
 
 MAX_DEPTH = 30
 # Hyphens that are tried one by one, and maximum size in bytes of a header to cache.

@@ -51,20 +51,55 @@ def equal_lines(content: bytes, start: int, end: int) -> Run | None:
     return Run(here, there, width)
 
 
-def has_bare_newlines(content: bytes) -> bool:
-    """Return whether the message contains a bare CR or LF."""
-    todo, runs = [(0, len(content))], 0
+def lines_of(content: bytes) -> Lines:
+    """Return the runs of equal lines in a message, and what is between them."""
+    todo = [(0, len(content))]
+    runs: list[Run] = []
+    others: list[tuple[int, int]] = []
     while todo:
         start, end = todo.pop()
-        run = equal_lines(content, start, end) if end - start >= _LARGE and runs < _MAX_RUNS else None
-        if run:
-            runs += 1
-            todo += [(start, run.start), (run.end, end)]
-            if not any(b"\r" in text or b"\n" in text for text in _texts(content, run)):
-                continue
-            start, end = run.start, run.end
-        if _BARE_CR.search(content, start, end) or _BARE_LF.search(content, start, end):
+        run = equal_lines(content, start, end) if end - start >= _LARGE and len(runs) < _MAX_RUNS else None
+        if run is None:
+            others.append((start, end))
+            continue
+        if any(b"\r" in text or b"\n" in text for text in _texts(content, run)):
+            others.append((run.start, run.end))
+        else:
+            runs.append(run)
+        todo += [(start, run.start), (run.end, end)]
+    return Lines(content, runs, others)
+
+
+class Lines(NamedTuple):
+    """The lines of a message: `runs` end with CRLF and have no CR or LF within; `others` are the places between."""
+
+    content: bytes
+    runs: list[Run]
+    others: list[tuple[int, int]]
+
+    def have_bare_newlines(self) -> bool:
+        """Return whether the message contains a bare CR or LF."""
+        return any(
+            _BARE_CR.search(self.content, start, end) or _BARE_LF.search(self.content, start, end)
+            for start, end in self.others
+        )
+
+    def exceed(self, limit: int) -> bool:
+        """Return whether a line, including its CRLF, exceeds `limit` bytes."""
+        if any(run.width > limit for run in self.runs):
             return True
+        # Each place is followed by the end of the message or by a run, whose first line it may begin.
+        return any(has_long_line(self.content, limit, start, end) for start, end in self.others)
+
+
+def has_long_line(content: bytes, limit: int, start: int = 0, end: int | None = None) -> bool:
+    """Return whether a line that begins between `start` and `end` exceeds `limit` bytes, including its CRLF."""
+    end = len(content) if end is None else end
+    while start < end and start + limit < len(content):
+        found = content.rfind(b"\n", start, start + limit)
+        if found < 0:
+            return True
+        start = found + 1
     return False
 
 
