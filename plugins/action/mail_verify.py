@@ -22,8 +22,12 @@ ARGUMENTS = {
     "resolvers": {"type": "list", "elements": "str"},
     "stranger": {"type": "str", "default": "example.com"},
     "seconds": {"type": "int", "default": 60},
+    "mailboxes": {"type": "list", "elements": "str", "default": []},
+    "sent": {"type": "list", "elements": "dict", "default": []},
 }
 _REPLY_SECONDS = 20
+# The clocks of the hosts may differ.
+_CLOCK_SECONDS = 300
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
@@ -39,7 +43,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         _validation, args = self.validate_argument_spec(ARGUMENTS)
         variables = task_vars or {}
         started = time.time()
-        found = self._probe(args, variables) if args["side"] else self._read(args, variables)
+        if args["mailboxes"]:
+            found = self._send(args, variables)
+        elif args["sent"]:
+            found = self._find(args, variables)
+        else:
+            found = self._probe(args, variables) if args["side"] else self._read(args, variables)
         return (
             result
             | {"changed": False, "host": variables["inventory_hostname"], "started": started, "ended": time.time()}
@@ -60,6 +69,35 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         arguments["seconds"] = args["seconds"]
         done, reason = call(self, "campus.mailgate.mail_verify", arguments, variables)
         return common | {"facts": done.get("facts", {}), "unreachable_reason": reason}
+
+    def _send(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Send the test messages from the host."""
+        if unknown := [address for address in args["mailboxes"] if not questions.home(args["plan"], address)]:
+            return {
+                "failed": True,
+                "msg": f"no message was sent. The gateways do not accept the domain of {', '.join(unknown)}."
+                " Correct mailgate_verify_mailboxes",
+            }
+        arguments = {"mailboxes": args["mailboxes"], "exchanges": questions.exchanges(args["plan"])}
+        done, reason = call(self, "campus.mailgate.mail_send", arguments, variables)
+        homes = sorted({questions.home(args["plan"], address) for address in args["mailboxes"]})
+        return {"messages": done.get("messages", []), "homes": homes, "unreachable_reason": reason}
+
+    def _find(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Read what the host's log says of the test messages for its mailboxes."""
+        host, plan = variables["inventory_hostname"], args["plan"]
+        own = [
+            message
+            for place in args["sent"]
+            for message in place.get("messages", ())
+            if message["accepted"] and questions.home(plan, message["address"]) == host
+        ]
+        if not own or not questions.reads(plan, host):
+            return {"found": {}, "unreachable_reason": ""}
+        since = min(message["started"] for message in own) - _CLOCK_SECONDS
+        arguments = {"ids": [message["id"] for message in own], "since": since, "seconds": args["seconds"]}
+        done, reason = call(self, "campus.mailgate.mail_log", arguments, variables)
+        return {"found": done.get("found", {}), "unreachable_reason": reason}
 
     def _probe(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Return what the host finds as a vantage point."""

@@ -27,6 +27,8 @@ ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
     "answers": {"type": "list", "elements": "dict", "required": True},
     "probes": {"type": "list", "elements": "dict", "default": []},
+    "sent": {"type": "list", "elements": "dict", "default": []},
+    "found": {"type": "list", "elements": "dict", "default": []},
     "dest": {"type": "path"},
     "baseline": {"type": "path"},
     "limits": {"type": "dict", "options": _LIMITS, "apply_defaults": True},
@@ -58,6 +60,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             limits=Limits(**args["limits"]),
             now=now,
             baseline=acknowledged,
+            sent=args["sent"],
+            found=args["found"],
         )
         campus = args["plan"].get("campus", {})
         report = Report(str(campus.get("name", "")), str(campus.get("language", "en")), verdict, now)

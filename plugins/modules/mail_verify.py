@@ -18,10 +18,12 @@ description:
     written, the service and the scanner of a gateway, and the port-25 rules and their guard of a border router.
   - With O(side), asks mail servers and DNS servers from the host of the task, by M(campus.mailgate.smtp_probe) and
     M(campus.mailgate.dns_probe).
-  - Changes nothing, restarts nothing and sends no mail; returns the same in check mode.
+  - With O(mailboxes), sends a test message to each of them, by M(campus.mailgate.mail_send); with O(sent), reads what
+    the log of the host says about them, by M(campus.mailgate.mail_log).
+  - Changes nothing, restarts nothing and without O(mailboxes) sends no mail; returns the same in check mode.
   - Playbook C(verify) calls it by its action plugin, which takes only O(plan), O(side), O(alone), O(resolvers),
-    O(stranger) and O(seconds). It does not fail for a host that cannot be reached, see RV(unreachable_reason). A
-    server with C(mailgate_mta=none) or a router with C(managed=false) is not logged in to.
+    O(stranger), O(mailboxes), O(sent) and O(seconds). It does not fail for a host that cannot be reached, see
+    RV(unreachable_reason). A server with C(mailgate_mta=none) or a router with C(managed=false) is not logged in to.
 extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
@@ -52,6 +54,16 @@ options:
     description: The domain of the recipients of relay attempts.
     type: str
     default: example.com
+  mailboxes:
+    description: Mailboxes to which test messages are sent from the host of the task.
+    type: list
+    elements: str
+    default: []
+  sent:
+    description: The results of this module with O(mailboxes); the host is asked for the messages to its mailboxes.
+    type: list
+    elements: dict
+    default: []
   functions:
     description: The functions of the host in the inventory.
     type: list
@@ -121,7 +133,7 @@ facts:
   description:
     - The facts of the host, empty if it was not asked. Those of M(campus.mailgate.mail_survey), and C(kept),
       C(service), C(signatures), C(guard), C(lowered) and C(clock).
-  returned: without O(side)
+  returned: without O(side), O(mailboxes) and O(sent)
   type: dict
 smtp:
   description: The result of M(campus.mailgate.smtp_probe).
@@ -135,6 +147,20 @@ side:
   description: The side of the vantage point.
   returned: with O(side)
   type: str
+messages:
+  description: The result of M(campus.mailgate.mail_send).
+  returned: with O(mailboxes)
+  type: list
+  elements: dict
+homes:
+  description: The final servers of the mailboxes.
+  returned: with O(mailboxes)
+  type: list
+  elements: str
+found:
+  description: The result of M(campus.mailgate.mail_log).
+  returned: with O(sent)
+  type: dict
 foreign:
   description: Whether others maintain the host, so that it was not logged in to.
   returned: without O(side)
@@ -167,6 +193,8 @@ ARGUMENTS = {
     "alone": {"type": "bool", "default": False},
     "resolvers": {"type": "list", "elements": "str"},
     "stranger": {"type": "str", "default": "example.com"},
+    "mailboxes": NAMES,
+    "sent": {"type": "list", "elements": "dict", "default": []},
     "functions": {**NAMES, "choices": ["servers", "gateways", "dns", "borders"]},
     "mta": {"type": "str", "default": ""},
     "table": {"type": "dict"},

@@ -34,6 +34,18 @@ options:
     type: list
     elements: dict
     default: []
+  sent:
+    description: Its results at the vantage point that sent test messages.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
+  found:
+    description: Its results on the final servers of the test messages.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
   dest:
     description:
       - The directory for C(verify.html), C(verify.txt), C(verify.json) and C(verify.xml). It is created if it does not

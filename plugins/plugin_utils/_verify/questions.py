@@ -47,6 +47,28 @@ def homes(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
+def home(plan: Plan, address: str) -> str:
+    """Return the final server of a mailbox, "" if the gateways do not accept its domain."""
+    servers = {route["domain"]: str(route["home"]) for route in plan["routes"]}
+    domain = address.rpartition("@")[2].lower()
+    names = [domain]
+    while "." in domain:
+        domain = domain.partition(".")[2]
+        names.append(f"*.{domain}")
+    return next((servers[name] for name in names if name in servers), "")
+
+
+def reads(plan: Plan, server: str) -> bool:
+    """Return whether the log of a final server is read, as it is not maintained by others."""
+    return "servers" in plan["hosts"].get(server, {}).get("kinds", ())
+
+
+def exchanges(plan: Plan) -> list[dict[str, Any]]:
+    """Return the mail exchanges for mail_send, in the order of the MX records."""
+    ordered = sorted(plan["gateways"], key=lambda gateway: gateway["preference"])
+    return [{"host": each["exchange"], "address": address} for each in ordered for address in addresses(each)]
+
+
 def smtp(plan: Plan, side: str, *, alone: bool = False) -> list[dict[str, Any]]:
     """Return the servers that smtp_probe asks.
 

@@ -407,7 +407,7 @@ def test_each_planted_fault_is_named_first(plant, kind, host):
 
 def test_every_kind_is_planted_somewhere():
     planted = {kind for _plant, kind, _host in FAULTS}
-    others = {"session", "unanswered", "permit_ends", "expired_baseline"}
+    others = {"session", "unanswered", "permit_ends", "expired_baseline", "message_refused", "message_missing"}
     assert set(KINDS) == planted | others
 
 

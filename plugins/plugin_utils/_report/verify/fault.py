@@ -213,6 +213,18 @@ KINDS: dict[str, Kind] = {
         N_("The final server cannot be asked, so mail waits at its senders."),
         N_("Check the final server of these domains, and the way to it"),
     ),
+    "message_refused": Kind(
+        ERROR,
+        N_("The test message to {address} was not accepted: {text}"),
+        _LOST,
+        N_("Look at the reply; the mailbox must exist on its server"),
+    ),
+    "message_missing": Kind(
+        ERROR,
+        N_("The test message to {address} was accepted by {exchange}, but not delivered: {text}"),
+        N_("Mail for this server may be lost or wait where nobody looks."),
+        N_("Look at the log of its mail server, and at the queues of the gateways"),
+    ),
     "unanswered": Kind(
         WARNING,
         N_("It did not answer for {domains}: {text}"),

@@ -53,6 +53,8 @@ def as_text(report: Report, catalog: Translations) -> str:
             plain(f"   {gettext('To fix it:')} {fault.fix(catalog)}."),
             plain(f"   [{fault.id}]" + (f" {_seen(fault, catalog)}" if fault.seen else "")),
         ]
+    if arrived := _arrived(report, catalog):
+        lines += ["", gettext("Test messages:"), *(f"  {line}" for line in arrived)]
     if report.verdict.acknowledged:
         lines += ["", gettext("Acknowledged:")]
         lines += [
@@ -71,6 +73,7 @@ def as_html(report: Report, catalog: Translations) -> str:
         gettext=catalog.gettext,
         summary=[plain(line) for line in _summary(report, catalog)],
         faults=[_cells(fault, catalog) for fault in report.verdict.faults],
+        arrived=_arrived(report, catalog),
         acknowledged=[
             (plain(fault.host), plain(fault.what(catalog)), plain(entry.reason), entry.until.isoformat())
             for fault, entry in report.verdict.acknowledged
@@ -89,6 +92,10 @@ def as_json(report: Report, catalog: Translations) -> str:
         "hosts": verdict.hosts,
         "vantage_points": verdict.probes,
         "checks": verdict.checks,
+        "messages": [
+            {"address": each.address, "server": each.server, **each.sent, "log": each.logged}
+            for each in verdict.messages
+        ],
         "faults": [record(fault, catalog) for fault in verdict.faults],
         "acknowledged": [
             record(fault, catalog) | {"reason": entry.reason, "until": entry.until.isoformat()}
@@ -151,6 +158,11 @@ def _summary(report: Report, catalog: Translations) -> Sequence[str]:
         return [*lines, gettext("No faults.")]
     text = gettext("Errors: {errors}, warnings: {warnings}; the most important first:")
     return [*lines, text.format(errors=verdict.errors, warnings=len(verdict.faults) - verdict.errors)]
+
+
+def _arrived(report: Report, catalog: Translations) -> list[str]:
+    """Return the ways of the test messages that arrived."""
+    return [plain(line) for each in report.verdict.messages if (line := each.line(catalog))]
 
 
 def _seen(fault: Fault, catalog: Translations) -> str:

@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..._verify.questions import Plan
-from . import dns, hosts, smtp
+from . import deliveries, dns, hosts, smtp
+from .deliveries import Delivery
 from .fault import ERROR, Fault
 from .limits import Limits
 
@@ -43,6 +44,7 @@ class Verdict:
         hosts: How many hosts were read.
         probes: How many vantage points probed.
         checks: How many answers were compared with the plan.
+        messages: The test messages.
     """
 
     faults: Sequence[Fault]
@@ -50,6 +52,7 @@ class Verdict:
     hosts: int
     probes: int
     checks: int
+    messages: Sequence[Delivery] = ()
 
     @property
     def errors(self) -> int:
@@ -65,6 +68,8 @@ def judge(
     limits: Limits,
     now: float,
     baseline: Sequence[Acknowledged] = (),
+    sent: Sequence[Mapping[str, Any]] = (),
+    found: Sequence[Mapping[str, Any]] = (),
 ) -> Verdict:
     """Judge all answers of hosts and vantage points.
 
@@ -75,24 +80,28 @@ def judge(
         limits: The limits for warnings.
         now: The time of the controller.
         baseline: Acknowledged faults.
+        sent: The results of mail_verify at the vantage point that sent test messages.
+        found: Its results on the final servers of these.
     """
-    found: dict[str, Fault] = {}
+    messages = deliveries.deliveries(plan, sent, found)
+    every: dict[str, Fault] = {}
     usable = []
     if not probes:
-        _add(found, [Fault("vantage", "-", {"reason": "no vantage point is in this run"})], "")
+        _add(every, [Fault("vantage", "-", {"reason": "no vantage point is in this run"})], "")
     for probe in probes:
         if any(answer["state"] != smtp.NO_ROUTE for answer in probe["smtp"]["servers"]):
             usable.append(probe)
         else:
             reason = probe["unreachable_reason"] or "no route to the mail servers"
-            _add(found, [Fault("vantage", str(probe["host"]), {"reason": reason})], "")
-    _add(found, hosts.judge(plan, answers, limits, now), "")
+            _add(every, [Fault("vantage", str(probe["host"]), {"reason": reason})], "")
+    _add(every, hosts.judge(plan, answers, limits, now), "")
     for probe in usable:
-        _add(found, dns.judge(plan, probe, limits, now), str(probe["host"]))
-    _add(found, smtp.judge(plan, usable, limits, now), "")
+        _add(every, dns.judge(plan, probe, limits, now), str(probe["host"]))
+    _add(every, smtp.judge(plan, usable, limits, now), "")
+    _add(every, deliveries.judge(messages, sent), "")
     today = datetime.datetime.fromtimestamp(now, datetime.UTC).date()
     counting, acknowledged = [], []
-    for fault in sorted(_without_consequences(found.values()), key=lambda fault: fault.rank):
+    for fault in sorted(_without_consequences(every.values()), key=lambda fault: fault.rank):
         entry = next((each for each in baseline if fnmatchcase(fault.id, each.fault)), None)
         if entry and entry.until >= today:
             acknowledged.append((fault, entry))
@@ -107,6 +116,7 @@ def judge(
         hosts=sum(bool(answer.get("facts")) for answer in answers),
         probes=len(usable),
         checks=sum(map(_checks, usable)),
+        messages=messages,
     )
 
 
