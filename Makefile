@@ -65,7 +65,7 @@ catalogs: setup
 UNIT := pytest tests/unit --numprocesses $$(( 2 * $$(nproc) )) --dist worksteal
 
 # Two Molecule scenarios at a time: each has a twin of its own. Tests of one xdist_group run one after the other.
-INTEGRATION := pytest tests/integration --numprocesses 2 --dist loadgroup --verbose
+INTEGRATION := pytest tests/integration --numprocesses 2 --dist loadgroup --verbose --durations 30
 
 test: setup-tests setup lint
 	$(UNIT)
