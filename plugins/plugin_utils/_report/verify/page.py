@@ -54,9 +54,9 @@ def as_text(report: Report, catalog: Translations) -> str:
             plain(f"   [{fault.id}]" + (f" {_seen(fault, catalog)}" if fault.seen else "")),
         ]
     if arrived := _arrived(report, catalog):
-        lines += ["", gettext("Test messages:"), *(f"  {line}" for line in arrived)]
+        lines += [*_gap(lines), gettext("Test messages:"), *(f"  {line}" for line in arrived)]
     if report.verdict.acknowledged:
-        lines += ["", gettext("Acknowledged:")]
+        lines += [*_gap(lines), gettext("Acknowledged:")]
         lines += [
             plain(f"  {fault.host}: {fault.what(catalog)} ({entry.reason}; {entry.until.isoformat()})")
             for fault, entry in report.verdict.acknowledged
@@ -158,6 +158,11 @@ def _summary(report: Report, catalog: Translations) -> Sequence[str]:
         return [*lines, gettext("No faults.")]
     text = gettext("Errors: {errors}, warnings: {warnings}; the most important first:")
     return [*lines, text.format(errors=verdict.errors, warnings=len(verdict.faults) - verdict.errors)]
+
+
+def _gap(lines: Sequence[str]) -> list[str]:
+    """Return an empty line, unless the last one is empty."""
+    return [""] if lines[-1] else []
 
 
 def _arrived(report: Report, catalog: Translations) -> list[str]:
