@@ -23,7 +23,7 @@ from gateway_doubles import Client, Hop
 
 import mailgate
 
-REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "public", "pyclamd")
+REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dns", "public", "pyclamd")
 
 
 def build(tree: Path) -> Path:
