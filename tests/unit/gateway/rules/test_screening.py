@@ -7,70 +7,11 @@ Clients have their address from a PROXY header.
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
+import dataclasses
 
 import pytest
-from dns_server import DnsServer, serving_dns
-from gateway_doubles import Campus, Client, send_hello, wait_for
-
-from mailgate.config_file import parse_config
-
-ALICE = "alice@a.univ.example"
-BOB = "bob@b.univ.example"
-CLIENT = "198.18.9.9"
-OTHER = "198.18.9.10"
-OK = "250 2.1.5 Recipient accepted"
-ZONE = "dnsbl.example"
-
-
-@pytest.fixture
-async def dns():
-    async with serving_dns() as server:
-        yield server
-
-
-@pytest.fixture
-def with_rules(make_campus, dns: DnsServer):
-    """Start a gateway with rules in TOML."""
-
-    async def start(rules: str, refusal: str = "", domains: str = "", lists: str = "") -> Campus:
-        config = parse_config(
-            f'hostname = "gw1.univ.example"\nroutes_file = "/r"\nown_addresses = ["198.18.0.25"]\n'
-            f'[refusal]\ndns_servers = ["{dns.address}"]\n{refusal}\n{rules}\n{lists}\n{domains}\n'
-        )
-        return await make_campus(
-            refusal=config.refusal,
-            rules=config.rules,
-            lists=config.lists,
-            domains=config.domains,
-            own_addresses=config.own_addresses,
-            proxy_protocol_from=(ipaddress.ip_network("127.0.0.0/8"),),
-        )
-
-    return start
-
-
-def rule(name: str, action: str, when: str, more: str = "", unless: str = "") -> str:
-    return (
-        f'[[rules]]\nname = "{name}"\naction = "{action}"\n{more}\n[rules.when]\n{when}\n'
-        + (f"[rules.unless]\n{unless}\n" if unless else "")
-    )  # fmt: skip
-
-
-async def connect(campus: Campus, address: str = CLIENT, helo: str = "mail.sender.example") -> Client:
-    client = Client(*await asyncio.open_connection("127.0.0.1", campus.port))
-    campus.clients.append(client)
-    family = "TCP6" if ":" in address else "TCP4"
-    assert (await client.say(f"PROXY {family} {address} {address} 4000 25")).startswith("220")
-    assert (await client.say(f"EHLO {helo}")).startswith("250")
-    return client
-
-
-async def reply_to(campus: Campus, *, address=CLIENT, helo="mail.sender.example", sender="a@sender.example", to=ALICE):
-    """Return the reply to RCPT of a client."""
-    client = await connect(campus, address, helo)
-    return (await client.start(to, sender=sender))[0]
+from gateway_doubles import send_hello
+from rule_clients import ALICE, BOB, CLIENT, OK, OTHER, ZONE, connect, reply_to, rule
 
 
 class TestConditions:
@@ -244,83 +185,6 @@ class TestDns:
         assert replies == [OK[:9], "550 5.7.1", "550 5.7.2", OK[:9], "450 4.7.2"]
 
 
-class TestDnsFailure:
-    @pytest.mark.parametrize("fault", ["silent", "failing", "garbage", "wrong", "refused", "everything"])
-    @pytest.mark.parametrize(
-        ("default", "reply"), [("skip", OK), ("defer", "450 4.4.3 DNS lookup failed; try again later")]
-    )
-    async def test_mail_goes_on_by_the_rules_default(self, with_rules, dns, fault, default, reply):
-        campus = await with_rules(
-            rule("bl", "refuse", f'dns_list = "{ZONE}"', f'on_dns_failure = "{default}"'), refusal="dns_seconds = 1"
-        )
-        dns.list_address(CLIENT, ZONE, "127.0.0.2")
-        if fault == "garbage":
-            dns.garbage = b"\0" * 12
-        elif fault == "wrong":
-            dns.list_address(CLIENT, ZONE, "198.18.7.7")
-        elif fault == "refused":
-            dns.list_address(CLIENT, ZONE, "127.255.255.254")
-        elif fault == "everything":
-            dns.list_address("127.0.0.1", ZONE, "127.0.0.2")
-        else:
-            getattr(dns, fault).add(ZONE)
-        assert [await reply_to(campus) for _time in range(3)] == [reply] * 3
-        # Logged once a minute.
-        (event,) = campus.events("dns_failed")
-        assert (event["of"], event["number"]) == (ZONE, 1)
-        assert campus.count(f"dns_failed:{ZONE}") >= 1
-
-    async def test_rule_that_would_not_apply_anyway_defers_nothing(self, with_rules, dns):
-        campus = await with_rules(
-            rule("bl", "refuse", f'dns_list = "{ZONE}"\nsender = ["x.example"]', 'on_dns_failure = "defer"')
-        )
-        dns.failing.add(ZONE)
-        assert await reply_to(campus) == OK
-        assert not dns.asked
-
-    async def test_exception_that_is_unknown_keeps_a_rule_from_refusing(self, with_rules, dns):
-        campus = await with_rules(
-            rule("own", "refuse", 'sender_is = ["own"]', unless='client_name = ["*.forwarder.example"]')
-        )
-        dns.failing.add("in-addr.arpa")
-        assert await reply_to(campus, sender="x@a.univ.example") == OK
-
-    async def test_server_that_is_down_is_not_asked_for_each_message(self, with_rules, dns):
-        campus = await with_rules(rule("bl", "refuse", f'dns_list = "{ZONE}"'), refusal="dns_seconds = 1")
-        dns.silent.add(ZONE)
-        addresses = [f"198.18.9.{number}" for number in range(1, 6)]
-        assert await asyncio.gather(*(reply_to(campus, address=address) for address in addresses)) == [OK] * 5
-        asked = dns.asked.total()
-        assert [await reply_to(campus, address=f"198.18.8.{number}") for number in range(1, 20)] == [OK] * 19
-        assert dns.asked.total() == asked
-
-    async def test_large_answer_comes_by_tcp(self, with_rules, dns):
-        campus = await with_rules(rule("bl", "refuse", f'dns_list = "{ZONE}"', 'codes = ["127.0.*.*"]'))
-        dns.list_address(CLIENT, ZONE, *(f"127.0.{a}.{b}" for a in range(4) for b in range(2, 250)))
-        assert (await reply_to(campus)).startswith("550")
-        assert dns.by_tcp == 1
-
-    async def test_no_more_look_ups_than_allowed(self, with_rules, dns):
-        campus = await with_rules(
-            rule("bl", "refuse", f'dns_list = "{ZONE}"'), refusal="dns_seconds = 1\ndns_queries = 3"
-        )
-        dns.silent.add(ZONE)
-        replies = await asyncio.gather(*(reply_to(campus, address=f"198.18.9.{number}") for number in range(1, 9)))
-        assert replies == [OK] * 8
-        assert len(dns.asked) == 3
-
-    async def test_client_that_leaves_while_dns_is_slow(self, with_rules, dns):
-        campus = await with_rules(rule("bl", "refuse", f'dns_list = "{ZONE}"'), refusal="dns_seconds = 1")
-        dns.silent.add(ZONE)
-        client = await connect(campus)
-        await client.say("MAIL FROM:<a@sender.example>")
-        client.writer.write(f"RCPT TO:<{ALICE}>\r\n".encode())
-        await client.writer.drain()
-        client.writer.transport.abort()
-        await wait_for(lambda: campus.gateway.worker_counters.connections == 0)
-        assert not campus.events("recipient_refused")
-
-
 class TestWhereRulesApply:
     @pytest.mark.parametrize(
         ("address", "reply"), [("198.18.0.25", OK), ("198.18.7.1", OK), ("198.18.6.1", OK), (CLIENT, "550")]
@@ -406,8 +270,6 @@ class TestWhereRulesApply:
     async def test_rules_change_at_a_reload(self, with_rules):
         campus = await with_rules(rule("r", "refuse", 'helo_is = ["bare"]'))
         assert (await reply_to(campus, helo="pc")).startswith("550")
-        import dataclasses
-
         campus.gateway.use(dataclasses.replace(campus.gateway.config, rules=()), campus.gateway.routes)
         assert campus.gateway.rules is None
         assert await reply_to(campus, helo="pc") == OK
