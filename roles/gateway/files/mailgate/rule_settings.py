@@ -135,8 +135,8 @@ class Refusal:
 
     rules: str = setting(
         "apply",
-        "What rules do; `apply`, `log` (they are evaluated and logged only), `strict` (apply with `strict_tag_score` and"
-        " `strict_refuse_score`) or `ignore` (nothing).",
+        "What rules do; `apply`, `log` (they are evaluated and logged only), `strict` (apply with `strict_tag_score`"
+        " and `strict_refuse_score`) or `ignore` (nothing).",
         choices=MODES,
         per_domain=True,
     )

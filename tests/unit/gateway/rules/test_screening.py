@@ -222,7 +222,7 @@ class TestWhereRulesApply:
         assert (await client.send(b"Subject: x\r\n\r\nHello.\r\n")).startswith("250")
         assert b"\r\nX-Mailgate-Tag: score=0 rules=bare\r\nSubject: x\r\n" in campus.a.received[0].content
         assert b"X-Mailgate-Tag" not in campus.b.received[0].content
-        # The next message of the connection is judged anew.
+        # The next message of the connection is evaluated again.
         assert (await client.start(BOB))[0] == OK
 
     @pytest.mark.parametrize("way", ["rule", "service", "domain"])

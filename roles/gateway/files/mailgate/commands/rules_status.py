@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `mailgate status` says of refusal rules: their matches, lists, and the DNS that they need, now and of late."""
+"""What `mailgate status` says of refusal rules: their matches, lists, and the DNS that they need, now and recently."""
 
 from __future__ import annotations
 

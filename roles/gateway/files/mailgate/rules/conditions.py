@@ -148,7 +148,7 @@ def _sender_is(kinds: Collection[str], own: Own) -> Condition:
     states = {"none" if kind == "no_server" else kind for kind in kinds}
 
     def known(facts: Facts) -> bool:
-        """Return whether it holds whatever DNS says."""
+        """Return whether it holds without an answer of DNS."""
         sender = facts.sender
         if sender.null:
             return "empty" in kinds
