@@ -89,3 +89,14 @@ async def test_client_that_leaves_while_dns_is_slow(with_rules, dns):
     client.writer.transport.abort()
     await wait_for(lambda: campus.gateway.worker_counters.connections == 0)
     assert not campus.events("recipient_refused")
+
+
+async def test_an_error_of_the_library_is_a_failure_too(with_rules, dns, monkeypatch):
+    campus = await with_rules(rule("bl", "refuse", f'dns_list = "{ZONE}"'))
+
+    async def broken(*_arguments, **_options):
+        raise AssertionError("a reply that cannot be read")
+
+    monkeypatch.setattr("dns.asyncresolver.Resolver.resolve", broken)
+    assert [await reply_to(campus), await reply_to(campus, address="198.18.9.10")] == [OK, OK]
+    assert campus.events("dns_failed")[0]["reason"] == "AssertionError: a reply that cannot be read"

@@ -157,7 +157,8 @@ class Resolver:
                 answer, seconds = await self._ask(question)
         except (TimeoutError, dns.exception.Timeout):
             reason, in_time = "no answer in time", False
-        except (AnswerError, dns.exception.DNSException, OSError, ValueError) as error:
+        except Exception as error:
+            # A reply that dnspython cannot read may raise anything, and must not stop mail.
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         now = self._clock()
         for outage in {self._zone(question), self._all}:

@@ -67,7 +67,7 @@ class Rules:
 
     def screen(self, address: str, helo: str) -> Screening | None:
         """Return the screening of a connection after HELO, or None if no rule applies to the client."""
-        if self.ruleset.exemption(address):
+        if not address or self.ruleset.exemption(address):
             return None
         return Screening(self, Facts(address, helo))
 
