@@ -18,7 +18,8 @@ GATEWAY, OUTSIDE = "198.18.0.25", "198.19.255.10"
 RECIPIENT = "bob@mech.eng.univ.example"
 LIST = "/etc/mail-lists/spamlist"
 
-campus = Campus(Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"]))
+SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+campus = Campus(Twin(SCENARIO / "inventory", os.environ["MAILGATE_TWIN"]))
 
 
 def rcpt_reply(sender: str, *recipients: str) -> str:
@@ -40,6 +41,7 @@ def gateway(command: str) -> str:
     return campus.twin.exec("gw1", command).stdout.decode()
 
 
+campus.sh("outside", "sh -s", (SCENARIO / "internet.sh").read_bytes())
 ACCEPTED = rcpt_reply("stranger@elsewhere.example")
 check("a sender that no rule concerns", "250", ACCEPTED[:3])
 check("a listed sender", "550 5.7.1 The sender <spammer@elsewhere.example> is on our list",
