@@ -22,6 +22,8 @@ from mailgate.smtp.address import Mailbox
 # Counters of events: matches of a rule, and failed look-ups.
 COUNT_MATCH, COUNT_DNS_FAILURE = "rule:", "dns_failed:"
 REPORT_SECONDS = 60.0
+# Rules that a tag names, so that its line is not too long.
+MAX_NAMES = 10
 
 
 class Rules:
@@ -192,7 +194,8 @@ class Screening:
         if not verdict.reply and verdict.matches:
             self.noted = {"rule": verdict.first, "score": verdict.score}
             if verdict.action == "tag":
-                self.tags[recipient] = f"score={verdict.score} rules={','.join(m.rule.name for m in verdict.matches)}"
+                names = ",".join(match.rule.name for match in verdict.matches[:MAX_NAMES])
+                self.tags[recipient] = f"score={verdict.score} rules={names}"
         return verdict
 
     async def _wait(self, question: Question) -> None:
