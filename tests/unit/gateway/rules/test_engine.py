@@ -102,6 +102,22 @@ class TestDns:
         assert decide(rule, answers={REVERSE: Answer(names=("m.good.example",))}).action == "refuse"
         assert decide(rule, answers={REVERSE: Answer((), ("x",), ("m.good.example",))}).action == ""
 
+    @pytest.mark.parametrize(
+        ("undecided", "then", "action"),
+        [
+            (RuleSetting("a", "allow", LISTED), RuleSetting("r", "refuse", BARE), "defer"),
+            (RuleSetting("a", "allow", LISTED), score(10), "defer"),
+            (score(-5, "a", LISTED), score(10), "defer"),
+            (RuleSetting("a", "score", LISTED, codes=("127.0.0.2=-5",)), score(10), "defer"),
+            (score(-5, "a", LISTED), RuleSetting("r", "refuse", BARE), "refuse"),
+            (score(5, "a", LISTED), score(10), "refuse"),
+            (score(-5, "a", LISTED, log_only=True), score(10), "refuse"),
+            (RuleSetting("a", "allow", LISTED), score(5), "tag"),
+        ],
+    )
+    def test_a_rule_in_favour_that_is_not_decided_makes_a_refusal_temporary(self, undecided, then, action):
+        assert decide(undecided, then, answers={QUESTION: None}).action == action
+
     def test_a_failure_does_not_matter_if_another_answer_decides(self):
         when = Conditions(dns_list="bl.example", reverse_is=("missing",))
         rule = RuleSetting("a", "refuse", when, on_dns_failure="defer")

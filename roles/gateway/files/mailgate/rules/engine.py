@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailgate.rule_settings import RuleSetting
-from mailgate.rules.conditions import Condition, Own, conditions_of, points_of
+from mailgate.rules.conditions import Condition, Own, conditions_of, parse_code, points_of
 from mailgate.rules.entries import Table
 from mailgate.rules.model import Answer, Answers, Facts, Match, Question, Thresholds, Verdict
 
@@ -54,6 +54,8 @@ def evaluate(
         trace: Called for each rule that is reached.
     """
     verdict = Verdict()
+    # Whether a rule that could not be decided might have allowed the message, or have lowered its score.
+    might_allow = might_lower = False
     for rule in rules:
         setting = rule.setting
         state = _state(rule, facts, answers)
@@ -66,6 +68,9 @@ def evaluate(
             if setting.on_dns_failure == "defer" and not setting.log_only:
                 verdict.action, verdict.rule, verdict.dns = "defer", setting, True
                 return verdict
+            if not setting.log_only:
+                might_allow = might_allow or setting.action == "allow"
+                might_lower = might_lower or _lowers(setting)
             continue
         if state != "yes":
             continue
@@ -76,12 +81,12 @@ def evaluate(
         verdict.matches.append(match)
         if setting.action in _DECISIVE:
             verdict.action, verdict.rule = setting.action, setting
-            return verdict
+            return _in_doubt(verdict, doubt=might_allow)
         if setting.action == "tag":
             verdict.action = "tag"
         verdict.score += match.points
     _apply(thresholds, verdict)
-    return verdict
+    return _in_doubt(verdict, doubt=might_allow or might_lower)
 
 
 def questions(rules: Sequence[Rule], facts: Facts, stage: int) -> Iterator[Question]:
@@ -146,6 +151,17 @@ def _points(rule: Rule, facts: Facts, answers: Answers) -> int:
         answer = answers.get(Question("listed", facts.client, setting.when.dns_list))
         return (points_of(answer, setting.codes) if answer else 0) or setting.score
     return setting.score
+
+
+def _lowers(setting: RuleSetting) -> bool:
+    return setting.score < 0 or any(parse_code(code)[1] < 0 for code in setting.codes)
+
+
+def _in_doubt(verdict: Verdict, *, doubt: bool) -> Verdict:
+    """Return a verdict that does not refuse for good if there is a doubt."""
+    if doubt and verdict.action == "refuse":
+        verdict.action, verdict.dns = "defer", True
+    return verdict
 
 
 def _apply(thresholds: Thresholds, verdict: Verdict) -> None:
