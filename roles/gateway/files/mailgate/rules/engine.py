@@ -20,25 +20,28 @@ _DECISIVE = ("allow", "refuse", "defer")
 Trace = Callable[[RuleSetting, str], object]
 
 
+#: A condition, and whether it must hold or must not.
+Wanted = tuple[Condition, bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with its conditions, first those that do not ask DNS."""
+    """A rule with its conditions: those that never ask DNS, and those that can."""
 
     setting: RuleSetting
-    when: tuple[Condition, ...]
-    unless: tuple[Condition, ...]
+    plain: tuple[Wanted, ...]
+    asking: tuple[Wanted, ...]
 
 
 def compile_rules(settings: Sequence[RuleSetting], lists: Mapping[str, Table], own: Own) -> list[Rule]:
     """Return the rules of the settings."""
-    return [
-        Rule(
-            setting,
-            tuple(conditions_of(setting.when, lists, own, setting.codes)),
-            tuple(conditions_of(setting.unless, lists, own, ())),
-        )
-        for setting in settings
-    ]
+    compiled = []
+    for setting in settings:
+        wanted = [(each, True) for each in conditions_of(setting.when, lists, own, setting.codes)]
+        wanted += [(each, False) for each in conditions_of(setting.unless, lists, own, ())]
+        plain = tuple(pair for pair in wanted if not pair[0].question)
+        compiled.append(Rule(setting, plain, tuple(pair for pair in wanted if pair[0].question)))
+    return compiled
 
 
 def evaluate(
@@ -96,9 +99,9 @@ def questions(rules: Sequence[Rule], facts: Facts, stage: int) -> Iterator[Quest
     or is not known yet.
     """
     for rule in rules:
-        if any(each.stage > stage or each.holds(facts, _NOTHING) != wanted for each, wanted in _all(rule, asks=False)):
+        if any(each.stage > stage or each.holds(facts, _NOTHING) != wanted for each, wanted in rule.plain):
             continue
-        asking = [each for each, _wanted in _all(rule, asks=True)]
+        asking = [each for each, _wanted in rule.asking]
         asked = [
             question for each in asking if each.stage <= stage and each.question and (question := each.question(facts))
         ]
@@ -108,22 +111,14 @@ def questions(rules: Sequence[Rule], facts: Facts, stage: int) -> Iterator[Quest
             return
 
 
-def _all(rule: Rule, *, asks: bool) -> Iterator[tuple[Condition, bool]]:
-    """Yield those conditions of a rule that can ask DNS, or those that cannot, with what each must be."""
-    for wanted, conditions in ((True, rule.when), (False, rule.unless)):
-        for condition in conditions:
-            if (condition.question is not None) == asks:
-                yield condition, wanted
-
-
 def _state(rule: Rule, facts: Facts, answers: Answers) -> str | Question:
     """Return `yes`, `failed`, the name of a condition that does not apply, or a question to be answered first."""
-    for condition, wanted in _all(rule, asks=False):
+    for condition, wanted in rule.plain:
         if condition.holds(facts, _NOTHING) != wanted:
             return condition.name if wanted else f"unless.{condition.name}"
     failed = False
     pending: Question | None = None
-    for condition, wanted in _all(rule, asks=True):
+    for condition, wanted in rule.asking:
         question = condition.question(facts) if condition.question else None
         answer = answers.get(question, _UNKNOWN) if question else _NOTHING
         if answer is _UNKNOWN:
@@ -136,7 +131,7 @@ def _state(rule: Rule, facts: Facts, answers: Answers) -> str | Question:
 
 
 def _note_failures(rule: Rule, facts: Facts, answers: Answers, verdict: Verdict) -> None:
-    for condition, _wanted in _all(rule, asks=True):
+    for condition, _wanted in rule.asking:
         question = condition.question(facts) if condition.question else None
         if question and answers.get(question, _NOTHING) is None and question.origin not in verdict.failed:
             verdict.failed.append(question.origin)
