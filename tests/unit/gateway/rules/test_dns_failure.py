@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from gateway_doubles import wait_for
@@ -100,3 +101,22 @@ async def test_an_error_of_the_library_is_a_failure_too(with_rules, dns, monkeyp
     monkeypatch.setattr("dns.asyncresolver.Resolver.resolve", broken)
     assert [await reply_to(campus), await reply_to(campus, address="198.18.9.10")] == [OK, OK]
     assert campus.events("dns_failed")[0]["reason"] == "AssertionError: a reply that cannot be read"
+
+
+@pytest.mark.parametrize("text", ["", "nameserver x\n", None])
+async def test_no_usable_resolv_conf(with_rules, dns, monkeypatch, tmp_path, text):
+    campus = await with_rules(rule("bl", "refuse", f'dns_list = "{ZONE}"'))
+    path = tmp_path / "resolv.conf"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr("mailgate.rules.resolver._RESOLV_CONF", path)
+    config = campus.gateway.config
+    refusal = dataclasses.replace(config.refusal, dns_servers=(), dns_seconds=1)
+    campus.gateway.use(dataclasses.replace(config, refusal=refusal), campus.gateway.routes)
+    dns.list_address(CLIENT, ZONE, "127.0.0.2")
+    assert await reply_to(campus) == OK
+    # A corrected file is read at a reload.
+    before = campus.gateway.rules.resolver
+    path.write_text("nameserver 127.0.0.9\n")
+    campus.gateway.use(campus.gateway.config, campus.gateway.routes)
+    assert campus.gateway.rules.resolver is not before

@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import dns.asyncresolver
 import dns.exception
@@ -34,7 +35,7 @@ MAX_TIMEOUTS = 5
 PAUSE_SECONDS = 10.0
 # RFC 5782 section 5: no list has this address. One that does has everything.
 _NEVER_LISTED = "127.0.0.1"
-_RESOLV_CONF = "/etc/resolv.conf"
+_RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class AnswerError(Exception):
@@ -104,8 +105,8 @@ class Resolver:
             resolver.nameservers = [dns.nameserver.Do53Nameserver(each.host, each.port) for each in servers]
         else:
             try:
-                resolver.read_resolv_conf(_RESOLV_CONF)
-            except (dns.exception.DNSException, OSError) as error:
+                resolver.read_resolv_conf(str(_RESOLV_CONF))
+            except (dns.exception.DNSException, OSError, ValueError) as error:
                 self._problem = str(error) or type(error).__name__
         # A second try, and another server, must fit into the time.
         resolver.timeout = max(0.5, self._seconds / 3)
@@ -231,6 +232,14 @@ class Resolver:
             return [], _bounded(min(kept, default=MIN_SECONDS))
         records = sorted(record.to_text() for record in found.rrset)[:MAX_RECORDS] if found.rrset else []
         return records, _bounded(found.chaining_result.minimum_ttl)
+
+
+def system_servers() -> bytes:
+    """Return what the system's resolver is configured with, to notice a change."""
+    try:
+        return _RESOLV_CONF.read_bytes()
+    except OSError:
+        return b""
 
 
 def _bounded(seconds: float) -> float:

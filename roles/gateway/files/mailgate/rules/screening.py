@@ -15,7 +15,7 @@ from mailgate.rules.conditions import HELO, SENDER
 from mailgate.rules.lists import LoadedList, is_changed, load_lists
 from mailgate.rules.model import Answer, Facts, Question, Verdict
 from mailgate.rules.replies import reply_to
-from mailgate.rules.resolver import Resolver
+from mailgate.rules.resolver import Resolver, system_servers
 from mailgate.rules.ruleset import RuleSet
 from mailgate.smtp.address import Mailbox
 
@@ -51,7 +51,8 @@ class Rules:
         self._lists = {**load_lists(new), **known}
         self._report_lists(known)
         refusal = config.refusal
-        wanted = (refusal.dns_servers, refusal.dns_seconds, refusal.dns_queries, refusal.dns_cache)
+        servers = refusal.dns_servers or system_servers()
+        wanted = (servers, refusal.dns_seconds, refusal.dns_queries, refusal.dns_cache)
         if wanted != self._resolver_settings:
             self._resolver_settings = wanted
             self._resolver = Resolver(
