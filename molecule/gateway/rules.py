@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -88,6 +89,6 @@ try:
     check("a sender domain without DNS", ACCEPTED, rcpt_reply("a@unseen.rules.example"))
 finally:
     campus.twin.exec("outside", ["systemctl", "start", "named"])
-check("status counts the failed look-ups", True, "sender domains 1" in gateway("mailgate status"))
+check("status counts the failed look-ups", True, bool(re.search(r"sender domains [1-9]", gateway("mailgate status"))))
 check("the log has them", True, '"event": "dns_failed"' in gateway("journalctl -u mailgate -o cat"))
 finish()
