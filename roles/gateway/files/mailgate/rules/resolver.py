@@ -162,7 +162,7 @@ class Resolver:
             # A reply that dnspython cannot read may raise anything, and must not stop mail.
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         now = self._clock()
-        for outage in {self._zone(question), self._all}:
+        for outage in dict.fromkeys((self._zone(question), self._all)):
             outage.note(now, answered=in_time)
         self._asked.pop(question, None)
         self._cache[question] = now + seconds, answer
