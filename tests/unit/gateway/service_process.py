@@ -23,7 +23,7 @@ from gateway_doubles import Client, Hop
 
 import mailgate
 
-REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "public", "pyclamd")
+REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dns", "public", "pyclamd")
 
 
 def build(tree: Path) -> Path:
@@ -82,24 +82,29 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str = "") -> None:
+def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str = "", first: str = "") -> None:
     (directory / "routes").write_text(f"{domain}\t[127.0.0.1]:{hop.port}\n")
     (directory / "mailgate.toml").write_text(
         f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
         f'listen = ["127.0.0.1:{port}"]\nqueue = "127.0.0.1:1"\n'
-        f"workers = 2\n"
+        f"workers = 2\n{first}"
         f'[scan]\nsocket = "{directory}/clamd.ctl"\nfile_size = 0\n[timeouts]\ndrain = 5\n{more}'
     )
 
 
 @contextlib.asynccontextmanager
-async def serving(pyz: Path, directory: Path, more: str = "") -> AsyncIterator[tuple[Running, Hop, int]]:
-    """Run the service on a port, with a next hop for a.example and a fake clamd."""
+async def serving(
+    pyz: Path, directory: Path, more: str = "", first: str = ""
+) -> AsyncIterator[tuple[Running, Hop, int]]:
+    """Run the service on a port, with a next hop for a.example and a fake clamd.
+
+    The settings have `first` outside of sections, and `more` at their end.
+    """
     hop, clamd = Hop(), FakeClamd(directory / "clamd.ctl")
     await hop.start()
     await clamd.start()
     port = free_port()
-    write_settings(directory, port, hop, "a.example", more)
+    write_settings(directory, port, hop, "a.example", more, first)
     service = Running(pyz, directory)
     try:
         yield service, hop, port

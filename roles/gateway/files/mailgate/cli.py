@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import logging
 import sqlite3
 import sys
@@ -81,6 +82,15 @@ def argument_parser() -> argparse.ArgumentParser:
         "unpack", help="Open archives for the service; started by systemd's mailgate-unpack.socket."
     )
     unpack.set_defaults(run=_unpack, config=None)
+    why = command(
+        "explain", _explain, "Explain in words what would happen to a message, and why; asks DNS, and sends nothing."
+    )
+    why.add_argument("--client", required=True, type=_address, help="IP address of the client")
+    why.add_argument("--helo", required=True, help="HELO or EHLO name")
+    why.add_argument("--from", required=True, dest="sender", metavar="FROM", help="sender; <> for the null sender")
+    why.add_argument("--to", required=True, dest="recipient", metavar="TO", help="recipient")
+    why.add_argument("--json", action="store_true", help="print JSON")
+    why.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
     command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
     return parser
 
@@ -93,6 +103,15 @@ def _moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a valid date; expected for example 2026-07-01 or 2026-07-01T08:00"
         ) from None
+
+
+def _address(text: str) -> str:
+    """Parse an IP address."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid IP address") from None
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -120,7 +139,7 @@ def _check(options: argparse.Namespace) -> int:
         own = load_config(options.config).own_addresses if options.config.exists() else ()
         print(f"{options.routes}: valid, {len(load_routes(options.routes, own_addresses=own))} routes")
         return 0
-    config, routes = load(options.config, options.routes, warn=_warn)
+    config, routes = load(options.config, options.routes, warn=_warn, check_lists=True)
     print(f"{options.config}: valid, {len(routes)} routes for {config.hostname}")
     return 0
 
@@ -150,6 +169,24 @@ def _report(options: argparse.Namespace) -> int:
         database.close()
     language = options.language or config.language
     sys.stdout.write(report.render(numbers, since, until, style=options.format, language=language))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from mailgate.commands import explain  # noqa: PLC0415 (imports dnspython and the server)
+
+    config, routes = load(options.config)
+    language = options.language or config.language
+    found = explain.explain(
+        config,
+        routes,
+        client=options.client,
+        helo=options.helo,
+        sender=options.sender,
+        recipient=options.recipient,
+        language=language,
+    )
+    sys.stdout.write(explain.render(found, style="json" if options.json else "text", language=language))
     return 0
 
 

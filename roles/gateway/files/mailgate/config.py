@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailgate.rule_settings import ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -61,6 +62,14 @@ def clamd_address(text: str) -> str | tuple[str, int]:
         return text
     endpoint = Endpoint.parse(text)
     return endpoint.host, endpoint.port
+
+
+def dns_endpoint(text: str) -> Endpoint:
+    """Return address and port of a DNS server; raise ValueError if `text` is neither ADDRESS nor ADDRESS:PORT."""
+    try:
+        return Endpoint(str(ipaddress.ip_address(text)), 53)
+    except ValueError:
+        return Endpoint.parse(text)
 
 
 _ON_VIRUS = ("strip", "refuse", "quarantine", "discard")
@@ -403,6 +412,11 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     for item, declared in declarations(kind)
     if declared.per_domain
 }
+# All settings that a domain may choose for itself.
+DOMAIN_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    **ACTIONS,
+    **{item.name: declared.choices for item, declared in declarations(Refusal) if declared.per_domain},
+}
 ATTACHMENT_KINDS = tuple(item.name for item, declared in declarations(Attachments) if declared.per_domain)
 
 
@@ -477,12 +491,24 @@ class Config:
         QuarantineLimits, "Limits of the quarantine, all messages together; see `mailgate quarantine --help`."
     )
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
+    refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
+    rules: tuple[RuleSetting, ...] = field(
+        default_factory=tuple,
+        metadata=describe(
+            "Refusal rules, evaluated in this order for each recipient. The first that allows, refuses or defers"
+            " decides; otherwise the score does.",
+            form="rule_tables",
+        ),
+    )
+    lists: Mapping[str, ListSetting] = field(
+        default_factory=dict, metadata=describe("Lists that rules name by `@NAME`, a table each.", form="list_tables")
+    )
     domains: Mapping[str, Mapping[str, str]] = field(
         default_factory=dict,
         metadata=describe(
             "Actions that single domains, or `*.suffix`, choose for themselves, in a table for each. Each recipient of"
-            " a message gets what the recipient's own domain chose; a message that one of them refuses is refused for"
-            " all.",
+            " a message gets what the recipient's own domain chose; a message whose content one of them refuses is"
+            " refused for all.",
             form="domain_table",
         ),
     )
@@ -494,6 +520,15 @@ class Config:
     def is_proxy(self, client: str) -> bool:
         """Return whether `client`, an IP address, must begin every connection with a PROXY header."""
         return _among(client, self.proxy_protocol_from)
+
+
+def find_domain(domains: Mapping[str, Mapping[str, str]], domain: str) -> Mapping[str, str] | None:
+    """Return what a domain, or the longest `*.suffix` of it, has chosen."""
+    chosen = domains.get(domain)
+    while chosen is None and "." in domain:
+        domain = domain.partition(".")[2]
+        chosen = domains.get(f"*.{domain}")
+    return chosen
 
 
 def _among(client: str, networks: tuple[IPNetwork, ...]) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, Field, is_dataclass
@@ -13,29 +14,37 @@ from typing import Any, NamedTuple
 
 from mailgate import tls
 from mailgate.config import (
-    ACTIONS,
+    DOMAIN_SETTINGS,
     MAX_ANSWER_SECONDS,
     Config,
     ConfigError,
     Endpoint,
     IPNetwork,
     clamd_address,
+    dns_endpoint,
 )
 from mailgate.content.notices import check_template
 from mailgate.routes import Routes, load_routes
+from mailgate.rule_settings import ListSetting, RuleSetting
+from mailgate.rules.check import list_file_problems, problems_of
+from mailgate.rules.conditions import parse_code
+from mailgate.rules.entries import EXPECTED, parse_address, parse_name, parse_network
+from mailgate.rules.replies import check_text
 from mailgate.setting import Setting, declarations
 from mailgate.smtp.address import AddressError, is_domain, parse_mailbox
 
+_RULE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 # Receives one line for each deprecated name in the file.
 Warn = Callable[[str], object]
 
 
-def load_config(path: Path, *, warn: Warn | None = None) -> Config:
+def load_config(path: Path, *, warn: Warn | None = None, check_lists: bool = False) -> Config:
     """Read the settings file.
 
     Args:
         path: The file.
         warn: Called with a line for each deprecated setting.
+        check_lists: Also read the files of lists. The service does without a list that is invalid.
 
     Raises:
         ConfigError: The file cannot be read or has invalid settings.
@@ -44,10 +53,12 @@ def load_config(path: Path, *, warn: Warn | None = None) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    return parse_config(text, str(path), warn=warn)
+    return parse_config(text, str(path), warn=warn, check_lists=check_lists)
 
 
-def parse_config(text: str, source: str = "mailgate.toml", *, warn: Warn | None = None) -> Config:
+def parse_config(
+    text: str, source: str = "mailgate.toml", *, warn: Warn | None = None, check_lists: bool = False
+) -> Config:
     """Parse the text of a settings file as `load_config` does; `source` names it in messages."""
     try:
         table = tomllib.loads(text)
@@ -58,6 +69,8 @@ def parse_config(text: str, source: str = "mailgate.toml", *, warn: Warn | None 
     # Defaults replace invalid values, so that the remaining checks run too.
     config = Config(**{"hostname": "", "routes_file": Path(), **values})
     _check_combinations(reader, config)
+    if check_lists:
+        reader.problems += list_file_problems(config.lists)
     if reader.problems:
         raise ConfigError(reader.problems)
     if warn:
@@ -66,19 +79,22 @@ def parse_config(text: str, source: str = "mailgate.toml", *, warn: Warn | None 
     return config
 
 
-def load(config_path: Path, routes_path: Path | None = None, *, warn: Warn | None = None) -> tuple[Config, Routes]:
+def load(
+    config_path: Path, routes_path: Path | None = None, *, warn: Warn | None = None, check_lists: bool = False
+) -> tuple[Config, Routes]:
     """Load settings and routes, and check that the certificate can be used.
 
     Args:
         config_path: The settings file.
         routes_path: Delivery table to load in place of the one that the settings name.
         warn: Called with a line for each deprecated setting.
+        check_lists: Also read the files of lists.
 
     Raises:
         ConfigError: The settings or the certificate are invalid.
         RoutesError: The delivery table is invalid.
     """
-    config = load_config(config_path, warn=warn)
+    config = load_config(config_path, warn=warn, check_lists=check_lists)
     routes = load_routes(routes_path or config.routes_file, own_addresses=config.own_addresses)
     tls.server_context(config)
     return config, routes
@@ -130,10 +146,13 @@ class _Reader:
 
     def value(self, key: str, given: object, item: Field[Any], setting: Setting) -> object:
         """Return the value of one setting or section, or None after reporting a problem."""
-        if setting.form == "domain_table":
-            return self.domains(key, given)
+        tables = {"domain_table": self.domains, "rule_tables": self.rules, "list_tables": self.lists}
+        if read := tables.get(setting.form):
+            return read(key, given)
         if is_dataclass(section := item.default_factory):
             return section(**self.table(given, section, key))
+        if isinstance(item.default, bool):
+            return self.flag(key, given)
         if isinstance(item.default, int):
             return self.number(key, given, setting)
         form = _one_of(setting.choices) if setting.choices else FORMS[setting.form]
@@ -145,6 +164,12 @@ class _Reader:
             return given
         bounds = f"from {minimum} to {maximum}" if maximum else f"of at least {minimum}"
         self.add_problem(key, f"{given!r} is not valid; must be an integer {bounds}")
+        return None
+
+    def flag(self, key: str, given: object) -> bool | None:
+        if isinstance(given, bool):
+            return given
+        self.add_problem(key, f"{given!r} is not valid; must be true or false")
         return None
 
     def word(self, key: str, given: object, form: Form) -> object:
@@ -163,6 +188,29 @@ class _Reader:
             return ()
         return tuple(found for item in given if (found := self.word(key, item, form)) is not None)
 
+    def rules(self, name: str, given: object) -> tuple[RuleSetting, ...]:
+        """Return the rules in order; one without a valid name or action gets one, so that the rest is checked."""
+        if not isinstance(given, list) or not all(isinstance(rule, dict) for rule in given):
+            self.add_problem(name, "must be tables [[rules]]")
+            return ()
+        found = []
+        for number, rule in enumerate(given, 1):
+            values = self.table(rule, RuleSetting, f"{name}[{number}]{_label(rule.get('name'))}")
+            found.append(RuleSetting(**{"name": f"rule {number}", "action": "refuse", **values}))
+        return tuple(found)
+
+    def lists(self, name: str, given: object) -> dict[str, ListSetting]:
+        """Return the lists by name."""
+        if not isinstance(given, dict):
+            self.add_problem(name, "must be a table")
+            return {}
+        found = {}
+        for text, table in given.items():
+            self.word(f"{name}.{text}", text, FORMS["rule_name"])
+            values = self.table(table, ListSetting, f"{name}.{text}")
+            found[text] = ListSetting(**{"kind": "name", **values})
+        return found
+
     def domains(self, name: str, given: object) -> dict[str, dict[str, str]]:
         """Return the actions that single domains have chosen."""
         if not isinstance(given, dict):
@@ -176,10 +224,11 @@ class _Reader:
                 self.add_problem(key, "must be a table")
                 continue
             for kind, action in actions.items():
-                if kind not in ACTIONS:
-                    self.add_problem(f"{key}.{kind}", f"unknown setting; valid settings are {', '.join(ACTIONS)}")
+                if kind not in DOMAIN_SETTINGS:
+                    valid = ", ".join(DOMAIN_SETTINGS)
+                    self.add_problem(f"{key}.{kind}", f"unknown setting; valid settings are {valid}")
                 else:
-                    self.word(f"{key}.{kind}", action, _one_of(ACTIONS[kind]))
+                    self.word(f"{key}.{kind}", action, _one_of(DOMAIN_SETTINGS[kind]))
             if isinstance(domain, str):
                 found[domain] = actions
         return found
@@ -211,8 +260,15 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem("tls", "certificate and key must be set together")
     if encryption.required_for and encryption.outbound == "off":
         reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
+    for key, text in problems_of(config):
+        reader.add_problem(key, text)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
+
+
+def _label(name: object) -> str:
+    """Return the name of a rule in messages, if it has one."""
+    return f" ({name})" if isinstance(name, str) and name else ""
 
 
 def _is_same(queue: Endpoint, listen: Endpoint) -> bool:
@@ -265,6 +321,39 @@ def _mailbox(text: str) -> str:
     return str(parse_mailbox(text)) if text else ""
 
 
+def _rule_name(text: str) -> str:
+    if not _RULE_NAME.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
+def _entry(parse: Callable[[str], object]) -> Callable[[str], str]:
+    def entry(text: str) -> str:
+        if not text.startswith("@"):
+            parse(text)
+        return text
+
+    return entry
+
+
+def _zone(text: str) -> str:
+    return _hostname(text.removesuffix("."))
+
+
+def _dns_code(text: str) -> str:
+    parse_code(text)
+    return text
+
+
+def _dns_server(text: str) -> str:
+    dns_endpoint(text)
+    return text
+
+
+def _reply(*, ascii_only: bool) -> Callable[[str], str]:
+    return lambda text: check_text(text, ascii_only=ascii_only)
+
+
 class Form(NamedTuple):
     """Syntax of a string: its parser, which raises ValueError or AddressError, and what it accepts."""
 
@@ -294,5 +383,14 @@ FORMS = {
     "network": Form(_network, "a valid network ADDRESS/BITS (without host bits)"),
     "mailbox": Form(_mailbox, "a valid address local@domain"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
+    "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),
+    "network_entry": Form(_entry(parse_network), f"{EXPECTED['network']}, or @list"),
+    "name_entry": Form(_entry(parse_name), f"{EXPECTED['name']}, or @list"),
+    "address_entry": Form(_entry(parse_address), f"{EXPECTED['address']}, or @list"),
+    "zone": Form(_zone, "a valid domain"),
+    "dns_code": Form(_dns_code, "a valid IPv4 address with numbers, ranges or *, and optionally =POINTS"),
+    "dns_server": Form(_dns_server, "a valid IP address, ADDRESS:PORT or [ADDRESS]:PORT"),
+    "reply": Form(_reply(ascii_only=True), "a valid line of ASCII text with known fields in braces"),
+    "reply_utf8": Form(_reply(ascii_only=False), "a valid line of text with known fields in braces"),
     "mime_type": Form(_text, "a valid MIME type such as application/x-dosexec, or a pattern with *"),
 }

@@ -29,6 +29,7 @@ LIMITS: Mapping[str, EventLimit] = {
     "queue_down": EventLimit(5, 5),
     "recipient_refused": EventLimit(50, 10),
     "relay_refused": EventLimit(20, 5),
+    "rule_log_only": EventLimit(50, 10),
     "verification_server_down": EventLimit(20, 20),
     "verification_server_refused": EventLimit(20, 20),
 }

@@ -10,7 +10,7 @@ import resource
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mailgate import tls
 from mailgate.admission import Admission
@@ -34,6 +34,7 @@ from mailgate.message import (
 )
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
+from mailgate.rules.tag import with_tags, without_forged
 from mailgate.scan.clamd import ScanError
 from mailgate.scan.scanner import HASH_INLINE, Scanner
 from mailgate.smtp.address import Mailbox
@@ -42,12 +43,17 @@ from mailgate.smtp.lines import normalize
 from mailgate.smtp.reply import Reply
 from mailgate.worker_counters import WorkerCounters
 
+if TYPE_CHECKING:
+    from mailgate.rules.screening import Rules
+
 log = logging.getLogger("mailgate")
 
 SCAN_UNAVAILABLE = Reply.of(451, "4.7.0 Virus scan unavailable; try again later")
 INTERNAL_ERROR = Reply.of(451, "4.3.0 Internal error; try again later")
 # From the end of data to the reply, less some seconds to send the reply itself.
 ANSWER_SECONDS = MAX_ANSWER_SECONDS - 5
+# How often the files of lists are looked at.
+LIST_SECONDS = 5.0
 
 
 class Budget:
@@ -124,6 +130,8 @@ class Gateway:
         self.draining = False
         # Messages and notices, which a stop waits for, and the closing of connections, which may be cut short.
         self.tasks = BackgroundTasks()
+        # None without rules.
+        self.rules: Rules | None = None
         self._closing = BackgroundTasks()
         self._delivery: Delivery | None = None
         self.scanner = Scanner(self._worker_scan(config.scan), events.emit)
@@ -136,6 +144,7 @@ class Gateway:
         self.routes = routes
         self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
         self.encrypt = encrypt
+        self._use_rules()
         self.unknown_recipients.limits = config.limits
         open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.admission.use(config, None if open_files == resource.RLIM_INFINITY else open_files)
@@ -157,6 +166,27 @@ class Gateway:
             share=self.worker_counters.share,
             unknown_recipients=self.unknown_recipients,
         )
+
+    def _use_rules(self) -> None:
+        if not self.config.rules:
+            self.rules = None
+            return
+        if self.rules is None:
+            # Imported here because dnspython costs every worker 5 MB, and most gateways may have no rules.
+            from mailgate.rules.screening import Rules  # noqa: PLC0415
+
+            self.rules = Rules(self.events, time.monotonic)
+        self.rules.use(self.config, self.routes)
+
+    async def watch_lists(self) -> None:
+        """Load changed lists of rules, for as long as the worker runs."""
+        while True:
+            await asyncio.sleep(LIST_SECONDS)
+            try:
+                if self.rules:
+                    await self.rules.refresh()
+            except Exception:
+                log.exception("cannot load the lists of rules")
 
     def _worker_scan(self, scan: Scan) -> Scan:
         """Return the settings with this worker's share of the simultaneous scans."""
@@ -206,9 +236,17 @@ class Gateway:
         self.reply_lost(() if task.cancelled() else task.result().acknowledged)
 
     def refused_recipient(
-        self, client: Client, sender: object, recipient: object, reply: Reply, *, relay: bool
+        self,
+        client: Client,
+        sender: object,
+        recipient: object,
+        reply: Reply,
+        *,
+        relay: bool,
+        rule: str | None = None,
+        score: int | None = None,
     ) -> None:
-        """Record a refusal at RCPT."""
+        """Record a refusal at RCPT, with the first rule that applies and the score if rules refuse it."""
         if relay:
             self.events.count(RELAY_REFUSED)
         self.events.emit(
@@ -218,6 +256,8 @@ class Gateway:
             sender=sender,
             recipient=recipient,
             reply=reply,
+            rule=rule,
+            score=score,
         )
 
     # The message pipeline
@@ -259,6 +299,7 @@ class Gateway:
             reply=reply,
             queued=transaction.queued or None,
             seconds=round(time.monotonic() - started, 3),
+            **(message.noted or {}),
         )
         return Result(reply, delivered if reply.ok else ())
 
@@ -293,6 +334,8 @@ class Gateway:
             return refusal
         if form.bare_newlines == "normalize":
             message = replace(message, content=normalize(message.content), digest=b"")
+        if message.tags is not None and (content := without_forged(message.content)) is not message.content:
+            message = replace(message, content=content, digest=b"")
         if delivered := transaction.delivered:
             message = replace(message, recipients=tuple(m for m in message.recipients if m not in delivered))
         variants = await inspection.inspect(message, now + config.timeouts.scan)
@@ -304,6 +347,8 @@ class Gateway:
             served = (variant.of(message.recipients) for variant in variants)
             await transaction.exclude(set(message.recipients).difference(*served))
         needs_utf8 = transaction.envelope.utf8 and not bytes(header_section(message.content)).isascii()
+        if message.tags:
+            variants = with_tags(variants, message.recipients, message.tags)
         trace = received_header(message, hostname=config.hostname, recipient=trace_recipient)
         variants = [MessageVariant([trace, *variant.pieces], variant.recipients) for variant in variants]
         return await transaction.deliver(variants, now + ANSWER_SECONDS, needs_utf8=needs_utf8)

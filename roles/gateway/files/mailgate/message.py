@@ -8,6 +8,7 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -36,7 +37,10 @@ class Client:
 class Message:
     """A message as received from a client, for those recipients that have not received it yet.
 
-    `digest` is the `fingerprint` of its content, if it has been computed.
+    Attributes:
+        digest: The `fingerprint` of its content, if it has been computed.
+        tags: Marks of refusal rules by recipient; None if no rule applies to the client.
+        noted: What rules add to its event.
     """
 
     id: str
@@ -45,6 +49,8 @@ class Message:
     recipients: tuple[Mailbox, ...]
     content: bytes
     digest: bytes = b""
+    tags: Mapping[Mailbox, str] | None = None
+    noted: Mapping[str, object] | None = None
 
     @property
     def addresses(self) -> list[str]:

@@ -48,6 +48,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
         _cache(config),
+        *_rules(config),
     ]
 
 
@@ -126,6 +127,15 @@ def _routes(config: Config, routes: Routes) -> Check:
         more = f" and {len(removed) - MAX_DOMAINS} more" if len(removed) > MAX_DOMAINS else ""
         detail += f"; mail is deferred for removed domains: {', '.join(removed[:MAX_DOMAINS])}{more}"
     return Check("routes", True, detail)
+
+
+def _rules(config: Config) -> list[Check]:
+    if not config.rules:
+        return []
+    # Imported here because dnspython takes long to import.
+    from mailgate.commands.rules_status import rule_checks  # noqa: PLC0415
+
+    return [Check(*result) for result in rule_checks(config)]
 
 
 def _cache(config: Config) -> Check:

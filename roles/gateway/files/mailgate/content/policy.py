@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from mailgate.config import ATTACHMENT_KINDS, Config
+from mailgate.config import ACTIONS, ATTACHMENT_KINDS, Config, find_domain
 from mailgate.scan.clamd import Finding
 from mailgate.smtp.address import Mailbox
 
@@ -87,9 +87,5 @@ def strictest_action(actions: Iterable[str]) -> str:
 
 
 def _domain_policy(campus: ContentPolicy, own: Mapping[str, Mapping[str, str]], domain: str) -> ContentPolicy:
-    name = domain
-    actions = own.get(name)
-    while actions is None and "." in name:
-        name = name.partition(".")[2]
-        actions = own.get(f"*.{name}")
-    return replace(campus, **actions) if actions else campus
+    chosen = find_domain(own, domain)
+    return replace(campus, **{kind: chosen[kind] for kind in ACTIONS if kind in chosen}) if chosen else campus

@@ -69,6 +69,7 @@ class Worker:
         self._loop.add_reader(supervisor, self._orphaned, supervisor)
         self._listen()
         tasks = [self._loop.create_task(self._send_heartbeats())]
+        tasks.append(self._loop.create_task(self.gateway.watch_lists()))
         if self._worker_counters.number == 0:
             tasks.append(self._loop.create_task(self._housekeeping()))
         self._worker_counters.heartbeat()

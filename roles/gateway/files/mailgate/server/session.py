@@ -9,6 +9,8 @@ Transaction is kept beside them.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mailgate.admission import Visit
 from mailgate.delivery.transaction import Transaction
@@ -24,6 +26,9 @@ from mailgate.smtp.data import DataDecoder
 from mailgate.smtp.envelope import Envelope
 from mailgate.smtp.reply import Reply
 
+if TYPE_CHECKING:
+    from mailgate.rules.screening import Screening
+
 _OK = Reply.of(250, "2.0.0 OK")
 _INSUFFICIENT_STORAGE = Reply.of(452, "4.3.1 Insufficient system storage; try again later")
 _MESSAGE_TOO_BIG = Reply.of(552, "5.3.4 Message size exceeds fixed limit")
@@ -35,6 +40,8 @@ class Session(Protocol):
     def __init__(self, gateway: Gateway) -> None:
         self._transaction: Transaction | None = None
         self._named = SessionRecipients(gateway.unknown_recipients)
+        # None before HELO, and if no rule applies to the client.
+        self._screening: Screening | None = None
         super().__init__(gateway)
 
     def _set_post_data_state(self) -> None:
@@ -62,6 +69,8 @@ class Session(Protocol):
         self._set_rset_state()
         self.session.host_name = helo_name(hostname)
         self.session.extended_smtp = extended
+        rules = self._gateway.rules
+        self._screening = rules.screen(self._client_address, self.session.host_name) if rules else None
         lines = [self.hostname]
         if extended:
             size = f"SIZE {self.data_size_limit}"
@@ -113,6 +122,8 @@ class Session(Protocol):
                 dsn=dsn.select(path.parameters, dsn.MAIL_PARAMETERS),
             ),
         )
+        if self._screening:
+            self._screening.begin(path.mailbox)
         await self._reply(Reply.of(250, "2.1.0 Sender accepted"))
 
     @staticmethod
@@ -137,7 +148,7 @@ class Session(Protocol):
         return dsn.check(path.parameters)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
-        """Check a recipient, in order: syntax, relaying, number of recipients, verification."""
+        """Check a recipient, in order: syntax, relaying, number of recipients, rules, verification."""
         transaction = self._transaction
         if transaction is None:
             await self._error(Reply.of(503, "5.5.1 Need MAIL command"))
@@ -165,6 +176,8 @@ class Session(Protocol):
         if len(self.envelope.rcpt_tos) >= self._gateway.config.limits.max_recipients:
             await self._reply(Reply.of(452, "4.5.3 Too many recipients"))
             return
+        if self._screening and await self._refused_by_rules(self._screening, client, transaction, path.mailbox):
+            return
         deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
         if deferral:
             await self._reply(deferral)
@@ -181,6 +194,26 @@ class Session(Protocol):
         if reply is SESSION_LIMIT:
             raise ClosingError(reply)
         await self._reply(reply)
+
+    async def _refused_by_rules(
+        self, screening: Screening, client: Client, transaction: Transaction, recipient: Mailbox
+    ) -> bool:
+        """Refuse a recipient if the rules do; return whether they do."""
+        number = len(self.envelope.rcpt_tos) + 1
+        verdict = await screening.check(recipient, number, utf8=self.envelope.smtp_utf8)
+        if not verdict or not verdict.reply:
+            return False
+        self._gateway.refused_recipient(
+            client,
+            transaction.sender,
+            recipient,
+            verdict.reply,
+            relay=False,
+            rule=verdict.first,
+            score=verdict.score,
+        )
+        await self._reply(verdict.reply)
+        return True
 
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
         """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
@@ -215,6 +248,8 @@ class Session(Protocol):
                 result = Result(content)
             else:
                 message = Message(new_id(), self._client(), transaction.sender, transaction.recipients, content)
+                if screening := self._screening:
+                    message = replace(message, tags=screening.tags, noted=screening.noted)
                 # The task closes the transaction, also if the client disconnects.
                 self._transaction = None
                 task = self._gateway.run(self._gateway.process(message, transaction))

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `mailgate status` says of refusal rules: their matches, lists, and the DNS that they need, now and recently."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator
+
+from mailgate.config import Config, dns_endpoint
+from mailgate.events import Counters, totals
+from mailgate.rules.lists import load_list
+from mailgate.rules.model import Question
+from mailgate.rules.screening import COUNT_DNS_FAILURE, COUNT_MATCH
+from mailgate.state import open_read_only
+
+MATCH_HOURS = 24
+FAILURE_MINUTES = 10
+# RFC 5782 section 5: every list of IPv4 addresses has it.
+_ALWAYS_LISTED = "127.0.0.2"
+
+
+def rule_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
+    """Yield name, result and details of each check."""
+    yield "rules", True, _matches(config)
+    for name, setting in config.lists.items():
+        loaded = load_list(name, setting)
+        entries = len(loaded.table)
+        detail = f"{entries} {'entry' if entries == 1 else 'entries'}"
+        yield f"list {name}", not loaded.problems, "; ".join((detail, *loaded.problems[:3]))
+    yield from asyncio.run(_dns_lists(config))
+    yield "DNS of rules", True, _failures(config)
+
+
+def _matches(config: Config) -> str:
+    counts = _counts(config, MATCH_HOURS * 3600)
+    names = [f"{rule.name} {counts.get(COUNT_MATCH + rule.name, 0)}" for rule in config.rules]
+    return f"{len(names)}; recipients that they applied to in {MATCH_HOURS} hours: {', '.join(names)}"
+
+
+def _failures(config: Config) -> str:
+    counts = _counts(config, FAILURE_MINUTES * 60)
+    failed = [
+        f"{event.removeprefix(COUNT_DNS_FAILURE)} {number}"
+        for event, number in sorted(counts.items())
+        if event.startswith(COUNT_DNS_FAILURE)
+    ]
+    return f"look-ups that failed in {FAILURE_MINUTES} minutes: {', '.join(failed) or 'none'}"
+
+
+def _counts(config: Config, seconds: float) -> dict[str, int]:
+    now = time.time()
+    try:
+        database = open_read_only(config.state_dir / Counters.FILE)
+        try:
+            return totals(database, now - seconds, now + 60)
+        finally:
+            database.close()
+    except sqlite3.Error:
+        return {}
+
+
+async def _dns_lists(config: Config) -> list[tuple[str, bool, str]]:
+    """Ask each DNS list for the address that all lists have."""
+    from mailgate.rules.resolver import Resolver  # noqa: PLC0415 (dnspython takes long to import)
+
+    zones = dict.fromkeys(zone for rule in config.rules for zone in (rule.when.dns_list, rule.unless.dns_list) if zone)
+    reasons: dict[str, str] = {}
+    resolver = Resolver(
+        [dns_endpoint(text) for text in config.refusal.dns_servers],
+        seconds=config.refusal.dns_seconds,
+        max_queries=max(len(zones), 1),
+        max_entries=2 * len(zones) + 1,
+        failed=reasons.__setitem__,
+        clock=time.monotonic,
+    )
+    tasks = {zone: resolver.ask(Question("listed", _ALWAYS_LISTED, zone)) for zone in zones}
+    checks = []
+    for zone, task in tasks.items():
+        answer = await task if task else None
+        if answer is None:
+            result = False, reasons.get(zone, "no answer")
+        elif not answer.codes:
+            result = False, f"does not list {_ALWAYS_LISTED}, so it is not a DNS list or is out of order"
+        else:
+            result = True, "answers"
+        checks.append((f"DNS list {zone}", *result))
+    return checks

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules in the service: lists and resolver of a worker, and the screening of each connection's recipients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from mailgate.config import Config, dns_endpoint
+from mailgate.events import Events
+from mailgate.routes import Routes
+from mailgate.rules.conditions import HELO, SENDER
+from mailgate.rules.lists import LoadedList, is_changed, load_lists
+from mailgate.rules.model import Answer, Facts, Question, Verdict
+from mailgate.rules.replies import reply_to
+from mailgate.rules.resolver import Resolver, system_servers
+from mailgate.rules.ruleset import RuleSet
+from mailgate.smtp.address import Mailbox
+
+# Counters of events: matches of a rule, and failed look-ups.
+COUNT_MATCH, COUNT_DNS_FAILURE = "rule:", "dns_failed:"
+REPORT_SECONDS = 60.0
+# Rules that a tag names, so that its line is not too long.
+MAX_NAMES = 10
+
+
+class Rules:
+    """The rules of a worker.
+
+    Args:
+        events: Log and counters.
+        clock: Time in seconds.
+    """
+
+    def __init__(self, events: Events, clock: Callable[[], float]) -> None:
+        self._events = events
+        self._clock = clock
+        self._lists: dict[str, LoadedList] = {}
+        self._reported: dict[str, float] = {}
+        self._unreported: Counter[str] = Counter()
+        self._resolver: Resolver | None = None
+        self._resolver_settings: object = None
+
+    def use(self, config: Config, routes: Routes) -> None:
+        """Apply settings and routes; the lists are loaded at once if they are new, else by `watch`."""
+        self._config, self._routes = config, routes
+        known = {name: each for name, each in self._lists.items() if config.lists.get(name) == each.setting}
+        new = {name: setting for name, setting in config.lists.items() if name not in known}
+        self._lists = {**load_lists(new), **known}
+        self._report_lists(known)
+        refusal = config.refusal
+        servers = refusal.dns_servers or system_servers()
+        wanted = (servers, refusal.dns_seconds, refusal.dns_queries, refusal.dns_cache)
+        if wanted != self._resolver_settings:
+            self._resolver_settings = wanted
+            self._resolver = Resolver(
+                [dns_endpoint(text) for text in refusal.dns_servers],
+                seconds=refusal.dns_seconds,
+                max_queries=refusal.dns_queries,
+                max_entries=refusal.dns_cache,
+                failed=self._dns_failed,
+                clock=self._clock,
+            )
+        self._compile()
+
+    def _compile(self) -> None:
+        self.ruleset = RuleSet(self._config, self._routes, {name: each.table for name, each in self._lists.items()})
+
+    def screen(self, address: str, helo: str) -> Screening | None:
+        """Return the screening of a connection after HELO, or None if no rule applies to the client."""
+        if not address or self.ruleset.exemption(address):
+            return None
+        return Screening(self, Facts(address, helo))
+
+    @property
+    def hostname(self) -> str:
+        """Name of the gateway."""
+        return self._config.hostname
+
+    @property
+    def resolver(self) -> Resolver:
+        """The resolver."""
+        assert self._resolver
+        return self._resolver
+
+    @property
+    def dns_seconds(self) -> float:
+        """How long a message may wait for DNS."""
+        return float(self._config.refusal.dns_seconds)
+
+    async def refresh(self) -> None:
+        """Load changed lists in a thread, since a million lines take a second."""
+        settings, old = self._config.lists, self._lists
+        if is_changed(old):
+            lists = await asyncio.to_thread(load_lists, settings, old)
+            if self._lists is old:
+                self._lists = lists
+                self._compile()
+        self._report_lists(old)
+
+    def _report_lists(self, old: Mapping[str, LoadedList]) -> None:
+        for name, each in self._lists.items():
+            if each.problems:
+                self._report(f"list {name}", "list_refused", list=name, problems=list(each.problems))
+            elif each is not old.get(name):
+                self._reported.pop(f"list {name}", None)
+                if each.setting.file:
+                    self._events.emit("list_loaded", list=name, entries=len(each.table))
+
+    def _dns_failed(self, origin: str, reason: str) -> None:
+        self._events.count(COUNT_DNS_FAILURE + origin)
+        self._report(f"dns {origin}", "dns_failed", of=origin, reason=reason)
+
+    def _report(self, key: str, event: str, **fields: object) -> None:
+        """Log an event once a minute."""
+        self._unreported[key] += 1
+        now = self._clock()
+        if now - self._reported.get(key, -REPORT_SECONDS) >= REPORT_SECONDS:
+            self._reported[key] = now
+            self._events.emit(event, number=self._unreported.pop(key), **fields)
+
+    def record(self, facts: Facts, verdict: Verdict, *, effective: bool) -> None:
+        """Count the rules that apply, and log those that have no effect."""
+        for match in (*verdict.matches, *verdict.logged):
+            self._events.count(COUNT_MATCH + match.rule.name)
+        logged = [*verdict.logged] if effective else [*verdict.logged, *verdict.matches]
+        if logged:
+            self._events.emit(
+                "rule_log_only",
+                client=facts.client,
+                helo=facts.helo,
+                sender=facts.sender,
+                recipient=facts.recipient,
+                rules=[match.rule.name for match in logged],
+                action=verdict.action if not effective else logged[0].rule.action,
+                score=sum(match.points for match in logged),
+            )
+
+
+class Screening:
+    """What the rules know and decide of one connection."""
+
+    def __init__(self, rules: Rules, facts: Facts) -> None:
+        self._rules = rules
+        self._facts = facts
+        self._answers: dict[Question, Answer | None] = {}
+        self._asked: dict[Question, asyncio.Task[Answer | None]] = {}
+        self._deadline = 0.0
+        #: What is written into the message for a recipient.
+        self.tags: dict[Mailbox, str] = {}
+        #: First rule and score of the accepted recipients, for the log.
+        self.noted: dict[str, object] = {}
+        self._begin(HELO)
+
+    def begin(self, sender: Mailbox) -> None:
+        """Begin a transaction: ask DNS what the rules will need."""
+        self._facts.sender = sender
+        self._answers.clear()
+        self._asked.clear()
+        self._deadline = 0.0
+        self.tags = {}
+        self.noted = {}
+        self._begin(SENDER)
+
+    def _begin(self, stage: int) -> None:
+        for question in self._rules.ruleset.questions(self._facts, stage):
+            self._ask(question)
+
+    def _ask(self, question: Question) -> None:
+        if question in self._answers or question in self._asked:
+            return
+        known, answer = self._rules.resolver.cached(question)
+        if not known and (task := self._rules.resolver.ask(question)) is not None:
+            self._asked[question] = task
+        else:
+            self._answers[question] = answer
+
+    async def check(self, recipient: Mailbox, recipients: int, *, utf8: bool) -> Verdict | None:
+        """Return what the rules decide on a recipient, None if they do not apply; waits for DNS within its limit."""
+        ruleset = self._rules.ruleset
+        mode = ruleset.mode(recipient)
+        if mode == "ignore" or ruleset.is_postmaster(recipient, self._rules.hostname):
+            return None
+        facts = self._facts
+        facts.recipient, facts.recipients = recipient, recipients
+        while isinstance(verdict := ruleset.evaluate(facts, self._answers), Question):
+            await self._wait(verdict)
+        if verdict.matches or verdict.logged:
+            self._rules.record(facts, verdict, effective=mode != "log")
+        if mode == "log":
+            return None
+        verdict.reply = reply_to(verdict, facts, utf8=utf8)
+        if not verdict.reply and verdict.matches:
+            self.noted = {"rule": verdict.first, "score": verdict.score}
+            if verdict.action == "tag":
+                names = ",".join(match.rule.name for match in verdict.matches[:MAX_NAMES])
+                self.tags[recipient] = f"score={verdict.score} rules={names}"
+        return verdict
+
+    async def _wait(self, question: Question) -> None:
+        """Get an answer, or None for one that fails or is late."""
+        self._ask(question)
+        task = self._asked.pop(question, None)
+        if task is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._deadline = self._deadline or now + self._rules.dns_seconds
+        done, _pending = await asyncio.wait((task,), timeout=max(0.0, self._deadline - now))
+        # The task never raises.
+        self._answers[question] = task.result() if done else None

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules from the inventory to the settings file: examples of the guide pass the spec, the template and the service."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from mailgate.config_file import parse_config
+
+ROOT = Path(__file__).resolve().parents[4]
+ROLE = ROOT / "roles" / "gateway"
+GUIDE = (ROOT / "docs" / "docsite" / "rst" / "rules.rst").read_text()
+EXAMPLES = [yaml.safe_load(block) for block in re.findall(r"block:: yaml\n\n((?:(?: +.*)?\n)+)", GUIDE)]
+NAMES = ("gateway_refusal", "gateway_lists", "gateway_rules", "gateway_domains")
+
+
+def render(variables: dict) -> str:
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
+    environment.filters["to_json"] = json.dumps
+    template = environment.from_string((ROLE / "templates" / "mailgate.toml.j2").read_text())
+    settings = {"hostname": "gw1.univ.example", "routes_file": "/etc/mailgate/routes"}
+    given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
+    sections = {"refusal": given.get("gateway_refusal", {})}
+    return template.render(__gateway_settings=settings, __gateway_sections=sections, **given)
+
+
+def messages(variables: dict) -> list[str]:
+    spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    validator = ArgumentSpecValidator({name: spec[name] for name in NAMES})
+    return validator.validate(variables, validate_role_argument_spec=True).error_messages
+
+
+def test_the_guide_has_examples():
+    assert len(EXAMPLES) == 3
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))
+def test_examples_of_the_guide_are_valid(example):
+    assert messages(example) == []
+    # Lists in files are on the gateway only, and are not read here.
+    config = parse_config(render(example))
+    assert [rule.name for rule in config.rules] == [rule["name"] for rule in example.get("gateway_rules", [])]
+    assert set(config.lists) == set(example.get("gateway_lists", {}))
+    assert config.domains == example.get("gateway_domains", {})
+
+
+def test_every_kind_of_value_reaches_the_service():
+    rule = {
+        "name": "r", "action": "refuse", "log_only": True, "on_dns_failure": "defer", "codes": ["127.0.0.2"],
+        "reply": '5.7.1 "{client}" \\ refused', "reply_ja": "拒否",
+        "when": {"dns_list": "bl.example", "more_recipients_than": 2, "helo_is": ["own", "bare"]},
+        "unless": {"client": ["198.18.0.0/16"], "sender": ["user@", "*.example"]},
+    }  # fmt: skip
+    assert messages({"gateway_rules": [rule]}) == []
+    (read,) = parse_config(render({"gateway_rules": [rule]})).rules
+    assert {
+        name: getattr(read, name) for name in ("name", "action", "log_only", "on_dns_failure", "reply", "reply_ja")
+    } == {name: rule[name] for name in ("name", "action", "log_only", "on_dns_failure", "reply", "reply_ja")}
+    assert (read.codes, read.when.helo_is, read.when.more_recipients_than) == (("127.0.0.2",), ("own", "bare"), 2)
+    assert (read.unless.client, read.unless.sender) == (("198.18.0.0/16",), ("user@", "*.example"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "word"),
+    [
+        ({"name": "r"}, "missing required arguments: action"),
+        ({"name": "r", "action": "drop"}, "value of action must be one of"),
+        ({"name": "r", "action": "tag", "when": {"helo_is": ["odd"]}}, "value of helo_is must be one or more of"),
+        ({"name": "r", "action": "tag", "whne": {}}, "gateway_rules.whne. Supported parameters include"),
+    ],
+)
+def test_the_role_refuses_what_is_not_valid(rule, word):
+    (message,) = messages({"gateway_rules": [rule]})
+    assert word in message
