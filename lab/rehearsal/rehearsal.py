@@ -1,0 +1,322 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the steps of a rehearsal on a twin under constant mail."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from lab.campus import Campus
+from lab.host import Machine
+from lab.network import OUTSIDE
+from lab.rehearsal import account
+from lab.rehearsal.account import Phase
+from lab.rehearsal.prepare import concrete
+from lab.rehearsal.steps import CONTROLLER_DIES, GATEWAY_DIES, SERVER_DOWN, Step
+from lab.rehearsal.traffic import Server
+from lab.tools import REPOSITORY, LabError, log
+from lab.twin import Twin
+
+#: Seconds with mail before the first step, and after each one.
+BEFORE_SECONDS, AFTER_SECONDS = 20, 3
+#: Runs of one step, and seconds between two of them.
+RUNS, RUN_PAUSE = 8, 10
+#: Seconds for which a gateway is off.
+OFF_SECONDS = 20
+#: Seconds until the last messages must have arrived, and seconds between two runs of the queues.
+DRAIN_SECONDS, QUEUE_SECONDS = 240, 10
+#: Exit status of ansible-playbook when hosts were unreachable.
+UNREACHABLE = 4
+
+
+@dataclass
+class Result:
+    """What a rehearsal has found."""
+
+    campus: str
+    servers: int
+    domains: list[str]
+    scenarios: list[str]
+    rate: float
+    began: float
+    phases: list[Phase] = field(default_factory=list)
+    #: What was done beside the steps, with its time.
+    remarks: list[tuple[float, str]] = field(default_factory=list)
+    homes: dict[str, list[str]] = field(default_factory=dict)
+    #: Why the rehearsal ended before its last step.
+    failure: str = ""
+
+
+class Mail:
+    """The process of the traffic."""
+
+    def __init__(self, twin: Twin, job: dict[str, Any]) -> None:
+        namespace = f"lab.{twin.name}.{OUTSIDE}"
+        self._process = subprocess.Popen(
+            ["ip", "netns", "exec", namespace, sys.executable, "-m", "lab.rehearsal.traffic"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+        if self._ask(json.dumps(job)) != "started":
+            raise LabError("the mail could not be started; see its messages above")
+
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(line, file=self._process.stdin, flush=True)
+        return self._process.stdout.readline().strip()
+
+    def stop(self) -> None:
+        """Stop new messages; those that were sent go on."""
+        assert self._process.stdin is not None
+        print("stop", file=self._process.stdin, flush=True)
+
+    def open(self) -> list[int]:
+        """Return the messages that have not arrived yet."""
+        found: list[int] = json.loads(self._ask("open"))
+        return found
+
+    def end(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Rehearsal:
+    """The steps on one twin, which is up and prepared."""
+
+    def __init__(self, twin: Twin, directory: Path, rate: float, scenarios: Sequence[str]) -> None:
+        self.twin = twin
+        self.campus = Campus(twin)
+        self.directory = directory
+        self.scenarios = scenarios
+        self.machines = {machine.name: machine for machine in twin.machines().values()}
+        plan = self.campus.plan
+        self.result = Result(
+            campus=str(plan["campus"]["name"] or twin.name),
+            servers=sum("servers" in facts["kinds"] for facts in plan["hosts"].values()),
+            domains=[route["domain"] for route in plan["routes"]],
+            scenarios=list(scenarios),
+            rate=rate,
+            began=time.time(),
+            homes=self.homes(plan),
+        )
+        self.off = self._server_to_stop() if SERVER_DOWN in scenarios else None
+        self._gateway_number = 0
+
+    def homes(self, plan: dict[str, Any]) -> dict[str, list[str]]:
+        """Return the hosts, by short name, that may have the mailbox of each domain: its home, and backup servers."""
+        addresses = {
+            address: name for name, facts in plan["hosts"].items() for address in (facts["address"], facts["address6"])
+        }
+        return {
+            route["domain"]: [
+                self.machines[name].short
+                for name in dict.fromkeys([route["home"], *(addresses.get(hop, "") for hop in route["next_hops"])])
+                if name in self.machines
+            ]
+            for route in plan["routes"]
+        }
+
+    def job(self) -> dict[str, Any]:
+        """Return the job of the traffic."""
+        servers: dict[str, Server] = {}
+        for domain, homes in self.result.homes.items():
+            if homes and not domain.startswith("*."):
+                machine = self.machines[next(n for n, m in self.machines.items() if m.short == homes[0])]
+                servers.setdefault(machine.short, Server(machine.short, domain, machine.netns))
+        return {
+            "events": str(self.events),
+            "rate": self.result.rate,
+            "domains": {domain: concrete(domain) for domain in self.result.domains},
+            "servers": [asdict(server) for server in servers.values()],
+            "mailboxes": {m.short: str(m.disk / "up" / "var" / "mail") for m in self.machines.values()},
+        }
+
+    @property
+    def events(self) -> Path:
+        """File of the events."""
+        return self.directory / "events.jsonl"
+
+    def run(self, wanted: Iterable[Step]) -> Result:
+        """Run the steps under mail; the result has the reason if they are not complete."""
+        mail = Mail(self.twin, self.job())
+        try:
+            with self._phase("before") as statuses:
+                if self.off:
+                    self._remark(f"{self.off.short} switched off")
+                    self.twin.stop(self.off.short)
+                time.sleep(BEFORE_SECONDS)
+            for step in wanted:
+                with self._phase(step.name) as statuses:
+                    self._complete(step, statuses)
+                    time.sleep(AFTER_SECONDS)
+        except LabError as error:
+            self.result.failure = str(error)
+        finally:
+            mail.stop()
+            with self._phase("end"):
+                if self.off and not self.off.is_on():
+                    self.twin.start(self.off.short)
+                    self._remark(f"{self.off.short} switched on")
+                self._drain(mail)
+            mail.end()
+        return self.result
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[list[int]]:
+        """Record a phase; its block adds the exit statuses of its runs."""
+        began = time.time()
+        statuses: list[int] = []
+        try:
+            yield statuses
+        finally:
+            phase = Phase(name, began, time.time(), tuple(statuses))
+            self.result.phases.append(phase)
+            log(f"rehearse: {name}: {phase.seconds:.0f} s {' '.join(f'exit {status}' for status in statuses)}".rstrip())
+
+    def _remark(self, text: str) -> None:
+        self.result.remarks.append((time.time(), text))
+        log(f"rehearse: {text}")
+
+    def _complete(self, step: Step, statuses: list[int]) -> None:
+        """Run a step until it is complete, the first time with what is to fail.
+
+        Raises:
+            LabError: it was not complete after all runs.
+        """
+        accepted = {0, UNREACHABLE} if self.off else {0}
+        output = ""
+        for number in range(1, RUNS + 1):
+            broken = False
+            if number == 1 and CONTROLLER_DIES in self.scenarios:
+                broken = True
+                status, output = self._play(step, number, self._kill)
+            elif number == 1 and GATEWAY_DIES in self.scenarios:
+                with self._gateway_off() as stop:
+                    status, output = self._play(step, number, stop)
+                broken = status not in accepted
+            else:
+                status, output = self._play(step, number)
+            statuses.append(status)
+            if status in accepted:
+                return
+            if not broken and not (step.again and step.again in output):
+                break
+            time.sleep(RUN_PAUSE if step.again else 1)
+        tail = "\n".join(output.splitlines()[-25:])
+        raise LabError(f"step {step.name!r} ended with exit status {statuses[-1]}; the end of its output:\n{tail}")
+
+    def _play(
+        self, step: Step, number: int, at_marker: Callable[[subprocess.Popen[str]], None] | None = None
+    ) -> tuple[int, str]:
+        """Run a playbook once, with its output in a file; return status and output."""
+        options = [option for path in step.changes for option in ("-i", path)]
+        options += ["-e", f"mailgate_rollout_runs={self.directory / 'runs'}", *step.options]
+        line = self.twin.command(self.twin.playbook_arguments(step.playbook, options))
+        output: list[str] = []
+        name = f"{len(self.result.phases):02d}-{step.name.replace(' ', '-')}-{number}.log"
+        with (self.directory / name).open("w") as file, self._started(line) as process:
+            assert process.stdout is not None
+            for text in process.stdout:
+                file.write(text)
+                output.append(text)
+                if at_marker is not None and step.marker in text:
+                    at_marker(process)
+                    at_marker = None
+        return process.returncode, "".join(output)
+
+    @contextlib.contextmanager
+    def _started(self, line: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        """Start a run; end it with all its processes if the block does not read it to its end."""
+        with subprocess.Popen(
+            line, env=self.twin.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True, cwd=REPOSITORY,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+
+    def _kill(self, process: subprocess.Popen[str]) -> None:
+        os.killpg(process.pid, signal.SIGKILL)
+        self._remark("ansible-playbook killed")
+
+    @contextlib.contextmanager
+    def _gateway_off(self) -> Iterator[Callable[[subprocess.Popen[str]], None]]:
+        """Yield what switches a gateway off for a time; wait afterwards until it is on again."""
+        gateways = [gateway["host"] for gateway in self.campus.plan["gateways"]]
+        machine = self.machines[gateways[self._gateway_number % len(gateways)]]
+        self._gateway_number += 1
+        threads: list[threading.Thread] = []
+
+        def cycle() -> None:
+            self._remark(f"{machine.short} switched off")
+            self.twin.stop(machine.short)
+            time.sleep(OFF_SECONDS)
+            self.twin.start(machine.short)
+            self._remark(f"{machine.short} switched on")
+
+        def stop(_process: subprocess.Popen[str]) -> None:
+            threads.append(threading.Thread(target=cycle))
+            threads[0].start()
+
+        yield stop
+        for thread in threads:
+            thread.join()
+
+    def _server_to_stop(self) -> Machine:
+        """Return an inner server that no other one rests on: not a hub."""
+        hosts = self.campus.plan["hosts"]
+        hubs = {facts["hub"] for facts in hosts.values()}
+        for name, facts in hosts.items():
+            if "servers" in facts["kinds"] and name not in hubs and name in self.machines:
+                return self.machines[name]
+        raise LabError(f"{SERVER_DOWN}: the inventory has no inner server that is not a hub")
+
+    def _drain(self, mail: Mail) -> None:
+        """Wait until all messages have arrived; the queues of their servers are run, as they are from time to time."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        due = time.monotonic() + QUEUE_SECONDS
+        while (waiting := mail.open()) and time.monotonic() < deadline:
+            if time.monotonic() > due:
+                messages = account.read(read_events(self.events))
+                flow = {messages[number].sender for number in waiting if number in messages}
+                homes = {h for n in waiting if n in messages for h in self.result.homes.get(messages[n].domain, ())}
+                gateways = {self.machines[each["host"]].short for each in self.campus.plan["gateways"]}
+                with ThreadPoolExecutor(8) as pool:
+                    list(pool.map(self._run_queues, sorted((flow | homes | gateways) - {OUTSIDE})))
+                due = time.monotonic() + QUEUE_SECONDS
+            time.sleep(1)
+
+    def _run_queues(self, short: str) -> None:
+        self.twin.exec(short, "sendmail -Ac -q; sendmail -q", timeout=60)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a file, without a last line that is being written."""
+
+    def lines(file: IO[str]) -> Iterator[dict[str, Any]]:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+    with path.open(encoding="utf-8") as file:
+        yield from lines(file)

@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a rehearsal: which playbook with which options, and where in its output something is to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+FORWARD = ("survey", "routes", "gateways", "ttl", "mx", "observe", "block")
+BACK = ("observe", "mx", "gateways", "routes", "survey")
+
+#: What goes wrong or is changed beside the rollout, in the order in which they are described.
+GATEWAY_DIES, CONTROLLER_DIES, SERVER_DOWN = "gateway-dies", "controller-dies", "server-down"
+DOMAIN_MOVES, RENUMBERING, UPGRADE = "domain-moves", "renumbering", "upgrade"
+SCENARIOS = {
+    GATEWAY_DIES: "a gateway is switched off in each phase, in turn, and on again after it",
+    CONTROLLER_DIES: "ansible-playbook is killed (kill -9) in each phase, and run again",
+    SERVER_DOWN: "an inner server is off until all phases are over",
+    DOMAIN_MOVES: "a domain moves to another server of its faculty, and back",
+    RENUMBERING: "an inner server gets another address, and its first one again",
+    UPGRADE: "the campus begins with release 0.1.0, by site.yml",
+}
+
+#: Settings of the rollout's waiting times.
+LOWERED_TTL, QUIET_SECONDS = 10, 20
+WAITING = (
+    "-e", f"bind_mx_ttl_lowered={LOWERED_TTL}", "-e", f"mailgate_rollout_quiet={QUIET_SECONDS}",
+    "-e", "mailgate_rollout_interval=3", "-e", "mailgate_rollout_wait_limit=600",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a playbook, and again until it is complete."""
+
+    name: str
+    playbook: str
+    options: tuple[str, ...] = ()
+    #: A part of the first line of the output after which something fails.
+    marker: str = "TASK ["
+    #: A part of the output of a run that could not be complete yet and is to be run again.
+    again: str = ""
+    #: Files of the inventory that are used after the twin's.
+    changes: tuple[str, ...] = field(default=())
+
+
+_MARKERS = {
+    "survey": "TASK [Survey the host",
+    "routes": "TASK [campus.mailgate.sendmail_routes",
+    "gateways": "TASK [campus.mailgate.gateway :",
+    "ttl": "TASK [campus.mailgate.bind_mx :",
+    "mx": "TASK [campus.mailgate.bind_mx :",
+    "observe": "TASK [campus.mailgate.border_firewall :",
+    "block": "TASK [campus.mailgate.border_firewall :",
+}
+_MARKERS_BACK = {
+    "observe": "TASK [campus.mailgate.border_firewall :",
+    "mx": "TASK [campus.mailgate.border_firewall :",
+    "gateways": "TASK [campus.mailgate.bind_mx :",
+    "routes": "TASK [campus.mailgate.gateway :",
+    "survey": "TASK [campus.mailgate.sendmail_routes",
+}
+
+
+def forward() -> Iterator[Step]:
+    """Yield the phases of rollout.yml."""
+    for phase in FORWARD:
+        yield Step(phase, "playbooks/rollout.yml", ("-e", f"phase={phase}", *WAITING), _MARKERS[phase])
+
+
+def back() -> Iterator[Step]:
+    """Yield the steps of rollback.yml, down to the campus of before."""
+    for phase in BACK:
+        yield Step(
+            f"back to {phase}", "playbooks/rollback.yml", ("-e", f"to={phase}", *WAITING), _MARKERS_BACK[phase],
+            again="stay for now",
+        )  # fmt: skip
