@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.inventory import read
 from lab.network import OUTSIDE, ROUTER
-from lab.rehearsal import account, needs, report, steps
+from lab.rehearsal import account, changes, needs, report, steps
 from lab.rehearsal.page import page
 from lab.rehearsal.prepare import prepare
 from lab.rehearsal.rehearsal import Rehearsal, Result, read_events
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
                       help="; ".join(f"{name}: {what}" for name, what in steps.SCENARIOS.items()))  # fmt: skip
     made.add_argument("--directory", type=Path, help="for the report; default: .cache/rehearse/NAME")
     made.add_argument("--keep", action="store_true", help="leave the twin running")
-    made.add_argument("--forward", action="store_true", help="do not go back")
+    made.add_argument("--at-once", action="store_true", help="one run for all phases: faster with many hosts")
     return made
 
 
@@ -74,18 +74,24 @@ def rehearse(arguments: argparse.Namespace) -> int:
         with step("prepare the campus"):
             prepare(twin, inventory)
         rehearsal = Rehearsal(twin, directory, arguments.rate, arguments.scenarios)
-        wanted = [*steps.forward(), *(() if arguments.forward else steps.back())]
-        result = rehearsal.run(wanted)
+        made = [
+            change(directory, inventory.hosts, rehearsal.hubs)
+            for name, change in ((steps.DOMAIN_MOVES, changes.move), (steps.RENUMBERING, changes.renumber))
+            if name in arguments.scenarios
+        ]
+        for change in made:
+            rehearsal.allow(change.homes)
+        result = rehearsal.run(steps.all_steps(once=arguments.at_once, changes=[change.steps for change in made]))
     finally:
         if not arguments.keep:
             twin.down()
     (directory / "result.json").write_text(json.dumps(asdict(result), indent=1))
-    made = make_report(result, rehearsal.events)
-    (directory / "report.txt").write_text(report.text(made))
-    (directory / "report.html").write_text(page(made))
-    print(report.text(made))
+    found = make_report(result, rehearsal.events)
+    (directory / "report.txt").write_text(report.text(found))
+    (directory / "report.html").write_text(page(found))
+    print(report.text(found))
     log(f"rehearse: {time.monotonic() - began:.0f} s in all, with boot and removal; report: {directory}/report.html")
-    return 0 if made.sound else 1
+    return 0 if found.sound else 1
 
 
 def main() -> int:

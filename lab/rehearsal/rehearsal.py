@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -119,6 +119,8 @@ class Rehearsal:
         )
         self.off = self._server_to_stop() if SERVER_DOWN in scenarios else None
         self._gateway_number = 0
+        self._present: tuple[str, float] | None = None
+        self._statuses: list[int] = []
 
     def homes(self, plan: dict[str, Any]) -> dict[str, list[str]]:
         """Return the hosts, by short name, that may have the mailbox of each domain: its home, and backup servers."""
@@ -133,6 +135,16 @@ class Rehearsal:
             ]
             for route in plan["routes"]
         }
+
+    def allow(self, homes: Mapping[str, str]) -> None:
+        """Let domains have further homes, to which they move."""
+        for domain, short in homes.items():
+            self.result.homes[domain].append(short)
+
+    @property
+    def hubs(self) -> list[str]:
+        """The inventory names of the hubs."""
+        return sorted({facts["hub"] for facts in self.campus.plan["hosts"].values()} - {""})
 
     def job(self) -> dict[str, Any]:
         """Return the job of the traffic."""
@@ -158,44 +170,48 @@ class Rehearsal:
         """Run the steps under mail; the result has the reason if they are not complete."""
         mail = Mail(self.twin, self.job())
         try:
-            with self._phase("before") as statuses:
-                if self.off:
-                    self._remark(f"{self.off.short} switched off")
-                    self.twin.stop(self.off.short)
-                time.sleep(BEFORE_SECONDS)
+            self._enter("before")
+            if self.off:
+                self._remark(f"{self.off.short} switched off")
+                self.twin.stop(self.off.short)
+            time.sleep(BEFORE_SECONDS)
             for step in wanted:
-                with self._phase(step.name) as statuses:
-                    self._complete(step, statuses)
-                    time.sleep(AFTER_SECONDS)
+                self._enter(step.name)
+                self._complete(step)
+                time.sleep(AFTER_SECONDS)
         except LabError as error:
             self.result.failure = str(error)
         finally:
             mail.stop()
-            with self._phase("end"):
-                if self.off and not self.off.is_on():
-                    self.twin.start(self.off.short)
-                    self._remark(f"{self.off.short} switched on")
-                self._drain(mail)
+            self._enter("end")
+            if self.off and not self.off.is_on():
+                self.twin.start(self.off.short)
+                self._remark(f"{self.off.short} switched on")
+            self._drain(mail)
             mail.end()
+            self._leave()
         return self.result
 
-    @contextlib.contextmanager
-    def _phase(self, name: str) -> Iterator[list[int]]:
-        """Record a phase; its block adds the exit statuses of its runs."""
-        began = time.time()
-        statuses: list[int] = []
-        try:
-            yield statuses
-        finally:
-            phase = Phase(name, began, time.time(), tuple(statuses))
+    def _enter(self, name: str) -> None:
+        """End the present phase and begin another one."""
+        self._leave()
+        self._present = (name, time.time())
+
+    def _leave(self) -> None:
+        """Record the present phase."""
+        if self._present:
+            name, began = self._present
+            phase = Phase(name, began, time.time(), tuple(self._statuses))
             self.result.phases.append(phase)
-            log(f"rehearse: {name}: {phase.seconds:.0f} s {' '.join(f'exit {status}' for status in statuses)}".rstrip())
+            ends = " ".join(f"exit {status}" for status in phase.statuses)
+            log(f"rehearse: {name}: {phase.seconds:.0f} s {ends}".rstrip())
+        self._present, self._statuses = None, []
 
     def _remark(self, text: str) -> None:
         self.result.remarks.append((time.time(), text))
         log(f"rehearse: {text}")
 
-    def _complete(self, step: Step, statuses: list[int]) -> None:
+    def _complete(self, step: Step) -> None:
         """Run a step until it is complete, the first time with what is to fail.
 
         Raises:
@@ -203,40 +219,49 @@ class Rehearsal:
         """
         accepted = {0, UNREACHABLE} if self.off else {0}
         output = ""
+        parts = list(step.parts)
+        for host, command in step.commands:
+            self.campus.sh(host, command)
         for number in range(1, RUNS + 1):
             broken = False
             if number == 1 and CONTROLLER_DIES in self.scenarios:
                 broken = True
-                status, output = self._play(step, number, self._kill)
+                status, output = self._play(step, number, parts, self._kill)
             elif number == 1 and GATEWAY_DIES in self.scenarios:
                 with self._gateway_off() as stop:
-                    status, output = self._play(step, number, stop)
+                    status, output = self._play(step, number, parts, stop)
                 broken = status not in accepted
             else:
-                status, output = self._play(step, number)
-            statuses.append(status)
+                status, output = self._play(step, number, parts)
+            self._statuses.append(status)
             if status in accepted:
                 return
             if not broken and not (step.again and step.again in output):
                 break
             time.sleep(RUN_PAUSE if step.again else 1)
         tail = "\n".join(output.splitlines()[-25:])
-        raise LabError(f"step {step.name!r} ended with exit status {statuses[-1]}; the end of its output:\n{tail}")
+        raise LabError(f"step {step.name!r} ended with exit status {status}; the end of its output:\n{tail}")
 
     def _play(
-        self, step: Step, number: int, at_marker: Callable[[subprocess.Popen[str]], None] | None = None
+        self,
+        step: Step,
+        number: int,
+        parts: list[tuple[str, str]],
+        at_marker: Callable[[subprocess.Popen[str]], None] | None = None,
     ) -> tuple[int, str]:
         """Run a playbook once, with its output in a file; return status and output."""
         options = [option for path in step.changes for option in ("-i", path)]
         options += ["-e", f"mailgate_rollout_runs={self.directory / 'runs'}", *step.options]
         line = self.twin.command(self.twin.playbook_arguments(step.playbook, options))
         output: list[str] = []
-        name = f"{len(self.result.phases):02d}-{step.name.replace(' ', '-')}-{number}.log"
+        name = f"{len(self.result.phases) + 1:02d}-{step.name.replace(' ', '-')}-{number}.log"
         with (self.directory / name).open("w") as file, self._started(line) as process:
             assert process.stdout is not None
             for text in process.stdout:
                 file.write(text)
                 output.append(text)
+                if parts and parts[0][0] in text:
+                    self._enter(parts.pop(0)[1])
                 if at_marker is not None and step.marker in text:
                     at_marker(process)
                     at_marker = None
@@ -284,10 +309,8 @@ class Rehearsal:
 
     def _server_to_stop(self) -> Machine:
         """Return an inner server that no other one rests on: not a hub."""
-        hosts = self.campus.plan["hosts"]
-        hubs = {facts["hub"] for facts in hosts.values()}
-        for name, facts in hosts.items():
-            if "servers" in facts["kinds"] and name not in hubs and name in self.machines:
+        for name, facts in self.campus.plan["hosts"].items():
+            if "servers" in facts["kinds"] and name not in self.hubs and name in self.machines:
                 return self.machines[name]
         raise LabError(f"{SERVER_DOWN}: the inventory has no inner server that is not a hub")
 

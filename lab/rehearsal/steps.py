@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 FORWARD = ("survey", "routes", "gateways", "ttl", "mx", "observe", "block")
 BACK = ("observe", "mx", "gateways", "routes", "survey")
@@ -28,6 +28,8 @@ WAITING = (
     "-e", f"bind_mx_ttl_lowered={LOWERED_TTL}", "-e", f"mailgate_rollout_quiet={QUIET_SECONDS}",
     "-e", "mailgate_rollout_interval=3", "-e", "mailgate_rollout_wait_limit=600",
 )  # fmt: skip
+#: What rollback says while caches have the MX records of the gateways.
+STAY = "stay for now"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,12 @@ class Step:
     marker: str = "TASK ["
     #: A part of the output of a run that could not be complete yet and is to be run again.
     again: str = ""
+    #: Phases that begin within the run: a part of a line of the output, and the name; in order.
+    parts: tuple[tuple[str, str], ...] = ()
     #: Files of the inventory that are used after the twin's.
-    changes: tuple[str, ...] = field(default=())
+    changes: tuple[str, ...] = ()
+    #: Shell commands on hosts before the run, as an admin types them: short name and command.
+    commands: tuple[tuple[str, str], ...] = ()
 
 
 _MARKERS = {
@@ -63,6 +69,33 @@ _MARKERS_BACK = {
 }
 
 
+def all_steps(*, once: bool, changes: Sequence[tuple[Step, Step]] = ()) -> list[Step]:
+    """Return all steps: forward, changes of the campus and their way back, all the way back.
+
+    Args:
+        once: one run for all phases.
+        changes: the two steps of each change.
+    """
+    there = list(at_once())[:1] if once else list(forward())
+    here = list(at_once())[1:] if once else list(back())
+    return [*there, *(step for pair in changes for step in pair), *here]
+
+
+def at_once() -> Iterator[Step]:
+    """Yield one run for all phases, and two for the way back: hosts are asked less often."""
+    rests = "PLAY [Read what the next phase rests on]"
+    places = (
+        ("PLAY [Look at the mail servers and gateways]", "routes"),
+        ("PLAY [Install the gateways, the backup first]", "gateways"),
+        *((rests, phase) for phase in FORWARD[FORWARD.index("ttl") :]),
+    )
+    yield Step(FORWARD[0], "playbooks/rollout.yml", WAITING, parts=places)
+    restore = ("PLAY [Restore the MX records in DNS]", "back to gateways")
+    yield Step("back to mx", "playbooks/rollback.yml", ("-e", "to=gateways", *WAITING), parts=(restore,))
+    servers = ("PLAY [Restore the mail servers]", "back to survey")
+    yield Step("back to routes", "playbooks/rollback.yml", ("-e", "to=survey", *WAITING), again=STAY, parts=(servers,))
+
+
 def forward() -> Iterator[Step]:
     """Yield the phases of rollout.yml."""
     for phase in FORWARD:
@@ -74,5 +107,5 @@ def back() -> Iterator[Step]:
     for phase in BACK:
         yield Step(
             f"back to {phase}", "playbooks/rollback.yml", ("-e", f"to={phase}", *WAITING), _MARKERS_BACK[phase],
-            again="stay for now",
+            again=STAY,
         )  # fmt: skip
