@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.inventory import read
 from lab.network import OUTSIDE, ROUTER
-from lab.rehearsal import account, changes, needs, report, steps
+from lab.rehearsal import account, changes, needs, release, report, steps
 from lab.rehearsal.page import page
 from lab.rehearsal.prepare import prepare
 from lab.rehearsal.rehearsal import Rehearsal, Result, read_events
@@ -22,6 +22,8 @@ from lab.twin import Twin
 
 #: Messages a second that two processors handle beside Ansible.
 RATE = 3.0
+#: Release that an upgrade begins with.
+RELEASE = "0.1.0"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,7 +83,14 @@ def rehearse(arguments: argparse.Namespace) -> int:
         ]
         for change in made:
             rehearsal.allow(change.homes)
-        result = rehearsal.run(steps.all_steps(once=arguments.at_once, changes=[change.steps for change in made]))
+        wanted = steps.all_steps(once=arguments.at_once, changes=[change.steps for change in made])
+        if steps.UPGRADE in arguments.scenarios:
+            wanted = [
+                release.step(RELEASE, release.install(RELEASE, directory)),
+                steps.Step("this version", "playbooks/site.yml", steps.WAITING),
+                *(step for change in made for step in change.steps),
+            ]
+        result = rehearsal.run(wanted)
     finally:
         if not arguments.keep:
             twin.down()

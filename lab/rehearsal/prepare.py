@@ -15,6 +15,8 @@ from lab.twin import Twin
 
 #: TTL of the zones before the rollout, in seconds. Real ones are hours, and a rehearsal waits for them.
 ZONE_TTL = 30
+#: Seconds between two checks of a secondary server, for which caches may have changed records in addition.
+REFRESH = 5
 #: The host in a wildcard domain to which mail is sent.
 WILDCARD_HOST = "pc1"
 
@@ -32,7 +34,7 @@ systemctl restart sendmail
 """
 _NAMED = rf"""
 sed -i 's/max-cache-ttl 1;/max-cache-ttl 604800;/' /etc/bind/named.conf /etc/bind/named.conf.options
-sed -i 's/^\$TTL.*/$TTL\t{ZONE_TTL}/' {ZONES}/*.zone
+sed -i -e 's/^\$TTL.*/$TTL\t{ZONE_TTL}/' -e 's/10800\(\s*; refresh\)/{REFRESH}\1/' {ZONES}/*.zone
 systemctl restart named
 """
 

@@ -149,14 +149,23 @@ class Rehearsal:
     def job(self) -> dict[str, Any]:
         """Return the job of the traffic."""
         servers: dict[str, Server] = {}
+        hosts = self.campus.plan["hosts"]
+        families = {
+            self.machines[name].short: [
+                number for number, address in ((4, facts["address"]), (6, facts["address6"])) if address
+            ]
+            for name, facts in hosts.items()
+            if name in self.machines
+        }
         for domain, homes in self.result.homes.items():
             if homes and not domain.startswith("*."):
                 machine = self.machines[next(n for n, m in self.machines.items() if m.short == homes[0])]
-                servers.setdefault(machine.short, Server(machine.short, domain, machine.netns))
+                servers.setdefault(machine.short, Server(machine.short, domain, machine.netns, families[machine.short]))
         return {
             "events": str(self.events),
             "rate": self.result.rate,
-            "domains": {domain: concrete(domain) for domain in self.result.domains},
+            "domains": {domain: concrete(domain) for domain, homes in self.result.homes.items() if homes},
+            "families": {domain: families[homes[0]] for domain, homes in self.result.homes.items() if homes},
             "servers": [asdict(server) for server in servers.values()],
             "mailboxes": {m.short: str(m.disk / "up" / "var" / "mail") for m in self.machines.values()},
         }
@@ -255,7 +264,8 @@ class Rehearsal:
         line = self.twin.command(self.twin.playbook_arguments(step.playbook, options))
         output: list[str] = []
         name = f"{len(self.result.phases) + 1:02d}-{step.name.replace(' ', '-')}-{number}.log"
-        with (self.directory / name).open("w") as file, self._started(line) as process:
+        environment = self.twin.environment(dict(step.environment))
+        with (self.directory / name).open("w", buffering=1) as file, self._started(line, environment) as process:
             assert process.stdout is not None
             for text in process.stdout:
                 file.write(text)
@@ -268,10 +278,10 @@ class Rehearsal:
         return process.returncode, "".join(output)
 
     @contextlib.contextmanager
-    def _started(self, line: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    def _started(self, line: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
         """Start a run; end it with all its processes if the block does not read it to its end."""
         with subprocess.Popen(
-            line, env=self.twin.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            line, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True, cwd=REPOSITORY,
         ) as process:  # fmt: skip
             try:

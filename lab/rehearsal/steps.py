@@ -19,7 +19,7 @@ SCENARIOS = {
     SERVER_DOWN: "an inner server is off until all phases are over",
     DOMAIN_MOVES: "a domain moves to another server of its faculty, and back",
     RENUMBERING: "an inner server gets another address, and its first one again",
-    UPGRADE: "the campus begins with release 0.1.0, by site.yml",
+    UPGRADE: "in place of the phases: release 0.1.0 is applied by its site.yml, then this one by site.yml",
 }
 
 #: Settings of the rollout's waiting times.
@@ -49,6 +49,7 @@ class Step:
     changes: tuple[str, ...] = ()
     #: Shell commands on hosts before the run, as an admin types them: short name and command.
     commands: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 _MARKERS = {

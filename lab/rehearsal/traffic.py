@@ -64,6 +64,8 @@ class Server:
     short: str
     domain: str
     namespace: str
+    #: Families of its addresses: 4, 6.
+    families: Sequence[int] = (4, 6)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Job:
     rate: float
     #: Recipient domain by domain of the plan; they differ for a wildcard.
     domains: Mapping[str, str]
+    #: Families of the addresses of each domain's home.
+    families: Mapping[str, Sequence[int]]
     servers: Sequence[Server]
     #: Directory of the mailboxes of each host.
     mailboxes: Mapping[str, str]
@@ -170,6 +174,9 @@ class Traffic:
                 return
             server = None if flow == INWARD else next(servers)
             domain = OUTSIDE_NAME if flow == OUTWARD else next(domains)
+            # Without the gateways, servers with IPv4 only and with IPv6 only cannot reach each other.
+            while flow == INSIDE and server and not set(server.families) & set(self.job.families[domain]):
+                domain = next(domains)
             task = asyncio.create_task(self._deliver(number, flow, server, domain))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
