@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dns.asyncresolver
@@ -16,6 +16,7 @@ import dns.resolver
 
 from lab.rehearsal.account import ACCEPTED, DEFERRED, LOST_REPLY, REFUSED
 
+PORT = 25
 CONNECT_SECONDS = 10
 REPLY_SECONDS = 120
 #: Addresses, and servers that answer with a temporary error, which one attempt tries (Postfix: smtp_mx_address_limit,
@@ -41,9 +42,6 @@ class _Reply(Exception):
         self.code = code
 
 
-Connect = Callable[[str, int], socket.socket]
-
-
 async def dialogue(opened: socket.socket, address: str, name: str, envelope: tuple[str, str], text: bytes) -> Attempt:
     """Send one message over a new socket.
 
@@ -55,7 +53,7 @@ async def dialogue(opened: socket.socket, address: str, name: str, envelope: tup
     opened.setblocking(False)
     dotted = False
     try:
-        await asyncio.wait_for(loop.sock_connect(opened, (address, 25)), CONNECT_SECONDS)
+        await asyncio.wait_for(loop.sock_connect(opened, (address, PORT)), CONNECT_SECONDS)
         reader, writer = await asyncio.open_connection(sock=opened, limit=LIMIT)
 
         async def command(stage: str, line: bytes, wanted: int) -> str:

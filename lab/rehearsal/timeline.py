@@ -166,7 +166,8 @@ def _axis(drawing: Timeline, seconds: float, bottom: float) -> None:
     step = next(step for step in (1, 2, 5, 10, 30, 60, 10**6) if seconds / 60 / step <= 12)
     for minute in range(0, int(seconds // 60) + 1, step):
         x = round(LEFT + (RIGHT - LEFT) * minute * 60 / seconds, 1)
-        drawing.texts.append(Text(x, bottom + 16, f"{minute} min", "small"))
+        if x < RIGHT - 6 * _CHARACTER:
+            drawing.texts.append(Text(x, bottom + 16, f"{minute} min", "small"))
     row = bottom + 40
     names = (
         ("good", "accepted at the first attempt"),
