@@ -50,6 +50,10 @@ def make_report(result: Result, events: Path) -> report.Report:
             ("Servers", str(result.servers)),
             ("Domains", str(len(result.domains))),
             ("Mail", f"{result.rate:g} messages a second"),
+            (
+                "CPU time",
+                f"{report.duration(result.cpu_hosts)} hosts, {report.duration(result.cpu_controller)} Ansible and mail",
+            ),
             ("With", ", ".join(f"{name} ({steps.SCENARIOS[name]})" for name in result.scenarios)),
         ),
         rows=rows,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lab.campus import Campus
-from lab.host import Machine
+from lab.host import Machine, cgroups
 from lab.network import OUTSIDE
 from lab.rehearsal import account
 from lab.rehearsal.account import Phase
@@ -57,6 +58,9 @@ class Result:
     homes: dict[str, list[str]] = field(default_factory=dict)
     #: Why the rehearsal ended before its last step.
     failure: str = ""
+    #: CPU time of the hosts, and of Ansible and the mail.
+    cpu_hosts: float = 0.0
+    cpu_controller: float = 0.0
 
 
 class Mail:
@@ -178,6 +182,7 @@ class Rehearsal:
     def run(self, wanted: Iterable[Step]) -> Result:
         """Run the steps under mail; the result has the reason if they are not complete."""
         mail = Mail(self.twin, self.job())
+        hosts, controller = self._cpu()
         try:
             self._enter("before")
             if self.off:
@@ -199,7 +204,15 @@ class Rehearsal:
             self._drain(mail)
             mail.end()
             self._leave()
+            now = self._cpu()
+            self.result.cpu_hosts, self.result.cpu_controller = now[0] - hosts, now[1] - controller
         return self.result
+
+    def _cpu(self) -> tuple[float, float]:
+        """Return the CPU time in seconds of the hosts, and of the ended processes that this one has started."""
+        text = (cgroups(self.twin.name)[0] / "cpu.stat").read_text()
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return int(text.split()[1]) / 1e6, children.ru_utime + children.ru_stime
 
     def _enter(self, name: str) -> None:
         """End the present phase and begin another one."""
@@ -231,15 +244,14 @@ class Rehearsal:
         parts = list(step.parts)
         for host, command in step.commands:
             self.campus.sh(host, command)
+        faults = [name for name in (CONTROLLER_DIES, GATEWAY_DIES) if name in self.scenarios]
         for number in range(1, RUNS + 1):
             broken = False
-            if number == 1 and CONTROLLER_DIES in self.scenarios:
-                broken = True
-                status, output = self._play(step, number, parts, self._kill)
-            elif number == 1 and GATEWAY_DIES in self.scenarios:
-                with self._gateway_off() as stop:
-                    status, output = self._play(step, number, parts, stop)
-                broken = status not in accepted
+            if faults:
+                with self._fault(faults[0]) as (at_marker, happened):
+                    status, output = self._play(step, number, parts, at_marker)
+                if happened:
+                    broken = bool(faults.pop(0))
             else:
                 status, output = self._play(step, number, parts)
             self._statuses.append(status)
@@ -290,32 +302,35 @@ class Rehearsal:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
 
-    def _kill(self, process: subprocess.Popen[str]) -> None:
-        os.killpg(process.pid, signal.SIGKILL)
-        self._remark("ansible-playbook killed")
-
     @contextlib.contextmanager
-    def _gateway_off(self) -> Iterator[Callable[[subprocess.Popen[str]], None]]:
-        """Yield what switches a gateway off for a time; wait afterwards until it is on again."""
+    def _fault(self, name: str) -> Iterator[tuple[Callable[[subprocess.Popen[str]], None], list[str]]]:
+        """Yield what is to be done at the marker, and a list that is empty until then; wait until all is on again."""
+        happened: list[str] = []
+        threads: list[threading.Thread] = []
+
+        def fail(process: subprocess.Popen[str]) -> None:
+            happened.append(name)
+            if name == CONTROLLER_DIES:
+                os.killpg(process.pid, signal.SIGKILL)
+                self._remark("ansible-playbook killed")
+            else:
+                threads.append(threading.Thread(target=self._power_cycle))
+                threads[0].start()
+
+        yield fail, happened
+        for thread in threads:
+            thread.join()
+
+    def _power_cycle(self) -> None:
+        """Switch the next gateway off, and on again some time later."""
         gateways = [gateway["host"] for gateway in self.campus.plan["gateways"]]
         machine = self.machines[gateways[self._gateway_number % len(gateways)]]
         self._gateway_number += 1
-        threads: list[threading.Thread] = []
-
-        def cycle() -> None:
-            self._remark(f"{machine.short} switched off")
-            self.twin.stop(machine.short)
-            time.sleep(OFF_SECONDS)
-            self.twin.start(machine.short)
-            self._remark(f"{machine.short} switched on")
-
-        def stop(_process: subprocess.Popen[str]) -> None:
-            threads.append(threading.Thread(target=cycle))
-            threads[0].start()
-
-        yield stop
-        for thread in threads:
-            thread.join()
+        self._remark(f"{machine.short} switched off")
+        self.twin.stop(machine.short)
+        time.sleep(OFF_SECONDS)
+        self.twin.start(machine.short)
+        self._remark(f"{machine.short} switched on")
 
     def _server_to_stop(self) -> Machine:
         """Return an inner server that no other one rests on: not a hub."""

@@ -52,21 +52,22 @@ class Step:
     environment: tuple[tuple[str, str], ...] = ()
 
 
+#: Tasks that change hosts; while one of them runs, something is to fail.
 _MARKERS = {
-    "survey": "TASK [Survey the host",
-    "routes": "TASK [campus.mailgate.sendmail_routes",
-    "gateways": "TASK [campus.mailgate.gateway :",
-    "ttl": "TASK [campus.mailgate.bind_mx :",
-    "mx": "TASK [campus.mailgate.bind_mx :",
-    "observe": "TASK [campus.mailgate.border_firewall :",
-    "block": "TASK [campus.mailgate.border_firewall :",
+    "survey": "TASK [Survey this host]",
+    "routes": "TASK [campus.mailgate.sendmail_routes : Apply pending reloads and restarts]",
+    "gateways": "TASK [campus.mailgate.gateway : Write routes and settings]",
+    "ttl": "TASK [campus.mailgate.bind_mx : Lower or restore the TTLs of the MX records]",
+    "mx": "TASK [campus.mailgate.bind_mx : Set the MX records]",
+    "observe": "TASK [campus.mailgate.border_firewall : Set the port-25 rules]",
+    "block": "TASK [campus.mailgate.border_firewall : Set the port-25 rules]",
 }
 _MARKERS_BACK = {
-    "observe": "TASK [campus.mailgate.border_firewall :",
-    "mx": "TASK [campus.mailgate.border_firewall :",
-    "gateways": "TASK [campus.mailgate.bind_mx :",
-    "routes": "TASK [campus.mailgate.gateway :",
-    "survey": "TASK [campus.mailgate.sendmail_routes",
+    "observe": "TASK [campus.mailgate.border_firewall : Set the port-25 rules]",
+    "mx": "TASK [campus.mailgate.border_firewall : Restore the router]",
+    "gateways": "TASK [campus.mailgate.bind_mx : Restore the MX records]",
+    "routes": "TASK [campus.mailgate.gateway : Restore the host]",
+    "survey": "TASK [campus.mailgate.sendmail_routes : Stop the daemon]",
 }
 
 

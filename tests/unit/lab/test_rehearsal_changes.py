@@ -82,6 +82,15 @@ def test_parts_are_plays_of_the_playbooks():
             assert f"- name: {marker.removeprefix('PLAY [').removesuffix(']')}\n" in text
 
 
+def test_something_fails_in_a_task_of_the_roles():
+    top = Path(steps.__file__).parents[2]
+    for step in steps.all_steps(once=False):
+        role, _, task = step.marker.removeprefix("TASK [").removesuffix("]").rpartition(" : ")
+        places = [top / "roles" / role.removeprefix("campus.mailgate.") / "tasks"] if role else [top / "playbooks"]
+        texts = [path.read_text() for place in places for path in place.rglob("*.yml")]
+        assert any(f"- name: {task}\n" in text for text in texts), step.marker
+
+
 def test_changes_are_made_between_forward_and_back():
     pair = (steps.Step("move", "site"), steps.Step("move back", "site"))
     names = [step.name for step in steps.all_steps(once=False, changes=[pair])]
