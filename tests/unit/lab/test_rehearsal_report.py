@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 import re
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
 
+from lab.inventory import Inventory
+from lab.rehearsal import __main__ as command_line
 from lab.rehearsal import account, needs, steps, timeline
 from lab.rehearsal.account import Message, Phase
 from lab.rehearsal.page import page
 from lab.rehearsal.report import Report, duration, text
+from lab.twin import Twin
 
 PHASES = [Phase("before", 1000, 1020), Phase("routes", 1020, 1080, (0,)), Phase("mx", 1080, 1100, (2, 0))]
 HOMES = {"a.example": ["one"]}
@@ -114,3 +118,14 @@ def test_all_phases_are_rehearsed_in_the_order_of_the_rollout():
     assert [step.name for step in steps.forward()] == ["survey", "routes", "gateways", "ttl", "mx", "observe", "block"]
     back = [step.options[1] for step in steps.back()]
     assert back == ["to=observe", "to=mx", "to=gateways", "to=routes", "to=survey"]
+
+
+def test_a_machine_that_is_too_small_is_refused_before_anything_boots(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lab.rehearsal", "--inventory", "inventories/demo", "--name", "too-small"])
+    monkeypatch.setattr(command_line, "read", lambda *_arguments: Inventory(()))
+    monkeypatch.setattr(needs, "available", lambda: needs.Amount(memory=100, disk=10**6, processes=10**6))
+    monkeypatch.setattr(Twin, "up", lambda *_arguments, **_options: pytest.fail("the twin was booted"))
+    assert command_line.main() == 2
+    problem = capsys.readouterr().err
+    assert "too small for a twin of 1 hosts, 0 of them gateways; nothing was started" in problem
+    assert f"memory: needs {needs.needs(1, 0).memory} MB, available 100 MB" in problem
