@@ -38,6 +38,8 @@ RUNS, RUN_PAUSE = 8, 10
 OFF_SECONDS = 20
 #: Seconds until the last messages must have arrived, and seconds between two runs of the queues.
 DRAIN_SECONDS, QUEUE_SECONDS = 240, 10
+#: What is shown of a failed run.
+ERROR_LINES, ERROR_CHARACTERS = 10, 1000
 #: Exit status of ansible-playbook when hosts were unreachable.
 UNREACHABLE = 4
 
@@ -260,8 +262,7 @@ class Rehearsal:
             if not broken and not (step.again and step.again in output):
                 break
             time.sleep(RUN_PAUSE if step.again else 1)
-        tail = "\n".join(output.splitlines()[-25:])
-        raise LabError(f"step {step.name!r} ended with exit status {status}; the end of its output:\n{tail}")
+        raise LabError(f"step {step.name!r} ended with exit status {status}:\n{essence(output)}")
 
     def _play(
         self,
@@ -356,6 +357,13 @@ class Rehearsal:
 
     def _run_queues(self, short: str) -> None:
         self.twin.exec(short, "sendmail -Ac -q; sendmail -q", timeout=60)
+
+
+def essence(output: str) -> str:
+    """Return the errors in the output of ansible-playbook, or its end if there are none."""
+    lines = output.splitlines()
+    errors = [line for line in lines if line.startswith(("fatal:", "failed:", "[ERROR]"))]
+    return "\n".join(line[:ERROR_CHARACTERS] for line in (errors or lines)[-ERROR_LINES:])
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:

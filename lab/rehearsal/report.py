@@ -9,7 +9,19 @@ from dataclasses import dataclass
 
 from lab.rehearsal.account import Message, Row
 
-HEAD = ("phase", "sent", "delivered", "refused", "put off", "late p50", "late p99", "lost", "doubled", "astray", "time")
+HEAD = (
+    "phase",
+    "sent",
+    "delivered",
+    "refused",
+    "deferred",
+    "late p50",
+    "late p99",
+    "lost",
+    "doubled",
+    "astray",
+    "time",
+)
 #: Lines of messages that are not as they should be.
 SHOWN = 40
 

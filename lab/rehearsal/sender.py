@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sending mail server: follows the MX records that its resolver has, and says what became of one attempt."""
+"""A sending mail server: follows the MX records that its resolver has, and returns the result of each attempt."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def test_one_run_is_enough():
 
 
 def test_a_failed_run_ends_the_rehearsal_with_its_output():
-    runs = Runs((2, "first\nwhy\n", True), (0, "", True))
-    with pytest.raises(LabError, match=r"(?s)step 'mx' ended with exit status 2.*why"):
+    runs = Runs((2, "first\nfatal: why\nPLAY RECAP\n", True), (0, "", True))
+    with pytest.raises(LabError, match=r"(?s)step 'mx' ended with exit status 2:\nfatal: why$"):
         runs._complete(STEP)
 
 
