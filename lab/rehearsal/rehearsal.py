@@ -197,6 +197,9 @@ class Rehearsal:
                 time.sleep(AFTER_SECONDS)
         except LabError as error:
             self.result.failure = str(error)
+        except KeyboardInterrupt:
+            # The report has what was found so far; a second interruption ends the wait for the last messages.
+            self.result.failure = f"interrupted in phase {self._present[0] if self._present else ''}"
         finally:
             mail.stop()
             self._enter("end")

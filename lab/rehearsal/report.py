@@ -50,7 +50,7 @@ class Report:
     def verdict(self) -> str:
         """Return one sentence."""
         total = self.total
-        return (
+        return ("Not complete: " if self.failure else "") + (
             f"{total.lost} lost, {total.refused} refused for good, {total.doubled} doubled of {total.sent} messages; "
             f"{self.reached[0]} of {self.reached[1]} domains; {duration(total.seconds)}"
         )

@@ -61,6 +61,7 @@ def test_not_sound(bad):
 
 def test_not_sound_when_steps_are_missing_or_a_domain_got_no_mail():
     assert not made(GOOD, failure="mx ended with exit status 2").sound
+    assert made(GOOD, failure="mx ended with exit status 2").verdict.startswith("Not complete: 0 lost")
     assert not replace(made(GOOD), reached=(1, 2)).sound
 
 
