@@ -265,7 +265,8 @@ class Rehearsal:
             if not broken and not (step.again and step.again in output):
                 break
             time.sleep(RUN_PAUSE if step.again else 1)
-        raise LabError(f"step {step.name!r} ended with exit status {status}:\n{essence(output)}")
+        name = self._present[0] if self._present else step.name
+        raise LabError(f"phase {name!r} ended with exit status {status}:\n{essence(output)}")
 
     def _play(
         self,

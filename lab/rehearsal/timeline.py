@@ -101,7 +101,7 @@ def draw(
     def x(time: float) -> float:
         return round(LEFT + (RIGHT - LEFT) * min(1.0, max(0.0, (time - start) / (end - start))), 1)
 
-    labels = [(x(began), name) for name, began, _ in phases]
+    labels = [(min(x(began), WIDTH - (len(name) + 1) * _CHARACTER), name) for name, began, _ in phases]
     rows = places(labels)
     top = _LINE * (max(rows) + 1) + 8
     bars_bottom = top + _BARS
@@ -111,9 +111,9 @@ def draw(
         if number % 2 == 0:
             width = max(0.5, x(ended) - x(began))
             drawing.rects.append(Rect(x(began), top, round(width, 1), bottom - top, "band"))
-    for (left, name), row in zip(labels, rows, strict=True):
+    for (left, name), row, (_, began, _) in zip(labels, rows, phases, strict=True):
         baseline = _LINE * (row + 1)
-        drawing.lines.append(Line(f"{left:g},{baseline - 10:g} {left:g},{bottom:g}", "edge"))
+        drawing.lines.append(Line(f"{x(began):g},{baseline - 10:g} {x(began):g},{bottom:g}", "edge"))
         drawing.texts.append(Text(left + 3, baseline, name, "small"))
     for time, _ in remarks:
         drawing.lines.append(Line(f"{x(time):g},{bars_bottom + 4:g} {x(time):g},{late_top - 4:g}", "remark"))

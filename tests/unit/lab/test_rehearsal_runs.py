@@ -28,6 +28,7 @@ class Runs(Rehearsal):
         self.off = object() if off else None  # type: ignore[assignment]
         self.result = Result("x", 1, [], [], 1, 0)
         self._statuses = []
+        self._present = None
         self.faults: list[str] = []
 
     def _play(self, step: Step, number: int, parts: Any, at_marker: Callable[[Any], None] | None = None) -> Any:
@@ -64,7 +65,7 @@ def test_one_run_is_enough():
 
 def test_a_failed_run_ends_the_rehearsal_with_its_output():
     runs = Runs((2, "first\nfatal: why\nPLAY RECAP\n", True), (0, "", True))
-    with pytest.raises(LabError, match=r"(?s)step 'mx' ended with exit status 2:\nfatal: why$"):
+    with pytest.raises(LabError, match=r"(?s)phase 'mx' ended with exit status 2:\nfatal: why$"):
         runs._complete(STEP)
 
 
@@ -81,7 +82,7 @@ def test_a_run_that_came_too_early_is_repeated():
 
 
 def test_too_many_runs():
-    with pytest.raises(LabError, match="step 'back to routes'"):
+    with pytest.raises(LabError, match="phase 'back to routes'"):
         Runs(*[(2, "stay for now", False)] * rehearsal.RUNS)._complete(BACK)
 
 
