@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 #   make demo     boot the twin of inventories/demo, apply site.yml, check it with real mail, leave it running
+#   make rehearse roll INVENTORY out and back on its twin under constant mail, RATE messages a second, WITH="NAME NAME"
 #   make test     lint, unit tests, Molecule
 #   make unit     the unit tests that take less than a second each
 #   make bench    measure, BENCHES="plan mail" for some
@@ -12,6 +13,8 @@
 INVENTORY ?= inventories/demo
 PYTHON    ?= python3
 HOST      ?=
+RATE      ?= 3
+WITH      ?=
 
 VENV   := .venv
 STAMPS := .cache/stamps
@@ -26,13 +29,17 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-shell test lint unit molecule bench docs plan catalogs setup setup-machine setup-tests clean
+.PHONY: help demo rehearse demo-down demo-shell test lint unit molecule bench docs plan catalogs setup setup-machine setup-tests clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: setup-machine setup
 	$(PYTHON_VENV) -m lab.demo --inventory $(INVENTORY)
+
+# The report is in .cache/rehearse. `python -m lab.rehearsal --help` lists what WITH may have.
+rehearse: setup-machine setup
+	$(PYTHON_VENV) -m lab.rehearsal --inventory $(INVENTORY) --rate $(RATE) $(addprefix --with ,$(WITH))
 
 demo-down: setup
 	$(PYTHON_VENV) -m lab down --inventory $(INVENTORY)

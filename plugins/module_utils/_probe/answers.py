@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import smtplib
 import socket
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,9 @@ from functools import cache
 
 _SESSIONS = 8
 _CONNECTIONS = 64
+_BUSY = "421"
+_BUSY_SECONDS = 60.0
+_BUSY_PAUSE = 0.5
 _RELAY = re.compile(r"\b5\.7\.\d+\b|relay", re.IGNORECASE)
 _SHOWN = 3
 _NULL = frozenset({"0 ."})  # RFC 7505; bind_mx leaves such a name alone
@@ -81,12 +85,32 @@ def _dialogue(session: smtplib.SMTP, recipient: str) -> tuple[int, str]:
     return code, _one_line(text)
 
 
-def ask_all(domains: Sequence[str], ask: Callable[[str], Answer]) -> list[Answer]:
-    """Ask a server about all domains; if it does not answer for the first one, not about the others."""
-    answers = [ask(domain) for domain in domains[:1]]
+def ask_all(
+    domains: Sequence[str],
+    ask: Callable[[str], Answer],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Answer]:
+    """Ask a server about all domains; if it does not answer for the first one, not about the others.
+
+    A server that is busy is asked again, for `_BUSY_SECONDS` in all: several hosts may be asking it from one address.
+    """
+    until: list[float] = []
+
+    def ask_until(domain: str) -> Answer:
+        answer = ask(domain)
+        while answer.outcome == Outcome.SILENT and answer.text.startswith(_BUSY):
+            until[:] = until or [clock() + _BUSY_SECONDS]
+            if clock() >= until[0]:
+                break
+            sleep(_BUSY_PAUSE)
+            answer = ask(domain)
+        return answer
+
+    answers = [ask_until(domain) for domain in domains[:1]]
     if answers and answers[0].outcome != Outcome.SILENT:
         with ThreadPoolExecutor(_SESSIONS) as pool:
-            answers += pool.map(ask, domains[1:])
+            answers += pool.map(ask_until, domains[1:])
     return answers
 
 

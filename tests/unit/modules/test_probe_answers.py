@@ -66,6 +66,60 @@ def test_a_server_that_does_not_answer_is_asked_once():
     assert ask_all([], ask) == []
 
 
+class Busy:
+    """A server with so many places for connections of one client; a clock that goes on while somebody waits."""
+
+    def __init__(self, places: int, others: int = 0) -> None:
+        self.places = places
+        self.open = others
+        self.others = others
+        self.refused = 0
+        self.now = 0.0
+        self.lock = threading.Lock()
+
+    def ask(self, domain: str) -> Answer:
+        with self.lock:
+            if self.open >= self.places:
+                self.refused += 1
+                return Answer(domain, S, "421 4.7.0 Too many connections from your address; try again later")
+            self.open += 1
+        with self.lock:
+            self.open -= 1
+        return Answer(domain, R, "250 OK")
+
+    def sleep(self, seconds: float) -> None:
+        with self.lock:
+            self.now += seconds
+            self.open -= min(1, self.others)
+            self.others -= min(1, self.others)
+
+
+def test_a_server_with_too_many_connections_is_asked_again():
+    # Each DNS server of the campus has a gateway asked about all domains, at the same time and from the same address.
+    server = Busy(places=2, others=4)
+    answers = ask_all([f"{number}.example" for number in range(30)], server.ask, lambda: server.now, server.sleep)
+    assert [answer.outcome for answer in answers] == [R] * 30
+    assert server.refused
+
+
+def test_a_server_that_keeps_having_too_many_connections_is_a_problem_after_a_time():
+    server = Busy(places=0)
+    (answer,) = ask_all(["a.example", "b.example"], server.ask, lambda: server.now, server.sleep)
+    assert answer.outcome == S
+    assert 0 < server.now <= 60
+
+
+def test_waiting_is_bounded_for_all_domains_together():
+    server = Busy(places=1)
+
+    def ask(domain: str) -> Answer:
+        return Answer(domain, R, "250") if domain == "0.example" else Busy(places=0).ask(domain)
+
+    answers = ask_all([f"{number}.example" for number in range(100)], ask, lambda: server.now, server.sleep)
+    assert [answer.outcome for answer in answers] == [R] + [S] * 99
+    assert server.now <= 61
+
+
 def test_each_kind_of_problem_names_the_first_domains():
     answers = [Answer(f"{name}.example", X, "550 5.7.1 Relaying denied") for name in "abcde"]
     assert smtp_problems("gw1", [Answer("ok.example", R, "250 OK"), *answers], verifies=True) == [
