@@ -45,7 +45,7 @@ def run(directory, *options):
     plays = []
     for play in SITE:
         tasks = {"tasks": [{"import_tasks": str(TASKS / "plan.yml")}]} if play["hosts"].startswith("all:") else {}
-        if play["name"] == "Leave out the hosts that have the planned routes":
+        if play["name"] == "Leave out the hosts on which nothing is to be done":
             tasks = {"tasks": play["tasks"], "vars_files": [str(TASKS.parent / "vars/routes.yml")]}
         for part in ("pre_tasks", "post_tasks"):
             if part in play:
@@ -56,7 +56,7 @@ def run(directory, *options):
         routes = play.get("vars", {}).get("mailgate_site_step") == "routes"
         if routes:
             tasks["post_tasks"] = [{"name": "Finish the step", "ansible.builtin.import_tasks": str(TASKS / "done.yml")}]
-        if "roles" in play or routes:
+        if "pre_tasks" in play or routes:
             tasks["tasks"] = [{"name": f"CHANGE {play['tags'][0]}", "ansible.builtin.raw": "true"}]
         if tasks:
             head = {key: value for key, value in play.items() if key not in ("tasks", "roles", "vars_files", *tasks)}
