@@ -29,7 +29,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """Return what the module returns."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if arguments.get("state", "checked") != "absent":
+        state = arguments.get("state", "checked")
+        if self._task.check_mode and state == "recorded":
+            return result | {"changed": False}  # without a connection
+        if state != "absent":
             arguments["fingerprint"] = self.fingerprint(str(arguments.get("role")), task_vars or {})
         return result | self._execute_module("campus.mailgate.role_applied", module_args=arguments, task_vars=task_vars)
 
