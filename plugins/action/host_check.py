@@ -12,25 +12,27 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._systems.systems import COMMAND, identify
+from .role_applied import ActionModule as RoleApplied
+
+ARGUMENTS = {
+    "fail": {"type": "bool", "default": True},
+    "roles": {"type": "list", "elements": "str", "choices": ["bind_mx", "border_firewall"], "default": []},
+}
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no types
+class ActionModule(RoleApplied):
     """The action of host_check."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_diff = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the host's system as a fact; fail if it is not supported, unless `fail` is false."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, args = self.validate_argument_spec(argument_spec={"fail": {"type": "bool", "default": True}})
+        result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
+        _validation, args = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
             asked = self._low_level_execute_command(COMMAND)
         except AnsibleConnectionFailure:
             if args["fail"]:
                 raise
-            return result | {"changed": False, "problem": ""}
+            return result | {"changed": False, "problem": "", "reasons": {}}
         host = (task_vars or {})["inventory_hostname"]
         result["changed"] = False
         if asked["rc"]:
@@ -42,4 +44,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             facts = {"id": system.id, "version": system.version, "name": system.name}
             result["ansible_facts"] = {"mailgate_system": facts}
         result["problem"] = problem
+        roles = [] if problem else args["roles"]
+        result["reasons"] = {role: self._reasons(role, task_vars or {}) for role in roles}
         return result | ({"failed": True, "msg": problem} if problem and args["fail"] else {})
+
+    def _reasons(self, role: str, variables: dict[str, Any]) -> list[str]:
+        """Return why the tasks of a role are necessary; also if that cannot be found out, so that they report why."""
+        asked = {"role": role, "state": "checked", "fingerprint": self.fingerprint(role, variables)}
+        done = self._execute_module("campus.mailgate.role_applied", module_args=asked, task_vars=variables)
+        reasons: list[str] = done.get("reasons", [f"the host cannot be asked: {done.get('msg', 'no result')}"])
+        return reasons

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible import constants
@@ -48,7 +49,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         variables = task_vars or {}
         if args["ask"]:
             problems, notes = self._ask(args, variables)
-            return result | {"changed": False, "host": args["ask"], "problems": problems, "notes": notes}
+            answer = {"host": args["ask"], "time": time.time(), "problems": problems, "notes": notes}
+            return result | {"changed": False} | answer
         run = Run(
             hosts=args["hosts"],
             done=args["done"],

@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils.fingerprint import code_state, fingerprint
+from ..plugin_utils.fingerprint import code_state, fingerprint, input_state
 
 COLLECTION = Path(__file__).resolve().parents[2]
 
@@ -29,7 +29,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """Return what the module returns."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if arguments.get("state", "checked") != "absent":
+        state = arguments.get("state", "checked")
+        if self._task.check_mode and state == "recorded":
+            return result | {"changed": False}  # without a connection
+        if state != "absent":
             arguments["fingerprint"] = self.fingerprint(str(arguments.get("role")), task_vars or {})
         return result | self._execute_module("campus.mailgate.role_applied", module_args=arguments, task_vars=task_vars)
 
@@ -37,14 +40,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """Return the fingerprint of what a role is asked for; "" if its variables cannot be known before it runs."""
         directory = COLLECTION / "roles" / role
         defaults = self._load(directory / "defaults")
-        known = {**defaults, **variables, **self._load(directory / "vars")}
+        # Values of the inventory may name the role's directory, which is known in the role only.
+        known = {**defaults, **variables, **self._load(directory / "vars"), "role_path": str(directory)}
         names = {*defaults, *(name for name in variables if name.startswith(f"{role}_"))}
         templar = self._templar.copy_with_new_env(available_variables=known)
         try:
             values = {name: templar.template(known[name]) for name in sorted(names)}
+            files = templar.template(known.get(f"__{role}_inputs", []))
         except AnsibleError:
             return ""
-        return fingerprint(role, values, code_state(COLLECTION, role))
+        playbook = Path(str(variables.get("playbook_dir", ".")))
+        try:
+            inputs = input_state(files, [directory / "files", directory, playbook / "files", playbook])
+        except OSError:
+            return ""
+        return fingerprint(role, values, code_state(COLLECTION, role), inputs)
 
     def _load(self, directory: Path) -> dict[str, Any]:
         """Return the variables of a role's directory, as Ansible reads it: main.yml, or all files of main/."""

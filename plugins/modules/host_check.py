@@ -34,6 +34,14 @@ options:
         reached has none, and no fact.
     type: bool
     default: true
+  roles:
+    description:
+      - Roles of this collection for which to look whether their tasks are necessary, as M(campus.mailgate.role_applied)
+        does. The host needs Python for it.
+    type: list
+    elements: str
+    choices: [bind_mx, border_firewall]
+    default: []
 """
 
 EXAMPLES = r"""
@@ -47,6 +55,11 @@ problem:
   description: Why the host cannot be managed; empty if it can, or if it is not known.
   type: str
   returned: success
+reasons:
+  description: For each of O(roles), why its tasks are necessary. Empty if they would change nothing.
+  type: dict
+  returned: success
+  sample: {"bind_mx": ["nothing was applied yet"]}
 ansible_facts:
   description: The fact C(mailgate_system).
   type: dict

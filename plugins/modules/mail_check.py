@@ -105,6 +105,11 @@ host:
   description: The host that was asked.
   returned: with O(ask)
   type: str
+time:
+  description: The time of the answer on the controller, in seconds since 1970.
+  returned: with O(ask)
+  type: float
+  sample: 1796039071.2
 problems:
   description: The problems found, one text for each host with O(step).
   returned: always

@@ -21,9 +21,8 @@ description:
   - Reads the operating system too, as M(campus.mailgate.host_check) does. One that the roles do not support is the only
     problem then.
   - With O(roles), compares the host with what M(campus.mailgate.role_applied) has recorded.
-  - Changes nothing, and returns the same in check mode. Runs no program but C(dpkg-query) and
-    C(systemctl show). Needs root to see which
-    program has port 25.
+  - Changes nothing, and returns the same in check mode. Runs no program but C(dpkg-query), C(systemctl show), and with
+    O(roles) what M(campus.mailgate.role_applied) has recorded as commands. Needs root to see which program has port 25.
 options:
   host:
     description: The name of the host in the result.
@@ -42,7 +41,7 @@ options:
     description: Roles of this collection for which to look whether their tasks are necessary, before the kind is known.
     type: list
     elements: str
-    choices: [sendmail_routes, postfix_routes]
+    choices: [sendmail_routes, postfix_routes, clamav, gateway, bind_mx, border_firewall]
     default: []
     version_added: 0.3.0
   fingerprints:
@@ -169,7 +168,7 @@ ARGUMENTS = {
     "roles": {
         "type": "list",
         "elements": "str",
-        "choices": ["sendmail_routes", "postfix_routes"],
+        "choices": ["sendmail_routes", "postfix_routes", "clamav", "gateway", "bind_mx", "border_firewall"],
         "default": [],
     },
     "fingerprints": {"type": "dict", "default": {}},

@@ -13,7 +13,8 @@ short_description: Record what a role has applied, and find out whether its task
 version_added: 0.3.0
 description:
   - With O(state=recorded), the last task of a role, records in C(/var/backups/mailgate/applied) a fingerprint of the
-    role's variables and of the collection's files, the hashes of O(paths), the state of O(units), and O(greetings).
+    role's variables and of the collection's files, the hashes, modes and owners of O(paths), the state of O(units), and
+    what O(existing), O(loaded), O(greetings) and O(commands) say.
   - With O(state=checked), compares the host with that record. While all is as recorded, the role would change nothing,
     so a playbook can leave out its tasks.
   - M(campus.mailgate.mta_check) does the same for several roles in one task.
@@ -31,8 +32,18 @@ options:
     default: checked
   paths:
     description:
-      - Patterns of files that matter, such as C(/etc/mail/*). A new file that matches one is a change too.
-      - The version of a package is in C(/var/lib/dpkg/info/NAME.md5sums).
+      - Patterns of files and directories that matter, such as C(/etc/mail/*). A new one that matches is a change too.
+      - Of a directory only its mode and owner matter.
+    type: list
+    elements: path
+    default: []
+  packages:
+    description: Packages of Debian whose removal or another version matters. They are added to O(paths).
+    type: list
+    elements: str
+    default: []
+  existing:
+    description: Patterns of files whose content does not matter. Each must match a file.
     type: list
     elements: path
     default: []
@@ -40,6 +51,16 @@ options:
     description: Units of systemd. Their state after the role is the state that they must have.
     type: list
     elements: str
+    default: []
+  loaded:
+    description:
+      - For a unit the files that it must have loaded. Their last change must be before that of the unit's state.
+    type: dict
+    default: {}
+  commands:
+    description: Commands that must succeed within 30 seconds, each a list of words. They must not change anything.
+    type: list
+    elements: list
     default: []
   greetings:
     description: Where a mail server must greet.
@@ -55,6 +76,10 @@ options:
         description: The port.
         type: int
         required: true
+      pattern:
+        description: A regular expression for the line that it sends.
+        type: str
+        default: ^220
   fingerprint:
     description: The action plugin sets it. Without it, nothing is recorded, and all tasks are necessary.
     type: str
@@ -101,10 +126,11 @@ reasons:
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._keep.applied import Applied, Greeting
+from ..module_utils._keep.applied import Applied, Watched, package_files
 from ..module_utils._results import text_only
 
 
@@ -115,12 +141,20 @@ def main() -> None:
             "role": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["recorded", "checked", "absent"], "default": "checked"},
             "paths": {"type": "list", "elements": "path", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "existing": {"type": "list", "elements": "path", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
+            "loaded": {"type": "dict", "default": {}},
+            "commands": {"type": "list", "elements": "list", "default": []},
             "greetings": {
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+                "options": {
+                    "address": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "pattern": {"type": "str", "default": "^220"},
+                },
             },
             "fingerprint": {"type": "str", "default": ""},
         },
@@ -142,8 +176,9 @@ def main() -> None:
         elif given["state"] == "absent":
             changed = applied.forget()
         elif given["fingerprint"]:
-            greetings = [Greeting(**each) for each in given["greetings"]]
-            changed = applied.record(given["fingerprint"], given["paths"], given["units"], greetings)
+            given["paths"] += map(package_files, given["packages"])
+            watched = Watched.of({each.name: given[each.name] for each in fields(Watched)})
+            changed = applied.record(given["fingerprint"], watched)
     except OSError as error:
         module.fail_json(msg=f"the record of what was applied cannot be written: {error}")
     module.exit_json(changed=changed)

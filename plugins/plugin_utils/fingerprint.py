@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ from typing import Any
 _STEPS = ("_distance",)
 
 
-def fingerprint(role: str, values: Mapping[str, Any], code: str) -> str:
-    """Return a hash of a role's variables and of the state of its code.
+def fingerprint(role: str, values: Mapping[str, Any], code: str, inputs: str = "") -> str:
+    """Return a hash of a role's variables, of the state of its code, and of its files on the controller.
 
     Args:
         role: The name of the role.
         values: The values by name, templated; plain data as JSON has it.
         code: What `code_state` returned.
+        inputs: What `input_state` returned.
     """
     ends = {name: value for name, value in values.items() if not name.removeprefix(role).startswith(_STEPS)}
-    text = json.dumps([role, ends, code], sort_keys=True, default=str)
+    text = json.dumps([role, ends, code, inputs], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -37,14 +38,40 @@ def code_state(collection: Path, role: str) -> str:
 
     Args:
         collection: The directory of the collection.
-        role: The role; what is shared by all roles counts too.
+        role: The role; the plugins, which all roles share, count too.
     """
-    tops = (collection / "roles" / role, collection / "plugins" / "modules", collection / "plugins" / "module_utils")
-    lines = (f"{path} {found.st_size} {found.st_mtime_ns}" for top in tops for path, found in _files(str(top)))
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return _state([collection / "roles" / role, collection / "plugins"])
+
+
+def input_state(names: Iterable[str], places: Sequence[Path]) -> str:
+    """Return what changes when a file on the controller that a role copies, or builds from, changes: size and time.
+
+    Args:
+        names: Files and directories, absolute or relative to one of `places`.
+        places: The directories in which a relative name is looked for. Those found in several all count.
+
+    Raises:
+        FileNotFoundError: One of them does not exist.
+    """
+    found: list[Path] = []
+    for name in names:
+        # An absolute name replaces the place.
+        here = [path for place in places if (path := place / Path(name).expanduser()).exists()]
+        if not here:
+            raise FileNotFoundError(name)
+        found += here
+    return _state(found)
+
+
+def _state(tops: Iterable[Path]) -> str:
+    lines = {f"{path} {found.st_size} {found.st_mtime_ns}" for top in tops for path, found in _files(str(top))}
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
+    if not Path(top).is_dir():
+        yield top, Path(top).stat()
+        return
     with os.scandir(top) as entries:
         for entry in entries:
             if entry.is_dir():

@@ -12,7 +12,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.campus.mailgate.plugins.action import role_applied
-from ansible_collections.campus.mailgate.plugins.plugin_utils.fingerprint import code_state, fingerprint
+from ansible_collections.campus.mailgate.plugins.plugin_utils.fingerprint import (
+    code_state,
+    fingerprint,
+    input_state,
+)
 
 HOST = "mail.eng.univ.example"
 PLAN = {
@@ -52,6 +56,36 @@ def test_a_variable_that_cannot_be_known_gives_none(action):
     assert of(action, inventory_hostname="unknown.univ.example") == ""
 
 
+def test_a_value_may_name_the_role_directory_as_in_the_role(action):
+    before = of(action, sendmail_routes_extra="{{ role_path }}/a")
+    assert before
+    assert of(action, sendmail_routes_extra="{{ role_path }}/a", role_path="/a/link/to/the/role") == before
+    assert of(action, sendmail_routes_extra="{{ role_path }}/b") != before
+
+
+def signatures(action: role_applied.ActionModule, *files: Path | str, playbook: Path = Path("/nowhere")) -> str:
+    named = {"clamav_packages": ["clamav"], "clamav_signature_files": list(map(str, files))}
+    return action.fingerprint("clamav", {**named, "playbook_dir": str(playbook)})
+
+
+def test_a_file_that_the_role_copies_from_the_controller_changes_it(action, tmp_path: Path):
+    path = tmp_path / "files" / "campus.ndb"
+    path.parent.mkdir()
+    path.write_text("a")
+    seen = [signatures(action, path), signatures(action, "campus.ndb", playbook=tmp_path)]
+    os.utime(path, (1, 1))
+    seen += [signatures(action, path), signatures(action, "campus.ndb", playbook=tmp_path)]
+    assert len(set(seen)) == 4
+    assert signatures(action, path) == seen[2]
+    assert signatures(action, tmp_path / "missing.ndb") == ""
+
+
+def test_a_wheel_changes_it(tmp_path: Path):
+    before = input_state([str(tmp_path)], [tmp_path])
+    (tmp_path / "aiosmtpd.whl").touch()
+    assert input_state([str(tmp_path)], [tmp_path]) != before
+
+
 def test_an_edited_or_new_file_of_the_collection_changes_it(tmp_path: Path):
     for name in ("roles/r/tasks", "roles/other", "plugins/modules", "plugins/module_utils/__pycache__"):
         (tmp_path / name).mkdir(parents=True)
@@ -62,7 +96,10 @@ def test_an_edited_or_new_file_of_the_collection_changes_it(tmp_path: Path):
     seen.append(code_state(tmp_path, "r"))
     (tmp_path / "plugins/modules/m.py").touch()
     seen.append(code_state(tmp_path, "r"))
-    assert len(set(seen)) == 3
+    (tmp_path / "plugins/plugin_utils").mkdir()
+    (tmp_path / "plugins/plugin_utils/zipapp.py").touch()
+    seen.append(code_state(tmp_path, "r"))
+    assert len(set(seen)) == 4
     (tmp_path / "roles/other/main.yml").touch()
     (tmp_path / "plugins/module_utils/__pycache__/m.pyc").touch()
     assert code_state(tmp_path, "r") == seen[-1]

@@ -54,8 +54,9 @@ def site(directory, groups, *, checks_only=False):
     """Run site.yml without what it needs on the controller; with `checks_only`, the plays before the first change."""
     others = ("Check the prerequisites", "Look at the mail servers and gateways")
     plays = [play for play in yaml.safe_load(SITE.read_text()) if play["name"] not in others]
-    first = next(number for number, play in enumerate(plays) if "Leave out the hosts" in play["name"])
-    (directory / "tasks").symlink_to(SITE.parent / "tasks")
+    first = next(number for number, play in enumerate(plays) if "Install routes" in play["name"])
+    for name in ("tasks", "vars"):
+        (directory / name).symlink_to(SITE.parent / name)
     playbook = directory / "site.yml"
     playbook.write_text(yaml.safe_dump(plays[:first] if checks_only else plays, sort_keys=False))
     inventory = directory / "campus.yml"

@@ -18,8 +18,8 @@ SITE = ROOT / "playbooks" / "site.yml"
 PLAYS = (
     "Compute and prove the plan",
     "Look at the mail servers and gateways",
+    "Leave out the hosts on which nothing is to be done",
     "Require all prerequisites",
-    "Leave out the hosts that have the planned routes",
     "Install routes on inner servers and queues on gateways",
 )
 CHANGE = "CHANGED"
