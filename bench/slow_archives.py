@@ -33,9 +33,9 @@ UNPACKED = 201 << 20
 _WAIT = 600.0
 
 
-def message(number: int) -> bytes:
-    """Return a message with an archive of its own."""
-    archive = lzma.compress(number.to_bytes(4, "big") + bytes(UNPACKED), preset=0)
+def message(number: int, rest: bytes) -> bytes:
+    """Return a message with an archive of its own, of two streams: `rest` is the second one."""
+    archive = lzma.compress(number.to_bytes(4, "big")) + rest
     attachment = base64.encodebytes(archive).replace(b"\n", b"\r\n")
     return (
         b"Subject: archive\r\nMIME-Version: 1.0\r\nContent-Type: application/x-xz; name=a.xz\r\n"
@@ -68,7 +68,8 @@ async def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     options = parser.parse_args()
     logging.disable()
-    slow = await asyncio.to_thread(lambda: [message(number) for number in range(options.messages)])
+    rest = lzma.compress(bytes(UNPACKED), preset=0)
+    slow = [message(number, rest) for number in range(options.messages)]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         hop, clamd = Hop(), FakeClamd(directory / "clamd.ctl")

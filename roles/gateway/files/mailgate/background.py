@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Owner of asyncio tasks that outlive the call that started them."""
+"""Tasks that outlive the call that started them, and calls that are repeated while another one runs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -40,3 +40,25 @@ class BackgroundTasks:
         cancelled = self.cancel()
         await asyncio.gather(*cancelled, return_exceptions=True)
         return len(cancelled)
+
+
+class Repeated:
+    """Context in which a function is called every `seconds`."""
+
+    __slots__ = ("_call", "_seconds", "_timer")
+
+    def __init__(self, call: Callable[[], object], seconds: float) -> None:
+        self._call = call
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._again)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _again(self) -> None:
+        self.__enter__()
+        self._call()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mailgate import tls
 from mailgate.admission import Admission
-from mailgate.background import BackgroundTasks
+from mailgate.background import BackgroundTasks, Repeated
 from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
 from mailgate.content.inspection import Inspection
 from mailgate.delivery.context import DELIVERED, Delivery
@@ -52,6 +52,8 @@ SCAN_UNAVAILABLE = Reply.of(451, "4.7.0 Virus scan unavailable; try again later"
 INTERNAL_ERROR = Reply.of(451, "4.3.0 Internal error; try again later")
 # From the end of data to the reply, less some seconds to send the reply itself.
 ANSWER_SECONDS = MAX_ANSWER_SECONDS - 5
+# How often a message that is being scanned looks whether others wait for its sessions with next hops.
+GIVE_WAY_SECONDS = 0.1
 # How often the files of lists are looked at.
 LIST_SECONDS = 5.0
 
@@ -338,7 +340,8 @@ class Gateway:
             message = replace(message, content=content, digest=b"")
         if delivered := transaction.delivered:
             message = replace(message, recipients=tuple(m for m in message.recipients if m not in delivered))
-        variants = await inspection.inspect(message, now + config.timeouts.scan)
+        with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+            variants = await inspection.inspect(message, now + config.timeouts.scan)
         if isinstance(variants, Reply):
             if not variants.ok:
                 self.events.count(PROCESSED)

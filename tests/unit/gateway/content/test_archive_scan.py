@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import threading
 import zipfile
 
 import pytest
@@ -54,6 +55,39 @@ def several(*files: tuple[str, bytes]) -> bytes:
         for name, content in files:
             file.writestr(name, content)
     return out.getvalue()
+
+
+class TestLargeMail:
+    FILE = bytes(2_000_000) + rar5(b"x", b"a")
+
+    async def test_is_searched_beside_the_event_loop(self, monkeypatch):
+        search, threads = archive_scan.suspects, []
+
+        def suspects(*given):
+            threads.append(threading.current_thread())
+            return search(*given)
+
+        monkeypatch.setattr(archive_scan, "suspects", suspects)
+        await judge(mail(self.FILE), unchecked="refuse")
+        assert threads[0] is not threading.main_thread()
+        threads.clear()
+        await judge(mail(b"small"))
+        assert threads == [threading.main_thread()]
+
+    async def test_archive_far_inside_is_found(self):
+        infected = bytes(2_000_000) + rar5(VIRUS, b"a")
+        assert (await judge(mail(self.FILE))).action == "deliver"
+        decision = await judge(mail(infected), infected="refuse")
+        assert (decision.action, decision.found) == ("refuse", FOUND)
+
+    async def test_scan_that_fails_ends_the_search(self):
+        async def fails(_pieces):
+            raise ScanError("no")
+
+        with pytest.raises(ScanError):
+            await screen(
+                mail(self.FILE), fails, Rules(ContentPolicy(), Attachments(), Notice("en", "gw1.univ.example"))
+            )
 
 
 class TestRar:

@@ -27,7 +27,9 @@ Violations = dict[mime.Part | None, tuple[str, Violation]]
 
 # Messages up to this size are parsed in the event loop, larger ones in a thread.
 _INLINE_SIZE = 64 * 1024
-# The same for messages that are decoded in other ways than by their headers, of which there may be thousands.
+# Messages up to this size are searched for archives in the event loop.
+_INLINE_SEARCH = 2 * 1024 * 1024
+# Messages up to this size are decoded in the event loop in other ways than by their headers; there may be thousands.
 _INLINE_DECODING = 8 * 1024
 
 
@@ -150,17 +152,27 @@ def _walk(content: bytes) -> tuple[mime.Part | None, str]:
 
 async def _verdict(content: bytes, root: mime.Part | None, scan: Scans, policy: ContentPolicy) -> Verdict:
     """Return the verdict on a whole message: clamd's, or what is found in places that clamd does not open."""
-    found = await scan((AS_MAIL, content))
-    if policy.action_for(found.finding) != "deliver":
-        return found
-    hidden = await _rescan(content, root, scan, policy)
+    search = partial(archive_scan.suspects, content, root)
+    # A thread searches a large message while clamd scans it: the event loop would stand still for 1 ms per megabyte.
+    searching = asyncio.ensure_future(asyncio.to_thread(search)) if len(content) > _INLINE_SEARCH else None
+    try:
+        found = await scan((AS_MAIL, content))
+        if policy.action_for(found.finding) != "deliver":
+            return found
+        suspects = await searching if searching else search()
+    finally:
+        if searching:
+            searching.cancel()
+    hidden = await _rescan(content, root, suspects, scan, policy)
     return found if hidden.finding is Finding.CLEAN else hidden
 
 
-async def _rescan(content: bytes, root: mime.Part | None, scan: Scans, policy: ContentPolicy) -> Verdict:
+async def _rescan(
+    content: bytes, root: mime.Part | None, suspects: Sequence[mime.Part], scan: Scans, policy: ContentPolicy
+) -> Verdict:
     """Scan what clamd does not open: files in archives, and alternative decodings."""
     inline = len(content) <= _INLINE_SIZE
-    if suspects := archive_scan.suspects(content, root):
+    if suspects:
         archives = archive_scan.archives(content, suspects)
         verdict = await scan.archives(archives if inline else await asyncio.to_thread(list, archives), policy)
         if policy.action_for(verdict.finding) != "deliver":

@@ -47,6 +47,7 @@ class Destination(SessionHolder):
         self.encrypt = encrypt
         self.recipients: list[Mailbox] = []
         self.refusal: Reply | None = None
+        self._gave_way = False
 
     # At RCPT
 
@@ -100,13 +101,19 @@ class Destination(SessionHolder):
         failed, self.recipients = self.recipients, []
         return failed
 
+    def give_way(self) -> None:
+        """Release the session for others; `deliver` begins again."""
+        if self._session:
+            self._gave_way = True
+            self.close()
+
     # The message
 
     async def deliver(
         self, envelope: Envelope, variants: Sequence[MessageVariant], deadline: float, *, needs_utf8: bool
     ) -> list[Attempt]:
         """Send each variant to its recipients, until loop time `deadline`; return the replies."""
-        if len(variants) == 1:
+        if len(variants) == 1 and not self._gave_way:
             reply = await self._send(envelope, variants[0], deadline, needs_utf8=needs_utf8)
             return [Attempt(self.recipients, reply)]
         attempts: list[Attempt] = []
@@ -120,6 +127,9 @@ class Destination(SessionHolder):
             if not accepted:
                 reply = await self._begin(replace(envelope, size=variant.size), recipients, deadline)
                 accepted = reply is not None and reply.ok
+                if not accepted and len(recipients) > 1:
+                    # It may be about one of them only; the queue asks for each.
+                    reply = None
             if accepted:
                 reply = await self._send(envelope, variant, deadline, needs_utf8=needs_utf8)
             attempts.append(Attempt(recipients, reply))

@@ -164,6 +164,15 @@ class Transaction:
 
     # The message
 
+    def give_way(self) -> None:
+        """Release the sessions with next hops if other transactions wait for one; `deliver` begins again.
+
+        For a message whose scan takes long: a few dozen of them would hold all sessions with a server.
+        """
+        if self._delivery.pool.contended:
+            for destination in self._destinations.values():
+                destination.give_way()
+
     async def exclude(self, recipients: Collection[Mailbox], *, delivered: bool = False) -> None:
         """Do not deliver to `recipients`; `delivered` if they have received this message before."""
         excluded = set(recipients)
