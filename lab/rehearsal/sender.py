@@ -52,12 +52,14 @@ async def dialogue(opened: socket.socket, address: str, name: str, envelope: tup
     loop = asyncio.get_running_loop()
     opened.setblocking(False)
     dotted = False
+    writer: asyncio.StreamWriter | None = None
     try:
         await asyncio.wait_for(loop.sock_connect(opened, (address, PORT)), CONNECT_SECONDS)
         reader, writer = await asyncio.open_connection(sock=opened, limit=LIMIT)
+        write = writer.write
 
         async def command(stage: str, line: bytes, wanted: int) -> str:
-            writer.write(line)
+            write(line)
             lines = []
             while True:
                 raw = await asyncio.wait_for(reader.readuntil(b"\n"), REPLY_SECONDS)
@@ -77,7 +79,7 @@ async def dialogue(opened: socket.socket, address: str, name: str, envelope: tup
         dotted = True
         reply = await command("final dot", text + b".\r\n", 250)
         dotted = False
-        writer.write(b"QUIT\r\n")
+        write(b"QUIT\r\n")
         writer.close()
         return Attempt(ACCEPTED, reply)
     except (EOFError, OSError, ValueError) as error:  # TimeoutError is an OSError
@@ -85,7 +87,11 @@ async def dialogue(opened: socket.socket, address: str, name: str, envelope: tup
             return Attempt(LOST_REPLY, f"{address}: {error or type(error).__name__}")
         raise OSError(str(error) or type(error).__name__) from error
     finally:
-        opened.close()
+        # The event loop still watches the socket of a transport, and closes it itself.
+        if writer is None:
+            opened.close()
+        elif not writer.is_closing():
+            writer.transport.abort()
 
 
 async def to_one(opened: socket.socket, address: str, name: str, envelope: tuple[str, str], text: bytes) -> Attempt:
