@@ -21,7 +21,7 @@ from infected_mail import zipped
 from sample_archives import cab, rar5, through, zip_with_holes
 
 from mailgate.archives import frames, server
-from mailgate.archives.unpacker import SLICE, NotOpened, Unpacker, UnpackerError
+from mailgate.archives.unpacker import LARGE, SLICE, NotOpened, Unpacker, UnpackerError
 
 # Begins like an image that only 7zz opens.
 IMAGE = b"MSWIM\0\0\0" + bytes(200)
@@ -199,6 +199,29 @@ class TestLimits:
     async def test_a_sparse_tar(self, unpacker, tmp_path):
         found = await reasons(unpacker, sparse_tar(tmp_path))
         assert found and all(reason.startswith("unchecked: ") for reason in found)
+
+
+class TestLargeArchives:
+    DATA = gzip.compress(bytes(SLICE + 1))
+
+    async def test_few_are_passed_on_at_once_and_small_ones_beside_them(self, unpacker):
+        iterators = [unpacker.inside(self.DATA, everything=True) for _ in range(LARGE + 1)]
+        first = [asyncio.ensure_future(anext(each)) for each in iterators]
+        while sum(task.done() for task in first) < LARGE:
+            await asyncio.wait([task for task in first if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+        assert await opened(unpacker, gzip.compress(b"small"), everything=True) == ([""], [])
+        (waiting,) = (task for task in first if not task.done())
+        await next(each for each, task in zip(iterators, first, strict=True) if task.done()).aclose()
+        assert len((await waiting).content) == SLICE
+        for each in iterators:
+            await each.aclose()
+
+    async def test_place_is_left_after_an_error(self, unpacker):
+        for _ in range(LARGE + 1):
+            iterator = unpacker.inside(self.DATA, everything=True)
+            await anext(iterator)
+            with pytest.raises(ZeroDivisionError):
+                await iterator.athrow(ZeroDivisionError())
 
 
 class TestEventLoop:

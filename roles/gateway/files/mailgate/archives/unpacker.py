@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from mailgate.archives import frames
 # A file that is larger is passed on in pieces of this size, which overlap.
 SLICE = 16 * 1024 * 1024
 OVERLAP = 64 * 1024
+# How many archives of more than `PROMPT` bytes inside one process passes on at once. A hundred would take gigabytes of
+# memory and all of the scanner's time, and other mail would wait for a minute.
+LARGE, PROMPT = 2, 1024 * 1024
 _START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from mailgate.archives import server; server.main(sys.argv[1:])"
 )
@@ -54,8 +58,10 @@ class Unpacker:
         self._address: str | bytes = path
         self._process: subprocess.Popen[bytes] | None = None
         self._starter = 0
+        self._places = asyncio.Semaphore(LARGE)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def inside(self, content: bytes, *, everything: bool = False) -> AsyncIterator[File | NotOpened]:
+    async def inside(self, content: bytes, *, everything: bool = False) -> AsyncGenerator[File | NotOpened, None]:
         """Yield the files inside `content` that clamd does not open by itself, and what could not be opened.
 
         Args:
@@ -76,10 +82,16 @@ class Unpacker:
                     socket.send_fds(connection, [frames.request(everything=everything)], [handle])
                 finally:
                     os.close(handle)
-                async for found in _answers(connection, loop):
-                    yield found
+                async with contextlib.aclosing(_answers(connection, loop, self._place(loop))) as answers:
+                    async for found in answers:
+                        yield found
         except OSError as error:
             raise UnpackerError(f"unpacker: {error}") from error
+
+    def _place(self, loop: asyncio.AbstractEventLoop) -> _Place:
+        if self._loop is not loop:
+            self._places, self._loop = asyncio.Semaphore(LARGE), loop
+        return _Place(self._places)
 
     def _listening(self) -> str | bytes:
         mine = self._starter in (0, os.getpid())
@@ -122,13 +134,48 @@ def _write(handle: int, content: bytes) -> None:
     os.lseek(handle, 0, os.SEEK_SET)
 
 
-async def _answers(connection: socket.socket, loop: asyncio.AbstractEventLoop) -> AsyncIterator[File | NotOpened]:
+class _Place:
+    """The place among the large archives of one that turns out to be large."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._received = 0
+        self._taken = False
+
+    async def receive(self, size: int) -> None:
+        """Note that so much has come out of the archive; wait for a place if that makes it large."""
+        self._received += size
+        if self._received > PROMPT and not self._taken:
+            await self._places.acquire()
+            self._taken = True
+
+    def leave(self) -> None:
+        """Give the place to another one."""
+        if self._taken:
+            self._taken = False
+            self._places.release()
+
+
+async def _answers(
+    connection: socket.socket, loop: asyncio.AbstractEventLoop, place: _Place
+) -> AsyncGenerator[File | NotOpened, None]:
+    try:
+        async for found in _read(connection, loop, place):
+            yield found
+    finally:
+        place.leave()
+
+
+async def _read(
+    connection: socket.socket, loop: asyncio.AbstractEventLoop, place: _Place
+) -> AsyncGenerator[File | NotOpened, None]:
     name, first = "", True
     held = bytearray()
     open_file = False
     while packet := await loop.sock_recv(connection, frames.MAX_PACKET):
         kind = packet[:1]
         if kind == frames.DATA:
+            await place.receive(len(packet))
             held += memoryview(packet)[1:]
             if len(held) > SLICE:
                 yield File(name, bytes(held[:SLICE]), first)

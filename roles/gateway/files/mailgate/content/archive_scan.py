@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -110,16 +111,17 @@ class Scans:
     async def _look(self, content: bytes) -> list[Verdict]:
         verdicts: dict[Finding, Verdict] = {}
         try:
-            async for found in self._unpacker.inside(content):
-                if isinstance(found, NotOpened):
-                    verdict = Verdict(Finding(found.kind), found.reason)
-                    self._slow += frames.TOO_LONG in found.reason
-                else:
-                    verdict = await self._scan((found.content,)) if found.content else CLEAN
-                if verdict.finding is not Finding.CLEAN:
-                    verdicts.setdefault(verdict.finding, verdict)
-                if verdict.finding is Finding.INFECTED:
-                    break
+            async with contextlib.aclosing(self._unpacker.inside(content)) as inside:
+                async for found in inside:
+                    if isinstance(found, NotOpened):
+                        verdict = Verdict(Finding(found.kind), found.reason)
+                        self._slow += frames.TOO_LONG in found.reason
+                    else:
+                        verdict = await self._scan((found.content,)) if found.content else CLEAN
+                    if verdict.finding is not Finding.CLEAN:
+                        verdicts.setdefault(verdict.finding, verdict)
+                    if verdict.finding is Finding.INFECTED:
+                        break
         except UnpackerError as error:
             raise ScanError(str(error)) from error
         return sorted(verdicts.values(), key=lambda verdict: verdict.finding is not Finding.INFECTED)
