@@ -28,7 +28,7 @@ Violations = dict[mime.Part | None, tuple[str, Violation]]
 # Messages up to this size are parsed in the event loop, larger ones in a thread.
 _INLINE_SIZE = 64 * 1024
 # Messages up to this size are searched for archives in the event loop.
-_INLINE_SEARCH = 2 * 1024 * 1024
+_INLINE_SEARCH = 256 * 1024
 # Messages up to this size are decoded in the event loop in other ways than by their headers; there may be thousands.
 _INLINE_DECODING = 8 * 1024
 
