@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import os
 import socket
 import subprocess
@@ -73,7 +72,7 @@ class Unpacker:
         """
         loop = asyncio.get_running_loop()
         try:
-            with frames.own_socket() as connection:
+            with frames.own_socket() as connection, self._place(loop) as place:
                 connection.setblocking(False)
                 await loop.sock_connect(connection, self._listening())
                 handle = os.memfd_create("archive", os.MFD_CLOEXEC)
@@ -82,9 +81,8 @@ class Unpacker:
                     socket.send_fds(connection, [frames.request(everything=everything)], [handle])
                 finally:
                     os.close(handle)
-                async with contextlib.aclosing(_answers(connection, loop, self._place(loop))) as answers:
-                    async for found in answers:
-                        yield found
+                async for found in _answers(connection, loop, place):
+                    yield found
         except OSError as error:
             raise UnpackerError(f"unpacker: {error}") from error
 
@@ -135,12 +133,19 @@ def _write(handle: int, content: bytes) -> None:
 
 
 class _Place:
-    """The place among the large archives of one that turns out to be large."""
+    """The place among the large archives of one that turns out to be large; the end of the context gives it up."""
 
     def __init__(self, places: asyncio.Semaphore) -> None:
         self._places = places
         self._received = 0
         self._taken = False
+
+    def __enter__(self) -> _Place:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._taken:
+            self._places.release()
 
     async def receive(self, size: int) -> None:
         """Note that so much has come out of the archive; wait for a place if that makes it large."""
@@ -149,24 +154,8 @@ class _Place:
             await self._places.acquire()
             self._taken = True
 
-    def leave(self) -> None:
-        """Give the place to another one."""
-        if self._taken:
-            self._taken = False
-            self._places.release()
-
 
 async def _answers(
-    connection: socket.socket, loop: asyncio.AbstractEventLoop, place: _Place
-) -> AsyncGenerator[File | NotOpened, None]:
-    try:
-        async for found in _read(connection, loop, place):
-            yield found
-    finally:
-        place.leave()
-
-
-async def _read(
     connection: socket.socket, loop: asyncio.AbstractEventLoop, place: _Place
 ) -> AsyncGenerator[File | NotOpened, None]:
     name, first = "", True
