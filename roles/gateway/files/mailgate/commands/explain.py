@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mailgate.config import Config, dns_endpoint
+from mailgate.config import Config
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.rule_settings import RuleSetting
@@ -150,15 +149,7 @@ def _refused(found: Explanation, reply: Reply) -> Explanation:
 
 
 async def _evaluate(config: Config, ruleset: RuleSet, facts: Facts, found: Explanation) -> None:
-    refusal = config.refusal
-    resolver = Resolver(
-        [dns_endpoint(text) for text in refusal.dns_servers],
-        seconds=refusal.dns_seconds,
-        max_queries=refusal.dns_queries,
-        max_entries=refusal.dns_cache,
-        failed=lambda _origin, _reason: None,
-        clock=time.monotonic,
-    )
+    resolver = Resolver(config.refusal, failed=lambda _origin, _reason: None)
     while isinstance(verdict := ruleset.evaluate(facts, found.answers), Question):
         task = resolver.ask(verdict)
         found.answers[verdict] = await task if task else None

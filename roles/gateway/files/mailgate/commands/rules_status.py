@@ -8,8 +8,9 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
-from mailgate.config import Config, dns_endpoint
+from mailgate.config import Config
 from mailgate.events import Counters, totals
 from mailgate.rules.lists import load_list
 from mailgate.rules.model import Question
@@ -68,14 +69,9 @@ async def _dns_lists(config: Config) -> list[tuple[str, bool, str]]:
 
     zones = dict.fromkeys(zone for rule in config.rules for zone in (rule.when.dns_list, rule.unless.dns_list) if zone)
     reasons: dict[str, str] = {}
-    resolver = Resolver(
-        [dns_endpoint(text) for text in config.refusal.dns_servers],
-        seconds=config.refusal.dns_seconds,
-        max_queries=max(len(zones), 1),
-        max_entries=2 * len(zones) + 1,
-        failed=reasons.__setitem__,
-        clock=time.monotonic,
-    )
+    # All are asked at once, beyond the limits of the service too.
+    settings = replace(config.refusal, dns_queries=max(len(zones), 1), dns_cache=2 * len(zones) + 1)
+    resolver = Resolver(settings, failed=reasons.__setitem__)
     tasks = {zone: resolver.ask(Question("listed", _ALWAYS_LISTED, zone)) for zone in zones}
     checks = []
     for zone, task in tasks.items():

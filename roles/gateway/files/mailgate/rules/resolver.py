@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ import dns.rdatatype
 import dns.resolver
 import dns.reversename
 
-from mailgate.config import Endpoint
+from mailgate.config import Endpoint, dns_endpoint
+from mailgate.rule_settings import Refusal
 from mailgate.rules.model import Answer, Question
 
 DNS_PORT = 53
@@ -68,27 +70,21 @@ class Resolver:
     """Cached answers to questions.
 
     Args:
-        servers: Addresses and ports of DNS servers; none for those of /etc/resolv.conf.
-        seconds: How long a question may take.
-        max_queries: Questions at one time.
-        max_entries: Cached answers.
+        settings: The DNS servers, none for those of /etc/resolv.conf, and the limits.
         failed: Called with the origin of a question that was not answered, and the reason.
         clock: Time in seconds.
     """
 
     def __init__(
         self,
-        servers: Sequence[Endpoint],
+        settings: Refusal,
         *,
-        seconds: float,
-        max_queries: int,
-        max_entries: int,
         failed: Callable[[str, str], object],
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._seconds = seconds
-        self._max_queries = max_queries
-        self._max_entries = max_entries
+        self._seconds = settings.dns_seconds
+        self._max_queries = settings.dns_queries
+        self._max_entries = settings.dns_cache
         self._failed = failed
         self._clock = clock
         self._cache: OrderedDict[Question, tuple[float, Answer | None]] = OrderedDict()
@@ -97,7 +93,7 @@ class Resolver:
         self._all = _Outage()
         self._problem = ""
         self._resolver = dns.asyncresolver.Resolver(configure=False)
-        self._configure(servers)
+        self._configure([dns_endpoint(text) for text in settings.dns_servers])
 
     def _configure(self, servers: Sequence[Endpoint]) -> None:
         resolver = self._resolver

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from mailgate.config import Config, dns_endpoint
+from mailgate.config import Config
 from mailgate.events import Events
 from mailgate.routes import Routes
 from mailgate.rules.conditions import HELO, SENDER
@@ -55,14 +55,7 @@ class Rules:
         wanted = (servers, refusal.dns_seconds, refusal.dns_queries, refusal.dns_cache)
         if wanted != self._resolver_settings:
             self._resolver_settings = wanted
-            self._resolver = Resolver(
-                [dns_endpoint(text) for text in refusal.dns_servers],
-                seconds=refusal.dns_seconds,
-                max_queries=refusal.dns_queries,
-                max_entries=refusal.dns_cache,
-                failed=self._dns_failed,
-                clock=self._clock,
-            )
+            self._resolver = Resolver(refusal, failed=self._dns_failed, clock=self._clock)
         self._compile()
 
     def _compile(self) -> None:
