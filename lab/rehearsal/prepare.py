@@ -38,7 +38,7 @@ _OWN_TABLES = r"""
 sed -i -e "s/^MAILER_DEFINITIONS/FEATURE(\`mailertable')dnl\nFEATURE(\`virtusertable')dnl\n&/" sendmail.mc
 printf '# The partner takes mail on its own server, by contract.\npartner.example\tesmtp:[192.0.2.25]\n' >> mailertable
 printf '# Addresses of functions\nwebmaster@{domain}\talice\n' >> virtusertable
-printf 'Connect:192.0.2\tOK\n' >> access
+printf 'Connect:192.0.2.25\tOK\n' >> access
 """
 _POSTFIX = r"""
 cd /etc/postfix

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2.nativetypes
 import yaml
+
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.transition import ALL_ROUTES
 
 ROOT = Path(__file__).resolve().parents[3]
