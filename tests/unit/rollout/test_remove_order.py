@@ -45,7 +45,7 @@ def test_a_server_relays_until_no_other_one_has_routes_to_it():
 def test_relaying_servers_have_no_routes_to_each_other_when_the_first_one_is_restored():
     plays = yaml.safe_load((ROOT / "playbooks" / "remove.yml").read_text())
     (play,) = (play for play in plays if play["name"] == "Restore the mail servers")
-    files = [task.get("ansible.builtin.include_tasks") for task in play["tasks"]]
+    files = [task["ansible.builtin.include_tasks"] for task in play["tasks"] if "ansible.builtin.include_tasks" in task]
     assert files[:3] == ["tasks/remove_routes.yml", "tasks/withdraw_routes.yml", "tasks/remove_routes.yml"]
     (task,) = (task for task in _tasks("withdraw_routes.yml") if "ansible.builtin.include_role" in task)
     environment = jinja2.nativetypes.NativeEnvironment()
