@@ -39,7 +39,7 @@ demo: setup-machine setup
 
 # The report is in .cache/rehearse. `python -m lab.rehearsal --help` lists what WITH may have.
 rehearse: setup-machine setup
-	$(PYTHON_VENV) -m lab.rehearsal --inventory $(INVENTORY) --rate $(RATE) $(addprefix --with ,$(WITH))
+	$(PYTHON_VENV) -m lab.rehearsal $(if $(filter file,$(origin INVENTORY)),,--inventory $(INVENTORY)) --rate $(RATE) $(addprefix --with ,$(WITH))
 
 demo-down: setup
 	$(PYTHON_VENV) -m lab down --inventory $(INVENTORY)
