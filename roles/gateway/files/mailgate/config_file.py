@@ -238,6 +238,13 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
     """Report settings that contradict each other, and bounds that a declaration cannot express."""
     timeouts, limits, encryption = config.timeouts, config.limits, config.tls
     answer = timeouts.scan + timeouts.next_hop_data + timeouts.queue
+    # A rule that needs the received message waits for DNS then.
+    dns = config.refusal.dns_seconds
+    if answer < MAX_ANSWER_SECONDS <= answer + dns and (config.rules or config.authentication.evaluate):
+        reader.add_problem(
+            "refusal.dns_seconds",
+            f"with timeouts.scan + next_hop_data + queue it is {answer + dns} s; must be below {MAX_ANSWER_SECONDS} s",
+        )
     if answer >= MAX_ANSWER_SECONDS:
         reader.add_problem(
             "timeouts",
@@ -292,6 +299,10 @@ def _absolute_path(text: str) -> Path:
     if not path.is_absolute():
         raise ValueError(text)
     return path
+
+
+def _identifier(text: str) -> str:
+    return _hostname(text) if text else ""
 
 
 def _clamd(text: str) -> str:
@@ -376,6 +387,7 @@ FORMS = {
     "path": Form(str, "a path"),
     "absolute_path": Form(_absolute_path, "a valid absolute path"),
     "hostname": Form(_hostname, "a valid host name"),
+    "identifier": Form(_identifier, "a valid host name"),
     "domain": Form(_domain, "a valid domain or *.domain"),
     "endpoint": Form(Endpoint.parse, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
     "clamd": Form(_clamd, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),
