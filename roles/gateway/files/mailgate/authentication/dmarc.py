@@ -151,7 +151,8 @@ def _sampled(policy: str, tags: dict[str, str], sample: int) -> str:
 
 def organizational_domain(domain: str) -> str:
     """Return the domain one label below the public suffix (section 3.2)."""
-    return str(_suffixes().privatesuffix(domain) or domain)
+    # An address literal has none.
+    return domain if domain.endswith("]") else str(_suffixes().privatesuffix(domain) or domain)
 
 
 @cache

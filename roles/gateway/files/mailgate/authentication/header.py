@@ -85,8 +85,8 @@ def _mailboxes(text: str, angles: list[str]) -> list[Mailbox]:
 
 
 def domain_name(text: str) -> str:
-    """Return a domain in lower case, as A-labels and without a final dot; empty if it is none."""
-    name = text.strip().lower().removesuffix(".")
+    """Return a domain in lower case, as A-labels and without dots around it; empty if it is none."""
+    name = text.strip().lower().strip(".")
     if not name.isascii():
         try:
             name = name.encode("idna").decode("ascii")

@@ -152,7 +152,7 @@ def explain(
         found.reason = "exempt"
     elif ruleset.is_postmaster(rcpt, config.hostname):
         found.reason = "postmaster"
-    elif found.mode == "ignore":
+    elif found.mode == "ignore" and not (message and whole and ruleset.identifier):
         found.reason = "mode"
     if found.reason == "rules":
         facts = Facts(client, helo_name(helo), mail, rcpt)
@@ -185,6 +185,8 @@ async def _evaluate(
             found.answers |= results.answers
             dmarc = dmarc_action(ruleset, facts, results)
         found.verdict = await _verdict(ruleset, facts, found, ask, stage)
+    if found.mode == "ignore":
+        return dmarc
     states: dict[str, str] = {}
     ruleset.evaluate(facts, found.answers, lambda rule, state: states.update({rule.name: state}), stage)
     later = {rule.setting.name for rule in ruleset.rules if rule.stage > stage}
@@ -196,6 +198,8 @@ async def _evaluate(
 async def _verdict(
     ruleset: RuleSet, facts: Facts, found: Explanation, ask: Callable[[Question], Awaitable[object]], stage: int
 ) -> Verdict:
+    if found.mode == "ignore":
+        return Verdict()
     while isinstance(verdict := ruleset.evaluate(facts, found.answers, stage=stage), Question):
         await ask(verdict)
     return verdict
@@ -299,7 +303,7 @@ def _field(found: Explanation) -> str | None:
     """Return the value of Authentication-Results in one line."""
     if not found.authentication:
         return None
-    return " ".join(found.authentication.field("-").decode().partition("; ")[2].split()) or None
+    return " ".join(found.authentication.field("-").decode().partition(";")[2].split()) or None
 
 
 def _as_json(found: Explanation) -> dict[str, object]:

@@ -19,12 +19,9 @@ from mailgate.rules.conditions import RESULTS
 from mailgate.rules.model import Answer, Facts, Question, Verdict
 from mailgate.rules.replies import dmarc_reply, reply_to
 from mailgate.rules.ruleset import RuleSet
-from mailgate.rules.screening import MAX_NAMES, Screening
+from mailgate.rules.screening import COUNT_RESULT, MAX_NAMES, Screening
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.reply import Reply
-
-# Counter of results of mail authentication.
-COUNT_RESULT = "auth:"
 
 
 @dataclass(frozen=True)

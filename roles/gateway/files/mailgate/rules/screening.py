@@ -19,8 +19,8 @@ from mailgate.rules.resolver import Resolver, system_servers
 from mailgate.rules.ruleset import RuleSet
 from mailgate.smtp.address import Mailbox
 
-# Counters of events: matches of a rule, and failed look-ups.
-COUNT_MATCH, COUNT_DNS_FAILURE = "rule:", "dns_failed:"
+# Counters of events: matches of a rule, failed look-ups, and results of mail authentication.
+COUNT_MATCH, COUNT_DNS_FAILURE, COUNT_RESULT = "rule:", "dns_failed:", "auth:"
 REPORT_SECONDS = 60.0
 # Rules that a tag names, so that its line is not too long.
 MAX_NAMES = 10
@@ -57,6 +57,11 @@ class Rules:
             self._resolver_settings = wanted
             self._resolver = Resolver(refusal, failed=self._dns_failed, clock=self._clock)
         self._compile()
+        if self.ruleset.identifier:
+            # Imported here because only this needs libraries of mail authentication.
+            from mailgate.rules.authenticate import prepare  # noqa: PLC0415
+
+            prepare()
 
     def _compile(self) -> None:
         self.ruleset = RuleSet(self._config, self._routes, {name: each.table for name, each in self._lists.items()})
