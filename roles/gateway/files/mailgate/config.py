@@ -497,9 +497,7 @@ class Config:
     )
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
-    authentication: Authentication = section(
-        Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC; see the page about refusal rules."
-    )
+    authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
     rules: tuple[RuleSetting, ...] = field(
         default_factory=tuple,
         metadata=describe(

@@ -88,7 +88,7 @@ class Conditions:
     )
     dmarc: tuple[str, ...] = setting(
         (),
-        "Result of DMARC (RFC 7489), whatever policy the domain publishes. Evaluated as `from_header`.",
+        "Result of DMARC (RFC 7489), for any policy of the domain. Evaluated as `from_header`.",
         choices=("pass", "fail", "none", "permerror"),
     )
     arc: tuple[str, ...] = setting(

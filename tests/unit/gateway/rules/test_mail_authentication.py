@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mail authentication by real SMTP, with zones of ours on a real DNS server on loopback."""
+"""Mail authentication by real SMTP, with our own zones on a real DNS server on loopback."""
 
 from __future__ import annotations
 
