@@ -240,7 +240,7 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
     answer = timeouts.scan + timeouts.next_hop_data + timeouts.queue
     # A rule that needs the received message waits for DNS then.
     dns = config.refusal.dns_seconds
-    if answer < MAX_ANSWER_SECONDS <= answer + dns and (config.rules or config.authentication.evaluate):
+    if answer < MAX_ANSWER_SECONDS <= answer + dns and _needs_message(config):
         reader.add_problem(
             "refusal.dns_seconds",
             f"with timeouts.scan + next_hop_data + queue it is {answer + dns} s; must be below {MAX_ANSWER_SECONDS} s",
@@ -271,6 +271,12 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem(key, text)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
+
+
+def _needs_message(config: Config) -> bool:
+    """Return whether rules or mail authentication wait for DNS when a message has been received."""
+    tables = (table for rule in config.rules for table in (rule.when, rule.unless))
+    return config.authentication.evaluate or any(table.from_header or table.from_is for table in tables)
 
 
 def _label(name: object) -> str:

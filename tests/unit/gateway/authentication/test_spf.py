@@ -77,6 +77,19 @@ def test_null_sender_is_checked_by_its_helo_name(helo, expected):
     assert result(zone, "198.18.9.9", helo, "")[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        ('"a@other.example"@x.example', "pass"),
+        ('"a@x.example"@other.example', "none"),
+        ("a@[198.18.9.9]", "none"),
+        ("ü@x.example", "pass"),
+    ],
+)
+def test_domain_of_the_sender(sender, expected):
+    assert result({"x.example": [{"TXT": "v=spf1 ip4:198.18.9.9 -all"}]}, "198.18.9.9", "pc", sender)[0] == expected
+
+
 def test_failure_of_dns_is_temporary():
     found = {Lookup("TXT", "x.example"): None}
     assert evaluate("198.18.9.9", "pc", "a@x.example", found) == "temperror"

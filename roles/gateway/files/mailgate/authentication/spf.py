@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-import spf as pyspf
-
 from mailgate.authentication.lookups import FailedError, Found, Lookup, records_of
+
+with warnings.catch_warnings():
+    # Python 3.12 and later warn of an escape sequence in a docstring, in each process that imports it from an archive.
+    warnings.simplefilter("ignore", SyntaxWarning)
+    import spf as pyspf
 
 # Of one client and sender. RFC 7208 section 4.6.4 permits ten terms that look up, with ten servers each for `mx`.
 MAX_LOOKUPS = 60
@@ -32,6 +36,12 @@ def evaluate(client: str, helo: str, sender: str, found: Found) -> str:
     if not sender and (helo.startswith("[") or "." not in helo):
         # Not a name that can have a record (section 2.3).
         return "none"
+    local, _at, domain = sender.rpartition("@")
+    if domain.startswith("["):
+        return "none"
+    if "@" in local:
+        # The library takes the first one for the separator.
+        sender = f"{local.replace('@', '.')}@{domain}"
     query = _Query(client, sender, helo, found)
     try:
         return str(query.check()[0])
