@@ -88,6 +88,16 @@ class TestDkim:
         assert found.result == result
         assert reason in found.reason
 
+    def test_hashes_of_one_body_are_few(self):
+        message = MESSAGE
+        for number in range(5):
+            signed = sign(MESSAGE[:-2], f"d{number}.example", length=True)
+            field = signed[: -len(MESSAGE[:-2])].replace(b" l=", b" l=1%d; y=" % number)
+            message = field + message
+        found = signatures(message)
+        assert [each.reason for each in found][:4] == ["body hash did not verify"] * 4
+        assert found[4].reason == "too many different hashes of the body"
+
     def test_a_part_of_the_body_is_not_the_message(self):
         (found,) = signatures(sign(MESSAGE[:-2], length=True) + b"more\r\n")
         assert (found.result, overall([found])) == ("policy", "policy")
@@ -214,6 +224,9 @@ class TestArc:
             ("spf=pass smtp.mailfrom=x; dmarc = pass header.from=y", True),
             ("spf=pass (; dmarc=pass) smtp.mailfrom=x", False),
             ("dmarc=passed", False),
+            ("dmarc=pass (p=none (dis=none)) header.from=x", True),
+            ("spf=pass (a (b) ; dmarc=pass) smtp.mailfrom=x", False),
+            ('spf=pass reason="x; dmarc=pass" smtp.mailfrom=x; dmarc=fail', False),
         ],
     )
     def test_what_the_first_sealer_reports(self, results, passed):

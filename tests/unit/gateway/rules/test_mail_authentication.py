@@ -258,6 +258,17 @@ class TestDnsFailure:
         assert event["of"] == "mail authentication"
         assert campus.count("dns_failed:mail authentication") >= 1
 
+    async def test_message_that_is_deferred_for_some_recipients(self, with_rules, dns):
+        campus = await with_rules(
+            rule("r", "refuse", 'dkim = ["none"]\nrecipient = ["alice@"]', 'on_dns_failure = "defer"'), auth=ON
+        )
+        dns.failing.add("sender.example")
+        assert (await send(campus, sign())).startswith("450 4.4.3 DNS lookup failed")
+        assert campus.events("message")[0]["rule"] == "r"
+        assert (await send(campus, sign(), ALICE, BOB)).startswith(ACCEPTED)
+        assert b"\r\nX-Mailgate-Tag: score=0 rules=r\r\n" in campus.a.received[0].content
+        assert b"X-Mailgate-Tag" not in campus.b.received[0].content
+
     async def test_names_of_senders_do_not_stop_dns_for_others(self, with_rules, dns):
         campus = await with_rules(auth=ON, refusal="dns_seconds = 1")
         dns.silent.add("never.example")

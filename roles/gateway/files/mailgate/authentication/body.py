@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 
 BLOCK_BYTES = 262_144
+# Different hashes of one body: each signature can ask for another length.
+MAX_HASHES = 4
 # One blank that is not a tab stays as it is.
 _BLANKS = re.compile(rb"(?:\t| [ \t])[ \t]*")
 
@@ -27,9 +29,15 @@ class Body:
         self._hashes: dict[tuple[str, bool, int | None], tuple[bytes, int]] = {}
 
     def hash(self, algorithm: str, *, relaxed: bool, length: int | None = None) -> tuple[bytes, int]:
-        """Return the hash of the canonical body, or of its first `length` bytes, and its whole length in bytes."""
+        """Return the hash of the canonical body, or of its first `length` bytes, and its whole length in bytes.
+
+        Raises:
+            ValueError: It is one more than MAX_HASHES.
+        """
         key = (algorithm, relaxed, length)
         if key not in self._hashes:
+            if len(self._hashes) >= MAX_HASHES:
+                raise ValueError("too many different hashes of the body")
             hasher = hashlib.new(algorithm)
             total = 0
             for block in self._blocks(relaxed=relaxed):

@@ -34,6 +34,8 @@ _ARC = re.compile(
 _DKIM = re.compile(rb"^dkim-signature[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE)
 # The library's search for `b=` takes time that is quadratic in these.
 _LONG_BLANKS = re.compile(rb"\s{100}")
+MAX_COMMENT_DEPTH = 5
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _COMMENT = re.compile(rb"\([^()]*\)")
 _DMARC_PASSED = re.compile(rb";\s*dmarc\s*=\s*pass(?![\w-])", re.IGNORECASE)
 _SILENT = logging.Logger("dkim")
@@ -141,9 +143,9 @@ class SignedMessage:
             return Chain("fail")
         if state != dkim.CV_Pass:
             return Chain("fail")
-        first = _COMMENT.sub(b"", min(sets, key=lambda each: each["instance"])["aar-value"])
+        first = min(sets, key=lambda each: each["instance"])["aar-value"]
         sealers = tuple(domain_name(_text(each["as-domain"])) for each in sets)
-        return Chain("pass", sealers, _DMARC_PASSED.search(first) is not None)
+        return Chain("pass", sealers, _reports_dmarc(first))
 
 
 def overall(signatures: Sequence[Signature]) -> str:
@@ -199,6 +201,14 @@ class _ChainVerifier(_Checks, dkim.ARC):  # type: ignore[misc]
     def __init__(self, header: bytes, body: Body, found: Found) -> None:
         super().__init__(header, logger=_SILENT)
         self._body, self._found = body, found
+
+
+def _reports_dmarc(value: bytes) -> bool:
+    """Return whether ARC-Authentication-Results reports that DMARC passed, outside of quoted strings and comments."""
+    text = _QUOTED.sub(b"", value)
+    for _level in range(MAX_COMMENT_DEPTH):
+        text = _COMMENT.sub(b"", text)
+    return not set(b'()"') & set(text) and _DMARC_PASSED.search(text) is not None
 
 
 def _check_size(value: bytes) -> None:

@@ -93,6 +93,9 @@ class MessageCheck:
             return _Decision()
         verdict = await self._verdict(facts, results.answers if results else {})
         names = [match.rule.name for match in verdict.matches[:MAX_NAMES]]
+        if not names and verdict.first:
+            # It defers because DNS failed.
+            names = [verdict.first]
         reply = reply_to(verdict, facts, utf8=self._utf8)
         tagged = reply is not None or verdict.action == "tag"
         dmarc = "" if verdict.action == "allow" or not results else dmarc_action(ruleset, facts, results)
@@ -101,7 +104,7 @@ class MessageCheck:
             tagged = True
             if dmarc == "refuse":
                 reply = reply or dmarc_reply(facts, utf8=self._utf8)
-        if names and (tagged or verdict.matches):
+        if names:
             self.noted |= {"rule": names[0], "score": verdict.score}
         return _Decision(reply, f"score={verdict.score} rules={','.join(names)}" if tagged else "")
 
