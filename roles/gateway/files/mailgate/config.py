@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailgate.rule_settings import ListSetting, Refusal, RuleSetting
+from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -415,7 +415,12 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
 # All settings that a domain may choose for itself.
 DOMAIN_SETTINGS: Mapping[str, tuple[str, ...]] = {
     **ACTIONS,
-    **{item.name: declared.choices for item, declared in declarations(Refusal) if declared.per_domain},
+    **{
+        item.name: declared.choices
+        for kind in (Refusal, Authentication)
+        for item, declared in declarations(kind)
+        if declared.per_domain
+    },
 }
 ATTACHMENT_KINDS = tuple(item.name for item, declared in declarations(Attachments) if declared.per_domain)
 
@@ -492,6 +497,7 @@ class Config:
     )
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
+    authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
     rules: tuple[RuleSetting, ...] = field(
         default_factory=tuple,
         metadata=describe(

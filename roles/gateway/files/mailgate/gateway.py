@@ -44,6 +44,7 @@ from mailgate.smtp.reply import Reply
 from mailgate.worker_counters import WorkerCounters
 
 if TYPE_CHECKING:
+    from mailgate.rules.message_check import MessageCheck
     from mailgate.rules.screening import Rules
 
 log = logging.getLogger("mailgate")
@@ -170,7 +171,7 @@ class Gateway:
         )
 
     def _use_rules(self) -> None:
-        if not self.config.rules:
+        if not (self.config.rules or self.config.authentication.evaluate):
             self.rules = None
             return
         if self.rules is None:
@@ -264,17 +265,22 @@ class Gateway:
 
     # The message pipeline
 
-    async def process(self, message: Message, transaction: Transaction) -> Result:
+    async def process(self, message: Message, transaction: Transaction, check: MessageCheck | None = None) -> Result:
         """Check, scan and deliver a message; return the reply to its end of data. Never raises.
 
         Closes the transaction.
+
+        Args:
+            message: The message.
+            transaction: Its transaction.
+            check: What rules and mail authentication decide on it; None if they need nothing of it.
         """
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
         try:
             message = await self._fingerprinted(message)
             keys = self._duplicate_keys(message)
-            reply = await self._process(message, transaction, keys)
+            reply = await self._process(message, transaction, keys, check)
         except ScanError as error:
             self.events.emit("not_scanned", id=message.id, reason=error)
             reply = SCAN_UNAVAILABLE
@@ -301,7 +307,7 @@ class Gateway:
             reply=reply,
             queued=transaction.queued or None,
             seconds=round(time.monotonic() - started, 3),
-            **(message.noted or {}),
+            **((check.noted if check else message.noted) or {}),
         )
         return Result(reply, delivered if reply.ok else ())
 
@@ -319,9 +325,11 @@ class Gateway:
             return {}
         return self.duplicates.keys(message.digest, message.client.address, message.sender, message.recipients)
 
-    async def _process(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> Reply:
+    async def _process(
+        self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes], check: MessageCheck | None
+    ) -> Reply:
         config, inspection = self.config, self.inspection
-        now = asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time()
         trace_recipient = str(message.recipients[0]) if len(message.recipients) == 1 else ""
         if await self._exclude_delivered(message, transaction, keys):
             return DELIVERED
@@ -336,12 +344,21 @@ class Gateway:
             return refusal
         if form.bare_newlines == "normalize":
             message = replace(message, content=normalize(message.content), digest=b"")
-        if message.tags is not None and (content := without_forged(message.content)) is not message.content:
-            message = replace(message, content=content, digest=b"")
         if delivered := transaction.delivered:
             message = replace(message, recipients=tuple(m for m in message.recipients if m not in delivered))
+        results = b""
+        if check:
+            with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+                outcome = await check.decide(message)
+            if outcome.reply:
+                return outcome.reply
+            results = outcome.results
+            message = _with_content(replace(message, tags=outcome.tags), outcome.content)
+        if message.tags is not None:
+            message = _with_content(message, without_forged(message.content))
         with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
-            variants = await inspection.inspect(message, now + config.timeouts.scan)
+            scan_until = asyncio.get_running_loop().time() + config.timeouts.scan
+            variants = await inspection.inspect(message, scan_until)
         if isinstance(variants, Reply):
             if not variants.ok:
                 self.events.count(PROCESSED)
@@ -352,9 +369,10 @@ class Gateway:
         needs_utf8 = transaction.envelope.utf8 and not bytes(header_section(message.content)).isascii()
         if message.tags:
             variants = with_tags(variants, message.recipients, message.tags)
-        trace = received_header(message, hostname=config.hostname, recipient=trace_recipient)
+        # RFC 8601 section 4: results are above the trace field of the host that they are from.
+        trace = results + received_header(message, hostname=config.hostname, recipient=trace_recipient)
         variants = [MessageVariant([trace, *variant.pieces], variant.recipients) for variant in variants]
-        return await transaction.deliver(variants, now + ANSWER_SECONDS, needs_utf8=needs_utf8)
+        return await transaction.deliver(variants, began + ANSWER_SECONDS, needs_utf8=needs_utf8)
 
     async def _exclude_delivered(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> bool:
         """Exclude recipients that have received this message although its client did not see our reply.
@@ -369,3 +387,8 @@ class Gateway:
         self.events.emit("resent", id=message.id, sender=message.sender, recipients=delivered)
         await transaction.exclude(delivered, delivered=True)
         return len(delivered) == len(message.recipients)
+
+
+def _with_content(message: Message, content: bytes) -> Message:
+    """Return a message with another content; the digest is that of the received one."""
+    return message if content is message.content else replace(message, content=content, digest=b"")

@@ -64,6 +64,36 @@ class Conditions:
     dns_list: str = setting(
         "", "Zone of a DNS list (DNSBL or DNSWL, RFC 5782) that has the client's address.", form="zone"
     )
+    from_header: tuple[str, ...] = setting(
+        (),
+        "Addresses in the header field `From`, as `sender`; one of several is enough. With this condition, the rule is"
+        " evaluated when the message has been received.",
+        form="address_entry",
+    )
+    from_is: tuple[str, ...] = setting(
+        (),
+        "`empty`: no header field `From` with an address; `own`: one in a domain of the delivery table; `several`: more"
+        " than one such field. Evaluated as `from_header`.",
+        choices=("empty", "own", "several"),
+    )
+    spf: tuple[str, ...] = setting(
+        (), "Result of SPF (RFC 7208) for the envelope sender, or for the HELO name if the sender is empty.",
+        choices=("pass", "fail", "softfail", "neutral", "none", "permerror"),
+    )  # fmt: skip
+    dkim: tuple[str, ...] = setting(
+        (),
+        "Result of DKIM (RFC 6376): `pass` if one signature is valid, else that of the first one. `policy`: valid, but"
+        " for a part of the body only. Evaluated as `from_header`.",
+        choices=("pass", "fail", "neutral", "policy", "none", "permerror"),
+    )
+    dmarc: tuple[str, ...] = setting(
+        (),
+        "Result of DMARC (RFC 7489), for any policy of the domain. Evaluated as `from_header`.",
+        choices=("pass", "fail", "none", "permerror"),
+    )
+    arc: tuple[str, ...] = setting(
+        (), "Result of the ARC chain (RFC 8617). Evaluated as `from_header`.", choices=("pass", "fail", "none")
+    )
 
 
 @dataclass(frozen=True)
@@ -92,7 +122,7 @@ class RuleSetting:
     reply: str = setting(
         "",
         "Text of the reply in ASCII; it may begin with an enhanced status code, and contain `{client}`, `{helo}`,"
-        " `{sender}`, `{recipient}`, `{rule}` and `{zone}`. If empty, a built-in text.",
+        " `{sender}`, `{recipient}`, `{from}`, `{rule}` and `{zone}`. If empty, a built-in text.",
         form="reply",
     )
     reply_ja: str = setting(
@@ -170,3 +200,33 @@ class Refusal:
         50, "Simultaneous look-ups of one worker; further ones fail at once. Each uses one open file.", maximum=1000
     )
     dns_cache: int = setting(20_000, "Maximum number of cached look-ups of one worker.")
+
+
+@dataclass(frozen=True)
+class Authentication:
+    """Section `[authentication]`."""
+
+    evaluate: bool = setting(
+        False,
+        "Whether SPF, DKIM, DMARC and ARC are evaluated and written as Authentication-Results (RFC 8601), for clients"
+        " that rules apply to. Fields of this name with the gateway's identifier are removed. Looks up DNS by the"
+        " settings of `[refusal]`.",
+    )
+    identifier: str = setting(
+        "",
+        "The gateway's identifier in Authentication-Results; use the same on all gateways. If empty, `hostname`.",
+        form="identifier",
+    )
+    dmarc: str = setting(
+        "off",
+        "What a failure of DMARC does; `off`, `tag` (mark the message if the policy is `quarantine` or `reject`) or"
+        " `refuse` (550 if the policy is `reject`, mark it if it is `quarantine`).",
+        choices=("off", "tag", "refuse"),
+        per_domain=True,
+    )
+    arc_sealers: tuple[str, ...] = setting(
+        (),
+        "Domains of forwarders whose ARC chain is trusted: a failure of DMARC has no effect if all seals are theirs and"
+        " the first one reports that DMARC passed; `@NAME` for a list of kind `name`.",
+        form="name_entry",
+    )

@@ -17,9 +17,10 @@ from mailgate.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
-GUIDE = (ROOT / "docs" / "docsite" / "rst" / "rules.rst").read_text()
-EXAMPLES = [yaml.safe_load(block) for block in re.findall(r"block:: yaml\n\n((?:(?: +.*)?\n)+)", GUIDE)]
-NAMES = ("gateway_refusal", "gateway_lists", "gateway_rules", "gateway_domains")
+GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{name}.rst").read_text() for name in ("rules", "authentication")]
+BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
+EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
+NAMES = ("gateway_refusal", "gateway_authentication", "gateway_lists", "gateway_rules", "gateway_domains")
 
 
 def render(variables: dict) -> str:
@@ -28,7 +29,7 @@ def render(variables: dict) -> str:
     template = environment.from_string((ROLE / "templates" / "mailgate.toml.j2").read_text())
     settings = {"hostname": "gw1.univ.example", "routes_file": "/etc/mailgate/routes"}
     given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
-    sections = {"refusal": given.get("gateway_refusal", {})}
+    sections = {name: given.get(f"gateway_{name}", {}) for name in ("refusal", "authentication")}
     return template.render(__gateway_settings=settings, __gateway_sections=sections, **given)
 
 
@@ -38,13 +39,15 @@ def messages(variables: dict) -> list[str]:
     return validator.validate(variables, validate_role_argument_spec=True).error_messages
 
 
-def test_the_guide_has_examples():
-    assert len(EXAMPLES) == 3
+def test_the_guides_have_examples():
+    assert len(EXAMPLES) == 7
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))
-def test_examples_of_the_guide_are_valid(example):
+def test_examples_of_the_guides_are_valid(example):
     assert messages(example) == []
+    if "dmarc" in str(example.get("gateway_domains")):
+        example = {"gateway_authentication": {"evaluate": True}, **example}
     # Lists in files are on the gateway only, and are not read here.
     config = parse_config(render(example))
     assert [rule.name for rule in config.rules] == [rule["name"] for rule in example.get("gateway_rules", [])]

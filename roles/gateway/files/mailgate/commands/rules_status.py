@@ -14,7 +14,7 @@ from mailgate.config import Config
 from mailgate.events import Counters, totals
 from mailgate.rules.lists import load_list
 from mailgate.rules.model import Question
-from mailgate.rules.screening import COUNT_DNS_FAILURE, COUNT_MATCH
+from mailgate.rules.screening import COUNT_DNS_FAILURE, COUNT_MATCH, COUNT_RESULT
 from mailgate.state import open_read_only
 
 MATCH_HOURS = 24
@@ -25,7 +25,10 @@ _ALWAYS_LISTED = "127.0.0.2"
 
 def rule_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
     """Yield name, result and details of each check."""
-    yield "rules", True, _matches(config)
+    if config.rules:
+        yield "rules", True, _matches(config)
+    if config.authentication.evaluate:
+        yield "mail authentication", True, _results(config)
     for name, setting in config.lists.items():
         loaded = load_list(name, setting)
         entries = len(loaded.table)
@@ -39,6 +42,16 @@ def _matches(config: Config) -> str:
     counts = _counts(config, MATCH_HOURS * 3600)
     names = [f"{rule.name} {counts.get(COUNT_MATCH + rule.name, 0)}" for rule in config.rules]
     return f"{len(names)}; recipients that they applied to in {MATCH_HOURS} hours: {', '.join(names)}"
+
+
+def _results(config: Config) -> str:
+    counts = _counts(config, MATCH_HOURS * 3600)
+    names = [
+        f"{event.removeprefix(COUNT_RESULT).replace('=', ' ')} {number}"
+        for event, number in sorted(counts.items())
+        if event.startswith(COUNT_RESULT)
+    ]
+    return f"messages in {MATCH_HOURS} hours: {', '.join(names) or 'none'}"
 
 
 def _failures(config: Config) -> str:

@@ -130,7 +130,7 @@ def _routes(config: Config, routes: Routes) -> Check:
 
 
 def _rules(config: Config) -> list[Check]:
-    if not config.rules:
+    if not config.rules and not config.authentication.evaluate:
         return []
     # Imported here because dnspython takes long to import.
     from mailgate.commands.rules_status import rule_checks  # noqa: PLC0415

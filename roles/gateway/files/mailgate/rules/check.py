@@ -21,6 +21,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "helo": ("name",),
     "sender": ("address", "name"),
     "recipient": ("address", "name"),
+    "from_header": ("address", "name"),
 }
 
 
@@ -34,6 +35,7 @@ def problems_of(config: Config) -> Iterator[tuple[str, str]]:
         names.add(rule.name)
         yield from _rule_problems(key, rule, config.lists)
     yield from _references("refusal.exempt", config.refusal.exempt, ("network",), config.lists)
+    yield from _authentication_problems(config)
     refusal = config.refusal
     if 0 < refusal.refuse_score < refusal.tag_score:
         yield "refusal.tag_score", f"must not be above refuse_score ({refusal.refuse_score})"
@@ -41,6 +43,23 @@ def problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "refusal.strict_tag_score", f"must not be above strict_refuse_score ({refusal.strict_refuse_score})"
     for name, setting in config.lists.items():
         yield from _list_problems(f"lists.{name}", setting)
+
+
+def _authentication_problems(config: Config) -> Iterator[tuple[str, str]]:
+    setting, needed = config.authentication, "requires authentication.evaluate = true"
+    yield from _references("authentication.arc_sealers", setting.arc_sealers, ("name",), config.lists)
+    if setting.evaluate:
+        return
+    if setting.dmarc != "off":
+        yield "authentication.dmarc", needed
+    for domain, chosen in config.domains.items():
+        if chosen.get("dmarc", "off") != "off":
+            yield f'domains."{domain}".dmarc', needed
+    for number, rule in enumerate(config.rules, 1):
+        for table, conditions in (("when", rule.when), ("unless", rule.unless)):
+            for name in ("dkim", "dmarc", "arc"):
+                if getattr(conditions, name):
+                    yield f"rules[{number}] ({rule.name}).{table}.{name}", needed
 
 
 def list_file_problems(lists: Mapping[str, ListSetting]) -> list[str]:

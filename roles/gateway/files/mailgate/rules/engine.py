@@ -32,6 +32,11 @@ class Rule:
     plain: tuple[Wanted, ...]
     asking: tuple[Wanted, ...]
 
+    @property
+    def stage(self) -> int:
+        """From when on all its conditions can be evaluated."""
+        return max((each.stage for each, _wanted in (*self.plain, *self.asking)), default=0)
+
 
 def compile_rules(settings: Sequence[RuleSetting], lists: Mapping[str, Table], own: Own) -> list[Rule]:
     """Return the rules of the settings."""

@@ -248,11 +248,17 @@ class Session(Protocol):
                 result = Result(content)
             else:
                 message = Message(new_id(), self._client(), transaction.sender, transaction.recipients, content)
+                check = None
                 if screening := self._screening:
                     message = replace(message, tags=screening.tags, noted=screening.noted)
+                    if screening.needs_message:
+                        # Imported here because only this needs libraries of mail authentication.
+                        from mailgate.rules.message_check import MessageCheck  # noqa: PLC0415
+
+                        check = MessageCheck(screening, utf8=transaction.envelope.utf8)
                 # The task closes the transaction, also if the client disconnects.
                 self._transaction = None
-                task = self._gateway.run(self._gateway.process(message, transaction))
+                task = self._gateway.run(self._gateway.process(message, transaction, check))
                 task.add_done_callback(reservation.release)
                 reservation = _Reservation(self._gateway.budget)
                 del content, message
