@@ -277,7 +277,8 @@ class Rehearsal:
     ) -> tuple[int, str]:
         """Run a playbook once, with its output in a file; return status and output."""
         options = [option for path in step.changes for option in ("-i", path)]
-        options += ["-e", f"mailgate_rollout_runs={self.directory / 'runs'}", *step.options]
+        records = [] if step.early else ["-e", f"mailgate_rollout_runs={self.directory / 'runs'}"]
+        options += [*records, *step.options]
         line = self.twin.command(self.twin.playbook_arguments(step.playbook, options))
         output: list[str] = []
         name = f"{len(self.result.phases) + 1:02d}-{step.name.replace(' ', '-')}-{number}.log"

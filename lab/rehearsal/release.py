@@ -56,4 +56,5 @@ def step(version: str, root: Path) -> Step:
         str(root / "playbooks" / "site.yml"),
         ("-e", json.dumps(variables)),
         environment=(("ANSIBLE_COLLECTIONS_PATH", str(root.parents[2])),),
+        early=True,
     )
