@@ -23,6 +23,7 @@ from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
+from mailgate.limits.clients import ClientLimits
 from mailgate.message import (
     Client,
     Message,
@@ -119,8 +120,11 @@ class Gateway:
         )
         self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
         self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
+        self.client_limits = ClientLimits(config, self.worker_counters, events)
         loop = asyncio.get_running_loop()
-        self.unknown_recipients = UnknownRecipients(config.limits, self.worker_counters, events, later=loop.call_later)
+        self.unknown_recipients = UnknownRecipients(
+            config.limits, self.worker_counters, events, later=loop.call_later, ban=self.client_limits.ban
+        )
         self.admission = Admission(
             config,
             self.worker_counters,
@@ -147,7 +151,9 @@ class Gateway:
         self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
         self.encrypt = encrypt
         self._use_rules()
+        self.client_limits.use(config)
         self.unknown_recipients.limits = config.limits
+        self.unknown_recipients.ban_limit = config.bans.unknown_recipients
         open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.admission.use(config, None if open_files == resource.RLIM_INFINITY else open_files)
         self.budget.total = config.limits.max_bytes_in_flight
@@ -187,6 +193,7 @@ class Gateway:
             try:
                 if self.rules:
                     await self.rules.refresh()
+                await self.client_limits.refresh()
             except Exception:
                 log.exception("cannot load the lists of rules")
 
@@ -218,6 +225,7 @@ class Gateway:
         self.delivery.close()
         self.verification_cache.close()
         self.duplicates.close()
+        self.client_limits.close()
         self.unknown_recipients.report()
         self.events.report_suppressed()
         self.counters.close()
@@ -236,6 +244,15 @@ class Gateway:
     def unanswered(self, task: asyncio.Task[Result]) -> None:
         """Call `reply_lost` for a message whose connection was lost before its reply could be sent."""
         self.reply_lost(() if task.cancelled() else task.result().acknowledged)
+
+    def refuse_connection(self, address: str) -> Reply | None:
+        """Return the reply that refuses a client's connection before any other work, or None.
+
+        The address of a load balancer stands for all clients behind it, and is not checked.
+        """
+        if self.config.is_proxy(address):
+            return None
+        return self.client_limits.refuse_connection(address) or self.admission.check_client(address)
 
     def refused_recipient(
         self,

@@ -9,6 +9,7 @@ some dead addresses and a large provider stay below it. Above it:
 * session: the session is closed (421).
 * client: recipients that were never seen are deferred (450) and no server is asked. Known recipients are accepted as
   usual, because several senders may share an address.
+* client, above a higher limit: it is banned, and its session is closed (421).
 * domain, for attacks from many addresses: servers are asked, but their refusals are not cached.
 * client or domain: refusals are not logged one by one, but as one event per minute.
 
@@ -47,8 +48,12 @@ class UnknownRecipients:
         events: Events,
         *,
         later: Callable[[float, Callable[[], None]], object],
+        ban: Callable[[str, str], bool] = lambda _client, _reason: False,
     ) -> None:
         self.limits = limits
+        #: Unknown and deferred recipients of a client above which `ban` is called with it and a reason; 0 for never.
+        self.ban_limit = 0
+        self._ban = ban
         self._counters = counters
         self._events = events
         self._later = later
@@ -73,6 +78,18 @@ class UnknownRecipients:
         """Count a recipient that is unknown or was accepted."""
         for name in (_client_name(client), _domain_name(domain)):
             self._counters.count_recipient(name, unknown=unknown)
+
+    def count_deferred(self, client: str) -> None:
+        """Count a recipient that was deferred because the client guesses."""
+        self._counters.count_recipient(_deferred_name(client), unknown=True)
+
+    def bans(self, client: str) -> bool:
+        """Ban a client that has guessed too much; return whether it is banned now."""
+        if not self.ban_limit:
+            return False
+        unknown, accepted = self._counters.recipients_of(_client_name(client))
+        guesses = unknown + self._counters.recipients_of(_deferred_name(client))[0]
+        return self.exceeds(guesses, accepted, self.ban_limit) and self._ban(client, f"{guesses} unknown recipients")
 
     def summarize(self, client: str, domain: str) -> bool:
         """Add a refusal to the summary of its client or domain; return False if neither exceeds its limit."""
@@ -117,14 +134,22 @@ class SessionRecipients:
             return False
         if may_be_unknown_recipient(reply):
             self._shared.count(client, recipient.domain, unknown=True)
-        elif reply is not DEFERRED:
+        elif reply is DEFERRED:
+            self._shared.count_deferred(client)
+        else:
             return False
         self._unknown += 1
+        if self._shared.bans(client):
+            return True
         return self._shared.exceeds(self._unknown, len(self._accepted), self._shared.limits.max_unknown_recipients)
 
 
 def _client_name(client: str) -> str:
     return f"client {client_key(client)}"
+
+
+def _deferred_name(client: str) -> str:
+    return f"deferred {client_key(client)}"
 
 
 def _domain_name(domain: str) -> str:

@@ -34,6 +34,8 @@ def problems_of(config: Config) -> Iterator[tuple[str, str]]:
         names.add(rule.name)
         yield from _rule_problems(key, rule, config.lists)
     yield from _references("refusal.exempt", config.refusal.exempt, ("network",), config.lists)
+    yield from _references("bans.never", config.bans.never, ("network",), config.lists)
+    yield from _references("rates.relay_unlimited", config.rates.relay_unlimited, ("network",), config.lists)
     refusal = config.refusal
     if 0 < refusal.refuse_score < refusal.tag_score:
         yield "refusal.tag_score", f"must not be above refuse_score ({refusal.refuse_score})"

@@ -34,7 +34,7 @@ class RuleSet:
         self.rules = compile_rules(config.rules, lists, own)
         self._default = Thresholds(refusal.tag_score, refusal.refuse_score)
         self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score)
-        self._exempt = list(_exempt(config, lists))
+        self._exempt = list(exemptions(config, lists))
 
     def exemption(self, address: str) -> Text:
         """Return why no rule applies to a client, or NOT_EXEMPT."""
@@ -65,7 +65,8 @@ class RuleSet:
         return questions(self.rules, facts, stage)
 
 
-def _exempt(config: Config, lists: Mapping[str, Table]) -> Iterator[tuple[Text, NetworkTable]]:
+def exemptions(config: Config, lists: Mapping[str, Table]) -> Iterator[tuple[Text, NetworkTable]]:
+    """Yield the clients that no rule applies to, with the reason."""
     own = NetworkTable()
     for text in ("127.0.0.0/8", "::1", *config.own_addresses):
         own.add(text)

@@ -37,12 +37,12 @@ _MESSAGE_TOO_BIG = Reply.of(552, "5.3.4 Message size exceeds fixed limit")
 class Session(Protocol):
     """One client connection and its current transaction."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, checked: bool = False) -> None:
         self._transaction: Transaction | None = None
         self._named = SessionRecipients(gateway.unknown_recipients)
         # None before HELO, and if no rule applies to the client.
         self._screening: Screening | None = None
-        super().__init__(gateway)
+        super().__init__(gateway, checked=checked)
 
     def _set_post_data_state(self) -> None:
         """End the transaction; also called by RSET, HELO, EHLO, STARTTLS and at the end of the connection."""
