@@ -241,10 +241,16 @@ class Limits:
         " `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no limit.",
         minimum=0,
     )
+    max_probes_under_attack: int = setting(
+        10,
+        "Recipients never seen of one domain above that limit that are verified in a second for clients whose network"
+        " has not delivered a message since the start; others are deferred (450). `0` for no limit.",
+        minimum=0,
+    )
     max_unknown_percent: int = setting(
         80,
-        "Share of unknown recipients, among those that are unknown or accepted, up to which the three limits above do"
-        " not apply.",
+        "Share of unknown recipients, among those that are unknown or accepted, up to which the limits above on unknown"
+        " recipients do not apply.",
         minimum=0,
         maximum=100,
         unit="percent",

@@ -10,7 +10,9 @@ some dead addresses and a large provider stay below it. Above it:
 * client: recipients that were never seen are deferred (450) and no server is asked. Known recipients are accepted as
   usual, because several senders may share an address.
 * client, above a higher limit: it is banned, and its session is closed (421).
-* domain, for attacks from many addresses: servers are asked, but their refusals are not cached.
+* domain, for attacks from many addresses: servers are asked, but their refusals are not cached. For clients whose
+  network has not delivered a message, they are asked `max_probes_under_attack` times a second; other recipients that
+  were never seen are deferred (450).
 * client or domain: refusals are not logged one by one, but as one event per minute.
 
 Replies are not delayed: that would hold connections, which are more scarce than commands.
@@ -30,6 +32,7 @@ from mailgate.smtp.reply import Reply
 from mailgate.worker_counters import WorkerCounters
 
 DEFERRED = Reply.of(450, "4.7.1 Too many unknown recipients from your address; try again later")
+DOMAIN_DEFERRED = Reply.of(450, "4.7.1 Too many unknown recipients in this domain; try again later")
 SESSION_LIMIT = Reply.of(421, "4.7.1 Too many unknown recipients; closing connection")
 
 SUMMARY_SECONDS = 60
@@ -73,6 +76,13 @@ class UnknownRecipients:
         """Return whether the recipients of a domain exceed its limit."""
         totals = self._counters.recipients_of(_domain_name(domain))
         return self.exceeds(*totals, self.limits.max_unknown_recipients_per_domain)
+
+    def domain_defers(self, domain: str) -> bool:
+        """Count a recipient of a client without history that would be verified; return whether it is deferred."""
+        limit = self.limits.max_probes_under_attack
+        if not limit or not self.domain_exceeds(domain):
+            return False
+        return not self._counters.rates.take(f"probes {domain}", limit, 1)
 
     def count(self, client: str, domain: str, *, unknown: bool) -> None:
         """Count a recipient that is unknown or was accepted."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mailgate.admission import Visit
 from mailgate.delivery.transaction import Transaction
-from mailgate.delivery.unknown_recipients import DEFERRED, SESSION_LIMIT, SessionRecipients
+from mailgate.delivery.unknown_recipients import DEFERRED, DOMAIN_DEFERRED, SESSION_LIMIT, SessionRecipients
 from mailgate.gateway import Budget, Gateway, Result
 from mailgate.message import Client, Message, new_id
 from mailgate.routes import Route
@@ -148,7 +148,7 @@ class Session(Protocol):
         return dsn.check(path.parameters)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
-        """Check a recipient, in order: syntax, relaying, number of recipients, rules, verification."""
+        """Check a recipient, in order: syntax, relaying, number of recipients, rules, rates, verification."""
         transaction = self._transaction
         if transaction is None:
             await self._error(Reply.of(503, "5.5.1 Need MAIL command"))
@@ -176,7 +176,9 @@ class Session(Protocol):
         if len(self.envelope.rcpt_tos) >= self._gateway.config.limits.max_recipients:
             await self._reply(Reply.of(452, "4.5.3 Too many recipients"))
             return
-        if self._screening and await self._refused_by_rules(self._screening, client, transaction, path.mailbox):
+        if await self._refused_by_rules(client, transaction, path.mailbox) or await self._exceeds_rates(
+            client, transaction, decision.recipient
+        ):
             return
         deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
         if deferral:
@@ -195,10 +197,11 @@ class Session(Protocol):
             raise ClosingError(reply)
         await self._reply(reply)
 
-    async def _refused_by_rules(
-        self, screening: Screening, client: Client, transaction: Transaction, recipient: Mailbox
-    ) -> bool:
+    async def _refused_by_rules(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
         """Refuse a recipient if the rules do; return whether they do."""
+        screening = self._screening
+        if screening is None:
+            return False
         number = len(self.envelope.rcpt_tos) + 1
         verdict = await screening.check(recipient, number, utf8=self.envelope.smtp_utf8)
         if not verdict or not verdict.reply:
@@ -215,14 +218,33 @@ class Session(Protocol):
         await self._reply(verdict.reply)
         return True
 
+    async def _exceeds_rates(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
+        """Defer a recipient if a rate is exceeded; return whether one is."""
+        limits = self._gateway.client_limits
+        if not limits.counts_recipients:
+            return False
+        reply = await limits.refuse_recipient(client.address, transaction.sender, recipient)
+        if reply is None:
+            return False
+        self._gateway.refused_recipient(client, transaction.sender, recipient, reply, relay=False)
+        await self._reply(reply)
+        return True
+
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
         """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
-        client, gateway = self._client_address, self._gateway
-        if not gateway.verification_cache.find(recipient) and gateway.unknown_recipients.client_exceeds(client):
-            reply = DEFERRED
-        else:
-            reply = await transaction.add(recipient, route, notify)
-        return SESSION_LIMIT if self._named.add(client, recipient, reply) else reply
+        reply = self._defer_guess(recipient) or await transaction.add(recipient, route, notify)
+        return SESSION_LIMIT if self._named.add(self._client_address, recipient, reply) else reply
+
+    def _defer_guess(self, recipient: Mailbox) -> Reply | None:
+        """Return the reply that defers a recipient that was never seen while addresses are guessed, or None."""
+        gateway = self._gateway
+        if gateway.verification_cache.find(recipient):
+            return None
+        if gateway.unknown_recipients.client_exceeds(self._client_address):
+            return DEFERRED
+        if (self._visit and self._visit.known) or gateway.client_limits.is_exempt(self._client_address):
+            return None
+        return DOMAIN_DEFERRED if gateway.unknown_recipients.domain_defers(recipient.domain) else None
 
     @staticmethod
     def _check_rcpt_parameters(path: Path) -> Reply | None:
