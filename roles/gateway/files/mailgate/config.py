@@ -221,6 +221,14 @@ class Limits:
         " are deferred (452).",
         unit="bytes",
     )
+    greet_delay: int = setting(
+        0,
+        "How long the greeting waits for clients whose network has not delivered a message since the start, to find"
+        " those that do not wait for it; `0` for no delay.",
+        minimum=0,
+        maximum=30,
+        unit="seconds",
+    )
     max_errors: int = setting(20, "Bad commands and relay attempts before the session is closed (421).")
     max_unknown_recipients: int = setting(
         20,

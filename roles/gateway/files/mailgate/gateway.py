@@ -183,7 +183,7 @@ class Gateway:
             # Imported here because dnspython costs every worker 5 MB, and most gateways may have no rules.
             from mailgate.rules.screening import Rules  # noqa: PLC0415
 
-            self.rules = Rules(self.events, time.monotonic)
+            self.rules = Rules(self.events, time.monotonic, self.client_limits.greylist_seconds)
         self.rules.use(self.config, self.routes)
 
     async def watch_lists(self) -> None:

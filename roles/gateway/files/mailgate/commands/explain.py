@@ -48,6 +48,7 @@ _SERVERS = {
     "none": N_("does not exist or has no mail server"),
     "null_mx": N_("accepts no mail"),
 }
+_GREYLISTED = N_("A sender that is new to the recipient is deferred first (greylisting).")
 _NO_RULES = N_("There are no rules.")
 _POSTMASTER = N_("No rule applies to the postmaster of the gateway.")
 _EXEMPT = N_("No rule applies to the client: {reason}.")
@@ -203,6 +204,8 @@ def _lines(found: Explanation, translate: Translator) -> Iterator[str]:
     if found.verdict.score:
         tag, refuse = found.thresholds
         yield translate(_SCORE).format(score=found.verdict.score, tag=tag, refuse=refuse)
+    if found.verdict.greylist and found.result in ("accept", "tag"):
+        yield translate(_GREYLISTED)
     action = found.verdict.action if found.result == "accept" and found.reason == "rules" else found.result
     yield translate(_OUTCOMES["" if action == "accept" else action])
     if found.text:

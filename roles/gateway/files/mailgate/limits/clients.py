@@ -176,6 +176,10 @@ class ClientLimits:
                 limit=rates.relayed_per_client or None,
             )  # fmt: skip
 
+    async def greylist_seconds(self, client: str, sender: Mailbox, recipient: Mailbox) -> int:
+        """Return how long a sender must still wait before it may write to a recipient, 0 if it need not."""
+        return 0 if self.is_exempt(client) else await self.greylisting.wait_seconds(client, sender, recipient)
+
     # The store
 
     async def sync(self) -> None:

@@ -41,6 +41,9 @@ def problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "refusal.tag_score", f"must not be above refuse_score ({refusal.refuse_score})"
     if 0 < refusal.strict_refuse_score < refusal.strict_tag_score:
         yield "refusal.strict_tag_score", f"must not be above strict_refuse_score ({refusal.strict_refuse_score})"
+    for score, limit in (("greylist_score", "refuse_score"), ("strict_greylist_score", "strict_refuse_score")):
+        if 0 < (refused := getattr(refusal, limit)) < getattr(refusal, score):
+            yield f"refusal.{score}", f"must not be above {limit} ({refused})"
     for name, setting in config.lists.items():
         yield from _list_problems(f"lists.{name}", setting)
 
@@ -70,7 +73,7 @@ def _rule_problems(key: str, rule: RuleSetting, lists: Mapping[str, ListSetting]
             yield f"{key}.score", "must not be 0, unless each of codes has points (CODE=POINTS)"
     elif rule.score or any("=" in code for code in rule.codes):
         yield f"{key}.score", 'points require action = "score"'
-    if rule.action in ("allow", "tag") and (rule.reply or rule.reply_ja):
+    if rule.action in ("allow", "tag", "greylist") and (rule.reply or rule.reply_ja):
         yield f"{key}.reply", f"the action {rule.action} sends no reply"
     if rule.reply_ja and not rule.reply:
         yield f"{key}.reply_ja", "requires reply, since most clients get ASCII only"

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -65,6 +65,7 @@ class Facts:
         sender: Envelope sender.
         recipient: The recipient that is decided on.
         recipients: Number of the message's recipients with this one.
+        traits: How the client has spoken before its turn: `early_talker`, `pipelining`.
     """
 
     client: str
@@ -72,6 +73,7 @@ class Facts:
     sender: Mailbox = NULL
     recipient: Mailbox = NULL
     recipients: int = 1
+    traits: Collection[str] = ()
     packed: Packed = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +100,7 @@ class Verdict:
         logged: Rules that apply but are `log_only`.
         failed: What DNS did not answer.
         dns: Whether it is deferred because DNS failed.
+        greylist: Whether a sender that is new to the recipient is deferred, if it is not refused or allowed.
     """
 
     action: str = ""
@@ -107,6 +110,7 @@ class Verdict:
     logged: list[Match] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     dns: bool = False
+    greylist: bool = False
     reply: Reply | None = None
 
     @property
@@ -119,7 +123,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Scores from which a message is tagged or refused; 0 for never."""
+    """Scores from which a message is tagged, refused or greylisted; 0 for never."""
 
     tag: int
     refuse: int
+    greylist: int = 0

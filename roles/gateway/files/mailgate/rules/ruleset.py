@@ -32,8 +32,8 @@ class RuleSet:
         refusal = config.refusal
         own = Own(config.hostname, frozenset(config.own_addresses), lambda domain: routes.find(domain) is not None)
         self.rules = compile_rules(config.rules, lists, own)
-        self._default = Thresholds(refusal.tag_score, refusal.refuse_score)
-        self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score)
+        self._default = Thresholds(refusal.tag_score, refusal.refuse_score, refusal.greylist_score)
+        self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score, refusal.strict_greylist_score)
         self._exempt = list(exemptions(config, lists))
 
     def exemption(self, address: str) -> Text:

@@ -118,6 +118,8 @@ class Protocol(Connection, SMTP):
         self._checked = checked
         # None if the connection was refused.
         self._visit: Visit | None = None
+        #: How the client has spoken before its turn; condition `client_is` of rules.
+        self.traits: set[str] = set()
         self._handshaking = False
         self._errors = 0
         self._idle_commands = 0
@@ -212,6 +214,7 @@ class Protocol(Connection, SMTP):
         try:
             if self._gateway.config.is_proxy(self._client_address):
                 await self._read_proxy_header()
+            await self._watch_for_early_talker()
             await self._reply(Reply.of(220, f"{self.hostname} {self.__ident__}"))
             while self.transport is not None:
                 await self._handle_command()
@@ -304,6 +307,27 @@ class Protocol(Connection, SMTP):
         proxy_data = self.session.proxy_data
         self.session = self._create_session()
         self.session.proxy_data = proxy_data
+
+    async def _watch_for_early_talker(self) -> None:
+        """Delay the greeting for a client without history, if that is set, and note whether it waits for it."""
+        gateway, visit = self._gateway, self._visit
+        seconds = gateway.config.limits.greet_delay
+        if not seconds or visit is None or visit.known or self._hurried:
+            return
+        if not gateway.client_limits.is_exempt(visit.address) and await self.speaks_within(seconds):
+            self._note_trait("early_talker")
+
+    def _note_trait(self, trait: str) -> None:
+        """Note for rules how the client speaks."""
+        if trait not in self.traits:
+            self.traits.add(trait)
+            self._gateway.events.count(trait)
+            self._gateway.events.emit(trait, client=self._client_address)
+
+    def _note_pipelining(self) -> None:
+        """Note input after a command that must be the last of a group of commands (RFC 2920 section 3.1)."""
+        if self.unread:
+            self._note_trait("pipelining")
 
     async def _handle_command(self) -> None:
         """Read one command and execute it."""

@@ -66,11 +66,12 @@ class Session(Protocol):
             await self._error(Reply.of(501, f"5.5.4 Syntax: {'EHLO' if extended else 'HELO'} hostname"))
             return
         self._count_idle_command()
+        self._note_pipelining()
         self._set_rset_state()
         self.session.host_name = helo_name(hostname)
         self.session.extended_smtp = extended
         rules = self._gateway.rules
-        self._screening = rules.screen(self._client_address, self.session.host_name) if rules else None
+        self._screening = rules.screen(self._client_address, self.session.host_name, self.traits) if rules else None
         lines = [self.hostname]
         if extended:
             size = f"SIZE {self.data_size_limit}"
@@ -98,6 +99,8 @@ class Session(Protocol):
         if self.in_transaction:
             await self._error(Reply.of(503, "5.5.1 Nested MAIL command"))
             return
+        if not self.session.extended_smtp:
+            self._note_pipelining()
         path = parse_sender(arg)
         refusal = self._check_mail_parameters(path)
         if refusal:
@@ -262,6 +265,7 @@ class Session(Protocol):
         if transaction is None or not transaction.recipients:
             await self._error(Reply.of(503, "5.5.1 No valid recipients"))
             return
+        self._note_pipelining()
         await self._reply(Reply.of(354, "End data with <CR><LF>.<CR><LF>"))
         reservation = _Reservation(self._gateway.budget)
         try:
