@@ -23,6 +23,7 @@ from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
+from mailgate.limits.alarm import alarm_mail
 from mailgate.limits.clients import ClientLimits
 from mailgate.message import (
     Client,
@@ -120,7 +121,7 @@ class Gateway:
         )
         self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
         self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
-        self.client_limits = ClientLimits(config, self.worker_counters, events)
+        self.client_limits = ClientLimits(config, self.worker_counters, events, alarm=self._send_alarm)
         loop = asyncio.get_running_loop()
         self.unknown_recipients = UnknownRecipients(
             config.limits, self.worker_counters, events, later=loop.call_later, ban=self.client_limits.ban
@@ -244,6 +245,11 @@ class Gateway:
     def unanswered(self, task: asyncio.Task[Result]) -> None:
         """Call `reply_lost` for a message whose connection was lost before its reply could be sent."""
         self.reply_lost(() if task.cancelled() else task.result().acknowledged)
+
+    def _send_alarm(self, client: str) -> None:
+        """Send a message about a host that relays more mail than usual, if somebody is to get it."""
+        if address := self.config.rates.alarm_to:
+            self.tasks.spawn(self.inspection.send(alarm_mail(self.config, client), address))
 
     def refuse_connection(self, address: str) -> Reply | None:
         """Return the reply that refuses a client's connection before any other work, or None.

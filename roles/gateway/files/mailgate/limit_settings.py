@@ -68,6 +68,10 @@ class Rates:
         "Recipients that one host in `relay_networks` names, above which an alarm is given; `0` for none.",
         minimum=0,
     )
+    alarm_to: str = setting(
+        "", "Address that gets a message for each alarm, at most once an hour for each host. If empty, nobody.",
+        form="mailbox",
+    )  # fmt: skip
     relay_unlimited: tuple[str, ...] = setting(
         (),
         "Hosts in `relay_networks` without limit and alarm, such as servers of mailing lists; `@NAME` for a list of"

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from email import policy
+from email.parser import BytesParser
 
 import pytest
-from gateway_doubles import Client
+from gateway_doubles import Client, wait_for
 from rule_clients import BOB, CLIENT, OK, OTHER, connect, reply_to
 
 from mailgate.limits.store import Attempt, GuardedStore, StoreError
@@ -121,6 +123,19 @@ class TestOutgoing:
         replies = await client.start(*(f"user{number}@elsewhere.example" for number in range(5)))
         assert {reply[:3] for reply in replies} == {"250"}
         assert len(campus.events("relay_alarm")) == 1
+
+    async def test_an_alarm_is_sent_by_mail(self, with_limits):
+        campus = await with_limits('language = "ja"\n[rates]\nrelay_alarm = 2\nalarm_to = "abuse@b.univ.example"\n')
+        client = await connect(campus, RELAY)
+        await client.start(*(f"user{number}@elsewhere.example" for number in range(5)))
+        await wait_for(lambda: campus.queue.received)
+        (mail,) = campus.queue.received
+        assert (mail.sender, mail.recipients) == ("", ["abuse@b.univ.example"])
+        message = BytesParser(policy=policy.default).parsebytes(mail.content)
+        assert RELAY in message["Subject"]
+        text = message.get_content()
+        assert "more than 2 recipients in 10 minutes" in text
+        assert "10 分間に" in text
 
     async def test_servers_of_mailing_lists(self, with_limits):
         campus = await with_limits(f'[rates]\nrelayed_per_client = 1\nrelay_alarm = 1\nrelay_unlimited = ["{RELAY}"]\n')

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from mailgate.config import Config
@@ -46,10 +46,14 @@ class ClientLimits:
         config: Settings.
         counters: Memory of all workers.
         events: Log and counters.
+        alarm: Called with a host that relays more mail than usual.
     """
 
-    def __init__(self, config: Config, counters: WorkerCounters, events: Events) -> None:
+    def __init__(
+        self, config: Config, counters: WorkerCounters, events: Events, *, alarm: Callable[[str], object]
+    ) -> None:
         self._events = events
+        self._send_alarm = alarm
         self._rates = counters.rates
         self._local = LocalStore(config.state_dir, counters.rates)
         self._store = GuardedStore(self._local, counters.rates, self._store_failed)
@@ -170,6 +174,7 @@ class ClientLimits:
     async def _alarm(self, client: str, name: str) -> None:
         if await self._store.take(f"alarmed {name}", 1, ALARM_SECONDS):
             rates = self._config.rates
+            self._send_alarm(client)
             self._events.count(RELAY_ALARM + client)
             self._events.emit(
                 "relay_alarm", client=client, minutes=rates.minutes, recipients=rates.relay_alarm or None,
