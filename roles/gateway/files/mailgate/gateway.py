@@ -215,7 +215,9 @@ class Gateway:
     async def finish(self, seconds: float) -> int:
         """Wait for messages and notices in progress; return how many were cancelled after `seconds`."""
         self.delivery.close()
-        return await self.tasks.finish(seconds)
+        cancelled = await self.tasks.finish(seconds)
+        await self.client_limits.bans.sync()
+        return cancelled
 
     async def close_connections(self, seconds: float) -> None:
         """Wait until connections to next hops are closed, for at most `seconds`."""

@@ -192,6 +192,27 @@ class TestSharing:
         await later.sync()
         assert later.find(CLIENT) and not later.find(OTHER)
 
+    async def test_a_line_that_is_not_valid_does_not_keep_the_others_out(self, tmp_path):
+        one = table(tmp_path)
+        now = int(time.time())
+        one.add(Ban(CLIENT, now + 60, now))
+        await one.sync()
+        database = sqlite3.connect(tmp_path / "bans.sqlite")
+        database.execute("INSERT INTO bans VALUES ('nonsense', ?, ?, '')", (now + 600, now))
+        database.commit()
+        database.close()
+        two = table(tmp_path)
+        await two.sync()
+        assert two.find(CLIENT)
+
+    async def test_a_ban_of_the_last_moment_survives_a_stop(self, with_limits, tmp_path):
+        campus = await with_limits("")
+        campus.gateway.client_limits.ban(CLIENT, "x")
+        await campus.gateway.finish(0)
+        later = table(tmp_path)
+        await later.sync()
+        assert later.find(CLIENT)
+
     async def test_a_ban_ends(self, tmp_path):
         clock = Clock()
         bans = table(tmp_path, clock)

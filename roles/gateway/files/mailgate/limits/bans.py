@@ -7,6 +7,7 @@ A ban is in effect in its worker at once. `sync` writes it to the store and gets
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 
@@ -86,7 +87,9 @@ class BanTable:
     def _replace(self, bans: Iterable[Ban]) -> None:
         self._clients, self._networks = {}, {}
         for ban in bans:
-            self._insert(ban)
+            # Whatever is in the file must not keep the others out.
+            with contextlib.suppress(ValueError):
+                self._insert(ban)
 
 
 def _prefix(address: Packed, length: int) -> int:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -22,6 +23,8 @@ from mailgate.rules.lists import LoadedList, is_changed, load_lists
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.reply import Reply
 from mailgate.worker_counters import WorkerCounters
+
+log = logging.getLogger("mailgate")
 
 # Counters of events.
 BANNED, BAN_REFUSED, RATE_EXCEEDED, STORE_FAILED = "banned", "ban_refused", "rate_exceeded", "limits_store_failed"
@@ -190,7 +193,10 @@ class ClientLimits:
     async def sync(self) -> None:
         """Exchange bans with the store, for as long as the worker runs."""
         while True:
-            await self.bans.sync()
+            try:
+                await self.bans.sync()
+            except Exception:
+                log.exception("cannot exchange bans")
             await asyncio.sleep(SYNC_SECONDS)
 
     def _store_failed(self, reason: str) -> None:
