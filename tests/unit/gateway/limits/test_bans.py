@@ -99,6 +99,16 @@ class TestGuessing:
         assert {reply[:3] for reply in replies} == {"250", "550"}
         assert (await connected(campus, CLIENT)).startswith("220")
 
+    async def test_a_client_through_which_much_good_mail_comes_is_not_banned(self, with_limits):
+        """An attack that passes a server of others, among its own mail, must not end that mail."""
+        campus = await with_limits(LOW)
+        campus.a.rcpt = only_alice_and_bob
+        for _session in range(5):
+            await guess(campus, 0, known=4)
+        replies = await guess(campus, 150)
+        assert {reply[:3] for reply in replies} == {"550", "450"}
+        assert (await connected(campus, CLIENT)).startswith("220")
+
     @pytest.mark.parametrize("address", ["198.18.0.25", "198.18.200.7", "198.18.7.7", "198.18.8.8", "198.18.6.6"])
     async def test_never_banned(self, with_limits, address):
         campus = await with_limits(

@@ -41,6 +41,10 @@ MAX_SUMMARIES = 1000
 MAX_ACCEPTED = 1000
 
 
+# A client with this many accepted recipients in the ten minutes is not banned: its good mail counts more.
+SPARED = 20
+
+
 class UnknownRecipients:
     """Unknown recipients of all sessions of all workers, and the summaries of this worker."""
 
@@ -98,6 +102,8 @@ class UnknownRecipients:
         if not self.ban_limit:
             return False
         unknown, accepted = self._counters.recipients_of(_client_name(client))
+        if accepted >= SPARED:
+            return False
         guesses = unknown + self._counters.recipients_of(_deferred_name(client))[0]
         return self.exceeds(guesses, accepted, self.ban_limit) and self._ban(client, f"{guesses} unknown recipients")
 
