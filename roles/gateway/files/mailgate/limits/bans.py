@@ -87,7 +87,7 @@ class BanTable:
     def _replace(self, bans: Iterable[Ban]) -> None:
         self._clients, self._networks = {}, {}
         for ban in bans:
-            # Whatever is in the file must not keep the others out.
+            # An entry that is not valid must not keep the others out.
             with contextlib.suppress(ValueError):
                 self._insert(ban)
 
