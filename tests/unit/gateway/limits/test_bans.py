@@ -19,7 +19,7 @@ from rule_clients import ALICE, CLIENT, OK, OTHER, connect, reply_to
 from mailgate.cli import main
 from mailgate.config import Config
 from mailgate.limits.bans import BanTable
-from mailgate.limits.local_store import LocalStore
+from mailgate.limits.local_store import LocalStore, stored_bans
 from mailgate.limits.store import Ban, GuardedStore
 from mailgate.process.worker import Worker
 from mailgate.rate_buckets import RateBuckets
@@ -202,13 +202,37 @@ class TestSharing:
         await later.sync()
         assert later.find(CLIENT) and not later.find(OTHER)
 
+    async def test_only_new_bans_are_read(self, tmp_path):
+        one, local = table(tmp_path), LocalStore(tmp_path, RateBuckets())
+        now = int(time.time())
+        for number in range(3):
+            one.add(Ban(f"198.18.9.{number}", now + 60, now))
+        await one.sync()
+        assert len((await local.changed_bans()).bans) == 3
+        assert await local.changed_bans() is None
+        one.add(Ban(CLIENT, now + 60, now))
+        one.add(Ban("198.18.9.1", now + 90, now))
+        await one.sync()
+        changes = await local.changed_bans()
+        assert ({ban.network for ban in changes.bans}, changes.complete) == ({CLIENT, "198.18.9.1"}, False)
+
+    async def test_the_file_is_bounded(self, tmp_path):
+        local = LocalStore(tmp_path, RateBuckets())
+        local.max_bans = 50
+        now = int(time.time())
+        for number in range(300):
+            await local.add_bans([Ban(f"198.18.{number // 250}.{number % 250}", now + 60 + number, now)])
+        bans = stored_bans(tmp_path, now)
+        assert len(bans) <= 60
+        assert bans[0].network == "198.18.1.49"
+
     async def test_a_line_that_is_not_valid_does_not_keep_the_others_out(self, tmp_path):
         one = table(tmp_path)
         now = int(time.time())
         one.add(Ban(CLIENT, now + 60, now))
         await one.sync()
         database = sqlite3.connect(tmp_path / "bans.sqlite")
-        database.execute("INSERT INTO bans VALUES ('nonsense', ?, ?, '')", (now + 600, now))
+        database.execute("INSERT INTO bans VALUES (NULL, 'nonsense', ?, ?, '')", (now + 600, now))
         database.commit()
         database.close()
         two = table(tmp_path)
@@ -231,6 +255,9 @@ class TestSharing:
         assert bans.find(CLIENT)
         clock.now += 1
         assert not bans.find(CLIENT)
+        assert len(bans) == 1
+        await bans.sync()
+        assert len(bans) == 0
 
     async def test_networks(self, tmp_path):
         bans, end = table(tmp_path), int(time.time()) + 60

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from mailgate.limits.store import Ban, GuardedStore
 from mailgate.network import client_network
@@ -17,6 +17,7 @@ from mailgate.rules.entries import Packed, pack, parse_network
 
 # Share of the bans that give way when there are too many, so that not each new one sorts them.
 _EXCESS_SHARE = 0.1
+_FORGET_SECONDS = 60
 
 
 class BanTable:
@@ -34,6 +35,7 @@ class BanTable:
         # Other networks, by family and prefix length, then by number.
         self._networks: dict[tuple[bool, int], dict[int, Ban]] = {}
         self._unsaved: dict[str, Ban] = {}
+        self._forget_at = 0.0
         self.max_clients = 50_000
 
     def __len__(self) -> int:
@@ -60,6 +62,17 @@ class BanTable:
         """Ban a client from now on, in this worker at once."""
         self._unsaved[ban.network] = ban
         self._insert(ban)
+        self._limit()
+
+    def _forget_ended(self) -> None:
+        """Remove bans that have ended, once a minute."""
+        now = self._clock()
+        if now >= self._forget_at:
+            self._forget_at = now + _FORGET_SECONDS
+            self._clients = {name: ban for name, ban in self._clients.items() if ban.until > now}
+
+    def _limit(self) -> None:
+        """Remove the bans that end first if there are too many."""
         if len(self._clients) > self.max_clients:
             kept = sorted(self._clients.values(), key=lambda each: each.until, reverse=True)
             self._clients = {each.network: each for each in kept[: int(self.max_clients * (1 - _EXCESS_SHARE))]}
@@ -80,16 +93,17 @@ class BanTable:
                 for name, ban in written.items():
                     if self._unsaved.get(name) is ban:
                         del self._unsaved[name]
-        bans = await self._store.changed_bans()
-        if bans is not None:
-            self._replace([*bans[: self.max_clients], *self._unsaved.values()])
-
-    def _replace(self, bans: Iterable[Ban]) -> None:
-        self._clients, self._networks = {}, {}
-        for ban in bans:
+        self._forget_ended()
+        changes = await self._store.changed_bans()
+        if changes is None:
+            return
+        if changes.complete:
+            self._clients, self._networks = {}, {}
+        for ban in (*changes.bans, *self._unsaved.values()):
             # An entry that is not valid must not keep the others out.
             with contextlib.suppress(ValueError):
                 self._insert(ban)
+        self._limit()
 
 
 def _prefix(address: Packed, length: int) -> int:

@@ -76,6 +76,7 @@ class ClientLimits:
         )
         self._compile()
         self.bans.max_clients = config.bans.max_clients
+        self._local.max_bans = config.bans.max_clients
         greylist = config.greylist
         self.greylisting.settings = greylist
         self._local.max_senders = greylist.max_entries

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mailgate.limits.store import Attempt, Ban, StoreError
+from mailgate.limits.store import Attempt, Ban, BanChanges, StoreError
 from mailgate.rate_buckets import RateBuckets
 from mailgate.state import BANS, GREYLIST, open_read_only, open_state
 
@@ -24,11 +24,12 @@ _PRUNE_AFTER = 10_000
 
 BAN_SCHEMA = """
 CREATE TABLE IF NOT EXISTS bans (
-    network TEXT PRIMARY KEY, -- address or network
+    number INTEGER PRIMARY KEY AUTOINCREMENT, -- grows with each ban, so that new ones are found
+    network TEXT NOT NULL UNIQUE, -- address or network
     until INTEGER NOT NULL, -- seconds since 1970
     since INTEGER NOT NULL,
     reason TEXT NOT NULL
-) WITHOUT ROWID
+)
 """
 GREYLIST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS senders (
@@ -40,10 +41,7 @@ CREATE TABLE IF NOT EXISTS senders (
     PRIMARY KEY (network, key)
 ) WITHOUT ROWID
 """
-_ADD_BAN = (
-    "INSERT INTO bans VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-    " until = excluded.until, since = excluded.since, reason = excluded.reason"
-)
+_ADD_BAN = "REPLACE INTO bans (network, until, since, reason) VALUES (?, ?, ?, ?)"
 
 
 class _File:
@@ -53,12 +51,15 @@ class _File:
         self._path = path
         self._schema = schema
         self._database: sqlite3.Connection | None = None
+        #: How often it was opened.
+        self.opened = 0
 
     @contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
         """Yield the database; raise StoreError for its errors."""
         try:
             if self._database is None:
+                self.opened += 1
                 self._database = open_state(self._path, self._schema, busy_seconds=BUSY_SECONDS)
             yield self._database
         except sqlite3.Error as error:
@@ -86,8 +87,13 @@ class LocalStore:
         self._clock = clock
         self._bans = _File(state_dir / BANS, BAN_SCHEMA)
         self._greylist = _File(state_dir / GREYLIST, GREYLIST_SCHEMA)
+        # Of the bans that were read: the database and its version, the number of removals, and the newest ban.
         self._version: tuple[int, int] | None = None
-        self._added = 0
+        self._removals: tuple[int, int] | None = None
+        self._newest = 0
+        self._added = self._banned = 0
+        #: Bound of the bans.
+        self.max_bans = 50_000
         #: Bounds of the greylist: entries, and seconds for which senders that have not or have waited are kept.
         self.max_senders = 500_000
         self.window = 172_800
@@ -95,21 +101,36 @@ class LocalStore:
 
     # Bans
 
-    async def changed_bans(self) -> Sequence[Ban] | None:
-        """Return all bans, or None if they are those of the last call."""
+    async def changed_bans(self) -> BanChanges | None:
+        """Return the changes since the last call, None if there are none; the first call returns all bans."""
         with self._bans.use() as database:
             # Changes with each commit of another connection, and costs some microseconds.
-            version = (id(database), int(database.execute("PRAGMA data_version").fetchone()[0]))
+            version = (self._bans.opened, int(database.execute("PRAGMA data_version").fetchone()[0]))
             if version == self._version:
                 return None
-            found = list_bans(database, self._clock())
-            self._version = version
-            return found
+            removals = (self._bans.opened, int(database.execute("PRAGMA user_version").fetchone()[0]))
+            complete = removals != self._removals
+            rows = database.execute(
+                "SELECT number, network, until, since, reason FROM bans WHERE number > ? AND until > ? ORDER BY number",
+                (0 if complete else self._newest, int(self._clock())),
+            ).fetchall()
+            if rows:
+                self._newest = rows[-1][0]
+            self._version, self._removals = version, removals
+            return BanChanges([Ban(*row[1:]) for row in rows], complete)
 
     async def add_bans(self, bans: Iterable[Ban]) -> None:
         """Add bans, and remove those that have ended."""
+        added = list(bans)
         with self._bans.use() as database:
-            add_bans(database, bans, self._clock())
+            add_bans(database, added, self._clock())
+            self._banned += len(added)
+            if self._banned > self.max_bans // 10:
+                self._banned = 0
+                database.execute(
+                    "DELETE FROM bans WHERE number IN (SELECT number FROM bans ORDER BY until DESC LIMIT -1 OFFSET ?)",
+                    (self.max_bans,),
+                )
 
     # Rates
 
@@ -187,8 +208,12 @@ def add_bans(database: sqlite3.Connection, bans: Iterable[Ban], now: float) -> N
 
 
 def remove_bans(database: sqlite3.Connection, networks: Iterable[str]) -> None:
-    """Remove bans."""
+    """Remove bans, so that workers read all of them again."""
+    database.execute("BEGIN IMMEDIATE")
     database.executemany("DELETE FROM bans WHERE network = ?", [(network,) for network in networks])
+    removals = int(database.execute("PRAGMA user_version").fetchone()[0]) + 1
+    database.execute(f"PRAGMA user_version = {removals % (1 << 31)}")
+    database.execute("COMMIT")
 
 
 def stored_bans(state_dir: Path, now: float) -> list[Ban]:

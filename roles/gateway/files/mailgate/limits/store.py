@@ -48,6 +48,14 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
+class BanChanges:
+    """Bans that are new since the last call, or all of them (`complete`), because some were removed."""
+
+    bans: Sequence[Ban]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """A sender in the greylist: its first attempt in seconds since 1970, and whether it has waited."""
 
@@ -58,8 +66,8 @@ class Attempt:
 class Store(Protocol):
     """What gateways share. Each call may raise StoreError, and must end when it is cancelled."""
 
-    async def changed_bans(self) -> Sequence[Ban] | None:
-        """Return all bans, or None if they are those of the last call."""
+    async def changed_bans(self) -> BanChanges | None:
+        """Return the changes since the last call, None if there are none; the first call returns all bans."""
 
     async def add_bans(self, bans: Iterable[Ban]) -> None:
         """Add bans, in place of those of the same network."""
@@ -119,8 +127,8 @@ class GuardedStore:
         self._failed(reason)
         return otherwise()
 
-    async def changed_bans(self) -> Sequence[Ban] | None:
-        """Return all bans, or None if they are those of the last call, or the store fails."""
+    async def changed_bans(self) -> BanChanges | None:
+        """Return changes as `Store.changed_bans`, also None if the store fails."""
         return await self._call(self._store.changed_bans, lambda: None)
 
     async def add_bans(self, bans: Iterable[Ban]) -> bool:
