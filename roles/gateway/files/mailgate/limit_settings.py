@@ -93,4 +93,6 @@ class Greylist:
         " for never.",
         minimum=0,
     )
-    max_entries: int = setting(500_000, "Maximum number of senders in the database.", maximum=10_000_000)
+    max_entries: int = setting(
+        500_000, "Maximum number of senders in the database, which is pruned every five minutes.", maximum=10_000_000
+    )

@@ -139,9 +139,23 @@ class TestSenders:
         for number in range(500):
             clock.now += 1
             await greylist.wait_seconds(f"198.18.{number % 250}.1", Mailbox(f"x{'y' * number}", "x.example"), B)
+        local.prune()
         waiting, passed = stored_senders(tmp_path)
-        assert waiting + passed <= 110
+        assert waiting + passed == 100
         assert passed == 1, "those that have waited stay"
+
+    async def test_what_has_expired_is_deleted(self, make, tmp_path, clock):
+        greylist, local = make()
+        for sender in (A, C):
+            await greylist.wait_seconds(CLIENT, sender, B)
+        clock.now += 300
+        await greylist.wait_seconds(CLIENT, A, B)
+        clock.now += 48 * 3600
+        local.prune()
+        assert stored_senders(tmp_path) == (0, 1)
+        clock.now += 36 * 86_400
+        local.prune()
+        assert stored_senders(tmp_path) == (0, 0)
 
     def test_senders_that_number_their_messages_are_one(self):
         assert sender_key(Mailbox("list-17=b", "x.example"), B) == sender_key(Mailbox("List-18=b", "x.example"), B)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -30,6 +31,7 @@ log = logging.getLogger("mailgate")
 BANNED, BAN_REFUSED, RATE_EXCEEDED, STORE_FAILED = "banned", "ban_refused", "rate_exceeded", "limits_store_failed"
 RELAY_ALARM = "relay_alarm:"
 SYNC_SECONDS = 0.5
+PRUNE_SECONDS = 300
 REPORT_SECONDS = 60.0
 # An alarm about one host is repeated after this time.
 ALARM_SECONDS = 3600
@@ -199,6 +201,15 @@ class ClientLimits:
             except Exception:
                 log.exception("cannot exchange bans")
             await asyncio.sleep(SYNC_SECONDS)
+
+    async def prune(self) -> None:
+        """Delete superfluous senders of the greylist, for as long as the worker runs; one worker does."""
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            try:
+                await asyncio.to_thread(self._local.prune)
+            except sqlite3.Error as error:
+                self._store_failed(str(error))
 
     def _store_failed(self, reason: str) -> None:
         """Count a failure of the store, and log failures once a minute."""

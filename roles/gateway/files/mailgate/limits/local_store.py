@@ -19,8 +19,8 @@ from mailgate.rate_buckets import RateBuckets
 from mailgate.state import BANS, GREYLIST, open_read_only, open_state
 
 BUSY_SECONDS = 0.05
-# Senders added between two searches for superfluous ones.
-_PRUNE_AFTER = 10_000
+# Senders that are deleted in one transaction, so that no other process waits long for the lock.
+_DELETED_AT_ONCE = 500
 
 BAN_SCHEMA = """
 CREATE TABLE IF NOT EXISTS bans (
@@ -41,15 +41,18 @@ CREATE TABLE IF NOT EXISTS senders (
     PRIMARY KEY (network, key)
 ) WITHOUT ROWID
 """
+# A network may have many senders that wait.
+GREYLIST_INDEX = "CREATE INDEX IF NOT EXISTS passed_senders ON senders (network) WHERE passed = 1"
 _ADD_BAN = "REPLACE INTO bans (network, until, since, reason) VALUES (?, ?, ?, ?)"
 
 
 class _File:
     """A database that is opened when it is needed."""
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, index: str = "") -> None:
         self._path = path
         self._schema = schema
+        self._index = index
         self._database: sqlite3.Connection | None = None
         #: How often it was opened.
         self.opened = 0
@@ -61,6 +64,7 @@ class _File:
             if self._database is None:
                 self.opened += 1
                 self._database = open_state(self._path, self._schema, busy_seconds=BUSY_SECONDS)
+                self._database.execute(self._index)
             yield self._database
         except sqlite3.Error as error:
             self.close()
@@ -86,12 +90,13 @@ class LocalStore:
         self._rates = rates
         self._clock = clock
         self._bans = _File(state_dir / BANS, BAN_SCHEMA)
-        self._greylist = _File(state_dir / GREYLIST, GREYLIST_SCHEMA)
+        self._greylist_path = state_dir / GREYLIST
+        self._greylist = _File(self._greylist_path, GREYLIST_SCHEMA, GREYLIST_INDEX)
         # Of the bans that were read: the database and its version, the number of removals, and the newest ban.
         self._version: tuple[int, int] | None = None
         self._removals: tuple[int, int] | None = None
         self._newest = 0
-        self._added = self._banned = 0
+        self._banned = 0
         #: Bound of the bans.
         self.max_bans = 50_000
         #: Bounds of the greylist: entries, and seconds for which senders that have not or have waited are kept.
@@ -143,8 +148,10 @@ class LocalStore:
     async def network_successes(self, network: str) -> int:
         """Return how many senders of a network have waited."""
         with self._greylist.use() as database:
-            row = database.execute("SELECT SUM(passed) FROM senders WHERE network = ?", (network,)).fetchone()
-            return int(row[0] or 0)
+            row = database.execute(
+                "SELECT COUNT(*) FROM senders INDEXED BY passed_senders WHERE network = ? AND passed = 1", (network,)
+            ).fetchone()
+            return int(row[0])
 
     async def attempt(self, key: bytes, network: str, now: int, expired: int) -> Attempt:
         """Return what is known of a sender; record `now` as its first attempt if that is new, or before `expired`."""
@@ -154,7 +161,6 @@ class LocalStore:
             ).fetchone()
             if row and (now - row[2] < self.lifetime if row[1] else row[0] >= expired):
                 return Attempt(row[0], bool(row[1]))
-            self._make_room(database, now)
             database.execute("REPLACE INTO senders VALUES (?, ?, ?, ?, 0)", (network, key, now, now))
             return Attempt(now, passed=False)
 
@@ -165,25 +171,40 @@ class LocalStore:
                 "UPDATE senders SET passed = 1, last = ? WHERE network = ? AND key = ?", (now, network, key)
             )
 
-    def _make_room(self, database: sqlite3.Connection, now: int) -> None:
-        """Delete senders that have expired, and the oldest beyond the maximum, those that have not waited first."""
-        self._added += 1
-        if self._added % min(_PRUNE_AFTER, max(1, self.max_senders // 10)) != 1:
-            return
-        database.execute(
-            "DELETE FROM senders WHERE last <= CASE passed WHEN 1 THEN ? ELSE ? END",
-            (now - self.lifetime, now - self.window),
-        )
-        database.execute(
-            "DELETE FROM senders WHERE (network, key) IN"
-            " (SELECT network, key FROM senders ORDER BY passed DESC, last DESC LIMIT -1 OFFSET ?)",
-            (self.max_senders,),
-        )
+    def prune(self) -> None:
+        """Delete senders that have expired, and the oldest beyond the maximum, those that have not waited first.
+
+        To be called in a thread; raises sqlite3.Error.
+        """
+        if self._greylist_path.exists():
+            database = open_state(self._greylist_path, GREYLIST_SCHEMA)
+            try:
+                _prune_senders(database, int(self._clock()), self.window, self.lifetime, self.max_senders)
+            finally:
+                database.close()
 
     def close(self) -> None:
         """Close the databases."""
         self._bans.close()
         self._greylist.close()
+
+
+def _prune_senders(database: sqlite3.Connection, now: int, window: int, lifetime: int, maximum: int) -> None:
+    expired = database.execute(
+        "SELECT network, key FROM senders WHERE last <= CASE passed WHEN 1 THEN ? ELSE ? END",
+        (now - lifetime, now - window),
+    ).fetchall()
+    number = int(database.execute("SELECT COUNT(*) FROM senders").fetchone()[0]) - len(expired)
+    if number > maximum:
+        expired += database.execute(
+            "SELECT network, key FROM senders ORDER BY passed, last LIMIT ?", (number - maximum,)
+        ).fetchall()
+    for start in range(0, len(expired), _DELETED_AT_ONCE):
+        database.execute("BEGIN IMMEDIATE")
+        database.executemany(
+            "DELETE FROM senders WHERE network = ? AND key = ?", expired[start : start + _DELETED_AT_ONCE]
+        )
+        database.execute("COMMIT")
 
 
 def list_bans(database: sqlite3.Connection, now: float) -> list[Ban]:

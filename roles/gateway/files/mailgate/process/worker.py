@@ -77,6 +77,7 @@ class Worker:
         tasks.append(self._loop.create_task(self.gateway.client_limits.sync()))
         if self._worker_counters.number == 0:
             tasks.append(self._loop.create_task(self._housekeeping()))
+            tasks.append(self._loop.create_task(self.gateway.client_limits.prune()))
         self._worker_counters.heartbeat()
         self._worker_counters.generation = generation
         await self._stop.wait()
