@@ -77,6 +77,11 @@ class TestLimits:
         assert campus.count("rate_exceeded") == 2
         assert len(campus.events("recipient_refused")) == 2
 
+    async def test_case_does_not_matter(self, with_limits):
+        campus = await with_limits("[rates]\nmessages_per_recipient = 1\n")
+        assert await reply_to(campus) == OK
+        assert (await reply_to(campus, to="ALICE@a.univ.example")).startswith("450 4.2.1")
+
     async def test_the_null_sender_is_not_one_sender(self, with_limits):
         campus = await with_limits("[rates]\nrecipients_per_sender = 1\n")
         assert [await reply_to(campus, sender="") for _ in range(3)] == [OK] * 3

@@ -246,6 +246,7 @@ def _as_json(found: Explanation) -> dict[str, object]:
         "exempt": found.exemption or None,
         "mode": found.mode,
         "score": verdict.score,
+        "greylist": verdict.greylist,
         "decided_by": verdict.rule.name if verdict.rule else None,
         "rules": [
             {"name": rule.name, "action": rule.action, "log_only": rule.log_only, "state": state}

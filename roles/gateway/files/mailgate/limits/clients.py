@@ -86,11 +86,13 @@ class ClientLimits:
         self._local.lifetime = greylist.lifetime_days * 86400
         rates = config.rates
         self._seconds = rates.minutes * 60
-        #: Whether recipients of clients are counted at all.
-        self.counts_recipients = any(
+        self._counts_incoming = any(
             (rates.recipients_per_client, rates.recipients_per_network, rates.recipients_per_sender,
-             rates.messages_per_recipient, config.relay_networks and (rates.relayed_per_client or rates.relay_alarm))
+             rates.messages_per_recipient)
         )  # fmt: skip
+        relayed = bool(config.relay_networks and (rates.relayed_per_client or rates.relay_alarm))
+        #: Whether recipients are counted at all.
+        self.counts_recipients = self._counts_incoming or relayed
 
     def _compile(self) -> None:
         tables = {name: each.table for name, each in self._lists.items()}
@@ -135,6 +137,8 @@ class ClientLimits:
         """Ban a client, unless it is exempt; return whether it is banned."""
         if self.is_exempt(address):
             return False
+        if self.bans.find(address):
+            return True
         network, now = client_network(address), int(time.time())
         until = now + self._config.bans.minutes * 60
         self.bans.add(Ban(network, until, now, reason))
@@ -148,14 +152,14 @@ class ClientLimits:
         """Count a recipient; return the reply that defers it because a rate is exceeded, or None."""
         if client and self._config.may_relay(client):
             return await self._refuse_relayed(client)
-        if self.is_exempt(client):
+        if not self._counts_incoming or self.is_exempt(client):
             return None
         rates = self._config.rates
         for limit, name, reply in (
             (rates.recipients_per_client, f"client {client_key(client)}", TOO_MANY_OF_CLIENT),
             (rates.recipients_per_network, f"network {network_of(client)}", TOO_MANY_OF_NETWORK),
-            (0 if sender.null else rates.recipients_per_sender, f"sender {sender}", TOO_MANY_OF_SENDER),
-            (rates.messages_per_recipient, f"recipient {recipient}", TOO_MANY_FOR_RECIPIENT),
+            (0 if sender.null else rates.recipients_per_sender, f"sender {sender}".lower(), TOO_MANY_OF_SENDER),
+            (rates.messages_per_recipient, f"recipient {recipient}".lower(), TOO_MANY_FOR_RECIPIENT),
         ):
             if limit and not await self._store.take(name, limit, self._seconds):
                 self._events.count(RATE_EXCEEDED)
