@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gateway_doubles import cached_as_unknown, only_alice_and_bob, send_hello
-from rule_clients import ALICE, OK, connect, reply_to
+from rule_clients import ALICE, OK, OTHER, connect, reply_to
 
 ATTACK = "[limits]\nmax_unknown_recipients_per_domain = 10\nmax_probes_under_attack = 3\n"
 DOMAIN_DEFERRED = "450 4.7.1 Too many unknown recipients in this domain; try again later"
@@ -65,3 +67,25 @@ class TestDomain:
             await reply_to(campus, address=f"203.0.{number}.1", to=f"y{number}@a.univ.example") for number in range(18)
         ]
         assert {reply[:3] for reply in replies} == {"550"}
+
+
+class TestSessionsWithServers:
+    async def test_a_guessing_client_does_not_keep_the_session_with_the_server(self, with_limits):
+        campus = await with_limits("[limits]\nmax_connections_per_next_hop = 1\nmax_verifications_per_next_hop = 1\n")
+        campus.a.rcpt = only_alice_and_bob
+        lingering = await connect(campus)
+        assert (await lingering.start("x1@a.univ.example"))[0].startswith("550")
+        async with asyncio.timeout(1):
+            assert await send_hello(await connect(campus, OTHER)) != ""
+        assert (await lingering.say("RCPT TO:<x2@a.univ.example>")).startswith("550")
+        assert await lingering.say(f"RCPT TO:<{ALICE}>") == OK
+        assert (await lingering.send(b"Subject: late\r\n\r\n")).startswith("250")
+        assert [received.recipients for received in campus.a.received] == [[ALICE], [ALICE]]
+
+    async def test_mail_for_known_recipients_does_not_wait_behind_guesses(self, with_limits):
+        campus = await with_limits("[limits]\nmax_verifications_per_next_hop = 1\n")
+        campus.a.rcpt = only_alice_and_bob
+        assert await send_hello(await connect(campus, OTHER)) != ""
+        hops = campus.gateway.routes.find("a.univ.example").next_hops
+        async with campus.gateway.delivery.verifier.probe_slot(hops), asyncio.timeout(0.5):
+            assert (await send_hello(await connect(campus))).startswith("250")
