@@ -82,6 +82,7 @@ class TestGuessing:
         (event,) = campus.events("banned")
         assert (event["client"], event["network"], event["reason"]) == (CLIENT, CLIENT, "7 unknown recipients")
         assert campus.count("banned") == 1
+        campus.gateway.client_limits.count_refused()
         assert campus.count("ban_refused") == 1
 
     async def test_all_addresses_of_an_ipv6_network_of_a_host_are_one_client(self, with_limits):

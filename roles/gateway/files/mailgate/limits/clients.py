@@ -63,7 +63,7 @@ class ClientLimits:
         self._local = LocalStore(config.state_dir, counters.rates)
         self._store = GuardedStore(self._local, counters.rates, self._store_failed)
         self._lists: dict[str, LoadedList] = {}
-        self._failures = 0
+        self._failures = self._refused = 0
         self._reported = -REPORT_SECONDS
         self.bans = BanTable(self._store)
         self.greylisting = Greylisting(self._store)
@@ -123,7 +123,8 @@ class ClientLimits:
         if not address:
             return None
         if self.bans.find(address) and not self.is_exempt(address):
-            self._events.count(BAN_REFUSED)
+            # Written by `sync`, since writing a counter costs more than the refusal.
+            self._refused += 1
             return IS_BANNED
         limit = self._config.rates.connections_per_client
         if not limit or self._rates.take(f"connections {client_key(address)}", limit, self._seconds):
@@ -200,6 +201,7 @@ class ClientLimits:
     async def sync(self) -> None:
         """Exchange bans with the store, for as long as the worker runs."""
         while True:
+            self.count_refused()
             try:
                 await self.bans.sync()
             except Exception:
@@ -225,8 +227,15 @@ class ClientLimits:
             self._events.emit("limits_store_failed", reason=reason, number=self._failures)
             self._failures = 0
 
+    def count_refused(self) -> None:
+        """Add the refused connections to the counter."""
+        if self._refused:
+            self._events.count(BAN_REFUSED, self._refused)
+            self._refused = 0
+
     def close(self) -> None:
         """Close the databases."""
+        self.count_refused()
         self._local.close()
 
 
