@@ -122,6 +122,22 @@ class TestGuessing:
         assert (await connected(campus, address)).startswith("220")
         assert not campus.events("banned")
 
+    async def test_a_list_of_exceptions_that_changes_or_is_gone(self, with_limits, tmp_path):
+        path = tmp_path / "never"
+        path.write_text(f"{CLIENT}\n")
+        campus = await with_limits(
+            f'[bans]\nnever = ["@partners"]\n[lists.partners]\nkind = "network"\nfile = "{path}"\n'
+        )
+        limits = campus.gateway.client_limits
+        assert limits.is_exempt(CLIENT) and not limits.is_exempt(OTHER)
+        path.write_text(f"{CLIENT}\n{OTHER}\n")
+        await limits.refresh()
+        assert limits.is_exempt(OTHER)
+        path.unlink()
+        await limits.refresh()
+        assert limits.is_exempt(OTHER), "the old list stays"
+        assert len(campus.events("list_refused")) == 1
+
     async def test_an_exemption_ends_the_effect_of_a_ban(self, with_limits):
         campus = await with_limits("")
         campus.gateway.client_limits.ban(CLIENT, "x")
@@ -176,6 +192,14 @@ class TestRefusal:
         assert len(running.gateway.sessions) == limit
         for _reader, each in (*clients, (reader, writer)):
             each.close()
+        await wait_for(lambda: not running.gateway.sessions)
+
+    async def test_an_error_in_limits_does_not_keep_mail_out(self, worker, monkeypatch):
+        running, port = worker
+        monkeypatch.setattr(running.gateway.client_limits, "refuse_connection", lambda _address: 1 / 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert (await reader.readline()).startswith(b"220")
+        writer.close()
         await wait_for(lambda: not running.gateway.sessions)
 
     async def test_a_burst_of_simultaneous_connections_stays_within_the_limit(self, worker):

@@ -95,6 +95,11 @@ class ClientLimits:
         self.counts_recipients = self._counts_incoming or relayed
 
     def _compile(self) -> None:
+        if not self._config.rules:
+            # Otherwise, rules report it.
+            for name, each in self._lists.items():
+                if each.problems:
+                    self._events.emit("list_refused", list=name, problems=list(each.problems))
         tables = {name: each.table for name, each in self._lists.items()}
         self._exempt = exempt_tables(self._config, tables)
         self._unlimited = list(network_tables(self._config.rates.relay_unlimited, tables))

@@ -124,7 +124,12 @@ class Worker:
 
     def _refuse(self, connection: socket.socket, address: str) -> bool:
         """Refuse a connection if its client is banned or has too many, before any object of a session exists."""
-        reply = self.gateway.refuse_connection(address)
+        try:
+            reply = self.gateway.refuse_connection(address)
+        except Exception:
+            # An error in limits must not keep mail out.
+            log.exception("cannot check the limits of %s", address)
+            return False
         if reply is None:
             return False
         self.gateway.events.emit("connection_refused", client=address, reply=reply)
