@@ -245,8 +245,9 @@ class Limits:
     )
     max_unknown_recipients_per_domain: int = setting(
         500,
-        "Unknown recipients of one domain, of all clients in ten minutes. Above it, if they are more than"
-        " `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no limit.",
+        "Unknown recipients of one domain in ten minutes, of all clients, or of those without history. Above it, if"
+        " they are more than `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no"
+        " limit.",
         minimum=0,
     )
     max_probes_under_attack: int = setting(

@@ -40,6 +40,20 @@ class TestDomain:
             "other domains are not affected"
         )
 
+    async def test_much_ordinary_mail_does_not_hide_the_attack(self, with_limits):
+        campus = await with_limits(ATTACK)
+        campus.a.rcpt = only_alice_and_bob
+        assert await send_hello(await connect(campus)) != ""
+        for _session in range(10):
+            client = await connect(campus, OTHER)
+            assert await client.start(ALICE, "bob@a.univ.example") == [OK, OK]
+            await client.say("QUIT")
+        campus.gateway.worker_counters.rates.clock = lambda: 5000.0
+        replies = [
+            await reply_to(campus, address=f"203.0.{number}.1", to=f"y{number}@a.univ.example") for number in range(18)
+        ]
+        assert [reply[:3] for reply in replies] == ["550"] * 14 + ["450"] * 4
+
     async def test_known_recipients_and_known_networks_are_served(self, with_limits):
         campus = await attacked(with_limits)
         for number in range(5):

@@ -77,9 +77,13 @@ class UnknownRecipients:
         return self.exceeds(*totals, self.limits.max_unknown_recipients_per_client)
 
     def domain_exceeds(self, domain: str) -> bool:
-        """Return whether the recipients of a domain exceed its limit."""
-        totals = self._counters.recipients_of(_domain_name(domain))
-        return self.exceeds(*totals, self.limits.max_unknown_recipients_per_domain)
+        """Return whether the recipients of a domain, of all clients or of those without history, exceed its limit.
+
+        The mail of a busy domain would hide an attack on it for long, and little of it is from clients without history.
+        """
+        limit = self.limits.max_unknown_recipients_per_domain
+        names = (_domain_name(domain), _strangers_name(domain))
+        return any(self.exceeds(*self._counters.recipients_of(name), limit) for name in names)
 
     def domain_defers(self, domain: str) -> bool:
         """Count a recipient of a client without history that would be verified; return whether it is deferred."""
@@ -88,10 +92,12 @@ class UnknownRecipients:
             return False
         return not self._counters.rates.take(f"probes {domain}", limit, 1)
 
-    def count(self, client: str, domain: str, *, unknown: bool) -> None:
-        """Count a recipient that is unknown or was accepted."""
+    def count(self, client: str, domain: str, *, unknown: bool, stranger: bool = False) -> None:
+        """Count a recipient that is unknown or was accepted; `stranger`: its client has no history."""
         for name in (_client_name(client), _domain_name(domain)):
             self._counters.count_recipient(name, unknown=unknown)
+        if stranger:
+            self._counters.count_recipient(_strangers_name(domain), unknown=unknown)
 
     def count_deferred(self, client: str) -> None:
         """Count a recipient that was deferred because the client guesses."""
@@ -137,8 +143,10 @@ class SessionRecipients:
         self._unknown = 0
         self._accepted: set[Mailbox] = set()
 
-    def add(self, client: str, recipient: Mailbox, reply: Reply) -> bool:
+    def add(self, client: str, recipient: Mailbox, reply: Reply, *, stranger: bool = False) -> bool:
         """Count a reply to RCPT; return whether the session exceeds its limit.
+
+        `stranger`: the client's network has not delivered a message.
 
         A recipient that is accepted again does not count again, and a deferred one counts for the session only.
         """
@@ -146,10 +154,10 @@ class SessionRecipients:
             if recipient not in self._accepted:
                 if len(self._accepted) < MAX_ACCEPTED:
                     self._accepted.add(recipient)
-                self._shared.count(client, recipient.domain, unknown=False)
+                self._shared.count(client, recipient.domain, unknown=False, stranger=stranger)
             return False
         if may_be_unknown_recipient(reply):
-            self._shared.count(client, recipient.domain, unknown=True)
+            self._shared.count(client, recipient.domain, unknown=True, stranger=stranger)
         elif reply is DEFERRED:
             self._shared.count_deferred(client)
         else:
@@ -166,6 +174,10 @@ def _client_name(client: str) -> str:
 
 def _deferred_name(client: str) -> str:
     return f"deferred {client_key(client)}"
+
+
+def _strangers_name(domain: str) -> str:
+    return f"strangers {domain}"
 
 
 def _domain_name(domain: str) -> str:

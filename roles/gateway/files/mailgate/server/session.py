@@ -235,17 +235,18 @@ class Session(Protocol):
 
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
         """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
-        reply = self._defer_guess(recipient) or await transaction.add(recipient, route, notify)
-        return SESSION_LIMIT if self._named.add(self._client_address, recipient, reply) else reply
+        stranger = self._visit is not None and not self._visit.known
+        reply = self._defer_guess(recipient, stranger=stranger) or await transaction.add(recipient, route, notify)
+        return SESSION_LIMIT if self._named.add(self._client_address, recipient, reply, stranger=stranger) else reply
 
-    def _defer_guess(self, recipient: Mailbox) -> Reply | None:
+    def _defer_guess(self, recipient: Mailbox, *, stranger: bool) -> Reply | None:
         """Return the reply that defers a recipient that was never seen while addresses are guessed, or None."""
         gateway = self._gateway
         if gateway.verification_cache.find(recipient):
             return None
         if gateway.unknown_recipients.client_exceeds(self._client_address):
             return DEFERRED
-        if (self._visit and self._visit.known) or gateway.client_limits.is_exempt(self._client_address):
+        if not stranger or gateway.client_limits.is_exempt(self._client_address):
             return None
         return DOMAIN_DEFERRED if gateway.unknown_recipients.domain_defers(recipient.domain) else None
 
