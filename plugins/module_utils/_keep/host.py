@@ -35,6 +35,7 @@ from .kept import (
     plan_restore,
     read,
     records,
+    remove_empty,
     restore,
 )
 from .text import content
@@ -347,9 +348,9 @@ class Host:
 
     def _prune(self) -> None:
         """Remove the directories of the store that have become empty."""
-        for directory in (self._file.parent, self._store):
-            if directory.is_dir() and not any(directory.iterdir()):
-                directory.rmdir()
+        if self._file.parent.is_dir() and not any(self._file.parent.iterdir()):
+            self._file.parent.rmdir()
+        remove_empty(self._store)
 
 
 def _access(path: Path) -> list[int]:
