@@ -296,16 +296,18 @@ class Router:
             files.pop(name, None)
             if data is not None:
                 files[name] = decode(data)
-        there = files.keys() | old_files.keys()
+        unconfirmed = self._unconfirmed()
+        # An interrupted call may have written files that it has not loaded.
+        there = files.keys() | old_files.keys() if files != old_files or unconfirmed else set()
         parts = [part for part in (nft.FILE, *(f"{family}.rules" for family in FAMILIES)) if part in there]
         texts = [(str(self._directory / name), old_files.get(name, ""), files.get(name, "")) for name in FILES]
         return Change(
             files=files,
             old_files=old_files,
             parts=[part.partition(".")[0] for part in parts],
-            sets=SETS_FILE in files,
+            sets=SETS_FILE in there and SETS_FILE in files,
             left=False,
-            unconfirmed=self._unconfirmed(),
+            unconfirmed=unconfirmed,
             foreign=[],
             texts=texts,
         )
