@@ -99,7 +99,7 @@ problems:
   returned: with O(state=checked)
   type: list
   elements: str
-  sample: [/etc/mailgate/routes was edited since, by hand or by another program]
+  sample: [/etc/mailgate/routes was edited since, by hand, by another program, or by rollback or remove]
 later:
   description: The later runs that must be taken back before.
   returned: with O(state=checked)
@@ -185,7 +185,8 @@ def checked(module: AnsibleModule, name: str) -> dict[str, Any]:
         return status, out, err
 
     problems = [each.problem for each in found if each.problem]
-    later = sorted({other for each in found for other in each.later}, reverse=True)
+    of_roles = [] if run.taken_back else take_back.later_of_roles(STORE, name)
+    later = sorted({*of_roles, *(other for each in found for other in each.later)}, reverse=True)
     present = present_of(STORE, run, command) if found else {}
     return {"found": summary(run), "problems": problems, "later": later, "present": present}
 

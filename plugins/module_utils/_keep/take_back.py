@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .._replace import replace_all
 from . import runs
-from .kept import KeptError, Record, State, keep, original, records, state
+from .kept import ANY, KeptError, Record, State, keep, original, records, state
 from .text import content, decode, diff
 
 ZONES = "bind_mx zones"
@@ -50,7 +50,7 @@ class Changed:
             return f"{self.path} was changed by the later run {', '.join(self.later)}"
         if self.by == ZONES or self.state in (State.ORIGINAL, State.OURS):
             return ""
-        return f"{self.path} was {self.state.value}, by hand or by another program"
+        return f"{self.path} was {self.state.value}, by hand, by another program, or by rollback or remove"
 
 
 def changed(store: Path, name: str) -> list[Changed]:
@@ -76,6 +76,26 @@ def changed(store: Path, name: str) -> list[Changed]:
             tuple(other for other, found in paths.items() if record.path in found),
         )
         for record in _changing(store, name)
+    ]
+
+
+def later_of_roles(store: Path, name: str) -> list[str]:
+    """Return the later runs that have changed a role of which the host had nothing before this run, the newest first.
+
+    Raises:
+        OSError: The store cannot be read.
+    """
+    all_runs = runs.kept(store)
+    own = next((run for run in all_runs if run.name == name), None)
+    if own is None:
+        return []
+    first = {by for by, new in own.first.items() if new}
+    return [
+        run.name
+        for run in reversed(all_runs)
+        if (run.began, run.name) > (own.began, own.name)
+        and not (run.taken_back or run.takes_back)
+        and first & run.first.keys()
     ]
 
 
@@ -132,7 +152,7 @@ def restore(
     if problems := [each.problem for each in found if each.problem]:
         raise KeptError("nothing was restored: " + "; ".join(problems))
     wanted = {each.path for each in found if each.state is not State.ORIGINAL and Path(each.path).parent != without}
-    todo = [record for record in _changing(store, name) if record.path in wanted]
+    todo = sorted((record for record in _changing(store, name) if record.path in wanted), key=_order)
     directory = runs.directory(store, name)
     new = {Path(record.path): original(record, directory) for record in todo}
     differences = [each for path in sorted(wanted) if (each := difference(store, name, path))]
@@ -183,7 +203,12 @@ def _changing(store: Path, name: str) -> list[Record]:
 def _same(record: Record) -> bool:
     """Return whether the run wrote what was there before."""
     before = record.sha256 if record.existed else ""
-    return set(record.written) == {before}
+    return set(record.written) == {before} or (ANY in record.written and state(record) is State.ORIGINAL)
+
+
+def _order(record: Record) -> tuple[int, str]:
+    """Return the place of a file: what programs build of other files comes after these, so that it is newer."""
+    return {".db": 1, ".cf": 2}.get(Path(record.path).suffix, 0), record.path
 
 
 def _change(record: Record) -> str:

@@ -100,11 +100,11 @@ def plan(
     steps = {step: [host for host in ordered if _by(changed[host]) & set(by)] for step, by in _STEPS.items()}
     less = [host for host in steps["routes"] if _loses(changed[host])]
     steps["routes"] = [host for host in steps["routes"] if host not in less]
-    first = {host: [by for by in changed[host]["found"]["first"] if by != _ZONES] for host in ordered}
+    new = {host: sorted(_roles(_by(changed[host])) - _roles(_known(changed[host]))) for host in ordered}
     return Plan(
         {**steps, "accepting": less},
-        {host: sorted(_by(changed[host]) - set(first[host])) for host in ordered},
-        first,
+        {host: sorted(_roles(_by(changed[host])) - set(new[host])) for host in ordered},
+        new,
         sorted({domain for each in changed.values() for domain in _leaving(each)}),
     )
 
@@ -190,7 +190,17 @@ def _returning(zones: Iterable[Mapping[str, Any]], exchanges: Collection[str]) -
 def _by(answer: Mapping[str, Any]) -> set[str]:
     """Return what has changed a host in the run."""
     zones = {_ZONES} if answer["found"]["zones"] else set()
-    return {str(file["by"]) for file in answer["found"]["files"]} | zones
+    return {str(file["by"]) for file in answer["found"]["files"]} | zones | set(answer["found"]["first"])
+
+
+def _known(answer: Mapping[str, Any]) -> set[str]:
+    """Return those of which the host had something before."""
+    return _by(answer) - set(answer["found"]["first"])
+
+
+def _roles(by: Iterable[str]) -> set[str]:
+    """Return the roles; bind_mx keeps its zones under another name than its files."""
+    return {"bind_mx" if each == _ZONES else each for each in by}
 
 
 def _accepted(table: Mapping[str, Any]) -> set[str]:

@@ -116,6 +116,33 @@ def test_a_change_by_hand_refuses_all_files_of_the_run(store, path, write, edit,
     assert other.read_bytes() == b"one\n"
 
 
+def test_a_role_that_is_removed_as_a_whole_must_not_have_changed_since(store, path, write):
+    write(ONE, {path: b"one\n"})
+    write(TWO, {path.with_name("other"): b"two\n"})
+    write(THREE, {path.with_name("third"): b"3\n"}, by="another role")
+    assert take_back.changed(store, ONE)[0].problem == ""
+    assert take_back.later_of_roles(store, ONE) == [TWO]
+    assert take_back.later_of_roles(store, TWO) == []
+
+
+def test_what_is_built_of_other_files_is_newer(store, tmp_path, write):
+    names = ["sendmail.cf", "access.db", "sendmail.mc", "access"]
+    write(ONE, {tmp_path / name: b"0" for name in names})
+    write(TWO, {tmp_path / name: b"1" for name in names})
+    restore(store, TWO)
+    times = {name: (tmp_path / name).stat().st_mtime_ns for name in names}
+    assert sorted(names, key=times.get) == ["access", "sendmail.mc", "access.db", "sendmail.cf"]
+
+
+def test_a_file_that_programs_write_counts_if_it_has_changed(store, path, write):
+    write(ONE, {path.with_name("other"): b"one\n"})
+    kept.keep_hashes({path: kept.ANY}, "role", store)
+    assert [each.path for each in take_back.changed(store, ONE)] == [str(path.with_name("other"))]
+    path.write_bytes(b"by the package's scripts\n")
+    restore(store, ONE)
+    assert path.read_bytes() == b"admin \xe4\n"
+
+
 def test_a_take_back_that_was_killed_is_completed(store, path, write, monkeypatch):
     other = path.with_name("other")
     write(ONE, {path: b"one\n", other: b"one\n"})

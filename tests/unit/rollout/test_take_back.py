@@ -68,6 +68,16 @@ def test_the_steps_and_their_hosts():
     assert found.roles["gw1"] == ["gateway", "sendmail_routes"]
     assert (found.roles["mech"], found.new["mech"]) == ([], ["sendmail_routes"])
     assert found.leaving == ["a"]
+    assert (found.roles["ns1"], found.new["ns1"]) == (["bind_mx"], [])
+
+
+def test_zones_and_files_of_a_new_dns_server_are_one_role():
+    ns1 = answer("ns1", "bind_mx", first=["bind_mx", "bind_mx zones"], zones=[mx("mail.", "gw1.univ.example.")])
+    found = decide(ns1)
+    assert (found.roles["ns1"], found.new["ns1"]) == ([], ["bind_mx"])
+    ns1["found"]["first"] = ["bind_mx zones"]
+    found = decide(ns1)
+    assert (found.roles["ns1"], found.new["ns1"]) == (["bind_mx"], [])
 
 
 def test_a_host_that_was_taken_back_before_an_interruption_is_left_out():
@@ -82,11 +92,7 @@ def test_a_host_that_was_taken_back_before_an_interruption_is_left_out():
         ([], {}, "No host keeps anything of run"),
         ([answer("gw1", "gateway", later=["R2", "R3"])], {}, "Take back first, in this order: R3, R2"),
         (
-            [
-                answer(
-                    "gw1", "gateway", problems=["/etc/mailgate/routes was edited since, by hand or by another program"]
-                )
-            ],
+            [answer("gw1", "gateway", problems=["/etc/mailgate/routes was edited since, by hand"])],
             {},
             "nothing was changed: gw1: /etc/mailgate/routes was edited since",
         ),
