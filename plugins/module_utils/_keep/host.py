@@ -30,6 +30,7 @@ from .kept import (
     State,
     forget,
     is_own,
+    keep_for_run,
     keep_hashes,
     make_private,
     plan_restore,
@@ -132,6 +133,7 @@ class Host:
         changed = self._text(found) != before or bool(fresh)
         if changed and not self._check_only:
             try:
+                keep_for_run({}, self._role, self._store)
                 keep_hashes(new, self._role, self._store)
                 self._write(found)
             except OSError as error:

@@ -143,14 +143,16 @@ def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
         KeptError: A record cannot be read.
     """
     make_private(store)
-    keep_for_run(new, by, store)
+    if new:
+        keep_for_run(new, by, store)
     _keep_hashes(new, by, store, own=False)
 
 
 def keep_for_run(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
     """Keep files, as `keep_hashes` does, only for the run that is in progress; do nothing without one.
 
-    The directory of a run is a store like that of the first touch, but it has what was there before this run.
+    The directory of a run is a store like that of the first touch, but it has what was there before this run. Without
+    files, only that this role is about to change something is recorded.
 
     Raises:
         OSError: The store cannot be written.

@@ -242,6 +242,7 @@ def swap(change: Change, store: Path | None = None, present: transition.Present 
     rewritten = {path: kept.ANY for name in system.REWRITTEN if (path := system.ETC_MAIL / name).exists()}
     try:
         if files:
+            kept.keep_for_run({}, BY, store or kept.STORE)
             kept.keep_hashes(rewritten, BY, store or kept.STORE)
             runs.note_table(store or kept.STORE, BY, transition.as_data(present))
         kept.write_kept(files, BY, store or kept.STORE, like=like, modes=modes)
