@@ -71,6 +71,7 @@ def test_the_list_of_runs():
     lines = run_lines(runs)
     assert "not known: the run did not reach its end" in lines[2]
     assert "1970-01-01 00:01:00  root@c  rollback to=mx  gw1 (routes, gateways)" in lines[3]
+    assert "gw1 (1 changed)" in run_lines([Run("c", 0, "root@c", "site", 9, files={"gw1": ["/etc/x"]})])[2]
 
 
 def test_durations():
