@@ -19,6 +19,7 @@ from .text import content, decode, diff
 ZONES = "bind_mx zones"
 """The files of zones, which bind_mx restores by their MX records, as their other lines belong to others."""
 _UNITS = Path("/etc/systemd/system")
+_READABLE = 0o004
 _SUFFIXES = (".service", ".socket", ".timer")
 
 Validate = Callable[[], str]
@@ -102,11 +103,13 @@ def later_of_roles(store: Path, name: str) -> list[str]:
 def difference(store: Path, name: str, path: str) -> dict[str, str] | None:
     """Return the difference that a run has made in a text file, as Ansible shows one; None if it is not known now.
 
+    That of a file which not everyone can read is never shown: it may have a password.
+
     Raises:
         KeptError: The copy cannot be read.
     """
     record = next((each for each in _changing(store, name) if each.path == path), None)
-    if record is None or state(record) is not State.OURS:
+    if record is None or state(record) is not State.OURS or not _is_public(record):
         return None
     before, after = original(record, runs.directory(store, name)), content(Path(path))
     if b"\0" in (before or b"") + (after or b""):
@@ -204,6 +207,13 @@ def _same(record: Record) -> bool:
     """Return whether the run wrote what was there before."""
     before = record.sha256 if record.existed else ""
     return set(record.written) == {before} or (ANY in record.written and state(record) is State.ORIGINAL)
+
+
+def _is_public(record: Record) -> bool:
+    """Return whether everyone could and can read a file."""
+    path = Path(record.path)
+    modes = [record.mode] * record.existed + [path.stat().st_mode] * path.exists()
+    return all(mode & _READABLE for mode in modes)
 
 
 def _order(record: Record) -> tuple[int, str]:

@@ -162,7 +162,15 @@ def test_files_that_are_not_valid_any_more_are_put_back(store, path, write):
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"one\n", 0o604)
 
 
+def test_the_difference_of_a_file_that_not_everyone_can_read_is_not_shown(store, path, write):
+    write(ONE, {path: b"one\n"})
+    assert take_back.difference(store, ONE, str(path)) is None
+    path.chmod(0o644)
+    assert take_back.difference(store, ONE, str(path)) is None
+
+
 def test_check_mode_restores_nothing(store, path, write):
+    path.chmod(0o644)
     write(ONE, {path: b"one\n"})
     outcome, _stopped = restore(store, ONE, check=True)
     assert (outcome.files, path.read_bytes()) == ([str(path)], b"one\n")
