@@ -20,6 +20,8 @@ ARGUMENTS = {
     "directory": {"type": "path", "required": True},
     "campus": {"type": "str", "required": True},
     "answers": {"type": "list", "elements": "dict"},
+    "left": {"type": "dict", "default": {}},
+    "broken": {"type": "dict", "default": {}},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "exchanges": {"type": "list", "elements": "str", "default": []},
     "accept": {"type": "list", "elements": "str", "default": []},
@@ -44,10 +46,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             take_back.require_run(run)
             if args["answers"] is None:
                 return result
-            found = take_back.plan(run, args["answers"], args["hosts"], args["exchanges"], args["accept"])
+            answers = [
+                {**each, "left": [*args["left"].get(each["host"], []), *_listed(args["broken"].get(each["host"]))]}
+                for each in args["answers"]
+            ]
+            found = take_back.plan(run, answers, args["hosts"], args["exchanges"], args["accept"])
         except take_back.Refused as refused:
             raise AnsibleActionFail(str(refused)) from None
         return result | asdict(found)
+
+
+def _listed(reason: str | None) -> list[str]:
+    return [reason] if reason else []
 
 
 def find(directory: Path, campus: str, name: str) -> runs.Run:

@@ -40,6 +40,14 @@ options:
     description: The results of M(campus.mailgate.host_run) for all hosts. Without it, only the record is checked.
     type: list
     elements: dict
+  left:
+    description: For each DNS server the MX records that others have changed since.
+    type: dict
+    default: {}
+  broken:
+    description: For each DNS server whose zones cannot be compared the reason.
+    type: dict
+    default: {}
   hosts:
     description: The hosts of the plan, gateways in the order in which they are changed.
     type: list
