@@ -244,7 +244,6 @@ class Rehearsal:
         Raises:
             LabError: it was not complete after all runs.
         """
-        accepted = {0, UNREACHABLE} if self.off else {0}
         output = ""
         parts = list(step.parts)
         for host, command in step.commands:
@@ -260,7 +259,8 @@ class Rehearsal:
             else:
                 status, output = self._play(step, number, parts)
             self._statuses.append(status)
-            if status in accepted:
+            # What was unreachable meanwhile may be back.
+            if status == 0 or (status == UNREACHABLE and self.off and not broken):
                 return
             if not broken and not (step.again and step.again in output):
                 break

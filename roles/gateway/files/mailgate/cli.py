@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mailgate import __version__
 from mailgate.client.submit import QueueError
-from mailgate.commands import quarantine, report, status
+from mailgate.commands import ban, quarantine, report, status
 from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
@@ -79,6 +79,7 @@ def argument_parser() -> argparse.ArgumentParser:
     history.add_argument("--format", choices=STYLES, default="table")
     history.add_argument("--language", choices=LANGUAGES, help="language of the report (default: the language setting)")
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
+    ban.add(command("ban", None, "List, add or remove bans of clients on this gateway."))
     unpack = commands.add_parser(
         "unpack", help="Open archives for the service; started by systemd's mailgate-unpack.socket."
     )

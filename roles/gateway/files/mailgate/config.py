@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailgate.limit_settings import BanSettings, Greylist, Rates
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 
@@ -220,6 +221,14 @@ class Limits:
         " are deferred (452).",
         unit="bytes",
     )
+    greet_delay: int = setting(
+        0,
+        "How long the greeting waits for clients whose network has not delivered a message since the start, to find"
+        " those that do not wait for it; `0` for no delay.",
+        minimum=0,
+        maximum=30,
+        unit="seconds",
+    )
     max_errors: int = setting(20, "Bad commands and relay attempts before the session is closed (421).")
     max_unknown_recipients: int = setting(
         20,
@@ -236,14 +245,21 @@ class Limits:
     )
     max_unknown_recipients_per_domain: int = setting(
         500,
-        "Unknown recipients of one domain, of all clients in ten minutes. Above it, if they are more than"
-        " `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no limit.",
+        "Unknown recipients of one domain in ten minutes, of all clients, or of those without history. Above it, if"
+        " they are more than `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no"
+        " limit.",
+        minimum=0,
+    )
+    max_probes_under_attack: int = setting(
+        10,
+        "Recipients never seen of one domain above that limit that are verified in a second for clients whose network"
+        " has not delivered a message since the start; others are deferred (450). `0` for no limit.",
         minimum=0,
     )
     max_unknown_percent: int = setting(
         80,
-        "Share of unknown recipients, among those that are unknown or accepted, up to which the three limits above do"
-        " not apply.",
+        "Share of unknown recipients, among those that are unknown or accepted, up to which the limits above on unknown"
+        " recipients do not apply.",
         minimum=0,
         maximum=100,
         unit="percent",
@@ -496,6 +512,9 @@ class Config:
         QuarantineLimits, "Limits of the quarantine, all messages together; see `mailgate quarantine --help`."
     )
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
+    bans: BanSettings = section(BanSettings, "Bans of clients that guess addresses; see `mailgate ban --help`.")
+    rates: Rates = section(Rates, "Rates of clients, networks, senders and recipients, and of hosts that may relay.")
+    greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
     rules: tuple[RuleSetting, ...] = field(

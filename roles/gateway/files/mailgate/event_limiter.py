@@ -22,10 +22,13 @@ class EventLimit:
 # Only what a client or an outage can repeat at will. An event about a message is never suppressed: each costs its
 # sender a transaction, which has limits of its own.
 LIMITS: Mapping[str, EventLimit] = {
+    "banned": EventLimit(20, 2),
     "connection_closed": EventLimit(5, 2),
     "connection_refused": EventLimit(5, 2),
+    "early_talker": EventLimit(5, 2),
     "next_hop_down": EventLimit(20, 20),
     "no_encryption": EventLimit(5, 2),
+    "pipelining": EventLimit(5, 2),
     "queue_down": EventLimit(5, 5),
     "recipient_refused": EventLimit(50, 10),
     "relay_refused": EventLimit(20, 5),

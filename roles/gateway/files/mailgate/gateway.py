@@ -23,6 +23,8 @@ from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
+from mailgate.limits.alarm import alarm_mail
+from mailgate.limits.clients import ClientLimits
 from mailgate.message import (
     Client,
     Message,
@@ -120,8 +122,11 @@ class Gateway:
         )
         self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
         self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
+        self.client_limits = ClientLimits(config, self.worker_counters, events, alarm=self._send_alarm)
         loop = asyncio.get_running_loop()
-        self.unknown_recipients = UnknownRecipients(config.limits, self.worker_counters, events, later=loop.call_later)
+        self.unknown_recipients = UnknownRecipients(
+            config.limits, self.worker_counters, events, later=loop.call_later, ban=self.client_limits.ban
+        )
         self.admission = Admission(
             config,
             self.worker_counters,
@@ -148,7 +153,9 @@ class Gateway:
         self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
         self.encrypt = encrypt
         self._use_rules()
+        self.client_limits.use(config)
         self.unknown_recipients.limits = config.limits
+        self.unknown_recipients.ban_limit = config.bans.unknown_recipients
         open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.admission.use(config, None if open_files == resource.RLIM_INFINITY else open_files)
         self.budget.total = config.limits.max_bytes_in_flight
@@ -178,7 +185,7 @@ class Gateway:
             # Imported here because dnspython costs every worker 5 MB, and most gateways may have no rules.
             from mailgate.rules.screening import Rules  # noqa: PLC0415
 
-            self.rules = Rules(self.events, time.monotonic)
+            self.rules = Rules(self.events, time.monotonic, self.client_limits.greylist_seconds)
         self.rules.use(self.config, self.routes)
 
     async def watch_lists(self) -> None:
@@ -188,6 +195,7 @@ class Gateway:
             try:
                 if self.rules:
                     await self.rules.refresh()
+                await self.client_limits.refresh()
             except Exception:
                 log.exception("cannot load the lists of rules")
 
@@ -208,7 +216,9 @@ class Gateway:
     async def finish(self, seconds: float) -> int:
         """Wait for messages and notices in progress; return how many were cancelled after `seconds`."""
         self.delivery.close()
-        return await self.tasks.finish(seconds)
+        cancelled = await self.tasks.finish(seconds)
+        await self.client_limits.bans.sync()
+        return cancelled
 
     async def close_connections(self, seconds: float) -> None:
         """Wait until connections to next hops are closed, for at most `seconds`."""
@@ -219,6 +229,7 @@ class Gateway:
         self.delivery.close()
         self.verification_cache.close()
         self.duplicates.close()
+        self.client_limits.close()
         self.unknown_recipients.report()
         self.events.report_suppressed()
         self.counters.close()
@@ -237,6 +248,20 @@ class Gateway:
     def unanswered(self, task: asyncio.Task[Result]) -> None:
         """Call `reply_lost` for a message whose connection was lost before its reply could be sent."""
         self.reply_lost(() if task.cancelled() else task.result().acknowledged)
+
+    def _send_alarm(self, client: str) -> None:
+        """Send a message about a host that relays more mail than usual, if somebody is to get it."""
+        if address := self.config.rates.alarm_to:
+            self.tasks.spawn(self.inspection.send(alarm_mail(self.config, client), address))
+
+    def refuse_connection(self, address: str) -> Reply | None:
+        """Return the reply that refuses a client's connection before any other work, or None.
+
+        The address of a load balancer stands for all clients behind it, and is not checked.
+        """
+        if self.config.is_proxy(address):
+            return None
+        return self.client_limits.refuse_connection(address) or self.admission.check_client(address)
 
     def refused_recipient(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mailgate.setting import describe, section, setting
 
 LIST_KINDS = ("network", "name", "address")
-ACTIONS = ("allow", "refuse", "defer", "score", "tag")
+ACTIONS = ("allow", "refuse", "defer", "score", "tag", "greylist")
 MODES = ("apply", "log", "strict", "ignore")
 
 
@@ -21,6 +21,12 @@ class Conditions:
 
     client: tuple[str, ...] = setting(
         (), "Addresses and networks of clients; `@NAME` for a list of kind `network`.", form="network_entry"
+    )
+    client_is: tuple[str, ...] = setting(
+        (),
+        "`early_talker`: the client has not waited for the greeting (requires `limits.greet_delay`); `pipelining`: it"
+        " has sent commands before a reply that it must wait for (RFC 2920).",
+        choices=("early_talker", "pipelining"),
     )
     client_name: tuple[str, ...] = setting(
         (),
@@ -105,8 +111,8 @@ class RuleSetting:
     )
     action: str = field(
         metadata=describe(
-            "`allow` (no later rule applies), `refuse` (550), `defer` (450), `score` (add `score`) or `tag` (mark the"
-            " message).",
+            "`allow` (no later rule applies), `refuse` (550), `defer` (450), `score` (add `score`), `tag` (mark the"
+            " message) or `greylist` (defer a new sender once).",
             choices=ACTIONS,
         )
     )
@@ -185,8 +191,12 @@ class Refusal:
     refuse_score: int = setting(
         10, "Score from which a recipient is refused (550); `0` for never.", minimum=0, maximum=10_000
     )
+    greylist_score: int = setting(
+        0, "Score from which a new sender is greylisted; `0` for never.", minimum=0, maximum=10_000
+    )
     strict_tag_score: int = setting(3, "`tag_score` for domains with `strict`.", minimum=0, maximum=10_000)
     strict_refuse_score: int = setting(6, "`refuse_score` for domains with `strict`.", minimum=0, maximum=10_000)
+    strict_greylist_score: int = setting(0, "`greylist_score` for domains with `strict`.", minimum=0, maximum=10_000)
     dns_servers: tuple[str, ...] = setting(
         (),
         "Recursive DNS servers, by address or `ADDRESS:PORT`; if empty, those of `/etc/resolv.conf`. Use one near the"

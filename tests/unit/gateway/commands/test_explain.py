@@ -322,3 +322,11 @@ class TestStatus:
     def test_without_rules_there_is_nothing_to_check(self, write):
         config, routes = load(write(rules=""))
         assert not [check for check in run_checks(config, routes) if "rule" in check.name]
+
+
+def test_greylisting_is_explained(explain):
+    rules = rule("new", "greylist", 'helo_is = ["bare"]')
+    sentence = "A sender that is new to the recipient is deferred first (greylisting)."
+    assert sentence in explain(helo="pc", rules=rules)
+    assert sentence not in explain(rules=rules)
+    assert "グレイリスト" in explain("--language", "ja", helo="pc", rules=rules)

@@ -17,10 +17,12 @@ from mailgate.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
-GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{name}.rst").read_text() for name in ("rules", "authentication")]
+PAGES = ("rules", "authentication", "limits")
+GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
-NAMES = ("gateway_refusal", "gateway_authentication", "gateway_lists", "gateway_rules", "gateway_domains")
+SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist")
+NAMES = ("gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban", *(f"gateway_{s}" for s in SECTIONS))
 
 
 def render(variables: dict) -> str:
@@ -29,7 +31,8 @@ def render(variables: dict) -> str:
     template = environment.from_string((ROLE / "templates" / "mailgate.toml.j2").read_text())
     settings = {"hostname": "gw1.univ.example", "routes_file": "/etc/mailgate/routes"}
     given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
-    sections = {name: given.get(f"gateway_{name}", {}) for name in ("refusal", "authentication")}
+    sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
+    sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
     return template.render(__gateway_settings=settings, __gateway_sections=sections, **given)
 
 
@@ -40,7 +43,7 @@ def messages(variables: dict) -> list[str]:
 
 
 def test_the_guides_have_examples():
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))

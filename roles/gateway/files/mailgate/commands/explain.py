@@ -54,10 +54,13 @@ _SERVERS = {
     "none": N_("does not exist or has no mail server"),
     "null_mx": N_("accepts no mail"),
 }
-_NO_RULES = N_("There are no rules.")
-_POSTMASTER = N_("No rule applies to the postmaster of the gateway.")
-_EXEMPT = N_("No rule applies to the client: {reason}.")
-_INVALID = N_("The gateway refuses the address or its domain before any rule.")
+_GREYLISTED = N_("A sender that is new to the recipient is deferred first (greylisting).")
+_WITHOUT_RULES = {
+    "no_rules": N_("There are no rules."),
+    "postmaster": N_("No rule applies to the postmaster of the gateway."),
+    "exempt": N_("No rule applies to the client: {reason}."),
+    "invalid": N_("The gateway refuses the address or its domain before any rule."),
+}
 _SCORE = N_("Score: {score}; tagged from {tag}, refused from {refuse} (0: never).")
 _REPLY = N_("Reply: {reply}")
 _LISTED = N_("{zone} lists the client: {codes}")
@@ -243,16 +246,8 @@ def render(found: Explanation, *, style: str, language: str) -> str:
 def _lines(found: Explanation, translate: Translator) -> Iterator[str]:
     for name, problem in found.problems:
         yield translate(_PROBLEM).format(list=name, problem=problem)
-    if found.reason == "invalid":
-        yield translate(_INVALID)
-    elif found.reason == "no_rules":
-        yield translate(_NO_RULES)
-    elif found.reason == "exempt":
-        yield translate(_EXEMPT).format(reason=translate(found.exemption))
-    elif found.reason == "postmaster":
-        yield translate(_POSTMASTER)
-    elif found.mode in _MODES:
-        yield translate(_MODES[found.mode])
+    if applied := _WITHOUT_RULES.get(found.reason) or _MODES.get(found.mode):
+        yield translate(applied).format(reason=translate(found.exemption) if found.exemption else "")
     for question, answer in found.answers.items():
         yield _answer(question, answer, translate)
     if found.authentication and (policy := found.authentication.dmarc.policy) != "none":
@@ -264,6 +259,8 @@ def _lines(found: Explanation, translate: Translator) -> Iterator[str]:
     if found.verdict.score:
         tag, refuse = found.thresholds
         yield translate(_SCORE).format(score=found.verdict.score, tag=tag, refuse=refuse)
+    if found.verdict.greylist and found.result in ("accept", "tag"):
+        yield translate(_GREYLISTED)
     action = found.verdict.action if found.result == "accept" and found.reason == "rules" else found.result
     yield translate(_OUTCOMES["" if action == "accept" else action])
     if found.text:
@@ -316,6 +313,7 @@ def _as_json(found: Explanation) -> dict[str, object]:
         "exempt": found.exemption or None,
         "mode": found.mode,
         "score": verdict.score,
+        "greylist": verdict.greylist,
         "decided_by": verdict.rule.name if verdict.rule else None,
         "authentication_results": _field(found),
         "rules": [

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pyclamd
 
 from mailgate.archives.unpacker import Unpacker, UnpackerError
+from mailgate.commands.limits_status import limit_checks
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.removed_routes import RemovedRoutes
@@ -49,6 +50,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         _routes(config, routes),
         _cache(config),
         *_rules(config),
+        *(Check(*result) for result in limit_checks(config)),
     ]
 
 

@@ -68,6 +68,7 @@ def conditions_of(setting: Conditions, lists: Mapping[str, Table], own: Own, cod
     if setting.client:
         networks = _tables(setting.client, "network", lists)
         add("client", CLIENT, lambda facts, _answer: any(table.contains(facts.packed) for table in networks))
+    found += _client_is(setting.client_is)
     if setting.helo:
         helos = _names(setting.helo, "name", lists)
         add("helo", HELO, lambda facts, _answer: _has_name(helos, facts.helo.lower().removesuffix(".")))
@@ -144,6 +145,11 @@ def parse_code(text: str) -> tuple[tuple[tuple[int, int], ...], int]:
     if equals and not -1000 <= int(points) <= 1000:
         raise ValueError(text)
     return tuple(ranges), int(points) if equals else 0
+
+
+def _client_is(kinds: Collection[str]) -> list[Condition]:
+    traits = frozenset(kinds)
+    return [Condition("client_is", HELO, lambda facts, _answer: not traits.isdisjoint(facts.traits))] if traits else []
 
 
 def _sender_is(kinds: Collection[str], own: Own) -> Condition:

@@ -88,10 +88,12 @@ def evaluate(
             continue
         verdict.matches.append(match)
         if setting.action in _DECISIVE:
-            verdict.action, verdict.rule = setting.action, setting
+            verdict.action, verdict.rule, verdict.greylist = setting.action, setting, False
             return _in_doubt(verdict, doubt=might_allow)
         if setting.action == "tag":
             verdict.action = "tag"
+        elif setting.action == "greylist":
+            verdict.greylist = True
         verdict.score += match.points
     _apply(thresholds, verdict)
     return _in_doubt(verdict, doubt=might_allow or might_lower)
@@ -167,6 +169,7 @@ def _in_doubt(verdict: Verdict, *, doubt: bool) -> Verdict:
 def _apply(thresholds: Thresholds, verdict: Verdict) -> None:
     """Decide by the score."""
     score = verdict.score
+    verdict.greylist = verdict.greylist or 0 < thresholds.greylist <= score
     refused = 0 < thresholds.refuse <= score
     if not refused and not 0 < thresholds.tag <= score:
         return

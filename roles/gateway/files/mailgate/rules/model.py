@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,6 +75,7 @@ class Facts:
         recipient: The recipient that is decided on.
         recipients: Number of the message's recipients with this one.
         authors: Addresses of each `From` field, once the message has been received.
+        traits: How the client has spoken before its turn: `early_talker`, `pipelining`.
     """
 
     client: str
@@ -83,6 +84,7 @@ class Facts:
     recipient: Mailbox = NULL
     recipients: int = 1
     authors: Sequence[tuple[Mailbox, ...]] = ()
+    traits: Collection[str] = ()
     packed: Packed = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ class Verdict:
         logged: Rules that apply but are `log_only`.
         failed: What DNS did not answer.
         dns: Whether it is deferred because DNS failed.
+        greylist: Whether a sender that is new to the recipient is deferred, if it is not refused or allowed.
     """
 
     action: str = ""
@@ -123,6 +126,7 @@ class Verdict:
     logged: list[Match] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     dns: bool = False
+    greylist: bool = False
     reply: Reply | None = None
 
     @property
@@ -135,7 +139,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Scores from which a message is tagged or refused; 0 for never."""
+    """Scores from which a message is tagged, refused or greylisted; 0 for never."""
 
     tag: int
     refuse: int
+    greylist: int = 0

@@ -19,6 +19,7 @@ _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= )")
 _DNS_FAILED = N_("DNS lookup failed; try again later")
 # Status and text by condition, in the order in which they are looked for.
 _TEXTS: tuple[tuple[str, str, Text], ...] = (
+    ("client_is", "5.1", N_("Client host {client} does not wait for replies")),
     ("dns_list", "7.1", N_("Client host {client} is listed in {zone}")),
     ("more_recipients_than", "5.3", N_("Too many recipients for this sender")),
     ("sender_is", "7.1", N_("Sender address {sender} refused")),
@@ -95,6 +96,11 @@ def _reply(code: int, english: str, japanese: str, *, utf8: bool) -> Reply:
     if japanese:
         lines.append(f"{english.partition(' ')[0]} {japanese}")
     return Utf8Reply(code, tuple(_printable(line, ascii_only=False) for line in lines))
+
+
+def greylist_reply(seconds: int) -> Reply:
+    """Return the reply to a new sender that must wait."""
+    return Reply.of(450, f"4.7.1 New sender, please try again in {seconds} seconds (greylisting)")
 
 
 def _values(facts: Facts) -> dict[str, str]:

@@ -41,9 +41,9 @@ class RuleSet:
         #: Identifier of Authentication-Results, empty if they are not evaluated.
         self.identifier = (authentication.identifier or config.hostname) if authentication.evaluate else ""
         self._sealers = name_tables(authentication.arc_sealers, lists)
-        self._default = Thresholds(refusal.tag_score, refusal.refuse_score)
-        self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score)
-        self._exempt = list(_exempt(config, lists))
+        self._default = Thresholds(refusal.tag_score, refusal.refuse_score, refusal.greylist_score)
+        self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score, refusal.strict_greylist_score)
+        self._exempt = list(exemptions(config, lists))
 
     def exemption(self, address: str) -> Text:
         """Return why no rule applies to a client, or NOT_EXEMPT."""
@@ -94,7 +94,8 @@ class RuleSet:
         return questions(self.rules, facts, stage)
 
 
-def _exempt(config: Config, lists: Mapping[str, Table]) -> Iterator[tuple[Text, NetworkTable]]:
+def exemptions(config: Config, lists: Mapping[str, Table]) -> Iterator[tuple[Text, NetworkTable]]:
+    """Yield the clients that no rule applies to, with the reason."""
     own = NetworkTable()
     for text in ("127.0.0.0/8", "::1", *config.own_addresses):
         own.add(text)

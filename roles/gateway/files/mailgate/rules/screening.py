@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from mailgate.config import Config
 from mailgate.events import Events
@@ -14,16 +14,20 @@ from mailgate.routes import Routes
 from mailgate.rules.conditions import HELO, SENDER
 from mailgate.rules.lists import LoadedList, is_changed, load_lists
 from mailgate.rules.model import Answer, Facts, Question, Verdict
-from mailgate.rules.replies import reply_to
+from mailgate.rules.replies import greylist_reply, reply_to
 from mailgate.rules.resolver import Resolver, system_servers
 from mailgate.rules.ruleset import RuleSet
 from mailgate.smtp.address import Mailbox
+from mailgate.smtp.reply import Reply
 
 # Counters of events: matches of a rule, failed look-ups, and results of mail authentication.
 COUNT_MATCH, COUNT_DNS_FAILURE, COUNT_RESULT = "rule:", "dns_failed:", "auth:"
+COUNT_GREYLISTED = "greylisted"
 REPORT_SECONDS = 60.0
 # Rules that a tag names, so that its line is not too long.
 MAX_NAMES = 10
+#: Seconds that a client's sender must still wait before it may write to a recipient, 0 if it need not.
+Greylister = Callable[[str, Mailbox, Mailbox], Awaitable[int]]
 
 
 class Rules:
@@ -32,10 +36,12 @@ class Rules:
     Args:
         events: Log and counters.
         clock: Time in seconds.
+        greylister: The greylist.
     """
 
-    def __init__(self, events: Events, clock: Callable[[], float]) -> None:
+    def __init__(self, events: Events, clock: Callable[[], float], greylister: Greylister) -> None:
         self._events = events
+        self.greylister = greylister
         self._clock = clock
         self._lists: dict[str, LoadedList] = {}
         self._reported: dict[str, float] = {}
@@ -66,11 +72,17 @@ class Rules:
     def _compile(self) -> None:
         self.ruleset = RuleSet(self._config, self._routes, {name: each.table for name, each in self._lists.items()})
 
-    def screen(self, address: str, helo: str) -> Screening | None:
-        """Return the screening of a connection after HELO, or None if no rule applies to the client."""
+    def screen(self, address: str, helo: str, traits: Collection[str] = ()) -> Screening | None:
+        """Return the screening of a connection after HELO, or None if no rule applies to the client.
+
+        Args:
+            address: IP address of the client.
+            helo: HELO or EHLO name.
+            traits: How the client speaks; what is added later is seen.
+        """
         if not address or self.ruleset.exemption(address):
             return None
-        return Screening(self, Facts(address, helo))
+        return Screening(self, Facts(address, helo, traits=traits))
 
     @property
     def hostname(self) -> str:
@@ -212,13 +224,24 @@ class Screening:
             self.rules.record(facts, verdict, effective=mode != "log")
         if mode == "log":
             return None
-        verdict.reply = reply_to(verdict, facts, utf8=utf8)
+        verdict.reply = reply_to(verdict, facts, utf8=utf8) or await self._greylist(verdict)
         if not verdict.reply and verdict.matches:
             self.noted = {"rule": verdict.first, "score": verdict.score}
             if verdict.action == "tag":
                 names = ",".join(match.rule.name for match in verdict.matches[:MAX_NAMES])
                 self.tags[recipient] = f"score={verdict.score} rules={names}"
         return verdict
+
+    async def _greylist(self, verdict: Verdict) -> Reply | None:
+        """Return the reply that defers a new sender if a rule or the score asks for it, or None."""
+        if not verdict.greylist:
+            return None
+        facts = self.facts
+        seconds = await self.rules.greylister(facts.client, facts.sender, facts.recipient)
+        if not seconds:
+            return None
+        self.rules.count(COUNT_GREYLISTED)
+        return greylist_reply(seconds)
 
     async def _wait(self, question: Question) -> None:
         """Get an answer, or None for one that fails or is late."""
