@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .table import Route, Table, in_order, is_wildcard
 
@@ -39,6 +39,13 @@ class Present:
     local: frozenset[str]
     relay: frozenset[str]
     routes: Mapping[str, tuple[str, ...]]
+
+
+def as_data(present: Present | None) -> dict[str, Any]:
+    """Return what the files of a host have as plain data; nothing of a host without our lines."""
+    found = present or Present(frozenset(), frozenset(), {})
+    routes = {domain: list(hops) for domain, hops in sorted(found.routes.items())}
+    return {"local": sorted(found.local), "relay": sorted(found.relay), "routes": routes}
 
 
 @dataclass(frozen=True)
