@@ -56,7 +56,7 @@ class TestRole:
         } - ELSEWHERE
         for name, option in options.items():
             default = SECTIONS[section][name].default
-            kind = "int" if isinstance(default, int) else "list" if isinstance(default, tuple) else "str"
+            kind = {bool: "bool", int: "int", tuple: "list"}.get(type(default), "str")
             assert (name, option["type"].replace("path", "str")) == (name, kind)
 
     @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_declaration_is_complete(item, setting):
     assert setting.help.endswith(".")
     assert setting.help.count("`") % 2 == 0
     assert setting.form in FORMS or setting.form in ("domain_table", "rule_tables", "list_tables")
-    if isinstance(item.default, int):
+    if isinstance(item.default, int) and not isinstance(item.default, bool):
         assert setting.minimum <= item.default <= (setting.maximum or item.default)
     if setting.choices:
         assert item.default in setting.choices

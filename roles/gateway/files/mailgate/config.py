@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailgate.event_settings import EventSettings
 from mailgate.rule_settings import ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 
@@ -491,6 +492,9 @@ class Config:
         QuarantineLimits, "Limits of the quarantine, all messages together; see `mailgate quarantine --help`."
     )
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
+    events: EventSettings = section(
+        EventSettings, "Events in files and their index, for `mailgate search`, `trace`, `tail` and `report`."
+    )
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     rules: tuple[RuleSetting, ...] = field(
         default_factory=tuple,

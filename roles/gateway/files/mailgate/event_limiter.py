@@ -22,6 +22,9 @@ class EventLimit:
 # Only what a client or an outage can repeat at will. An event about a message is never suppressed: each costs its
 # sender a transaction, which has limits of its own.
 LIMITS: Mapping[str, EventLimit] = {
+    "abandoned": EventLimit(100, 20),
+    "command_refused": EventLimit(20, 5),
+    "connection": EventLimit(200, 50),
     "connection_closed": EventLimit(5, 2),
     "connection_refused": EventLimit(5, 2),
     "next_hop_down": EventLimit(20, 20),

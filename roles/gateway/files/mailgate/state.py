@@ -5,6 +5,9 @@
 | name | content | format | owner |
 |---|---|---|---|
 | `events.sqlite` | event counters per minute | SQLite | `events.Counters` |
+| `events/` | events, a file per hour | JSON lines | `event_spool.Spool` |
+| `event_index/` | index of events, a file per day | SQLite | `event_index` |
+| `event_salt` | key of hashed addresses | text | `event_privacy` |
 | `recipients.sqlite` | results of recipient verification | SQLite | `delivery.verify_cache.VerificationCache` |
 | `delivered` | duplicate-delivery log | memory-mapped table | `delivery.duplicates.DuplicateLog` |
 | `known_routes`, `removed_routes` | the last delivery table, and the domains that left it | text | `removed_routes` |
@@ -19,6 +22,9 @@ import sqlite3
 from pathlib import Path
 
 COUNTERS = "events.sqlite"
+EVENTS = "events"
+EVENT_INDEX = "event_index"
+EVENT_SALT = "event_salt"
 VERIFICATION_CACHE = "recipients.sqlite"
 DUPLICATE_LOG = "delivered"
 KNOWN_ROUTES = "known_routes"

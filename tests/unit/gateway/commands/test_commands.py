@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import json
+import os
+from types import SimpleNamespace
 
 import pytest
 
 from mailgate.cli import main
-from mailgate.commands.status import queue_length, unpacker_check
+from mailgate.commands.status import queue_length, state_check, unpacker_check
 from mailgate.config import Endpoint
 from mailgate.events import Counters
 
@@ -88,3 +90,26 @@ class TestStatus:
     )
     def test_queue_as_reported_by_mailq(self, listing, said):
         assert queue_length(listing) == said
+
+
+class TestStateCheck:
+    def test_room_is_reported(self, tmp_path):
+        check = state_check(tmp_path)
+        assert check.ok
+        assert check.detail.endswith(" MB free")
+        assert not state_check(tmp_path / "missing").ok
+
+    @pytest.mark.parametrize(
+        ("changes", "word"),
+        [
+            ({"f_bavail": 100}, "0 MB free; mail continues, but counters, recipients and events cannot be stored"),
+            ({"f_favail": 0}, "no inodes free"),
+            ({"f_flag": os.ST_RDONLY}, "read-only"),
+        ],
+    )
+    def test_a_state_directory_that_cannot_be_written_fails(self, tmp_path, monkeypatch, changes, word):
+        free = {"f_bavail": 1 << 20, "f_frsize": 4096, "f_files": 9, "f_favail": 9, "f_flag": 0, **changes}
+        monkeypatch.setattr("os.statvfs", lambda _path: SimpleNamespace(**free))
+        check = state_check(tmp_path)
+        assert not check.ok
+        assert word in check.detail

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import re
 import socket
 import sqlite3
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyclamd
 
@@ -24,6 +26,9 @@ from mailgate.scan.scanner import signature_age
 from mailgate.state import open_read_only
 
 SECONDS = 5
+MEGABYTE = 1 << 20
+# Below it, files that grow are about to fail.
+MIN_FREE_BYTES = 16 * MEGABYTE
 # Removed domains that are listed.
 MAX_DOMAINS = 10
 _TOTAL = re.compile(r"Total requests: (\d+)")
@@ -47,9 +52,29 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
+        state_check(config.state_dir),
         _cache(config),
         *_rules(config),
     ]
+
+
+def state_check(directory: Path) -> Check:
+    """Check that the service can write its state: without room, it works, but forgets recipients and events."""
+    name = f"state directory {directory}"
+    try:
+        found = os.statvfs(directory)
+    except OSError as error:
+        return Check(name, False, str(error))
+    # What is left for users without privileges, as the service.
+    free = found.f_bavail * found.f_frsize
+    detail = f"{free // MEGABYTE} MB free"
+    if free < MIN_FREE_BYTES:
+        detail += "; mail continues, but counters, recipients and events cannot be stored"
+    elif found.f_files and not found.f_favail:
+        return Check(name, False, "no inodes free; mail continues, but state cannot be stored")
+    elif found.f_flag & os.ST_RDONLY:
+        return Check(name, False, "the file system is read-only; mail continues, but state cannot be stored")
+    return Check(name, free >= MIN_FREE_BYTES, detail)
 
 
 def unpacker_check(path: str) -> Check:

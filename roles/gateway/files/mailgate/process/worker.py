@@ -162,8 +162,8 @@ class Worker:
             try:
                 self.gateway.verification_cache.prune()
                 await self.gateway.delivery.verifier.refresh(self.gateway.routes.find)
-            except sqlite3.Error:
-                log.exception("cannot maintain the recipient verification cache")
+            except sqlite3.Error as error:
+                log.error("cannot maintain the recipient verification cache: %s", error)
 
 
 def main(

@@ -65,6 +65,7 @@ class Facts:
         sender: Envelope sender.
         recipient: The recipient that is decided on.
         recipients: Number of the message's recipients with this one.
+        id: Id of the transaction in events.
     """
 
     client: str
@@ -72,6 +73,7 @@ class Facts:
     sender: Mailbox = NULL
     recipient: Mailbox = NULL
     recipients: int = 1
+    id: str | None = None
     packed: Packed = field(init=False)
 
     def __post_init__(self) -> None:

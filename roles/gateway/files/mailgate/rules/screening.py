@@ -122,6 +122,7 @@ class Rules:
         if logged:
             self._events.emit(
                 "rule_log_only",
+                id=facts.id,
                 client=facts.client,
                 helo=facts.helo,
                 sender=facts.sender,
@@ -147,9 +148,9 @@ class Screening:
         self.noted: dict[str, object] = {}
         self._begin(HELO)
 
-    def begin(self, sender: Mailbox) -> None:
-        """Begin a transaction: ask DNS what the rules will need."""
-        self._facts.sender = sender
+    def begin(self, sender: Mailbox, id: str | None = None) -> None:
+        """Begin a transaction, whose id in events is `id`: ask DNS what the rules will need."""
+        self._facts.sender, self._facts.id = sender, id
         self._answers.clear()
         self._asked.clear()
         self._deadline = 0.0
