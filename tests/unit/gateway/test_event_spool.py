@@ -36,9 +36,7 @@ def names(tmp_path):
 
 
 def lines(tmp_path):
-    return [
-        line for each in names(tmp_path) for _offset, line in read_lines(tmp_path / EVENTS / each, 0)
-    ]  # fmt: skip
+    return [line for each in names(tmp_path) for line in read_lines(tmp_path / EVENTS / each, 0)[0]]
 
 
 def test_a_line_is_in_the_file_of_its_hour(tmp_path, clock):
@@ -89,11 +87,22 @@ def test_only_complete_lines_are_read(tmp_path, clock):
     spool.append(b"one\n")
     spool.append(b"tw")
     path = tmp_path / EVENTS / names(tmp_path)[0]
-    assert list(read_lines(path, 0)) == [(4, b"one")]
-    assert list(read_lines(path, 4)) == []
+    assert read_lines(path, 0) == ([b"one"], 4)
+    assert read_lines(path, 4) == ([], 4)
     spool.append(b"o\n")
-    assert list(read_lines(path, 4)) == [(8, b"two")]
-    assert [line for _offset, line in read_lines(path, 0, max_bytes=2)] == [b"one"]
+    assert read_lines(path, 4) == ([b"two"], 8)
+    assert read_lines(path, 0, max_bytes=2) == ([b"one"], 4)
+
+
+def test_an_overlong_line_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(event_spool, "MAX_LINE", 10)
+    path = tmp_path / "x"
+    path.write_bytes(b"y" * 25 + b"\nnext\n")
+    position, found = 0, []
+    while position < 31:
+        lines, position = read_lines(path, position, max_bytes=5)
+        found += lines
+    assert found[-1] == b"next"
 
 
 def test_a_full_disk_costs_one_line_and_is_reported_when_it_ends(tmp_path, clock, monkeypatch, caplog):

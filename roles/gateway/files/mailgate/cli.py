@@ -14,10 +14,11 @@ from pathlib import Path
 
 from mailgate import __version__
 from mailgate.client.submit import QueueError
-from mailgate.commands import quarantine, report, status
+from mailgate.commands import quarantine, queue, report, search, status, trace
 from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
+from mailgate.event_index.store import StoreError
 from mailgate.events import Counters, totals
 from mailgate.routes import RoutesError, load_routes
 from mailgate.state import open_read_only
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
-    except (QuarantineError, QueueError, sqlite3.Error) as error:
+    except (QuarantineError, QueueError, StoreError, sqlite3.Error) as error:
         print(f"mailgate: {error}", file=sys.stderr)
         return 1
 
@@ -77,6 +78,18 @@ def argument_parser() -> argparse.ArgumentParser:
     history.add_argument("--until", type=_moment, help="end, exclusive, in the same format (default: now)")
     history.add_argument("--format", choices=STYLES, default="table")
     history.add_argument("--language", choices=LANGUAGES, help="language of the report (default: the language setting)")
+    for name, add, text in (
+        (
+            "search",
+            search.add_search,
+            "Search events, newest last; exit with status 1 if nothing is found.",
+        ),
+        ("trace", trace.add, "Tell what happened to a mail, step by step, and where it is now."),
+        ("tail", search.add_tail, "Follow what happens to messages."),
+        ("queue", queue.add, "List what waits in the queue, for whom, since when and why; or try it now."),
+        ("index", search.add_index, "Index events for search, trace and report; started by systemd."),
+    ):
+        add(command(name, None, text))
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
     unpack = commands.add_parser(
         "unpack", help="Open archives for the service; started by systemd's mailgate-unpack.socket."

@@ -143,7 +143,7 @@ KINDS: Mapping[str, EventKind] = {
     ),
     "finding": EventKind(
         "what was found in a message, and the action taken",
-        ("id", "finding", "name", "action", "recipients"),
+        ("id", "client", "sender", "finding", "name", "action", "recipients"),
         ("removed", "reason"),
     ),
     "not_scanned": EventKind("a message was deferred without a verdict", ("id", "reason")),

@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,25 +153,21 @@ class Spool:
             self._file = -1
 
 
-def read_lines(path: Path, offset: int, max_bytes: int = 1 << 20) -> Iterator[tuple[int, bytes]]:
-    """Yield the complete lines from `offset` on with the offset behind each, at most about `max_bytes` of them.
+def read_lines(path: Path, position: int, max_bytes: int = 1 << 20) -> tuple[list[bytes], int]:
+    """Read complete lines from a position on, about `max_bytes` of them; raise OSError.
 
-    Raises:
-        OSError: The file cannot be read.
+    Returns:
+        The lines without LF, and the position behind them. An overlong line is skipped.
     """
     with path.open("rb") as file:
-        file.seek(offset)
+        file.seek(position)
         data = file.read(max_bytes)
         while data and b"\n" not in data and len(data) < MAX_LINE:
             more = file.read(max_bytes)
             if not more:
-                return
+                return [], position
             data += more
-    if data and b"\n" not in data:
-        # An overlong line is skipped.
-        yield offset + len(data), b""
-        return
-    start = 0
-    while (end := data.find(b"\n", start)) >= 0:
-        yield offset + end + 1, data[start:end]
-        start = end + 1
+    if b"\n" not in data:
+        return [], position + len(data)
+    *lines, rest = data.split(b"\n")
+    return lines, position + len(data) - len(rest)
