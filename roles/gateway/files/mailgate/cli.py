@@ -9,7 +9,6 @@ import ipaddress
 import logging
 import sqlite3
 import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 
 from mailgate import __version__
@@ -19,9 +18,7 @@ from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
 from mailgate.event_index.store import StoreError
-from mailgate.events import Counters, totals
 from mailgate.routes import RoutesError, load_routes
-from mailgate.state import open_read_only
 
 DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
 STYLES = ("table", "csv", "json")
@@ -67,17 +64,6 @@ def argument_parser() -> argparse.ArgumentParser:
     check.add_argument("--routes", type=Path, help="delivery table to check; without --config, check only this file")
     routes = command("routes", _routes, "Print the delivery table.")
     routes.add_argument("--format", choices=STYLES, default="table")
-    history = command(
-        "report", _report, "Report messages processed, relay attempts refused and viruses found in a period."
-    )
-    history.add_argument(
-        "--since",
-        type=_moment,
-        help="start, for example 2026-07-01 or 2026-07-01T08:00 (default: 30 days before the end)",
-    )
-    history.add_argument("--until", type=_moment, help="end, exclusive, in the same format (default: now)")
-    history.add_argument("--format", choices=STYLES, default="table")
-    history.add_argument("--language", choices=LANGUAGES, help="language of the report (default: the language setting)")
     for name, add, text in (
         (
             "search",
@@ -86,6 +72,7 @@ def argument_parser() -> argparse.ArgumentParser:
         ),
         ("trace", trace.add, "Tell what happened to a mail, step by step, and where it is now."),
         ("tail", search.add_tail, "Follow what happens to messages."),
+        ("report", report.add, "Report messages processed, relay attempts refused and viruses found in a period."),
         ("queue", queue.add, "List what waits in the queue, for whom, since when and why; or try it now."),
         ("index", search.add_index, "Index events for search, trace and report; started by systemd."),
     ):
@@ -106,16 +93,6 @@ def argument_parser() -> argparse.ArgumentParser:
     why.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
     command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
     return parser
-
-
-def _moment(text: str) -> datetime:
-    """Parse a date, or date and time; local time unless it has a UTC offset."""
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a valid date; expected for example 2026-07-01 or 2026-07-01T08:00"
-        ) from None
 
 
 def _address(text: str) -> str:
@@ -164,24 +141,6 @@ def _warn(line: str) -> None:
 def _routes(options: argparse.Namespace) -> int:
     _settings, routes = load(options.config)
     sys.stdout.write(routes.render(options.format))
-    return 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    config = load_config(options.config)
-    until = options.until or datetime.now().astimezone()
-    since = options.since or until - timedelta(days=30)
-    if since >= until:
-        raise ConfigError(["--since must be before --until"])
-    path = config.state_dir / Counters.FILE
-    numbers = {}
-    if path.exists():
-        database = open_read_only(path)
-        # Counters are per minute; the current minute counts as a whole, so that the latest events are included.
-        numbers = totals(database, since.timestamp(), until.timestamp())
-        database.close()
-    language = options.language or config.language
-    sys.stdout.write(report.render(numbers, since, until, style=options.format, language=language))
     return 0
 
 

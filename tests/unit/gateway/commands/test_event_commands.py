@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
-from gateway_doubles import EICAR, send_hello
+from gateway_doubles import EICAR, MESSAGE, send_hello
 
 from mailgate.cli import main
 from mailgate.commands import mail_queue, trace
@@ -274,3 +275,41 @@ def test_every_kind_of_an_id_has_words():
 
     with_id = {name for name, kind in KINDS.items() if "id" in (*kind.fields, *kind.optional)}
     assert with_id == {*trace.STEPS}
+
+
+class TestReport:
+    async def test_what_the_index_has_is_reported(self, campus, settings, run):
+        campus.b.rcpt = lambda _: "550 5.1.1 no such user"
+        peer = await campus.connect()
+        await peer.start("alice@a.univ.example", "carol@b.univ.example", "x@elsewhere.example")
+        await peer.send(MESSAGE)
+        await peer.start("bob@a.univ.example")
+        await peer.send(b"Subject: x\r\n\r\n" + EICAR + b"\r\n")
+        campus.gateway.counters.write()
+        given = settings()
+        run("index", "--once", *given)
+        found = json.loads(run("report", "--json", "--since", "1h", *given)[1])
+        assert (found["processed"], found["relay_refused"], found["virus_found"]) == (2, 1, 1)
+        assert (found["before"]["processed"], found["quarantine"]["messages"]) == (0, 0)
+        assert found["domains"]["a.univ.example"] == {"accepted": 1, "refused": 1}
+        assert found["domains"]["b.univ.example"] == {"refused_recipients": 1}
+        assert found["recipients"] == {"alice@a.univ.example": 1}
+        assert found["rules"] == {"recipient_refused": 1, "relay_refused": 1}
+        assert found["networks"] == {"127.0.0": 2}
+        assert sum(found["delays"]["buckets"].values()) == 1
+        assert list(found["viruses"].values()) == [1]
+        assert list(found["days"].values()) == [{"accepted": 1, "refused": 1}]
+        out = run("report", "--since", "1h", *given)[1]
+        assert re.search(r"^127\.0\.0\.0/24 +2$", out, re.MULTILINE)
+        assert "(before: 0)" in out
+        out = run("report", "--since", "1h", "--format", "csv", "--language", "ja", *given)[1]
+        assert "alice@a.univ.example,1" in out
+
+    def test_a_cell_of_a_sender_is_no_formula(self, settings, run, tmp_path):
+        spool = Spool(tmp_path, 1 << 20)
+        event = {"event": "message", "time": time.time(), "client": "198.18.0.1", "recipients": ['=cmd|"x"@a.example'],
+                 "reply": "250 ok", "seconds": 1}  # fmt: skip
+        spool.append(json.dumps(event).encode() + b"\n")
+        given = settings()
+        run("index", "--once", *given)
+        assert "'=cmd" in run("report", "--format", "csv", *given)[1]

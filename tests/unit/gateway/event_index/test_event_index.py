@@ -168,7 +168,7 @@ def test_lines_that_are_no_events_are_skipped(place):
     assert place.follower.step() == 5
     assert place.follower.skipped == 6
     assert place.numbers(since=1.0) == [2, 1]
-    assert list(place.reader.facts(0, 9e9))
+    assert place.reader.sums("message", 0, 9e12)
 
 
 def test_a_damaged_day_is_skipped_by_readers_and_built_again(place):
@@ -269,7 +269,7 @@ def test_files_that_are_removed_meanwhile_are_no_error(place):
 
 def test_without_an_index_nothing_is_found(tmp_path):
     reader = DailyStore(tmp_path, read_only=True)
-    assert (reader.find(Query()), reader.of("x"), list(reader.facts(0, 9e9))) == ([], [], [])
+    assert (reader.find(Query()), reader.of("x"), reader.sums("message", 0, 9e9)) == ([], [], {})
 
 
 def test_facts_are_counted_per_hour(place):
@@ -282,13 +282,17 @@ def test_facts_are_counted_per_hour(place):
         {"event": "finding", "finding": "infected", "name": "Eicar", "id": "1", "recipients": []},
     )
     place.follower.step()
-    facts = {(dimension, key): number for _hour, dimension, key, number in place.reader.facts(NOON, NOON + 1)}
-    assert facts["event", "relay_refused"] == 8
-    assert facts["message", "accepted"] == facts["message", "queued"] == facts["message", "deferred"] == 1
-    assert facts["virus", "Eicar"] == 1
-    assert facts["domain", "eng.univ.example accepted"] == 1
-    assert facts["rule", "relay_refused"] == 1
-    assert list(place.reader.facts(NOON + 3600, NOON + 7200)) == []
+
+    def sums(dimension):
+        return place.reader.sums(dimension, NOON, NOON + 1)
+
+    assert sums("event")["relay_refused"] == 8
+    assert sums("message") == {"accepted": 1, "queued": 1, "deferred": 1}
+    assert sums("virus") == {"Eicar": 1}
+    assert sums("domain")["eng.univ.example accepted"] == 1
+    assert sums("rule") == {"relay_refused": 1}
+    assert list(place.reader.hourly("virus", NOON, NOON + 1)) == [(int(NOON // 3600), "Eicar", 1)]
+    assert place.reader.sums("message", NOON + 3600, NOON + 7200) == {}
 
 
 def test_percentiles_are_exact_to_a_tenth():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Events on a terminal: a line each, coloured by what became of it."""
+"""Events on a terminal: a line each, coloured by verdict."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def add_criteria(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--id", help="id of the message or connection, or queue id")
     group.add_argument("--message-id", metavar="ID", help="header field Message-ID")
     group.add_argument("--subject", help="words of the subject (needs the setting events.subject)")
-    group.add_argument("--verdict", choices=VERDICTS, help="what became of it")
+    group.add_argument("--verdict", choices=VERDICTS, help="what the gateway did with it")
     group.add_argument("--rule", help="first refusal rule that applied")
     group.add_argument("--virus", help="name of the virus or of the violated policy")
 
@@ -158,10 +158,6 @@ class EventReader:
             known = {json.dumps(event, sort_keys=True) for event in indexed}
             indexed = [*indexed, *(event for event in recent if json.dumps(event, sort_keys=True) not in known)]
         return sorted(indexed, key=time_of)
-
-    def facts(self, since: float, until: float) -> Iterator[tuple[int, str, str, int]]:
-        """Yield the facts of the index for reports."""
-        return self.store.facts(since, until)
 
 
 def note(line: str) -> None:

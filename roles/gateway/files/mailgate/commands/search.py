@@ -42,7 +42,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def add_tail(parser: argparse.ArgumentParser) -> None:
     """Add the options of `mailgate tail`."""
     add_criteria(parser)
-    parser.add_argument("--all", action="store_true", help="every event, not only those that say what became of mail")
+    parser.add_argument("--all", action="store_true", help="every event, not only decisions on mail")
     parser.add_argument("--json", action="store_true", help="print a JSON object per line")
     parser.set_defaults(run=tail)
 

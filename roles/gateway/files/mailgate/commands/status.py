@@ -60,20 +60,22 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
 
 def state_check(directory: Path) -> Check:
     """Check that the service can write its state: without room, it works, but forgets recipients and events."""
-    name = f"state directory {directory}"
+    name = "state directory"
     try:
         found = os.statvfs(directory)
     except OSError as error:
         return Check(name, False, str(error))
     # What is left for users without privileges, as the service.
     free = found.f_bavail * found.f_frsize
-    detail = f"{free // MEGABYTE} MB free"
+    detail = f"{directory}: {free // MEGABYTE} MB free"
     if free < MIN_FREE_BYTES:
         detail += "; mail continues, but counters, recipients and events cannot be stored"
     elif found.f_files and not found.f_favail:
-        return Check(name, False, "no inodes free; mail continues, but state cannot be stored")
+        return Check(name, False, f"{directory}: no inodes free; mail continues, but state cannot be stored")
     elif found.f_flag & os.ST_RDONLY:
-        return Check(name, False, "the file system is read-only; mail continues, but state cannot be stored")
+        return Check(
+            name, False, f"{directory}: read-only; mail continues, but state cannot be stored"
+        )
     return Check(name, free >= MIN_FREE_BYTES, detail)
 
 

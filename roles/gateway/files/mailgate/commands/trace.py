@@ -69,7 +69,6 @@ _REFUSED = N_("It was refused; the sender's server reports that to the sender.")
 _ENDED = N_("The gateway never had the message; the client may try again.")
 _OPEN = N_("The gateway has not answered yet, or was stopped before it answered; then the client tries again.")
 _NOT_FOUND = N_("Nothing is recorded about {subject}.")
-_UNKNOWN = N_("unknown")
 
 
 @dataclass
@@ -229,7 +228,7 @@ def outcome(trace: Trace, translate: Translator) -> Iterator[str]:
 
 def _queue_state(event: Event, trace: Trace, translate: Translator) -> str:
     """Return where a message is that was given to the queue."""
-    number = clean(event.get("queue_id", translate(_UNKNOWN)))
+    number = clean(event.get("queue_id", "-"))
     names = _names(event)
     if trace.queued is None:
         return translate(_QUEUE_UNKNOWN).format(recipients=names, queue_id=number)

@@ -118,8 +118,13 @@ def unindexed(state_dir: Path, store: DailyStore, max_bytes: int) -> tuple[list[
     """Return events that are not in the index yet, and how many bytes beyond `max_bytes` were not read."""
     found: list[Event] = []
     left = 0
+    positions: dict[str, int] = {}
+    day = ""
     for segment in segments(state_dir / EVENTS):
-        position = _position(store, segment.day, segment.name)
+        if segment.day != day:
+            day = segment.day
+            positions = store.positions(day)
+        position = positions.get(segment.name, 0)
         if segment.size <= position or store.is_removed(segment.day):
             continue
         while position < segment.size and max_bytes > 0:
@@ -131,10 +136,3 @@ def unindexed(state_dir: Path, store: DailyStore, max_bytes: int) -> tuple[list[
             position = end
         left += max(0, segment.size - position) if max_bytes <= 0 else 0
     return found, left
-
-
-def _position(store: DailyStore, day: str, name: str) -> int:
-    try:
-        return store.read_position(day, name)
-    except StoreError:
-        return 0

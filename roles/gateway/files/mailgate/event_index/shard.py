@@ -104,6 +104,10 @@ class Shard:
         row = self._database.execute("SELECT position FROM progress WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
+    def positions(self) -> dict[str, int]:
+        """Return how far each file of events has been read, in bytes."""
+        return {str(name): int(position) for name, position in self._database.execute("SELECT * FROM progress")}
+
     def add(self, events: Sequence[tuple[Event, bytes]], name: str, position: int) -> None:
         """Add parsed events with their lines, and note that the file `name` has been read up to `position`."""
         database = self._database
@@ -202,11 +206,19 @@ class Shard:
         except (ValueError, zlib.error):
             return None
 
-    def facts(self, since: float, until: float) -> Iterator[tuple[int, str, str, int]]:
-        """Yield hour (since 1970), dimension, key and number of the facts of whole hours from `since` to `until`."""
+    def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
+        """Yield hour (since 1970), key and number of a dimension, of the hours that overlap `since` to `until`."""
         yield from self._database.execute(
-            "SELECT hour, dimension, key, number FROM facts WHERE hour >= ? AND hour < ?",
-            (int(since // 3600), -int(-until // 3600)),
+            "SELECT hour, key, number FROM facts WHERE hour >= ? AND hour < ? AND dimension = ?",
+            (*_hours(since, until), dimension),
+        )
+
+    def sums(self, dimension: str, since: float, until: float, limit: int) -> Iterator[tuple[str, int]]:
+        """Yield key and sum of a dimension in these hours, the largest first."""
+        yield from self._database.execute(
+            "SELECT key, sum(number) FROM facts WHERE hour >= ? AND hour < ? AND dimension = ?"
+            " GROUP BY key ORDER BY 2 DESC LIMIT ?",
+            (*_hours(since, until), dimension, limit),
         )
 
 
@@ -214,6 +226,11 @@ def time_of(event: Event) -> float:
     """Return the time of an event in seconds since 1970, 0 if it has none."""
     when = event.get("time")
     return float(when) if isinstance(when, int | float) and 0 <= when < MAX_TIME else 0.0
+
+
+def _hours(since: float, until: float) -> tuple[int, int]:
+    """Return the first hour, and that behind the last one."""
+    return int(since // 3600), -int(-until // 3600)
 
 
 def _marks(values: Iterable[object]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,6 +21,8 @@ from mailgate.state import EVENT_INDEX, create_directory
 T = TypeVar("T")
 
 _NAME = re.compile(r"(\d{8})\.sqlite")
+# Keys of a dimension that are read of a day, the most frequent.
+_MAX_KEYS = 20_000
 _SUFFIXES = ("", "-wal", "-shm")
 _DAMAGED = ".damaged"
 # Days at or before the one in this file were removed for their size; their files of events are not read again.
@@ -45,8 +48,11 @@ class EventStore(Protocol):
     def of(self, number: str) -> list[Event]:
         """Return the events with an id, queue id or Message-ID, by time."""
 
-    def facts(self, since: float, until: float) -> Iterator[tuple[int, str, str, int]]:
-        """Yield hour, dimension, key and number of facts; several of the same are added up by the caller."""
+    def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
+        """Yield hour (since 1970), key and number of a dimension of `facts`."""
+
+    def sums(self, dimension: str, since: float, until: float) -> Counter[str]:
+        """Return the sum of each key of a dimension of `facts`; of very many keys, rare ones may be missing."""
 
     def prune(self, now: float) -> None:
         """Remove days that are too old, and the oldest until the rest is small enough."""
@@ -188,19 +194,19 @@ class DailyStore:
             raise StoreError(f"{self._directory}: {error.strerror or error}") from error
         return sorted((match[1] for name in names if (match := _NAME.fullmatch(name))), reverse=True)
 
-    def read_position(self, day: str, name: str) -> int:
-        """Return `position` without writing anything."""
+    def positions(self, day: str) -> dict[str, int]:
+        """Return how far each file of events of a day has been added; nothing if that is unknown."""
         path = self._directory / f"{day}.sqlite"
         if not path.exists():
-            return 0
+            return {}
         try:
             shard = Shard(path, read_only=True)
             try:
-                return shard.position(name)
+                return shard.positions()
             finally:
                 shard.close()
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
+        except sqlite3.Error:
+            return {}
 
     def _shards(self) -> Iterator[Shard]:
         """Yield the files that can be read, newest first."""
@@ -238,6 +244,13 @@ class DailyStore:
         wanted = term("number", number)
         return sorted(self._read(lambda shard: iter(shard.with_term(wanted))), key=time_of)
 
-    def facts(self, since: float, until: float) -> Iterator[tuple[int, str, str, int]]:
+    def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
         """See EventStore."""
-        return self._read(lambda shard: shard.facts(since, until))
+        return self._read(lambda shard: shard.hourly(dimension, since, until))
+
+    def sums(self, dimension: str, since: float, until: float) -> Counter[str]:
+        """See EventStore."""
+        found: Counter[str] = Counter()
+        for key, number in self._read(lambda shard: shard.sums(dimension, since, until, _MAX_KEYS)):
+            found[key] += number
+        return found

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Terms under which an event is found; pure functions.
 
-A term is a 64-bit hash of a role and a value, as ("to", "alice@eng.univ.example"). Addresses and domains are compared
+A term is a 48-bit hash of a role and a value, as ("to", "alice@eng.univ.example"). Addresses and domains are compared
 in lower case. A domain stands for all names below it.
 """
 
@@ -22,7 +22,7 @@ Event = Mapping[str, object]
 # Terms of one event; a message to thousands of recipients has more.
 MAX_TERMS = 4000
 MAX_WORDS = 40
-# Events that say what became of a connection, recipient or message; others belong to one of these by their id.
+# Events with the decision on a connection, recipient or message; others belong to one of these by their id.
 DECISIONS = frozenset(
     {
         "abandoned",
@@ -41,8 +41,8 @@ ANY = ("any", "")
 
 
 def term(role: str, value: str) -> int:
-    """Return the signed 64-bit hash of a role and a value."""
-    digest = blake2b(f"{role}\0{value}".encode("utf-8", "replace"), digest_size=8).digest()
+    """Return the signed 48-bit hash of a role and a value: SQLite stores it in six bytes, and few values share one."""
+    digest = blake2b(f"{role}\0{value}".encode("utf-8", "replace"), digest_size=6).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
