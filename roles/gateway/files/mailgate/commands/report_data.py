@@ -12,7 +12,7 @@ from datetime import datetime
 
 from mailgate.config import Config
 from mailgate.content.quarantine import Quarantine, QuarantineError
-from mailgate.event_index.facts import percentile
+from mailgate.event_index.facts import bucket_seconds, percentile
 from mailgate.event_index.store import EventStore
 from mailgate.events import PROCESSED, RELAY_REFUSED, VIRUS_FOUND, Counters, totals
 from mailgate.state import open_read_only
@@ -125,7 +125,8 @@ def as_json(report: Report, top: int) -> Mapping[str, object]:
         **{name: dict(numbers.most_common(top)) for name, numbers in report.lists.items()},
         "delays": {
             **report.percentiles,
-            "buckets": {str(bucket): number for bucket, number in sorted(report.delays.items())},
+            # By the upper bound in seconds, so that the reports of several gateways can be added up.
+            "buckets": {f"{bucket_seconds(each):.6g}": number for each, number in sorted(report.delays.items())},
         },
         "quarantine": report.quarantine,
     }

@@ -73,9 +73,7 @@ def state_check(directory: Path) -> Check:
     elif found.f_files and not found.f_favail:
         return Check(name, False, f"{directory}: no inodes free; mail continues, but state cannot be stored")
     elif found.f_flag & os.ST_RDONLY:
-        return Check(
-            name, False, f"{directory}: read-only; mail continues, but state cannot be stored"
-        )
+        return Check(name, False, f"{directory}: read-only; mail continues, but state cannot be stored")
     return Check(name, free >= MIN_FREE_BYTES, detail)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -97,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     translate = translator(options.language or config.language)
     found = traces(config, options)
     if options.json:
-        print(json.dumps([_as_json(each) for each in found], indent=2, ensure_ascii=False))
+        print(json.dumps([_as_json(each, translate) for each in found], indent=2))
     elif not found:
         print(translate(_NOT_FOUND).format(subject=clean(options.subject)))
     else:
@@ -167,13 +166,18 @@ def lines(trace: Trace, translate: Translator, *, colours: bool = False) -> Iter
     """Yield the steps and the result."""
     bold, plain = ("\x1b[1m", "\x1b[0m") if colours else ("", "")
     yield f"{bold}{clean(trace.id)}{plain}"
-    steps = [(time_of(event), _step(event, translate)) for event in trace.events]
-    steps += [(line.time, translate(_LOG).format(id=clean(line.id), text=clean(line.text))) for line in trace.log]
-    for moment, text in sorted(steps, key=lambda step: step[0]):
+    for moment, text in steps(trace, translate):
         yield f"  {when({'time': moment})}  {text}"
     yield f"  {bold}{translate(_NOW)}{plain}"
     for text in outcome(trace, translate):
         yield f"    {text}"
+
+
+def steps(trace: Trace, translate: Translator) -> list[tuple[float, str]]:
+    """Return time and text of each step."""
+    found = [(time_of(event), _step(event, translate)) for event in trace.events]
+    found += [(line.time, translate(_LOG).format(id=clean(line.id), text=clean(line.text))) for line in trace.log]
+    return sorted(found, key=lambda step: step[0])
 
 
 class _Fields(dict[str, str]):
@@ -247,13 +251,12 @@ def _names(event: Event) -> str:
     return _shown("recipients", recipients_of(event)) or "-"
 
 
-def _as_json(trace: Trace) -> Mapping[str, object]:
-    english = translator("en")
+def _as_json(trace: Trace, translate: Translator) -> Mapping[str, object]:
+    """Return a trace as an object of JSON; texts are in the language that was asked for."""
     return {
         "id": trace.id,
-        "read": time.time(),
         "events": trace.events,
-        "log": [asdict(line) for line in trace.log],
         "queue": None if trace.queued is None else [asdict(message) for message in trace.queued],
-        "now": list(outcome(trace, english)),
+        "steps": [{"time": moment, "text": text} for moment, text in steps(trace, translate)],
+        "now": list(outcome(trace, translate)),
     }
