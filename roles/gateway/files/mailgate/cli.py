@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import json
 import logging
 import sqlite3
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from mailgate import __version__
 from mailgate.client.submit import QueueError
 from mailgate.commands import quarantine, queue, report, search, status, trace
+from mailgate.commands.help_texts import epilog
 from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
@@ -37,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (ConfigError, RoutesError) as error:
+        if getattr(options, "command", "") == "check" and options.json:
+            print(json.dumps({"valid": False, "problems": error.problems}, indent=2))
+            return 2
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
@@ -47,14 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="mailgate", description="SMTP gateway in front of a campus's mail servers.")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="mailgate",
+        description="SMTP gateway in front of a campus's mail servers.",
+        epilog=epilog(""),
+        formatter_class=raw,
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+        sub = commands.add_parser(name, help=text, description=text, epilog=epilog(name), formatter_class=raw)
         sub.add_argument("--config", type=Path, help=f"settings file (default: {DEFAULT_CONFIG})")
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, command=name)
         return sub
 
     command("serve", _serve, "Run the service in the foreground.")
@@ -62,8 +74,10 @@ def argument_parser() -> argparse.ArgumentParser:
         "check", _check, "Check settings and routes; report every problem, and exit with status 2 if there is one."
     )
     check.add_argument("--routes", type=Path, help="delivery table to check; without --config, check only this file")
+    check.add_argument("--json", action="store_true", help="print JSON, with all problems")
     routes = command("routes", _routes, "Print the delivery table.")
     routes.add_argument("--format", choices=STYLES, default="table")
+    routes.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
     for name, add, text in (
         (
             "search",
@@ -91,7 +105,8 @@ def argument_parser() -> argparse.ArgumentParser:
     why.add_argument("--to", required=True, dest="recipient", metavar="TO", help="recipient")
     why.add_argument("--json", action="store_true", help="print JSON")
     why.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
-    command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
+    state = command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
+    state.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -127,10 +142,13 @@ def _check(options: argparse.Namespace) -> int:
     if options.routes and options.only_routes:
         # During the first installation, the table exists before the settings.
         own = load_config(options.config).own_addresses if options.config.exists() else ()
-        print(f"{options.routes}: valid, {len(load_routes(options.routes, own_addresses=own))} routes")
-        return 0
-    config, routes = load(options.config, options.routes, warn=_warn, check_lists=True)
-    print(f"{options.config}: valid, {len(routes)} routes for {config.hostname}")
+        number = len(load_routes(options.routes, own_addresses=own))
+        line = f"{options.routes}: valid, {number} routes"
+    else:
+        config, routes = load(options.config, options.routes, warn=_warn, check_lists=True)
+        number = len(routes)
+        line = f"{options.config}: valid, {number} routes for {config.hostname}"
+    print(json.dumps({"valid": True, "routes": number, "problems": []}, indent=2) if options.json else line)
     return 0
 
 
@@ -164,6 +182,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     checks = status.run_checks(*load(options.config))
-    for check in checks:
+    if options.json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    for check in checks if not options.json else ():
         print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
     return 0 if all(check.ok for check in checks) else 1

@@ -24,7 +24,7 @@ class EventSettings:
     index_max_bytes: int = setting(
         4_294_967_296, "Size of the index; its oldest days are removed.", minimum=16_777_216, unit="bytes"
     )
-    subject: bool = setting(False, "Record the subjects of messages, for `mailgate search --subject`.")
+    subject: bool = setting(False, "Record the subjects of messages, so that `mailgate search` finds them.")
     hash_addresses: bool = setting(
         False,
         "Record a keyed hash in place of the local part of addresses. The same address has the same hash, and commands"
