@@ -140,3 +140,12 @@ def test_the_number_of_a_server_is_found_in_its_reply():
     }
     assert {text: queue_id_of(Reply.of(250, text)) for text in replies} == replies
     assert queue_id_of(Reply.of(451, "queued as 4XyZ123abcz")) is None
+
+
+async def test_a_header_of_ten_megabytes_is_a_small_event(campus):
+    client = await campus.connect()
+    await client.start("alice@a.univ.example")
+    assert (await client.send(b"X: y\r\n" * 1_700_000 + b"\r\n")).startswith("554 5.6.0 Header section exceeds")
+    (event,) = campus.recorded("message")
+    assert event["size"] > 10_000_000
+    assert len(str(event)) < 600

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from gateway_doubles import EICAR, MESSAGE, send_hello
@@ -17,6 +18,8 @@ from mailgate.commands.event_lines import clean, line_of
 from mailgate.commands.event_options import client, moment
 from mailgate.commands.mail_queue import QueueUnreadableError, parse_log, parse_mailq
 from mailgate.commands.search import new_events
+from mailgate.commands.status import index_checks
+from mailgate.config_file import load_config
 from mailgate.event_settings import EventSettings
 from mailgate.event_spool import Spool
 from mailgate.state import EVENTS
@@ -313,3 +316,14 @@ class TestReport:
         given = settings()
         run("index", "--once", *given)
         assert "'=cmd" in run("report", "--format", "csv", *given)[1]
+
+
+def test_status_reports_an_index_that_is_far_behind(settings, tmp_path, monkeypatch):
+    spool = Spool(tmp_path, 1 << 20)
+    spool.append(b'{"event": "stopped"}\n')
+    config = load_config(Path(settings()[1]))
+    assert [(check.ok, check.detail.split()[0]) for check in index_checks(config)] == [(True, "21")]
+    monkeypatch.setattr("mailgate.commands.status.UNINDEXED_BYTES", 20)
+    assert not index_checks(config)[0].ok
+    main(["index", "--once", *settings()])
+    assert index_checks(config)[0].detail.startswith("0 bytes")

@@ -18,8 +18,11 @@ from pathlib import Path
 import pyclamd
 
 from mailgate.archives.unpacker import Unpacker, UnpackerError
+from mailgate.commands.event_options import UNINDEXED_BYTES
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
+from mailgate.event_index.follower import bytes_behind
+from mailgate.event_index.store import DailyStore, StoreError
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.scan.scanner import signature_age
@@ -53,6 +56,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
         state_check(config.state_dir),
+        *index_checks(config),
         _cache(config),
         *_rules(config),
     ]
@@ -75,6 +79,20 @@ def state_check(directory: Path) -> Check:
     elif found.f_flag & os.ST_RDONLY:
         return Check(name, False, f"{directory}: read-only; mail continues, but state cannot be stored")
     return Check(name, free >= MIN_FREE_BYTES, detail)
+
+
+def index_checks(config: Config) -> list[Check]:
+    """Check that the index of events is not far behind; searches then miss the newest events."""
+    if not config.events.max_bytes:
+        return []
+    try:
+        behind = bytes_behind(config.state_dir, DailyStore(config.state_dir, read_only=True))
+    except (OSError, StoreError) as error:
+        return [Check("index of events", False, str(error))]
+    detail = f"{behind} bytes of events are not indexed yet"
+    if behind > UNINDEXED_BYTES:
+        return [Check("index of events", False, f"{detail}; mail continues; see mailgate-index.service")]
+    return [Check("index of events", True, detail)]
 
 
 def unpacker_check(path: str) -> Check:

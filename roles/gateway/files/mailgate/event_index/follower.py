@@ -136,3 +136,15 @@ def unindexed(state_dir: Path, store: DailyStore, max_bytes: int) -> tuple[list[
             position = end
         left += max(0, segment.size - position) if max_bytes <= 0 else 0
     return found, left
+
+
+def bytes_behind(state_dir: Path, store: DailyStore) -> int:
+    """Return the size of the events that are not in the index yet."""
+    positions: dict[str, dict[str, int]] = {}
+    behind = 0
+    for segment in segments(state_dir / EVENTS):
+        if segment.day not in positions:
+            positions[segment.day] = store.positions(segment.day)
+        if not store.is_removed(segment.day):
+            behind += max(0, segment.size - positions[segment.day].get(segment.name, 0))
+    return behind
