@@ -67,3 +67,14 @@ async def test_without_a_key_there_are_no_events_but_mail(make_campus, tmp_path,
     assert (await send_hello(await campus.connect())).startswith("250")
     assert campus.output.text == ""
     assert "no key for hashed addresses" in caplog.text
+
+
+async def test_the_journal_can_do_without_addresses(make_campus):
+    campus = await make_campus(events=EventSettings(journal="without_addresses"))
+    campus.queue.banner = campus.a.final = None
+    client = await campus.connect()
+    await client.start("alice@a.univ.example", "x@elsewhere.example")
+    await client.send(b"Subject: x\r\n\r\nHello.\r\n")
+    assert "queue_down" in campus.output.text
+    assert "@" not in campus.output.text
+    assert campus.recorded("message")

@@ -24,6 +24,12 @@ class EventSettings:
     index_max_bytes: int = setting(
         4_294_967_296, "Size of the index; its oldest days are removed.", minimum=16_777_216, unit="bytes"
     )
+    journal: str = setting(
+        "all",
+        "Events in the journal; `all`, or `without_addresses` for those without addresses of persons. The journal has"
+        " an age limit of its own, or none.",
+        choices=("all", "without_addresses"),
+    )
     subject: bool = setting(False, "Record the subjects of messages, so that `mailgate search` finds them.")
     hash_addresses: bool = setting(
         False,

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from mailgate.event_kinds import KINDS, SCHEMA_VERSION
+from mailgate.event_kinds import FIELDS, KINDS, SCHEMA_VERSION
 from mailgate.event_limiter import EventLimiter
 from mailgate.event_privacy import AddressHasher
 from mailgate.event_spool import Spool
@@ -112,6 +112,9 @@ class Counters:
 
 _encode = json.JSONEncoder(default=str).encode
 _NOT_IN_JOURNAL = frozenset(name for name, kind in KINDS.items() if not kind.journal)
+_WITH_ADDRESSES = frozenset(
+    name for name, kind in KINDS.items() if any(FIELDS[field].address for field in (*kind.fields, *kind.optional))
+)
 
 
 class Events:
@@ -141,15 +144,25 @@ class Events:
         self._wall_clock = wall_clock
         self._later = later
         self._muted = False
+        self._hidden = _NOT_IN_JOURNAL
         self._spool: Spool | None = None
         self._hasher: AddressHasher | None = None
         self._spool_failures = FailureLog("cannot write the files of events")
 
-    def keep_in(self, spool: Spool | None, hasher: AddressHasher | None = None) -> None:
-        """Write events to `spool` from now on, with hashed addresses if there is a `hasher`."""
+    def keep_in(
+        self, spool: Spool | None, hasher: AddressHasher | None = None, *, addresses_in_journal: bool = True
+    ) -> None:
+        """Write events to `spool` from now on, with hashed addresses if there is a `hasher`.
+
+        Args:
+            spool: Files of events; None for the journal only.
+            hasher: Hashes addresses.
+            addresses_in_journal: Kinds that have addresses are in the journal too.
+        """
         if self._spool:
             self._spool.close()
         self._spool, self._hasher, self._muted = spool, hasher, False
+        self._hidden = _NOT_IN_JOURNAL if addresses_in_journal else _NOT_IN_JOURNAL | _WITH_ADDRESSES
 
     def mute(self) -> None:
         """Write no events until `keep_in` is called."""
@@ -178,7 +191,7 @@ class Events:
             self._write({"event": event, "suppressed": number})
 
     def _write(self, fields: dict[str, object]) -> None:
-        shown = fields["event"] not in _NOT_IN_JOURNAL
+        shown = fields["event"] not in self._hidden
         spool = self._spool
         if self._muted or not (shown or spool):
             return

@@ -189,7 +189,7 @@ class Gateway:
             return
         self._event_settings = settings
         spool = Spool(state_dir, settings.max_bytes, settings.days) if settings.max_bytes else None
-        self.events.keep_in(spool, hashes)
+        self.events.keep_in(spool, hashes, addresses_in_journal=settings.journal == "all")
 
     def _use_rules(self) -> None:
         if not self.config.rules:
