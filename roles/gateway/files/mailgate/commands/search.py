@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -119,6 +120,7 @@ def index(options: argparse.Namespace) -> int:
     if not config.events.max_bytes:
         raise ConfigError(["events.max_bytes is 0: no events are written to files, so there is nothing to index"])
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _become_owner(config.state_dir)
     follower = Follower(config.state_dir, _writable(config))
     if options.once:
         while follower.step():
@@ -129,6 +131,18 @@ def index(options: argparse.Namespace) -> int:
         signal.signal(number, lambda _number, _frame: stop.set())
     follow(follower, stop.wait)
     return 0
+
+
+def _become_owner(directory: Path) -> None:
+    """Run as the owner of the state directory if root runs it: the service must be able to write the files."""
+    try:
+        owner = directory.stat()
+    except OSError as error:
+        raise ConfigError([f"state_dir: {directory}: {error.strerror or error}"]) from error
+    if os.geteuid() == 0 and owner.st_uid:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
 
 
 def _writable(config: Config) -> DailyStore:

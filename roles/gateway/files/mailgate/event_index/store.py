@@ -122,16 +122,12 @@ class DailyStore:
                 self._close_all_but(day)
                 shard = self._open[day] = Shard(path)
             return work(shard)
-        except sqlite3.OperationalError as error:
-            self._close(day)
-            raise StoreError(f"{path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            self._close(day)
-            self._note(f"{path} is damaged and is built again: {error}")
-            self._set_aside(path)
-            raise StoreError(f"{path}: {error}") from error
         except sqlite3.Error as error:
             self._close(day)
+            # Only this class, not its subclasses: what it reports is a file that is no database, or a damaged one.
+            if type(error) is sqlite3.DatabaseError:
+                self._note(f"{path} is damaged and is built again: {error}")
+                self._set_aside(path)
             raise StoreError(f"{path}: {error}") from error
 
     def _close_all_but(self, day: str) -> None:
