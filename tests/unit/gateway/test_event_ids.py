@@ -73,8 +73,13 @@ async def test_events_are_in_the_file_before_each_reply(campus, monkeypatch):
     await client.say("BOGUS")
     await client.start("alice@a.univ.example", "x@elsewhere.example")
     await client.send(MESSAGE)
-    at = {data[:9]: events for data, events in seen}
+    while not (await client.say("BOGUS")).startswith("421"):
+        pass
+    at: dict[bytes, list[str]] = {}
+    for data, events in seen:
+        at.setdefault(data[:9], events)
     assert at[b"500 5.5.2"] == ["command_refused"]
+    assert at[b"421 4.7.0"][-1] == "connection_closed"
     assert at[b"250 2.1.5"][-1] == "recipient"
     assert at[b"550 5.7.1"][-1] == "relay_refused"
     accepted = next(events for data, events in seen if data.startswith(b"250 2.0.0 Message accepted"))

@@ -28,7 +28,7 @@ STEPS = {
     "abandoned": N_("The client ended the transaction without a message ({reason})."),
     "command_refused": N_("The command {command} of {client} ({helo}) was refused: {reply}"),
     "connection": N_("The connection of {client} ended: messages {messages}, refused recipients {refused}."),
-    "connection_closed": N_("The slow connection of {client} was closed: {reply}"),
+    "connection_closed": N_("The gateway closed the connection of {client}: {reply}"),
     "connection_refused": N_("The connection of {client} was refused: {reply}"),
     "conversion_needed": N_("The server does not accept 8-bit mail; the queue converts it."),
     "delivered": N_("The server {next_hop} accepted it for {recipients}: {reply}"),

@@ -421,7 +421,9 @@ class Protocol(Connection, SMTP):
             self._set_waiting(waiting=False)
 
     async def _final_reply(self, reply: Reply) -> None:
-        self._last_reply = reply if reply.code >= 400 else None
+        if reply.code >= 400:
+            self._last_reply = reply
+            self._gateway.events.emit("connection_closed", id=self.id, client=self._client_address, reply=reply)
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._send_reply(reply)
 
