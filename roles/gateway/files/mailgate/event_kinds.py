@@ -111,7 +111,9 @@ KINDS: Mapping[str, EventKind] = {
     # A message, in the order of its way
     "connection_refused": EventKind("a client above a limit, refused at once", ("client", "reply"), ("id",)),
     "connection_closed": EventKind(
-        "the gateway closed a connection: the client was slow or made too many errors, or it stops", ("client", "reply"), ("id",)
+        "the gateway closed a connection: the client was slow or made too many errors, or it stops",
+        ("client", "reply"),
+        ("id",),
     ),
     "no_encryption": EventKind("STARTTLS of a client failed", ("client", "reason"), ("id",)),
     "command_refused": EventKind(
