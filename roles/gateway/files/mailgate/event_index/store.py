@@ -23,6 +23,14 @@ T = TypeVar("T")
 _NAME = re.compile(r"(\d{8})\.sqlite")
 # Keys of a dimension that are read of a day, the most frequent.
 _MAX_KEYS = 20_000
+_NOT_DAMAGE = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InternalError,
+    sqlite3.NotSupportedError,
+    sqlite3.OperationalError,
+    sqlite3.ProgrammingError,
+)
 _SUFFIXES = ("", "-wal", "-shm")
 _DAMAGED = ".damaged"
 # Days at or before the one in this file were removed for their size; their files of events are not read again.
@@ -124,8 +132,8 @@ class DailyStore:
             return work(shard)
         except sqlite3.Error as error:
             self._close(day)
-            # Only this class, not its subclasses: what it reports is a file that is no database, or a damaged one.
-            if type(error) is sqlite3.DatabaseError:
+            # Its subclasses are about a statement or the system; the class itself is about the file.
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _NOT_DAMAGE):
                 self._note(f"{path} is damaged and is built again: {error}")
                 self._set_aside(path)
             raise StoreError(f"{path}: {error}") from error
