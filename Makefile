@@ -39,7 +39,7 @@ demo: setup-machine setup
 
 # The report is in .cache/rehearse. `python -m lab.rehearsal --help` lists what WITH may have.
 rehearse: setup-machine setup
-	$(PYTHON_VENV) -m lab.rehearsal --inventory $(INVENTORY) --rate $(RATE) $(addprefix --with ,$(WITH))
+	$(PYTHON_VENV) -m lab.rehearsal $(if $(filter file,$(origin INVENTORY)),,--inventory $(INVENTORY)) --rate $(RATE) $(addprefix --with ,$(WITH))
 
 demo-down: setup
 	$(PYTHON_VENV) -m lab down --inventory $(INVENTORY)
@@ -88,7 +88,7 @@ lint: setup-tests setup
 	tests/sanity/lint
 
 # Each measurement takes minutes, on an otherwise idle machine; results in .cache/bench.
-BENCHES ?= plan gateway_routes startup border zones mail limits scan infected infected_readers
+BENCHES ?= plan gateway_routes startup border zones mail limits flood scan infected infected_readers
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
 	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.rootfs import CACHE, prepare
@@ -267,13 +267,24 @@ class BenchMachine:
         self.start(name, ["smtp-sink", "-u", "postfix", f"127.0.0.1:{port}", "1000"])
         _wait_for(lambda: _connects(port), 10, "smtp-sink did not start")
 
-    def start_postfix(self, *, milter: bool = True) -> None:
-        """Start the fastest peer that scans: Postfix with clamav-milter, a durable queue, delivery by address."""
-        chosen = {**POSTFIX_SETTINGS, **({} if milter else {"smtpd_milters": ""})}
-        settings = "".join(f"{name} = {value}\n" for name, value in chosen.items())
-        (self.root / "etc/postfix/main.cf").write_text(settings)
+    def start_postfix(
+        self, *, milter: bool = True, settings: Mapping[str, str] | None = None, postscreen: bool = False
+    ) -> None:
+        """Start the fastest peer that scans: Postfix with clamav-milter, a durable queue, delivery by address.
+
+        Args:
+            milter: Scan.
+            settings: More settings of main.cf.
+            postscreen: Have postscreen in front of smtpd.
+        """
+        chosen = {**POSTFIX_SETTINGS, **({} if milter else {"smtpd_milters": ""}), **(settings or {})}
+        text = "".join(f"{name} = {value}\n" for name, value in chosen.items())
+        (self.root / "etc/postfix/main.cf").write_text(text)
         master = self.root / "etc/postfix/master.cf"
         lines = [_service(line) for line in master.read_text().splitlines()]
+        if postscreen:
+            lines = [line for line in lines if not line.startswith(f"{POSTFIX} ")]
+            lines += [f"{POSTFIX}  inet  n  -  n  -  1  postscreen", "smtpd  pass  -  -  n  -  -  smtpd"]
         master.write_text("\n".join(lines) + "\n")
         (self.root / "etc/clamav/clamav-milter.conf").write_text(MILTER_CONF)
         if milter:

@@ -46,6 +46,8 @@ class Host:
     gateway: bool = False
     #: Name of the interface towards the outside; set on border routers only.
     outside_interface: str | None = None
+    #: Mail server that it runs: sendmail, postfix, or none if others maintain it.
+    mta: str = "sendmail"
     #: Zones of a DNS server; None on other hosts.
     zones: tuple[str, ...] | None = None
     named_conf: str = "/etc/bind/named.conf"
@@ -72,6 +74,8 @@ class Host:
         if self.own_layers is not None:
             return self.own_layers
         mail = {"mail"} if self.domains or self.backup_domains or self.gateway else set()
+        if mail and self.mta == "postfix" and not self.gateway:
+            mail = {"postfix"}
         return frozenset(mail | ({"dns"} if self.zones is not None else set()))
 
 
@@ -225,6 +229,7 @@ def _host(
         backup_domains=backups,
         gateway="mailgate_gateway" in variables,
         outside_interface=outside_interface,
+        mta=str(variables.get("mailgate_mta") or Host.mta),
         zones=zones,
         named_conf=str((dns or {}).get("named_conf", Host.named_conf)),
         suite=suite,

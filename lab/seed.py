@@ -179,6 +179,8 @@ def outside(hosts: Sequence[Host]) -> dict[str, str]:
 
 def mail_server(host: Host) -> dict[str, str]:
     """Return the files of a faculty's mail server: its local host names."""
+    if host.mta == "postfix":
+        return {}
     own = [domain for domain in (*host.domains, *host.backup_domains) if not domain.startswith("*.")]
     return {"/etc/mail/local-host-names": "\n".join(["localhost", *dict.fromkeys([host.full_name, *own]), ""])}
 

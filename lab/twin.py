@@ -279,8 +279,9 @@ class Twin:
     def playbook_arguments(self, playbook: str, arguments: Sequence[str] = ()) -> list[str]:
         """Return the ansible-playbook command for the twin."""
         self.machines()
-        variables = f"@{TWIN_VARIABLES}"
-        return ["ansible-playbook", "-i", str(self.inventory_path), "-e", variables, playbook, *arguments]
+        # The records of runs go with the twin.
+        variables = ["-e", f"@{TWIN_VARIABLES}", "-e", f"mailgate_rollout_runs={self.directory / 'runs'}"]
+        return ["ansible-playbook", "-i", str(self.inventory_path), *variables, playbook, *arguments]
 
     def playbook(self, playbook: str, arguments: Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
         """Run a playbook on the twin."""

@@ -29,7 +29,7 @@ RELEASE = "0.1.0"
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = argparse.ArgumentParser(prog="lab.rehearsal", description=__doc__)
-    made.add_argument("--inventory", type=Path, default=Path("inventories/demo"))
+    made.add_argument("--inventory", type=Path, help="default: the demo; with upgrade, the demo of the release")
     made.add_argument("--name", help="the twin's name; default: the inventory's name")
     made.add_argument("--rate", type=float, default=RATE, metavar="N", help=f"messages a second; default: {RATE:g}")
     made.add_argument("--with", dest="scenarios", action="append", default=[], choices=steps.SCENARIOS,
@@ -67,13 +67,26 @@ def make_report(result: Result, events: Path) -> report.Report:
     )
 
 
+def _directory(arguments: argparse.Namespace, name: str) -> Path:
+    """Return the directory of the report, which is made."""
+    directory: Path = (arguments.directory or Path(".cache/rehearse") / name).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
 def rehearse(arguments: argparse.Namespace) -> int:
     """Rehearse; return 0 if no message was refused for good, lost, doubled or delivered to another server."""
-    twin = Twin(arguments.inventory, arguments.name)
+    name, path = arguments.name, arguments.inventory or Path("inventories/demo")
+    upgrade = steps.UPGRADE in arguments.scenarios
+    released = Path()
+    if upgrade:
+        name = name or (Twin(path).name if arguments.inventory else steps.UPGRADE)
+        released = release.install(RELEASE, _directory(arguments, name))
+        path = arguments.inventory or release.source(RELEASE, _directory(arguments, name)) / "inventories" / "demo"
+    twin = Twin(path, name)
     inventory = read(twin.inventory_path, (OUTSIDE, ROUTER))
     needs.require(inventory)
-    directory = (arguments.directory or Path(".cache/rehearse") / twin.name).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = _directory(arguments, twin.name)
     began = time.monotonic()
     try:
         twin.up()
@@ -88,9 +101,9 @@ def rehearse(arguments: argparse.Namespace) -> int:
         for change in made:
             rehearsal.allow(change.homes)
         wanted = steps.all_steps(once=arguments.at_once, changes=[change.steps for change in made])
-        if steps.UPGRADE in arguments.scenarios:
+        if upgrade:
             wanted = [
-                release.step(RELEASE, release.install(RELEASE, directory)),
+                release.step(RELEASE, released),
                 steps.Step("this version", "playbooks/site.yml", steps.WAITING),
                 *(step for change in made for step in change.steps),
             ]

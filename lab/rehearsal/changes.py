@@ -35,8 +35,10 @@ def inventory_file(directory: Path, name: str, hosts: Mapping[str, Mapping[str, 
 
 
 def move(directory: Path, hosts: Sequence[Host], hubs: Sequence[str]) -> Change:
-    """Return the move of one domain between two servers of a faculty, neither of which is a hub."""
-    plain = [host for host in hosts if host.domains and host.name not in hubs and not host.gateway]
+    """Return the move of one domain between two servers of a faculty that run sendmail and are not hubs."""
+    plain = [
+        host for host in hosts if host.domains and host.mta == "sendmail" and host.name not in hubs and not host.gateway
+    ]
     pairs = [
         (old, new)
         for old in plain
@@ -44,7 +46,9 @@ def move(directory: Path, hosts: Sequence[Host], hubs: Sequence[str]) -> Change:
         if len(old.domains) > 1 and old is not new and old.faculty == new.faculty and old.suite == new.suite
     ]
     if not pairs:
-        raise LabError(f"{DOMAIN_MOVES}: no faculty has two servers that are not hubs, one of them with two domains")
+        raise LabError(
+            f"{DOMAIN_MOVES}: no faculty has two servers with sendmail that are not hubs, one of them with two domains"
+        )
     old, new = min(pairs, key=lambda pair: pair[0].domains[-1].startswith("*."))
     domain = old.domains[-1]
     path = inventory_file(

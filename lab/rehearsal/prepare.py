@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from lab.inventory import Inventory
+from lab.inventory import Host, Inventory
 from lab.network import OUTSIDE
 from lab.seed import ZONES
 from lab.tools import LabError
@@ -29,8 +29,28 @@ sed -i -e "s/^DAEMON_OPTIONS.*Port=smtp.*/DAEMON_OPTIONS(\`Family={family}, Name
   -e "s/^MAILER_DEFINITIONS/define(\`confQUEUE_LA', \`1000')dnl\ndefine(\`confREFUSE_LA', \`1000')dnl\n&/" sendmail.mc
 for domain in {wildcards}; do echo "$domain"; done >> local-host-names
 sed -i 's/^QUEUE_INTERVAL=.*/QUEUE_INTERVAL="20s";/' sendmail.conf
+{own}
 make --silent all >/dev/null
 systemctl restart sendmail
+"""
+# What some servers have beside: tables of their own, for a partner and for addresses of functions.
+_OWN_TABLES = r"""
+sed -i -e "s/^MAILER_DEFINITIONS/FEATURE(\`mailertable')dnl\nFEATURE(\`virtusertable')dnl\n&/" sendmail.mc
+printf '# The partner takes mail on its own server, by contract.\npartner.example\tesmtp:[192.0.2.25]\n' >> mailertable
+printf '# Addresses of functions\nwebmaster@{domain}\talice\n' >> virtusertable
+printf 'Connect:192.0.2.25\tOK\n' >> access
+"""
+_POSTFIX = r"""
+cd /etc/postfix
+postconf -e myhostname={name} inet_interfaces=all inet_protocols={protocols} 'mynetworks = 127.0.0.0/8 [::1]/128' \
+  'mydestination = {domains}, localhost' recipient_delimiter=+ 'smtpd_banner = $myhostname ESMTP' \
+  'virtual_alias_maps = hash:/etc/postfix/virtual' 'transport_maps = hash:/etc/postfix/transport' \
+  minimal_backoff_time=20s maximal_backoff_time=60s queue_run_delay=20s
+printf 'webmaster@{domain}\talice\n' >> virtual
+printf '# The partner takes mail on its own server, by contract.\npartner.example\tsmtp:[192.0.2.25]\n' >> transport
+postmap hash:/etc/postfix/virtual hash:/etc/postfix/transport
+newaliases
+systemctl restart postfix
 """
 _NAMED = rf"""
 sed -i 's/max-cache-ttl 1;/max-cache-ttl 604800;/' /etc/bind/named.conf /etc/bind/named.conf.options
@@ -53,11 +73,24 @@ def commands(inventory: Inventory) -> dict[str, str]:
         if host.zones is not None:
             found[host.short] = _NAMED
         if host.domains or host.backup_domains:
-            wildcards = " ".join(concrete(domain) for domain in host.domains if domain.startswith("*."))
-            family = "inet6" if host.address6 else "inet"
-            text = _SENDMAIL.replace("{family}", family).replace("{wildcards}", wildcards)
-            found[host.short] = found.get(host.short, "") + text
+            found[host.short] = found.get(host.short, "") + _mail(host, own_tables=len(found) % 3 == 0)
     return found
+
+
+def _mail(host: Host, *, own_tables: bool) -> str:
+    """Return the commands of a mail server's admin."""
+    domain = next((each for each in host.domains if not each.startswith("*.")), host.full_name)
+    if host.mta == "postfix" and not host.gateway:
+        domains = ", ".join(dict.fromkeys([host.full_name, *map(concrete, (*host.domains, *host.backup_domains))]))
+        values = {"name": host.full_name, "domains": domains, "protocols": "all" if host.address6 else "ipv4"}
+        text = _POSTFIX
+    else:
+        wildcards = " ".join(concrete(each) for each in host.domains if each.startswith("*."))
+        values = {"family": "inet6" if host.address6 else "inet", "wildcards": wildcards}
+        text = _SENDMAIL.replace("{own}", _OWN_TABLES.strip() if own_tables else ":")
+    for name, value in {**values, "domain": domain}.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def prepare(twin: Twin, inventory: Inventory) -> None:

@@ -244,7 +244,6 @@ class Rehearsal:
         Raises:
             LabError: it was not complete after all runs.
         """
-        accepted = {0, UNREACHABLE} if self.off else {0}
         output = ""
         parts = list(step.parts)
         for host, command in step.commands:
@@ -260,7 +259,8 @@ class Rehearsal:
             else:
                 status, output = self._play(step, number, parts)
             self._statuses.append(status)
-            if status in accepted:
+            # What was unreachable meanwhile may be back.
+            if status == 0 or (status == UNREACHABLE and self.off and not broken):
                 return
             if not broken and not (step.again and step.again in output):
                 break
@@ -277,7 +277,8 @@ class Rehearsal:
     ) -> tuple[int, str]:
         """Run a playbook once, with its output in a file; return status and output."""
         options = [option for path in step.changes for option in ("-i", path)]
-        options += ["-e", f"mailgate_rollout_runs={self.directory / 'runs'}", *step.options]
+        records = [] if step.early else ["-e", f"mailgate_rollout_runs={self.directory / 'runs'}"]
+        options += [*records, *step.options]
         line = self.twin.command(self.twin.playbook_arguments(step.playbook, options))
         output: list[str] = []
         name = f"{len(self.result.phases) + 1:02d}-{step.name.replace(' ', '-')}-{number}.log"

@@ -17,20 +17,25 @@ from lab.tools import REPOSITORY, LabError, command
 COMMITS = {"0.1.0": "3575ebc"}
 
 
+def source(version: str, directory: Path) -> Path:
+    """Return where `install` puts the source of a release."""
+    return directory / f"source-{version}"
+
+
 def install(version: str, directory: Path) -> Path:
-    """Build and install the archive of a release below a directory; return its root, empty before."""
-    source, collections = directory / f"source-{version}", directory / f"collections-{version}"
-    for place in (source, collections):
+    """Build and install the archive of a release below a directory; return its root."""
+    checkout, collections = source(version, directory), directory / f"collections-{version}"
+    for place in (checkout, collections):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
     archive = directory / f"source-{version}.tar"
     try:
         command(["git", "-C", REPOSITORY, "archive", "--output", archive, COMMITS[version]])
         with tarfile.open(archive) as opened:
-            opened.extractall(source, filter="data")
+            opened.extractall(checkout, filter="data")
         archive.unlink()
         galaxy = REPOSITORY / ".venv" / "bin" / "ansible-galaxy"
-        command([galaxy, "collection", "build", "--force", "--output-path", directory, source])
+        command([galaxy, "collection", "build", "--force", "--output-path", directory, checkout])
         built = directory / f"campus-mailgate-{version}.tar.gz"
         command([galaxy, "collection", "install", "--offline", "--force", "--collections-path", collections, built])
     except (LabError, subprocess.SubprocessError) as error:
@@ -51,4 +56,5 @@ def step(version: str, root: Path) -> Step:
         str(root / "playbooks" / "site.yml"),
         ("-e", json.dumps(variables)),
         environment=(("ANSIBLE_COLLECTIONS_PATH", str(root.parents[2])),),
+        early=True,
     )

@@ -50,6 +50,8 @@ class Step:
     #: Shell commands on hosts before the run, as an admin types them: short name and command.
     commands: tuple[tuple[str, str], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    #: Whether the playbook is that of an early release, which keeps no records of runs.
+    early: bool = False
 
 
 #: Tasks that change hosts; while one of them runs, something is to fail.

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "alone": {"type": "bool", "default": False},
     "resolvers": {"type": "list", "elements": "str"},
     "stranger": {"type": "str", "default": "example.com"},
+    "outbound": {"type": "list", "elements": "str", "default": []},
     "seconds": {"type": "int", "default": 60},
     "mailboxes": {"type": "list", "elements": "str", "default": []},
     "sent": {"type": "list", "elements": "dict", "default": []},
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         host = variables["inventory_hostname"]
         values = {name: variables["hostvars"][host][name] for name in VARIABLES if name in variables["hostvars"][host]}
         asked = ask(host, values, args["plan"])
-        common = {"functions": list(asked.functions), "foreign": asked.foreign}
+        common = {"functions": list(asked.functions), "foreign": asked.foreign, "outbound": [], "outbound_reason": ""}
         if asked.refusal or asked.foreign:
             return common | {"facts": {}, "unreachable_reason": asked.refusal}
         # Whether the role would accept the configuration is the survey's question.
@@ -68,7 +69,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         arguments = {name: each for name, each in asked.arguments.items() if name not in trial}
         arguments["seconds"] = args["seconds"]
         done, reason = call(self, "campus.mailgate.mail_verify", arguments, variables)
+        if not reason and questions.connects_out(asked.functions):
+            common |= self._connect_out(args, variables)
         return common | {"facts": done.get("facts", {}), "unreachable_reason": reason}
+
+    def _connect_out(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Return which servers outside of the campus the host can connect to."""
+        servers = questions.outbound(args["outbound"])
+        if not servers:
+            return {}
+        done, reason = call(self, "campus.mailgate.smtp_probe", {"servers": servers}, variables)
+        return {"outbound": done.get("servers", []), "outbound_reason": reason}
 
     def _send(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Send the test messages from the host."""
@@ -103,17 +114,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """Return what the host finds as a vantage point."""
         plan, side = args["plan"], args["side"]
         servers = questions.smtp(plan, side, alone=args["alone"])
+        outbound = questions.outbound(args["outbound"]) if side == questions.OUTSIDE else []
         smtp, reason = call(
             self,
             "campus.mailgate.smtp_probe",
-            {"servers": servers, "stranger": args["stranger"], "timeout": _REPLY_SECONDS},
+            {"servers": servers + outbound, "stranger": args["stranger"], "timeout": _REPLY_SECONDS},
             variables,
         )
         asked = questions.dns(plan, side) | ({} if args["resolvers"] is None else {"resolvers": args["resolvers"]})
         dns, problem = ({}, "") if reason and not smtp else call(self, "campus.mailgate.dns_probe", asked, variables)
         return {
             "side": side,
-            "smtp": {"servers": smtp.get("servers", [])},
+            "smtp": {"servers": smtp.get("servers", [])[: len(servers)]},
+            "outbound": smtp.get("servers", [])[len(servers) :],
             "dns": {name: dns[name] for name in ("zones", "mx", "names", "ptr", "resolvers") if name in dns},
             "unreachable_reason": reason,
             "dns_reason": problem,

@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..plugin_utils._discover.write import current, write_all
 from ..plugin_utils._report.translations import translations
+from ..plugin_utils._report.verify import outbound
 from ..plugin_utils._report.verify.limits import Limits
 from ..plugin_utils._report.verify.page import Report, as_html, as_json, as_junit, as_text, record
 from ..plugin_utils._report.verify.verdict import Acknowledged, BaselineError, judge, read_baseline
@@ -29,6 +31,7 @@ ARGUMENTS = {
     "probes": {"type": "list", "elements": "dict", "default": []},
     "sent": {"type": "list", "elements": "dict", "default": []},
     "found": {"type": "list", "elements": "dict", "default": []},
+    "outbound": {"type": "list", "elements": "str", "default": []},
     "dest": {"type": "path"},
     "baseline": {"type": "path"},
     "limits": {"type": "dict", "options": _LIMITS, "apply_defaults": True},
@@ -62,6 +65,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             baseline=acknowledged,
             sent=args["sent"],
             found=args["found"],
+            servers=args["outbound"],
+            routers=_routers(args["plan"], task_vars or {}),
         )
         campus = args["plan"].get("campus", {})
         report = Report(str(campus.get("name", "")), str(campus.get("language", "en")), verdict, now)
@@ -100,6 +105,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         except OSError as error:
             raise AnsibleActionFail(f"{error.filename or directory}: {error.strerror}") from None
         return [str(directory / name) for name in differing]
+
+
+def _routers(plan: dict[str, Any], variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the variables of the border routers that set their outbound rule, without routers whose templates fail."""
+    found: dict[str, dict[str, Any]] = {}
+    for router in plan.get("border", {}):
+        with suppress(AnsibleError):
+            own = variables.get("hostvars", {})[router]
+            found[router] = {name: own[name] for name in outbound.VARIABLES if name in own}
+    return found
 
 
 def _baseline(path: str | None) -> list[Acknowledged]:

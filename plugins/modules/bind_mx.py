@@ -94,6 +94,13 @@ options:
     elements: str
     default: []
     version_added: 0.3.0
+  run:
+    description:
+      - With O(state=absent), the run before which the MX records are restored, in place of the first run. What is kept
+        stays. MX records that others have changed since stay, and are in RV(left).
+    type: str
+    default: ''
+    version_added: 0.3.0
   view:
     description: The view of zones without O(zones[].view).
     type: str
@@ -330,13 +337,14 @@ from ..module_utils._bind.authority import Authority, ZoneRequest
 from ..module_utils._bind.change import PlannedZone
 from ..module_utils._bind.client import DNSPYTHON_ERROR, DnsClient, Key, read_keys
 from ..module_utils._bind.command_module import runner, zones_argument
-from ..module_utils._bind.originals import Originals
+from ..module_utils._bind.originals import Originals, RunOriginals
 from ..module_utils._bind.restoration import restore as restore_zones
 from ..module_utils._bind.server import Bind
 from ..module_utils._bind.transaction import Request, Result, update
 from ..module_utils._bind.transferred import TransferredZone
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
 from ..module_utils._keep.kept import STORE
+from ..module_utils._keep.runs import is_name
 from ..module_utils._results import text_only
 from ..module_utils._zone.edit import plan_names
 from ..module_utils._zone.file import ZoneError, spell
@@ -364,6 +372,7 @@ ARGUMENTS = {
     "ttl": {"type": "int"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "owners": {"type": "list", "elements": "str", "default": []},
+    "run": {"type": "str", "default": ""},
     "ttl_state": {"type": "str", "choices": ["lower", "restore"]},
     "ttl_file": {"type": "path", "default": "/var/lib/bind_mx_ttl.json"},
     "check_exchanges": {"type": "bool", "default": True},
@@ -494,7 +503,10 @@ def main() -> None:
         required_if=[("ttl_state", "lower", ("zones", "ttl"))],
         supports_check_mode=True,
     )
-    absent, originals = module.params["state"] == "absent", Originals(STORE)
+    absent, run = module.params["state"] == "absent", module.params["run"]
+    if run and not (absent and is_name(run)):
+        module.fail_json(msg=f"run: {run!r} is not the name of a run, or state is not absent", problems=[])
+    originals = RunOriginals(STORE, run) if run else Originals(STORE)
     if not (absent or module.params["ttl_state"] or module.params["zones"] is not None):
         module.fail_json(msg="zones is required", problems=[])
     if absent and not recorded(module, originals):

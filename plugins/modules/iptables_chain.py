@@ -255,6 +255,11 @@ backend:
   type: dict
   returned: always
   sample: {name: nft, reason: firewalld.service is enabled or active, managers: [firewalld]}
+differed:
+  description: Whether the router had other rules; the same as C(changed), which a task may override.
+  type: bool
+  returned: always
+  version_added: 0.3.0
 confirm:
   description: Whether the change must be confirmed by C(mailgate-border confirm).
   type: bool
@@ -412,6 +417,7 @@ def main() -> None:
         module.warn(warning)
     result = {
         "changed": change.needed,
+        "differed": change.needed,
         "foreign": change.foreign,
         "confirm": change.needed and params["confirm_timeout"] > 0,
         "backend": {"name": choice.backend, "reason": choice.reason, "managers": choice.managers},

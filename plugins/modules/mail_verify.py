@@ -18,12 +18,14 @@ description:
     written, the service and the scanner of a gateway, and the port-25 rules and their guard of a border router.
   - With O(side), asks mail servers and DNS servers from the host of the task, by M(campus.mailgate.smtp_probe) and
     M(campus.mailgate.dns_probe).
+  - With O(outbound), gateways and inner servers also connect to these servers, and send nothing.
   - With O(mailboxes), sends a test message to each of them, by M(campus.mailgate.mail_send); with O(sent), reads what
     the log of the host says about them, by M(campus.mailgate.mail_log).
   - Changes nothing, restarts nothing and without O(mailboxes) sends no mail; returns the same in check mode.
   - Playbook C(verify) calls it by its action plugin, which takes only O(plan), O(side), O(alone), O(resolvers),
-    O(stranger), O(mailboxes), O(sent) and O(seconds). It does not fail for a host that cannot be reached, see
-    RV(unreachable_reason). A server with C(mailgate_mta=none) or a router with C(managed=false) is not logged in to.
+    O(stranger), O(outbound), O(mailboxes), O(sent) and O(seconds). It does not fail for a host that cannot be
+    reached, see RV(unreachable_reason). A server with C(mailgate_mta=none) or a router with C(managed=false) is not
+    logged in to.
 extends_documentation_fragment:
   - campus.mailgate.attributes
 attributes:
@@ -54,6 +56,13 @@ options:
     description: The domain of the recipients of relay attempts.
     type: str
     default: example.com
+  outbound:
+    description:
+      - Addresses of mail servers outside of the campus. Gateways, inner servers and vantage points outside connect to
+        their port 25, and close the connection at once.
+    type: list
+    elements: str
+    default: []
   mailboxes:
     description: Mailboxes to which test messages are sent from the host of the task.
     type: list
@@ -139,6 +148,15 @@ smtp:
   description: The result of M(campus.mailgate.smtp_probe).
   returned: with O(side)
   type: dict
+outbound:
+  description: The result of M(campus.mailgate.smtp_probe) for O(outbound), empty if the host was not asked.
+  returned: without O(mailboxes) and O(sent)
+  type: list
+  elements: dict
+outbound_reason:
+  description: Why RV(outbound) is empty although the host was asked.
+  returned: without O(side), O(mailboxes) and O(sent)
+  type: str
 dns:
   description: The result of M(campus.mailgate.dns_probe).
   returned: with O(side)
@@ -193,6 +211,7 @@ ARGUMENTS = {
     "alone": {"type": "bool", "default": False},
     "resolvers": {"type": "list", "elements": "str"},
     "stranger": {"type": "str", "default": "example.com"},
+    "outbound": NAMES,
     "mailboxes": NAMES,
     "sent": {"type": "list", "elements": "dict", "default": []},
     "functions": {**NAMES, "choices": ["servers", "gateways", "dns", "borders"]},

@@ -46,6 +46,15 @@ options:
     elements: dict
     default: []
     version_added: 0.3.0
+  outbound:
+    description:
+      - The addresses outside of the campus that hosts connected to, as O(campus.mailgate.mail_verify#module:outbound).
+      - Which hosts may do so is read from C(border_firewall_outbound), C(border_firewall_networks) and
+        C(border_firewall_state) of the border routers in the inventory.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   dest:
     description:
       - The directory for C(verify.html), C(verify.txt), C(verify.json) and C(verify.xml). It is created if it does not

@@ -79,7 +79,7 @@ options:
       - V(0) adds domains in O(local) and O(relay), and changes no route. A higher value also sets the routes up to this
         O(routes[].distance), and V(99) all of them, removing those that are not listed.
       - Domains that the host accepts now stay. Without this option, everything is set.
-      - A host that this module has not set up before has no steps.
+      - A host without routes gets all of them with V(1). Their step in RV(pending) names only servers that relay.
     type: int
   partial:
     description:

@@ -141,6 +141,9 @@ servers:
         - V(open), V(refused) (the connection was reset), V(silent) (no answer in time), V(no_route) (this host has no
           route, such as without IPv6) or V(unreachable) (another error, such as one that a router reports).
       type: str
+    source:
+      description: The address of this host that the connection came from; empty if there was none.
+      type: str
     error:
       description: Why the connection or the session failed; empty if it did not.
       type: str

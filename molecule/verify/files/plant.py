@@ -63,6 +63,12 @@ def edited(kind: str, host: str, path: str, edit: str, after: str = "true") -> P
     return Planted(kind, host, plant, f"cp -p /root/sound {path} && {after}", on=on)
 
 
+def border_files(edit: str) -> str:
+    """Return a script that edits the files of the port-25 rules and loads them; the guard sees no difference."""
+    begin = "systemctl stop mailgate-border-guard; cd /etc/mailgate/border; rules='ipv4.rules ipv6.rules'"
+    return f"{begin}; {edit} && systemctl restart mailgate-border && {GUARD}"
+
+
 FAULTS = (
     zone("mx", "eng.univ.example", "/^mech/,/^\\*/s/0 gw1.univ.example./0 mail/"),
     zone("mx", "univ.example", "$a quake\\tIN MX 5 outside.example."),
@@ -86,6 +92,21 @@ FAULTS = (
     edited("delegation", "ns1.univ.example", ROOT, "/NS ns2.univ.example/d", RELOAD_ROOT),
     edited("ptr", "gw1.univ.example", ROOT, "s/^\\(25.0.18.*PTR\\) .*/\\1 old.univ.example./", RELOAD_ROOT),
     Planted("permit", "mech.eng.univ.example", options=("-i", str(SCENARIO / "files/permit.yml"))),
+    Planted(
+        "outbound_open",
+        "mail.eng.univ.example",
+        border_files("cp -p $rules /root/ && sed -i '/^-A MAILGATE-OUT/s/-j REJECT.*/-j RETURN/' $rules"),
+        border_files("cp -p /root/ipv4.rules /root/ipv6.rules ."),
+        on="border",
+    ),
+    Planted("outbound_closed", "mech.eng.univ.example", options=("-i", str(SCENARIO / "files/more_senders.yml"))),
+    Planted(
+        "outbound_unknown",
+        "-",
+        "systemctl stop echo",
+        "systemd-run --unit=echo --property=Restart=on-failure /usr/bin/python3 /opt/echo.py 25",
+        on="outside",
+    ),
     edited(
         "route",
         "mail.eng.univ.example",

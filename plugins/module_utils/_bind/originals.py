@@ -12,11 +12,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .._keep.kept import KeptError, State, forget, keep, make_private, original, read, set_aside, state
+from .._keep import runs
+from .._keep.kept import (
+    KeptError,
+    State,
+    forget,
+    keep,
+    keep_for_run,
+    make_private,
+    original,
+    read,
+    remove_empty,
+    set_aside,
+    state,
+)
 from .._replace import replace_all
 from .._zone.file import Name, ZoneError, spell, to_name
 from .._zone.lines import Mx
@@ -84,8 +97,15 @@ class Originals:
 
         Raises:
             OSError: The store cannot be written.
-            ValueError: The record cannot be read.
+            ValueError: A record cannot be read.
         """
+        run = runs.current()
+        if run and any(zone.replaced for zone in zones):
+            keep_for_run({}, BY, self._store)
+            Originals(runs.directory(self._store, run))._record(zones)
+        self._record(zones)
+
+    def _record(self, zones: Sequence[PlannedZone]) -> None:
         known = self.zones()
         for zone in zones:
             key = zone.zone.name, zone.zone.view
@@ -115,8 +135,8 @@ class Originals:
             return
         make_private(self._store)
         replace_all({self._file: before}, {self._file: after}, modes={self._file: 0o600})
-        if after is None and not any(self._store.iterdir()):
-            self._store.rmdir()
+        if after is None:
+            remove_empty(self._store)
 
     def keep(self, new: Mapping[Path, bytes | None]) -> None:
         """Keep each file at its first change; raise OSError if it cannot be."""
@@ -151,6 +171,36 @@ class Originals:
         """Remove the record of a file and return the path of its copy, which stays for the admin; "" without a copy."""
         copy = set_aside(path, self._store)
         return str(copy) if copy else ""
+
+
+class RunOriginals(Originals):
+    """What the zones of a server were before one run; what is written now is recorded as by `Originals`."""
+
+    def __init__(self, store: Path, run: str) -> None:
+        """Use what the store has of this run."""
+        super().__init__(store)
+        self._run = Originals(runs.directory(store, run))
+
+    def zones(self) -> dict[tuple[str, str], ZoneRecord]:
+        """Return what the run has changed, without copies that were made beside the files: these stay."""
+        return {key: replace(each, backups=[]) for key, each in self._run.zones().items()}
+
+    def _record(self, zones: Sequence[PlannedZone]) -> None:
+        Originals(self._store)._record(zones)
+
+    def write(self, zones: Mapping[tuple[str, str], ZoneRecord]) -> None:
+        """Leave what is recorded: the run stays listed, and the first touch stays known."""
+
+    def former(self, path: Path) -> bytes | None:
+        """Return what a file was before the run, None if others have edited it since or it is not known."""
+        return self._run.former(path)
+
+    def copy_of(self, path: Path) -> str:
+        """Return "": edits beside the MX records are nobody's concern here."""
+        return ""
+
+    def forget(self, path: Path) -> None:
+        """Leave the record of the file."""
 
 
 def as_json(records: Sequence[Mx]) -> Records:

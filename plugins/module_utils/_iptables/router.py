@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._keep import kept, runs
+from .._keep.text import decode, encode
 from .._replace import make_directory
 from . import expiry, model, nft
 from . import text as saved_text
@@ -22,6 +26,7 @@ from .text import Saved
 
 DIRECTORY = Path("/etc/mailgate/border")
 RUNTIME = Path("/run/mailgate-border")
+ROLE = "border_firewall"
 LOADER = "/usr/local/sbin/mailgate-border"
 UNDO_UNIT = "mailgate-border-undo"
 SETS_FILE = "sets"
@@ -70,6 +75,7 @@ class Router:
         *,
         runtime: Path = RUNTIME,
         root: Path = Path("/"),
+        store: Path = kept.STORE,
     ) -> None:
         """Use these functions: `run` runs a command, `find` finds a program."""
         self._run = run
@@ -77,6 +83,7 @@ class Router:
         self._directory = directory
         self._loader = loader
         self._runtime = runtime
+        self._store = store
         self._kernel = Kernel(run, find)
         self._saved_rules = SavedRules(run, find, root)
 
@@ -245,6 +252,7 @@ class Router:
             What `unloadable` returns now; it did so before the change too.
         """
         self._require(change)
+        self._keep(change)
         before = self.unloadable()
         if not self._unconfirmed():
             self._keep_old(change.old_files)
@@ -270,6 +278,53 @@ class Router:
             if status:
                 raise ApplyError(f"The new port-25 rules are loaded but could not be confirmed: {format_error(error)}")
         return after
+
+    def former(self, run: str, names: Iterable[str] = FILES) -> Change:
+        """Return the change that restores the files of before a run; files that it has not changed stay.
+
+        Raises:
+            KeptError: A copy cannot be read.
+        """
+        store = runs.directory(self._store, run)
+        old_files = {name: text for name in FILES if (text := self._read(name)) is not None}
+        files = dict(old_files)
+        for name in names:
+            record = kept.read(Path(os.path.realpath(self._directory / name)), store)
+            if record is None:
+                continue
+            data = kept.original(record, store)
+            files.pop(name, None)
+            if data is not None:
+                files[name] = decode(data)
+        unconfirmed = self._unconfirmed()
+        # An interrupted call may have written files that it has not loaded.
+        there = files.keys() | old_files.keys() if files != old_files or unconfirmed else set()
+        parts = [part for part in (nft.FILE, *(f"{family}.rules" for family in FAMILIES)) if part in there]
+        texts = [(str(self._directory / name), old_files.get(name, ""), files.get(name, "")) for name in FILES]
+        return Change(
+            files=files,
+            old_files=old_files,
+            parts=[part.partition(".")[0] for part in parts],
+            sets=SETS_FILE in there and SETS_FILE in files,
+            left=False,
+            unconfirmed=unconfirmed,
+            foreign=[],
+            texts=texts,
+        )
+
+    def _keep(self, change: Change) -> None:
+        """Keep the files for the run in progress. Raises ApplyError."""
+        new = {
+            Path(os.path.realpath(self._directory / name)): hashlib.sha256(encode(change.files[name])).hexdigest()
+            if name in change.files
+            else ""
+            for name in change.files.keys() | change.old_files.keys()
+            if change.files.get(name) != change.old_files.get(name)
+        }
+        try:
+            kept.keep_for_run(new, ROLE, self._store)
+        except (OSError, kept.KeptError) as error:
+            raise ApplyError(f"Nothing was changed, as the present rules cannot be kept: {error}") from error
 
     def _fail(self, message: str) -> None:
         """Roll the change back and raise ApplyError."""

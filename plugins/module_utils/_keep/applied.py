@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .._replace import replace_all
-from .kept import STORE, make_private
+from .kept import STORE, make_private, remove_empty
 
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 """Runs a command; returns its exit status, standard output and standard error."""
@@ -158,9 +158,9 @@ class Applied:
         if not self._file.exists():
             return False
         self._file.unlink()
-        for directory in (self._file.parent, self._store):
-            if not any(directory.iterdir()):
-                directory.rmdir()
+        if not any(self._file.parent.iterdir()):
+            self._file.parent.rmdir()
+        remove_empty(self._store)
         return True
 
     def _units(self, units: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .._replace import replace_all
 from .host import Host
-from .kept import KeptError, make_private, settle
+from .kept import PACKAGES, KeptError, make_private, remove_empty, settle
 from .packages import (
     QUERY,
     Appended,
@@ -194,7 +194,7 @@ class Apt:
 
     def _host(self, role: str) -> Host:
         """Return the record of what the packages' scripts changed, in a store of its own."""
-        return Host(self._run, role, self._file.parent / "packages", check_only=self._check_only)
+        return Host(self._run, role, self._file.parent / PACKAGES, check_only=self._check_only)
 
     def _record(self, role: str, traces: Traces) -> None:
         if not (traces.files or traces.users or traces.directories):
@@ -210,7 +210,7 @@ class Apt:
     def _settle(self, role: str, traces: Traces) -> None:
         try:
             self._host(role).settle()
-            settle([Path(file).resolve() for file in traces.files], self._file.parent / "packages")
+            settle([Path(file).resolve() for file in traces.files], self._file.parent / PACKAGES)
         except KeptError as error:
             raise AptError(str(error)) from error
 
@@ -297,8 +297,8 @@ class Apt:
         if not self._check_only:
             make_private(self._file.parent)
             replace_all({self._file: before}, {self._file: after}, modes={self._file: 0o600})
-            if after is None and not any(self._file.parent.iterdir()):
-                self._file.parent.rmdir()
+            if after is None:
+                remove_empty(self._file.parent)
         return True
 
 

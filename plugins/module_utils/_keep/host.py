@@ -30,11 +30,13 @@ from .kept import (
     State,
     forget,
     is_own,
+    keep_for_run,
     keep_hashes,
     make_private,
     plan_restore,
     read,
     records,
+    remove_empty,
     restore,
 )
 from .text import content
@@ -131,6 +133,7 @@ class Host:
         changed = self._text(found) != before or bool(fresh)
         if changed and not self._check_only:
             try:
+                keep_for_run({}, self._role, self._store)
                 keep_hashes(new, self._role, self._store)
                 self._write(found)
             except OSError as error:
@@ -347,9 +350,9 @@ class Host:
 
     def _prune(self) -> None:
         """Remove the directories of the store that have become empty."""
-        for directory in (self._file.parent, self._store):
-            if directory.is_dir() and not any(directory.iterdir()):
-                directory.rmdir()
+        if self._file.parent.is_dir() and not any(self._file.parent.iterdir()):
+            self._file.parent.rmdir()
+        remove_empty(self._store)
 
 
 def _access(path: Path) -> list[int]:

@@ -19,15 +19,19 @@ import enum
 import hashlib
 import json
 import os
+import shutil
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
+from . import runs
 from .text import content
 
 STORE = Path("/var/backups/mailgate")
+PACKAGES = "packages"
+"""The part of the store for what comes with packages; it stays when a run is taken back, unless the role goes."""
 _PRIVATE = 0o600
 # The present content and the one being written; a run that was killed leaves either.
 _WRITTEN = 2
@@ -139,8 +143,43 @@ def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
         KeptError: A record cannot be read.
     """
     make_private(store)
+    if new:
+        keep_for_run(new, by, store)
+    _keep_hashes(new, by, store, own=False)
+
+
+def keep_for_run(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
+    """Keep files, as `keep_hashes` does, only for the run that is in progress; do nothing without one.
+
+    The directory of a run is a store like that of the first touch, but it has what was there before this run. Without
+    files, only that this role is about to change something is recorded.
+
+    Raises:
+        OSError: The store cannot be written.
+        KeptError: A record cannot be read.
+    """
+    name = runs.current()
+    if not name or store.name == PACKAGES:
+        return
+    make_private(store)
+    if not runs.knows(store, name, by):
+        runs.begin(store, name, by, first=by not in roles(store))
+    _keep_hashes(new, by, runs.directory(store, name), own=True)
+
+
+def roles(store: Path = STORE) -> set[str]:
+    """Return what has changed this host: the names of roles.
+
+    Raises:
+        KeptError: A record cannot be read.
+    """
+    return {record.by for record in records(store)} | {path.stem for path in (store / "hosts").glob("*.json")}
+
+
+def _keep_hashes(new: Mapping[Path, str], by: str, store: Path, *, own: bool) -> None:
+    """Keep files in one store; with `own`, also the content of those that only this collection uses."""
     for path, digest in new.items():
-        record = read(path, store) or _keep_first(path, by, store)
+        record = read(path, store) or _keep_first(path, by, store, own=own)
         present = content(path)
         now = "" if present is None else _digest(present)
         if record.written and ANY not in record.written and now not in (*record.written, record.sha256):
@@ -153,19 +192,21 @@ def keep_hashes(new: Mapping[Path, str], by: str, store: Path = STORE) -> None:
             _write(_record_path(path, store), json.dumps(asdict(record), indent=1).encode() + b"\n")
 
 
-def settle(paths: Iterable[Path], store: Path = STORE) -> None:
+def settle(paths: Collection[Path], store: Path = STORE) -> None:
     """Note the present content of files that were kept with ANY as what was written, so that later edits are seen.
 
     Raises:
         OSError: The store cannot be written.
         KeptError: A record cannot be read.
     """
-    for path in paths:
-        record = read(path, store)
-        if record and ANY in record.written:
-            present = content(path)
-            record.written = ["" if present is None else _digest(present)]
-            _write(_record_path(path, store), json.dumps(asdict(record), indent=1).encode() + b"\n")
+    name = runs.current()
+    for where in [store, runs.directory(store, name)] if name else [store]:
+        for path in paths:
+            record = read(path, where)
+            if record and ANY in record.written:
+                present = content(path)
+                record.written = ["" if present is None else _digest(present)]
+                _write(_record_path(path, where), json.dumps(asdict(record), indent=1).encode() + b"\n")
 
 
 def read(path: Path, store: Path = STORE) -> Record | None:
@@ -288,8 +329,13 @@ def forget(path: Path, store: Path = STORE) -> None:
                 break
             if directory.exists():
                 directory.rmdir()
-    if store.is_dir() and not any(store.iterdir()):
-        store.rmdir()
+    remove_empty(store)
+
+
+def remove_empty(store: Path = STORE) -> None:
+    """Remove the store if nothing of the first touch is left in it; then no run can be taken back any more."""
+    if store.is_dir() and all(each.name == runs.NAME for each in store.iterdir()):
+        shutil.rmtree(store)
 
 
 def make_private(store: Path) -> None:
@@ -331,9 +377,9 @@ def _edited(path: Path, before: bytes | None, store: Path, strip: Callable[[Path
     return Restored(path, State.EDITED, stripped, exact=False, told=f"{path} was edited since; {lines}. {kept}")
 
 
-def _keep_first(path: Path, by: str, store: Path) -> Record:
+def _keep_first(path: Path, by: str, store: Path, *, own: bool) -> Record:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    data = None if is_own(path) else content(path)
+    data = None if is_own(path) and not own else content(path)
     if data is None:
         return Record(str(path), existed=False, kept=now, by=by)
     found = path.stat()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._keep import blocks, kept, text
+from .._keep import blocks, kept, runs, text
 from .._replace import replace_all
 from .._routes import transition
 from .._routes.table import own_addresses, problems
@@ -121,7 +121,7 @@ class Host:
         with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
             new = self._build(now, planned, before, Path(stage), wanted)
         outcome.tests, outcome.notes = self.asked, self._notes
-        self._replace({n: data for n, data in new.items() if data != before[n]}, before, outcome, check=check)
+        self._replace({n: data for n, data in new.items() if data != before[n]}, before, present, outcome, check=check)
         return outcome
 
     def remove(self, *, check: bool) -> Outcome:
@@ -309,7 +309,13 @@ class Host:
             )
 
     def _replace(
-        self, new: Mapping[str, str | None], before: Mapping[str, str | None], outcome: Outcome, *, check: bool
+        self,
+        new: Mapping[str, str | None],
+        before: Mapping[str, str | None],
+        present: transition.Present | None,
+        outcome: Outcome,
+        *,
+        check: bool,
     ) -> None:
         """Replace the files that differ: tables before main.cf, which names them; a table that leaves, after it."""
         order = [n for n in trial.TABLES if new.get(n)] + ["main.cf"] + [n for n in trial.TABLES if not new.get(n)]
@@ -321,6 +327,9 @@ class Host:
             try:
                 self._note_reload(bool(changes))
                 content = {self.config / n: None if data is None else text.encode(data) for n, data in changes.items()}
+                if content:
+                    kept.keep_for_run({}, ROLE, self.store)
+                    runs.note_table(self.store, ROLE, transition.as_data(present))
                 kept.write_kept(content, ROLE, self.store)
             except (OSError, kept.KeptError) as error:
                 raise PostfixError(f"Cannot replace the files; the old ones were restored: {error}") from error

@@ -13,13 +13,16 @@ on all hosts before the next one:
    A changed route only leads to hosts that have changed already, so mail cannot loop.
 3. Remove routes without a planned one (`ALL_ROUTES`).
 4. Remove domains that are no longer local or relayed (no `distance`): no host sends them there any more.
+
+A host without routes gets all of them in one step 2. Until then it sends by MX records, to the final servers or the
+gateways, so its routes cannot be part of a loop; and hosts that relay accept the domains by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .table import Route, Table, in_order, is_wildcard
 
@@ -36,6 +39,13 @@ class Present:
     local: frozenset[str]
     relay: frozenset[str]
     routes: Mapping[str, tuple[str, ...]]
+
+
+def as_data(present: Present | None) -> dict[str, Any]:
+    """Return what the files of a host have as plain data; nothing of a host without our lines."""
+    found = present or Present(frozenset(), frozenset(), {})
+    routes = {domain: list(hops) for domain, hops in sorted(found.routes.items())}
+    return {"local": sorted(found.local), "relay": sorted(found.relay), "routes": routes}
 
 
 @dataclass(frozen=True)
@@ -59,15 +69,18 @@ def between(present: Present | None, planned: AnyTable, distance: int | None, *,
     """Return the settings of one step towards `planned`, which is normalized.
 
     Args:
-        present: What the host has now; None for a host that is set up for the first time, which has no steps.
+        present: What the host has now; None for a host that is set up for the first time.
         planned: The settings of the plan.
         distance: The distance up to which routes change; None to change everything.
         partial: Whether `planned` is a part of the plan, so that everything else stays.
     """
     if partial:
         distance = ALL_ROUTES - 1 if distance is None else min(distance, ALL_ROUTES - 1)
-    if present is None or distance is None:
+    if distance is None:
         return planned
+    present = present or Present(frozenset(), frozenset(), {})
+    if distance > 0 and not present.routes:
+        distance = max(distance, ALL_ROUTES - 1)
     external = frozenset(planned.external)
     local = frozenset(planned.local) | (present.local - external)
     routes = {r.domain: r for r in planned.routes if r.domain not in local and r.distance <= distance}
@@ -84,7 +97,10 @@ def between(present: Present | None, planned: AnyTable, distance: int | None, *,
 
 
 def pending(now: Table, planned: Table, *, partial: bool = False) -> Pending:
-    """Return what is left to do on a host that has the settings `now`; nothing is removed for a `partial` plan."""
+    """Return what is left to do on a host that has the settings `now`; nothing is removed for a `partial` plan.
+
+    The one step of a host without routes does not wait for final servers: by MX records, mail gets there now.
+    """
     have = {r.domain: r.hops for r in now.routes}
     wanted = {r.domain: r for r in planned.routes}
     local = frozenset(now.local)
@@ -98,6 +114,9 @@ def pending(now: Table, planned: Table, *, partial: bool = False) -> Pending:
         )
         for distance in sorted({r.distance for r in differing})
     ]
+    if differing and not have:
+        relays = sorted({r.host for r in differing if r.distance > 1 and r.host})
+        steps = [Step(1, tuple(r.domain for r in differing), tuple(relays))]
     if stale and not partial:
         steps.append(Step(ALL_ROUTES, tuple(stale), ()))
     removals = set() if partial else (local - set(planned.local)) | (_keys(now) - _keys(planned))

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._keep import kept
+from .._keep import kept, runs
 from .._keep.text import read
 from .._routes import transition
 from .._routes.table import in_order, own_addresses
@@ -95,18 +95,21 @@ def apply(
     scope = _Scope(distance, partial)
     with tempfile.TemporaryDirectory(prefix="mailgate-", dir="/run" if os.geteuid() == 0 else None) as stage:
         if form == forms.BLOCK and not installed:
+            present = None
             change = Change(told=["sendmail is not completely installed, so the changes cannot be predicted"])
         elif form == forms.BLOCK:
-            change = _block(planned, scope, wish, run, Path(stage), outcome)
+            present = block.present(run, Path(stage))
+            change = _block(planned, present, scope, wish, run, Path(stage), outcome)
         else:
-            change = _generate(planned, scope, wish.configuration, run, Path(stage), outcome)
+            present = _present()
+            change = _generate(planned, present, scope, wish.configuration, run, Path(stage), outcome)
     outcome.diff, outcome.tests = change.diff, change.tests
     outcome.asked, outcome.known = change.asked, change.known
     outcome.told = told + change.told
     outcome.files = sorted(str(p) for p in change.new)
     if not check:
         service.record(run)
-        swap(change)
+        swap(change, present=present)
     outcome.action = action(settings, change.new, check=check, form=form)
     return outcome
 
@@ -133,7 +136,13 @@ class _Scope:
 
 
 def _generate(  # noqa: PLR0917
-    planned: Settings, scope: _Scope, configuration: str, run: Run, stage: Path, outcome: Outcome
+    planned: Settings,
+    present: transition.Present | None,
+    scope: _Scope,
+    configuration: str,
+    run: Run,
+    stage: Path,
+    outcome: Outcome,
 ) -> Change:
     """Build the files of a host whose sendmail is ours."""
     found = tables.access_conflicts(read(system.ETC_MAIL / "access") or "", planned)
@@ -144,7 +153,6 @@ def _generate(  # noqa: PLR0917
         )
     if outcome.installed and configuration == "auto":
         _require_untouched(run)
-    present = _present()
     settings = scope.between(present, planned, outcome)
     return generate.build(settings, run, stage, installed=outcome.installed)
 
@@ -158,9 +166,16 @@ def _require_untouched(run: Run) -> None:
         forms.require_source(built, built, configuration, path)
 
 
-def _block(planned: Settings, scope: _Scope, wish: Wish, run: Run, stage: Path, outcome: Outcome) -> Change:  # noqa: PLR0917
+def _block(  # noqa: PLR0917
+    planned: Settings,
+    present: transition.Present | None,
+    scope: _Scope,
+    wish: Wish,
+    run: Run,
+    stage: Path,
+    outcome: Outcome,
+) -> Change:
     """Build our lines in an admin's files."""
-    present = block.present(run, stage)
     settings = scope.between(present, planned, outcome)
     change = block.build(settings, present, wish, run, stage)
     change.told.append(
@@ -213,10 +228,10 @@ def action(settings: Settings, new: Iterable[Path], *, check: bool, form: str = 
     return "reload" if any(p.exists() and p.stat().st_mtime_ns > started for p in loaded) else "none"
 
 
-def swap(change: Change, store: Path | None = None) -> None:
+def swap(change: Change, store: Path | None = None, present: transition.Present | None = None) -> None:
     """Replace all files or none, derived ones last so that they are newer; restore the old ones on an error.
 
-    What Debian's scripts will write in turn is kept too.
+    What Debian's scripts will write in turn is kept too, and for the run in progress the `present` domains and routes.
     """
     new = change.new
     # sendmail.cf is the last: until then, the daemon does not know new tables.
@@ -227,7 +242,9 @@ def swap(change: Change, store: Path | None = None) -> None:
     rewritten = {path: kept.ANY for name in system.REWRITTEN if (path := system.ETC_MAIL / name).exists()}
     try:
         if files:
+            kept.keep_for_run({}, BY, store or kept.STORE)
             kept.keep_hashes(rewritten, BY, store or kept.STORE)
+            runs.note_table(store or kept.STORE, BY, transition.as_data(present))
         kept.write_kept(files, BY, store or kept.STORE, like=like, modes=modes)
     except (OSError, kept.KeptError) as error:
         raise SendmailError(f"Cannot replace the files; the old ones were restored: {error}") from error

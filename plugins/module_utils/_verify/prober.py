@@ -110,6 +110,7 @@ def _answer(server: Server) -> dict[str, Any]:
         "address": server.address,
         "port": server.port,
         "state": SILENT,
+        "source": "",
         "error": "",
         "seconds": 0.0,
         "greeting": "",
@@ -145,7 +146,7 @@ class _Asker:
         start = time.monotonic()
         try:
             async with self._connection() as session:
-                answer["state"] = OPEN
+                answer["state"], answer["source"] = OPEN, session.source
                 if not self._server.session:
                     session.close()
                     return False

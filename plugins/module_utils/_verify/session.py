@@ -63,6 +63,12 @@ class Session:
             reader, writer = await asyncio.open_connection(address, port, limit=_LINE)
         return cls(reader, writer, reply_seconds)
 
+    @property
+    def source(self) -> str:
+        """Return the address of this end of the connection, "" if the connection was reset before it could be read."""
+        name = self._writer.get_extra_info("sockname")
+        return str(name[0]) if name else ""
+
     async def reply(self) -> Reply:
         """Return the next reply.
 

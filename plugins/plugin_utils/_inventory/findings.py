@@ -49,7 +49,7 @@ PREFIX = "mailgate_"
 LIKELY = 0.8  # similarity from which a misspelt name is read as the one that it resembles
 # Not facts of the inventory: results and parameters of the playbooks, mailgate_<playbook>_*.
 PLAYBOOK_VARIABLES = re.compile(
-    r"mailgate_((plan|site|verify|rollback|discover|report|survey|remove|rollout|ttl)(_\w+)?|mta_found|routes_written)"
+    r"mailgate_((plan|site|verify|rollback|discover|report|survey|remove|rollout|runs|back|ttl)(_\w+)?|mta_found|routes_written)"
 )
 
 

@@ -57,7 +57,9 @@ def run_lines(runs: Iterable[Run]) -> list[str]:
 
 def _run_row(run: Run) -> list[str]:
     when = f"{datetime.datetime.fromtimestamp(run.began, tz=datetime.UTC):%Y-%m-%d %H:%M:%S}"
-    hosts = ", ".join(f"{host} ({', '.join(parts)})" for host, parts in run.hosts.items())
+    # A run of site has no phases.
+    counts = {host: [f"{len(items)} changed"] for host, items in run.files.items()}
+    hosts = ", ".join(f"{host} ({', '.join(parts)})" for host, parts in (run.hosts or counts).items())
     return [when, run.who, run.what, hosts or ("none" if run.ended else "not known: the run did not reach its end")]
 
 

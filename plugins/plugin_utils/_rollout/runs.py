@@ -7,18 +7,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 _FORMAT = "campus.mailgate run"
-KEPT_RUNS = 100
-KEPT_DAYS = 400
+KEPT_RUNS = 50
+KEPT_DAYS = 90
+_SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of rollout.yml or rollback.yml.
+    """One run of site.yml, rollout.yml or rollback.yml.
 
     Attributes:
         name: The name of its record, which begins with the time.
@@ -27,6 +29,9 @@ class Run:
         who: The user, and the host of the controller.
         what: The playbook with the variables of the run.
         hosts: The hosts that have changed, each with what has changed, in the phases of the rollout.
+        files: The hosts on which files have changed, each with the paths, and the names whose MX records have.
+        takes_back: The run that it takes back, "" for none.
+        taken_back: The run that has taken it back as a whole, "" for none.
     """
 
     name: str
@@ -35,6 +40,24 @@ class Run:
     what: str
     ended: int = 0
     hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    takes_back: str = ""
+    taken_back: str = ""
+
+    @property
+    def id(self) -> str:
+        """The name that a person gives: without the suffix of the file."""
+        return self.name.removesuffix(_SUFFIX)
+
+    @property
+    def end(self) -> str:
+        """How it ended: `complete`, `taken back` or `not complete`."""
+        return "taken back" if self.taken_back else "complete" if self.ended else "not complete"
+
+
+def campus_name(campus: str) -> str:
+    """Return the name of the directory of a campus."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", campus).strip("-") or "campus"
 
 
 def as_text(run: Run, states: Mapping[str, Any]) -> str:
@@ -54,10 +77,30 @@ def read(text: str) -> tuple[Run, dict[str, Any]]:
 
 
 def old(runs: Iterable[Run], now: int, count: int = KEPT_RUNS, days: int = KEPT_DAYS) -> list[str]:
-    """Return the names of records to remove: all but the latest `count`, and those older than `days`."""
+    """Return the names of records to remove: all but the latest `count`, and those older than `days`.
+
+    A run that is not complete stays until it is taken back, or a later one is complete: that has done what was left.
+    """
     ordered = sorted(runs, key=lambda run: run.began, reverse=True)
     limit = now - days * 86400
-    return [run.name for place, run in enumerate(ordered) if place >= count or run.began < limit]
+    complete = max((run.began for run in ordered if run.ended and not run.taken_back), default=0)
+    return [
+        run.name
+        for place, run in enumerate(ordered)
+        if (place >= count or run.began < limit) and (run.ended or run.taken_back or run.began < complete)
+    ]
+
+
+def changed_files(answers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the paths and names of MX records that a run changed on each host, from results of host_run."""
+    found = {}
+    for answer in answers:
+        run = answer.get("found") or {}
+        paths = [file["path"] for file in run.get("files", ())]
+        names = sorted({f"MX {zone['owner']}" for zone in run.get("zones", ())})
+        if paths or names:
+            found[str(answer["host"])] = paths + names
+    return found
 
 
 def host_states(answers: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

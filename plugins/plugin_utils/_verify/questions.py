@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 OUTSIDE, INSIDE = "outside", "inside"
@@ -78,6 +78,25 @@ def smtp(plan: Plan, side: str, *, alone: bool = False) -> list[dict[str, Any]]:
         alone: Whether there is none outside, so that the gateways are asked everything from inside.
     """
     return [*_gateways(plan, whole=side == OUTSIDE or alone), *_inner(plan, side)]
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def outbound(servers: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the servers outside of the campus that smtp_probe only connects to, without invalid addresses."""
+    return [{"address": each, "session": False} for each in dict.fromkeys(servers) if is_address(each)]
+
+
+def connects_out(functions: Sequence[str]) -> bool:
+    """Return whether a host with these functions is asked to connect to servers outside of the campus."""
+    return bool({"servers", "gateways"} & set(functions))
 
 
 def _gateways(plan: Plan, *, whole: bool) -> Iterator[dict[str, Any]]:

@@ -23,13 +23,14 @@ from gateway_doubles import Client, Hop
 
 import mailgate
 
-REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dns", "public", "pyclamd")
+REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dkim", "dns", "public", "publicsuffixlist", "pyclamd")
 
 
 def build(tree: Path) -> Path:
     """Build the zipapp that the role installs, in a directory."""
     for name in REQUIREMENTS:
         shutil.copytree(Path(sysconfig.get_path("purelib")) / name, tree / "app" / name)
+    shutil.copy(Path(sysconfig.get_path("purelib")) / "spf.py", tree / "app")
     shutil.copytree(Path(mailgate.__file__).parent, tree / "app" / "mailgate")
     (tree / "app" / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
     # Most tests start it several times, and what is in an archive is not kept compiled.

@@ -56,7 +56,8 @@ class TestRole:
         } - ELSEWHERE
         for name, option in options.items():
             default = SECTIONS[section][name].default
-            kind = {bool: "bool", int: "int", tuple: "list"}.get(type(default), "str")
+            kinds = {bool: "bool", int: "int", tuple: "list"}
+            kind = kinds.get(type(default), "str")
             assert (name, option["type"].replace("path", "str")) == (name, kind)
 
     @pytest.mark.parametrize(
@@ -69,10 +70,11 @@ class TestRole:
         ],
     )
     def test_the_role_offers_the_values_that_the_service_accepts(self, section, name, choices):
+        table = f"{NEEDED}[{section}]\n" + ("evaluate = true\n" if section == "authentication" else "")
         for choice in choices:
-            parse_config(f'{NEEDED}[{section}]\n{name} = "{choice}"\n')
+            parse_config(f'{table}{name} = "{choice}"\n')
         with pytest.raises(ConfigError) as caught:
-            parse_config(f'{NEEDED}[{section}]\n{name} = "else"\n')
+            parse_config(f'{table}{name} = "else"\n')
         (problem,) = caught.value.problems
         assert sorted(problem.partition("is not one of ")[2].split(", ")) == sorted(choices)
 

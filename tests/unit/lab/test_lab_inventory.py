@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import inventory
-from lab.inventory import parse, short_names
+from lab.inventory import Host, parse, short_names
 from lab.tools import LabError
 
 
@@ -150,3 +151,10 @@ def test_unknown_suites_layers_and_seeds_are_refused_together():
 def test_the_campuses_of_the_repository_have_hosts_of_both_suites():
     for name, suites in (("demo", {"", "trixie"}), ("lived_in", {"", "trixie"}), ("example", {""})):
         assert {host.suite for host in inventory.read(inventory.REPOSITORY / "inventories" / name).hosts} == suites
+
+
+@pytest.mark.parametrize(("mta", "layers"), [("sendmail", {"mail"}), ("postfix", {"postfix"}), ("none", {"mail"})])
+def test_a_server_has_the_mail_server_of_the_inventory(mta: str, layers: set[str]):
+    address = IPv4Address("198.18.1.30")
+    assert Host("mech.example", "mech", address, domains=("mech.example",), mta=mta).layers == layers
+    assert Host("gw.example", "gw", address, gateway=True, mta=mta).layers == {"mail"}

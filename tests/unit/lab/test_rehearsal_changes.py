@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.inventory import Host
+from lab.inventory import Host, Inventory
 from lab.rehearsal import changes, prepare, steps
 from lab.tools import LabError
 
@@ -39,7 +39,7 @@ def test_a_domain_moves_that_is_no_wildcard(tmp_path: Path):
 
 
 def test_no_domain_can_move(tmp_path: Path):
-    with pytest.raises(LabError, match="domain-moves: no faculty has two servers"):
+    with pytest.raises(LabError, match="domain-moves: no faculty has two servers with sendmail"):
         changes.move(tmp_path, (HUB, TWO, NS), [HUB.name])
 
 
@@ -100,3 +100,21 @@ def test_changes_are_made_between_forward_and_back():
 def test_recipients_of_wildcards_and_servers_of_others():
     assert prepare.concrete("*.lab.eng.example") == "pc1.lab.eng.example"
     assert prepare.concrete("eng.example") == "eng.example"
+
+
+def test_each_server_is_prepared_by_what_it_runs():
+    postfix = host("cs.info.example", "198.18.14.30", "cs.info.example", "*.cs.info.example", mta="postfix")
+    commands = prepare.commands(Inventory((HUB, postfix, ONE, NS)))
+    assert "postconf -e myhostname=cs.info.example" in commands["cs"]
+    assert "'mydestination = cs.info.example, pc1.cs.info.example, localhost'" in commands["cs"]
+    assert "sendmail.mc" not in commands["cs"]
+    assert all("sendmail.mc" in commands[short] and "postconf" not in commands[short] for short in ("mail", "mech"))
+    places = ("{own}", "{family}", "{wildcards}", "{name}", "{domains}", "{domain}", "{protocols}")
+    assert not [place for text in commands.values() for place in places if place in text]
+
+
+def test_some_servers_have_tables_of_their_own():
+    many = [host(f"s{n}.eng.example", f"198.18.1.{n}", f"s{n}.eng.example") for n in range(30, 40)]
+    commands = prepare.commands(Inventory(tuple(many)))
+    own = [short for short, text in commands.items() if "partner.example" in text]
+    assert 1 < len(own) < len(many)

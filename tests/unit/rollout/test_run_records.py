@@ -44,9 +44,23 @@ def test_a_record_is_read_back():
 
 
 def test_old_records_go_by_count_and_age():
-    runs = [Run(f"{day}", day * 86400, "x", "y") for day in range(1, 11)]
+    runs = [Run(f"{day}", day * 86400, "x", "y", ended=1) for day in range(1, 11)]
     assert old(runs, 10 * 86400, count=8, days=100) == ["2", "1"]
     assert old(runs, 10 * 86400, count=100, days=7) == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "gone"),
+    [
+        ({}, {}, []),
+        ({}, {"ended": 9}, ["2", "1"]),  # has done what the first one left
+        ({}, {"ended": 9, "taken_back": "3"}, ["2"]),
+        ({"taken_back": "2"}, {}, ["1"]),
+    ],
+)
+def test_a_run_that_is_not_complete_is_not_removed(first, second, gone):
+    runs = [Run("1", 1, "x", "y", **first), Run("2", 2, "x", "y", **second)]
+    assert old(runs, 10 * 86400, count=100, days=1) == gone
 
 
 def test_the_list_of_runs():
@@ -57,6 +71,7 @@ def test_the_list_of_runs():
     lines = run_lines(runs)
     assert "not known: the run did not reach its end" in lines[2]
     assert "1970-01-01 00:01:00  root@c  rollback to=mx  gw1 (routes, gateways)" in lines[3]
+    assert "gw1 (1 changed)" in run_lines([Run("c", 0, "root@c", "site", 9, files={"gw1": ["/etc/x"]})])[2]
 
 
 def test_durations():

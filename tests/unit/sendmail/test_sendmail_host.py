@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept
+from ansible_collections.campus.mailgate.plugins.module_utils._keep import kept, runs
 from ansible_collections.campus.mailgate.plugins.module_utils._routes.table import Route, own_addresses
+from ansible_collections.campus.mailgate.plugins.module_utils._routes.transition import Present
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail import forms, host, system
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.change import Change
 from ansible_collections.campus.mailgate.plugins.module_utils._sendmail.settings import Listener, Settings, normalize
@@ -50,6 +51,21 @@ def test_replacing_keeps_mode_and_links_and_leaves_nothing_behind(tmp_path: Path
     assert real.read_text() == "new"
     assert real.stat().st_mode & 0o777 == 0o600
     assert sorted(p.name for p in tmp_path.iterdir()) == ["access", "aliases", "aliases.real", "store"]
+
+
+def test_a_run_keeps_the_routes_of_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "20261130T100001Z-7"
+    monkeypatch.setenv(runs.VARIABLE, name)
+    store = tmp_path / "store"
+    host.swap(Change({}), store)
+    assert not (store / "runs").exists()
+    host.swap(
+        Change({tmp_path / "access": b"1"}), store, Present(frozenset({"a"}), frozenset(), {"b": ("198.18.1.2",)})
+    )
+    host.swap(Change({tmp_path / "access": b"2"}), store, None)
+    assert runs.read(store, name).tables == {
+        "sendmail_routes": {"local": ["a"], "relay": [], "routes": {"b": ["198.18.1.2"]}}
+    }
 
 
 def test_an_error_half_way_brings_the_old_files_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,10 +154,46 @@ def test_wildcards_and_several_next_hops_are_read_back():
     assert tables.mailertable(same) == tables.mailertable(settings)
 
 
-def test_a_host_that_is_set_up_for_the_first_time_has_no_steps():
-    settings = plan(dict.fromkeys(DOMAINS, "a1"), tiered=False)["a1"]
+def by_mx(hosts: Campus, homes: Mapping[str, str]) -> Campus:
+    """Return hosts that send by MX records what they have no routes for: to the final server."""
+    direct = {domain: Route(domain, ADDRESS[home], home) for domain, home in homes.items()}
+    found = {}
+    for host, settings in hosts.items():
+        routed = {*settings.local, *(route.domain for route in settings.routes)}
+        more = tuple(route for domain, route in direct.items() if domain not in routed)
+        found[host] = replace(settings, routes=settings.routes + more)
+    return found
+
+
+@given(homes, hubs, st.booleans(), st.sets(st.sampled_from(HOSTS)), st.data())
+def test_no_state_of_the_first_run_refuses_or_loops(homes, hubs, tiered, failing, data):
+    planned = plan(homes, tiered=tiered, hubs=hubs)
+    # Servers accept the domains that they are the home of.
+    hosts = {host: replace(settings, relay=(), routes=()) for host, settings in planned.items()}
+    written: set[str] = set()
+    for host in data.draw(st.permutations(list(planned))):
+        if host not in failing:
+            hosts[host] = between(None, planned[host], 0)
+            written.add(host)
+        assert_sound(by_mx(hosts, homes), DOMAINS)
+    for host in data.draw(st.permutations(list(planned))):
+        steps = pending(hosts[host], planned[host]).steps if host in written else ()
+        assert len(steps) < 2
+        if steps and written >= set(steps[0].hosts):
+            hosts[host] = between(present_of(hosts[host]), planned[host], steps[0].distance)
+            assert pending(hosts[host], planned[host]) == Pending()
+        assert_sound(by_mx(hosts, homes), DOMAINS)
+
+
+def test_the_first_routes_wait_for_servers_that_relay_only():
+    planned = plan({"d1.example": "a1", "d2.example": "b1", "d3.example": "b2"}, tiered=False)["a1"]
     assert read_present("admin.example\n", "", "") is None
-    assert between(None, settings, 0) == settings
+    accepting = between(None, planned, 0)
+    assert (accepting.local, accepting.routes) == (("d1.example",), ())
+    (step,) = pending(accepting, planned).steps
+    assert (step.distance, step.domains, step.hosts) == (1, ("d2.example", "d3.example"), ("h1",))
+    assert between(present_of(accepting), planned, 1) == planned
+    assert between(None, planned, None) == planned
 
 
 def test_pending_names_the_next_hops_and_the_domains_to_give_up():

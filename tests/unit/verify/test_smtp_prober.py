@@ -170,7 +170,8 @@ def test_a_question_without_a_reply_is_not_repeated():
 
 def test_connection_only():
     server = SmtpServer()
-    assert probe(server, session=False)["state"] == "open"
+    answer = probe(server, session=False)
+    assert (answer["state"], answer["source"]) == ("open", "127.0.0.1")
     assert server.commands == []
 
 
@@ -208,7 +209,7 @@ def test_module(module_arguments, capsys):
     with module_arguments({"servers": [server]}), pytest.raises(SystemExit):
         smtp_probe.main()
     result = json.loads(capsys.readouterr().out)
-    assert [each["state"] for each in result["servers"]] == ["refused"]
+    assert [(each["state"], each["source"]) for each in result["servers"]] == [("refused", "")]
     with module_arguments({"servers": [server], "sessions": 0, "timeout": -1}), pytest.raises(SystemExit):
         smtp_probe.main()
     assert json.loads(capsys.readouterr().out)["msg"] == "must be at least 1: timeout: -1, sessions: 0"

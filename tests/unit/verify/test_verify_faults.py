@@ -318,6 +318,19 @@ def no_ipv6(campus):
             campus.smtp(address, side).update(state="no_route", error="Network is unreachable", greeting="")
 
 
+def gets_out(campus):
+    campus.outbound(MECH).update(state="open", source="198.18.1.30")
+
+
+def cannot_send(campus):
+    campus.outbound(GW2).update(state="silent", source="")
+
+
+def nobody_gets_out(campus):
+    for host in (GW1, GW2, QUAKE):
+        campus.outbound(host).update(state="silent", source="")
+
+
 FAULTS = [
     (wrong_mx, "mx", NS1),
     (extra_mx, "mx", NS1),
@@ -383,6 +396,9 @@ FAULTS = [
     (vantage, "vantage", "outside.example"),
     (no_network, "vantage", "localhost"),
     (no_ipv6, "unread", "outside.example, localhost"),
+    (gets_out, "outbound_open", MECH),
+    (cannot_send, "outbound_closed", GW2),
+    (nobody_gets_out, "outbound_unknown", "-"),
 ]
 
 

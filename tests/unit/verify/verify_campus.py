@@ -23,6 +23,8 @@ MAIL, MECH, CIVIL, QUAKE = (
     "quake.univ.example",
 )
 ZONES = {"univ.example": [NS1, NS2], "eng.univ.example": [NS1, NS2]}
+SERVER, SERVER6 = "203.0.113.25", "2001:db8:ffff::25"
+QUAKE_ADDRESS = "198.18.3.40"
 ADDRESSES = {NS1: "198.18.0.53", NS2: "198.18.0.54"}
 
 
@@ -48,7 +50,7 @@ def inventory() -> dict[str, dict[str, Any]]:
         | {"ansible_host": "198.18.1.30", "mailgate_domains": ["mech.eng.univ.example", "*.lab.mech.eng.univ.example"]},
         CIVIL: eng | {"ansible_host": "198.18.1.31", "mailgate_domains": ["civil.eng.univ.example"]},
         QUAKE: {
-            "ansible_host": "198.18.3.40",
+            "ansible_host": QUAKE_ADDRESS,
             "mailgate_faculty": "research",
             "mailgate_domains": ["quake.univ.example"],
             "mailgate_permit": {"reason": "measurements", "owner": "netlab", "until": "2029-03-31"},
@@ -74,13 +76,26 @@ class Sound:
     def __init__(self, plan: dict[str, Any] | None = None) -> None:
         self.plan = plan or plan_of()
         self.hosts = {name: self._host(name, host) for name, host in self.plan["hosts"].items() if host["kinds"]}
+        self.servers = [SERVER, SERVER6]
+        self.routers = {
+            BORDER: {"border_firewall_outbound": {"mode": "enforce", "senders": [{"address": QUAKE_ADDRESS}]}}
+        }
         self.outside = self._probe("outside", "outside.example")
         self.inside = self._probe("inside", "localhost")
 
     def verdict(self, limits: Limits | None = None, baseline=()):
         """Judge the answers."""
         answers, probes = list(self.hosts.values()), [self.outside, self.inside]
-        return judge(self.plan, answers, probes, limits=limits or Limits(), now=NOW, baseline=baseline)
+        return judge(
+            self.plan,
+            answers,
+            probes,
+            limits=limits or Limits(),
+            now=NOW,
+            baseline=baseline,
+            servers=self.servers,
+            routers=self.routers,
+        )
 
     def first(self) -> tuple[str, str]:
         """Return kind and host of the first fault."""
@@ -89,6 +104,10 @@ class Sound:
 
     def facts(self, host: str) -> dict[str, Any]:
         return self.hosts[host]["facts"]
+
+    def outbound(self, host: str, server: str = SERVER) -> dict[str, Any]:
+        """Return the answer of a server outside to a host."""
+        return next(each for each in self.hosts[host]["outbound"] if each["address"] == server)
 
     def smtp(self, address: str, side: str = "outside") -> dict[str, Any]:
         """Return the answer of an address to a vantage point."""
@@ -144,7 +163,18 @@ class Sound:
             "started": NOW - 1,
             "ended": NOW + 1,
             "facts": facts,
+            "outbound": self._outbound(name, host) if {"servers", "gateways"} & set(kinds) else [],
+            "outbound_reason": "",
         }
+
+    def _outbound(self, name: str, host: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what servers outside answer; hosts without an IPv6 address have no route to one."""
+        found = []
+        for server, source in ((SERVER, host["address"]), (SERVER6, host["address6"])):
+            state = "open" if name in {GW1, GW2, QUAKE} else "refused"
+            answer = {"address": server, "state": state if source else "no_route", "error": "", "source": ""}
+            found.append(answer | {"source": source if answer["state"] == "open" else ""})
+        return found
 
     def _probe(self, side: str, host: str) -> dict[str, Any]:
         servers = [self._server(asked, side) for asked in questions.smtp(self.plan, side)]

@@ -15,7 +15,7 @@ from test_transaction import FakeBind, FakeClient, request
 from ansible_collections.campus.mailgate.plugins.module_utils._bind import zone_files
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.authority import ZoneRequest
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.client import MxSet
-from ansible_collections.campus.mailgate.plugins.module_utils._bind.originals import Originals
+from ansible_collections.campus.mailgate.plugins.module_utils._bind.originals import Originals, RunOriginals
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.restoration import restore
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.server import Bind
 from ansible_collections.campus.mailgate.plugins.module_utils._bind.transaction import Request, update
@@ -34,6 +34,7 @@ old 900 MX 0 mech ; kept
 $INCLUDE included
 """
 INCLUDED = "civil MX 10 mech ; in another file\n"
+RUN = "20261130T100000Z-7"
 GATEWAY = [(0, "gw1.univ.example")]
 
 
@@ -62,6 +63,10 @@ class Campus:
 
     def restore(self, *names, **changes):
         return restore(self.server(), self.client, replace(request(), **changes), self.originals, names)
+
+    def restore_run(self, **changes):
+        originals = RunOriginals(self.store, RUN)
+        return restore(self.server(), self.client, replace(request(), **changes), originals)
 
     def without_serials(self):
         return {name: re.sub(r" h \d+ ", " h 7 ", text) for name, text in self.texts().items()}
@@ -253,3 +258,45 @@ def test_a_zone_that_the_server_lost_is_reported(campus):
         "zone b.example (view in): it is not a primary zone of this server any more, so it stays as it is"
     ]
     assert campus.without_serials()["a.example"] == campus.before["a.example"]
+
+
+def test_one_run_is_taken_back_and_the_first_touch_stays_known(campus, monkeypatch):
+    """The run changed one more name of one zone, and others have edited that zone since."""
+    campus.set("mech")
+    before = campus.without_serials()
+    monkeypatch.setenv("MAILGATE_RUN", RUN)
+    campus.set("mech", "old", zones=("a.example",))
+    monkeypatch.setenv("MAILGATE_RUN", f"20261130T110000Z-8/{RUN}")
+    campus.edit("a.example", "$INCLUDE", "new A 198.18.9.9\n$INCLUDE")
+    result = campus.restore_run()
+    assert result.left == []
+    texts = campus.without_serials()
+    assert re.search(r"^mech +MX 0 gw1", texts["a.example"], re.MULTILINE)
+    assert re.search(r"^old +900 +MX 0 [Mm]ech", texts["a.example"], re.MULTILINE)
+    assert "new A 198.18.9.9" in texts["a.example"]
+    assert texts["b.example"] == before["b.example"]
+    assert campus.restore_run().left == []
+    assert campus.restore().left != []  # the edited file
+    assert campus.without_serials()["b.example"] == re.sub(r" h \d+ ", " h 7 ", campus.before["b.example"])
+
+
+def test_files_are_as_before_the_run(campus, monkeypatch):
+    campus.set("mech")
+    before = campus.without_serials()
+    monkeypatch.setenv("MAILGATE_RUN", RUN)
+    campus.set("mech", "old", "civil", ttl=300)
+    monkeypatch.delenv("MAILGATE_RUN")
+    assert campus.restore_run().left == []
+    assert campus.without_serials() == before
+    assert campus.restore().left == []
+    assert campus.without_serials() == campus.before
+    assert not campus.store.exists()
+
+
+def test_records_that_others_have_changed_since_the_run_are_named(campus, monkeypatch):
+    monkeypatch.setenv("MAILGATE_RUN", RUN)
+    campus.set("old")
+    campus.edit("a.example", "old 900 MX 0 gw1.univ.example.", "old 900 MX 7 elsewhere.")
+    left = campus.restore_run(check_only=True).left
+    assert len(left) == 1
+    assert "the MX records of old.a.example. were changed since to 7 elsewhere." in left[0]

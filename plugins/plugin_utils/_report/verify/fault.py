@@ -192,6 +192,18 @@ KINDS: dict[str, Kind] = {
         N_("Mail that comes straight to this server is refused."),
         N_("Run site.yml with --tags border; check that the server runs"),
     ),
+    "outbound_open": Kind(
+        ERROR,
+        N_("It can connect to port 25 outside of the campus ({address}, from {source}), and is not a listed sender"),
+        N_("Infected hosts can send spam past the gateways, and other sites will then block the campus."),
+        N_("Run site.yml with --tags border; if it has to send mail itself, list it in border_firewall_outbound"),
+    ),
+    "outbound_closed": Kind(
+        ERROR,
+        N_("It cannot connect to port 25 outside of the campus ({address}): {state}"),
+        N_("Its outgoing mail waits, and is returned to its senders after some days."),
+        N_("Run site.yml with --tags border; check its routes, and other firewalls on the way"),
+    ),
     "silent": Kind(
         ERROR,
         N_("Port 25 of {address} does not answer: {state}"),
@@ -335,6 +347,12 @@ KINDS: dict[str, Kind] = {
         N_("Another program ({by}) removed the port-25 rules within the last day; the guard put them back"),
         N_("The campus was open for a moment, and will be again."),
         N_("Have that program keep rules of others"),
+    ),
+    "outbound_unknown": Kind(
+        WARNING,
+        N_("Connections to port 25 outside of the campus were not verified with {address}: {reason}"),
+        N_("Whether infected hosts can send spam past the gateways is not known."),
+        N_("Set mailgate_verify_outbound to mail servers outside of the campus that accept connections from everybody"),
     ),
     "unread": Kind(
         WARNING, N_("Not verified: {text}"), N_("A fault here would not be found."), N_("Look at it yourself")

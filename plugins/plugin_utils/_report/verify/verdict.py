@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..._verify.questions import Plan
-from . import deliveries, dns, hosts, smtp
+from . import deliveries, dns, hosts, outbound, smtp
 from .deliveries import Delivery
 from .fault import ERROR, Fault
 from .limits import Limits
@@ -70,6 +70,8 @@ def judge(
     baseline: Sequence[Acknowledged] = (),
     sent: Sequence[Mapping[str, Any]] = (),
     found: Sequence[Mapping[str, Any]] = (),
+    servers: Sequence[str] = (),
+    routers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Verdict:
     """Judge all answers of hosts and vantage points.
 
@@ -82,6 +84,8 @@ def judge(
         baseline: Acknowledged faults.
         sent: The results of mail_verify at the vantage point that sent test messages.
         found: Its results on the final servers of these.
+        servers: The addresses outside of the campus that hosts connected to.
+        routers: `outbound.VARIABLES` of the border routers, without those that cannot be read.
     """
     messages = deliveries.deliveries(plan, sent, found)
     every: dict[str, Fault] = {}
@@ -99,6 +103,8 @@ def judge(
         _add(every, dns.judge(plan, probe, limits, now), str(probe["host"]))
     _add(every, smtp.judge(plan, usable, limits, now), "")
     _add(every, deliveries.judge(messages, sent), "")
+    rules = outbound.rules(plan, routers or {}, now)
+    _add(every, outbound.judge(plan, servers, rules, answers, probes), "")
     today = datetime.datetime.fromtimestamp(now, datetime.UTC).date()
     counting, acknowledged = [], []
     for fault in sorted(_without_consequences(every.values()), key=lambda fault: fault.rank):
@@ -115,7 +121,7 @@ def judge(
         acknowledged=acknowledged,
         hosts=sum(bool(answer.get("facts")) for answer in answers),
         probes=len(usable),
-        checks=sum(map(_checks, usable)),
+        checks=sum(map(_checks, usable)) + sum(len(answer.get("outbound", ())) for answer in answers),
         messages=messages,
     )
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from mailgate import __version__
 from mailgate.client.submit import QueueError
-from mailgate.commands import quarantine, queue, report, search, status, trace
+from mailgate.commands import ban, quarantine, queue, report, search, status, trace
 from mailgate.commands.help_texts import epilog
 from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
 from mailgate.event_index.store import StoreError
 from mailgate.routes import RoutesError, load_routes
+from mailgate.smtp.lines import normalize
 
 DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
 STYLES = ("table", "csv", "json")
@@ -92,6 +93,7 @@ def argument_parser() -> argparse.ArgumentParser:
     ):
         add(command(name, None, text))
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
+    ban.add(command("ban", None, "List, add or remove bans of clients on this gateway."))
     unpack = commands.add_parser(
         "unpack", help="Open archives for the service; started by systemd's mailgate-unpack.socket."
     )
@@ -103,6 +105,13 @@ def argument_parser() -> argparse.ArgumentParser:
     why.add_argument("--helo", required=True, help="HELO or EHLO name")
     why.add_argument("--from", required=True, dest="sender", metavar="FROM", help="sender; <> for the null sender")
     why.add_argument("--to", required=True, dest="recipient", metavar="TO", help="recipient")
+    content = why.add_mutually_exclusive_group()
+    content.add_argument(
+        "--from-header", metavar="TEXT", help="header field From, for rules that have a condition on it"
+    )
+    content.add_argument(
+        "--message", type=Path, metavar="FILE", help="the message, for these rules and for mail authentication"
+    )
     why.add_argument("--json", action="store_true", help="print JSON")
     why.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
     state = command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
@@ -167,6 +176,14 @@ def _explain(options: argparse.Namespace) -> int:
 
     config, routes = load(options.config)
     language = options.language or config.language
+    message = None
+    if options.from_header is not None:
+        message = f"From: {options.from_header}\r\n\r\n".encode()
+    elif options.message:
+        try:
+            message = normalize(options.message.read_bytes())
+        except OSError as error:
+            raise ConfigError([f"--message: {options.message}: {error.strerror or error}"]) from error
     found = explain.explain(
         config,
         routes,
@@ -175,6 +192,8 @@ def _explain(options: argparse.Namespace) -> int:
         sender=options.sender,
         recipient=options.recipient,
         language=language,
+        message=message,
+        whole=options.message is not None,
     )
     sys.stdout.write(explain.render(found, style="json" if options.json else "text", language=language))
     return 0

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailgate.event_settings import EventSettings
-from mailgate.rule_settings import ListSetting, Refusal, RuleSetting
+from mailgate.limit_settings import BanSettings, Greylist, Rates
+from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -221,6 +222,14 @@ class Limits:
         " are deferred (452).",
         unit="bytes",
     )
+    greet_delay: int = setting(
+        0,
+        "How long the greeting waits for clients whose network has not delivered a message since the start, to find"
+        " those that do not wait for it; `0` for no delay.",
+        minimum=0,
+        maximum=30,
+        unit="seconds",
+    )
     max_errors: int = setting(20, "Bad commands and relay attempts before the session is closed (421).")
     max_unknown_recipients: int = setting(
         20,
@@ -237,14 +246,21 @@ class Limits:
     )
     max_unknown_recipients_per_domain: int = setting(
         500,
-        "Unknown recipients of one domain, of all clients in ten minutes. Above it, if they are more than"
-        " `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no limit.",
+        "Unknown recipients of one domain in ten minutes, of all clients, or of those without history. Above it, if"
+        " they are more than `max_unknown_percent`, refusals are not cached and are logged as a number; `0` for no"
+        " limit.",
+        minimum=0,
+    )
+    max_probes_under_attack: int = setting(
+        10,
+        "Recipients never seen of one domain above that limit that are verified in a second for clients whose network"
+        " has not delivered a message since the start; others are deferred (450). `0` for no limit.",
         minimum=0,
     )
     max_unknown_percent: int = setting(
         80,
-        "Share of unknown recipients, among those that are unknown or accepted, up to which the three limits above do"
-        " not apply.",
+        "Share of unknown recipients, among those that are unknown or accepted, up to which the limits above on unknown"
+        " recipients do not apply.",
         minimum=0,
         maximum=100,
         unit="percent",
@@ -416,7 +432,12 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
 # All settings that a domain may choose for itself.
 DOMAIN_SETTINGS: Mapping[str, tuple[str, ...]] = {
     **ACTIONS,
-    **{item.name: declared.choices for item, declared in declarations(Refusal) if declared.per_domain},
+    **{
+        item.name: declared.choices
+        for kind in (Refusal, Authentication)
+        for item, declared in declarations(kind)
+        if declared.per_domain
+    },
 }
 ATTACHMENT_KINDS = tuple(item.name for item, declared in declarations(Attachments) if declared.per_domain)
 
@@ -495,7 +516,11 @@ class Config:
     events: EventSettings = section(
         EventSettings, "Events in files and their index, for `mailgate search`, `trace`, `tail` and `report`."
     )
+    bans: BanSettings = section(BanSettings, "Bans of clients that guess addresses; see `mailgate ban --help`.")
+    rates: Rates = section(Rates, "Rates of clients, networks, senders and recipients, and of hosts that may relay.")
+    greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
+    authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
     rules: tuple[RuleSetting, ...] = field(
         default_factory=tuple,
         metadata=describe(

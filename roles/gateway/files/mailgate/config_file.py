@@ -238,6 +238,13 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
     """Report settings that contradict each other, and bounds that a declaration cannot express."""
     timeouts, limits, encryption = config.timeouts, config.limits, config.tls
     answer = timeouts.scan + timeouts.next_hop_data + timeouts.queue
+    # A rule that needs the received message waits for DNS then.
+    dns = config.refusal.dns_seconds
+    if answer < MAX_ANSWER_SECONDS <= answer + dns and _needs_message(config):
+        reader.add_problem(
+            "refusal.dns_seconds",
+            f"with timeouts.scan + next_hop_data + queue it is {answer + dns} s; must be below {MAX_ANSWER_SECONDS} s",
+        )
     if answer >= MAX_ANSWER_SECONDS:
         reader.add_problem(
             "timeouts",
@@ -266,6 +273,12 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
 
 
+def _needs_message(config: Config) -> bool:
+    """Return whether rules or mail authentication wait for DNS when a message has been received."""
+    tables = (table for rule in config.rules for table in (rule.when, rule.unless))
+    return config.authentication.evaluate or any(table.from_header or table.from_is for table in tables)
+
+
 def _label(name: object) -> str:
     """Return the name of a rule in messages, if it has one."""
     return f" ({name})" if isinstance(name, str) and name else ""
@@ -292,6 +305,10 @@ def _absolute_path(text: str) -> Path:
     if not path.is_absolute():
         raise ValueError(text)
     return path
+
+
+def _identifier(text: str) -> str:
+    return _hostname(text) if text else ""
 
 
 def _clamd(text: str) -> str:
@@ -376,6 +393,7 @@ FORMS = {
     "path": Form(str, "a path"),
     "absolute_path": Form(_absolute_path, "a valid absolute path"),
     "hostname": Form(_hostname, "a valid host name"),
+    "identifier": Form(_identifier, "a valid host name"),
     "domain": Form(_domain, "a valid domain or *.domain"),
     "endpoint": Form(Endpoint.parse, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
     "clamd": Form(_clamd, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),

@@ -35,10 +35,13 @@ class EventField:
 
 FIELDS: Mapping[str, EventField] = {
     "action": EventField(str, "what was done, or what a rule would have done"),
+    "arc": EventField(str, "result of ARC, if the message has a chain"),
     "ask": EventField(list, "verification servers"),
     "client": EventField(str, "IP address of the client"),
     "command": EventField(str, "SMTP command"),
     "delivered": EventField(int, "recipients that have the message, or whose mail is in the queue"),
+    "dkim": EventField(str, "result of DKIM, the best of all signatures"),
+    "dmarc": EventField(str, "result of DMARC"),
     "domain": EventField(str, "mail domain"),
     "domains": EventField(list, "mail domains"),
     "doubtful": EventField(bool, "whether the server may have accepted the message although its reply is missing"),
@@ -49,12 +52,15 @@ FIELDS: Mapping[str, EventField] = {
     "given_up": EventField(int, "messages whose processing was cancelled"),
     "helo": EventField(str, "HELO or EHLO name of the client"),
     "id": EventField(str, "transaction, from MAIL to the reply to the message; before MAIL, connection"),
+    "limit": EventField(int, "recipients in `minutes` above which further ones are deferred"),
     "list": EventField(str, "name of a list of rules"),
     "listen": EventField(list, "addresses and ports"),
     "lost": EventField(int, "events that are not in the files"),
     "message_id": EventField(str, "header field Message-ID"),
     "messages": EventField(int, "messages that were accepted"),
+    "minutes": EventField(int, "duration in minutes"),
     "name": EventField(str, "virus, or violation of the policy"),
+    "network": EventField(str, "network of the client, in CIDR notation"),
     "next_hop": EventField(str, "address and port of the server"),
     "next_hops": EventField(list, "servers of the domain in order of preference"),
     "number": EventField(int, "how many"),
@@ -78,8 +84,10 @@ FIELDS: Mapping[str, EventField] = {
     "session": EventField(str, "connection of a transaction"),
     "sessions": EventField(int, "connections that were cut"),
     "size": EventField(int, "size of the message in bytes"),
+    "spf": EventField(str, "result of SPF"),
     "status": EventField(int, "exit status; negative: signal"),
     "subject": EventField(str, "header field Subject, if `events.subject` is set"),
+    "threshold": EventField(int, "recipients in `minutes` above which an alarm is given"),
     "tls": EventField(bool, "whether TLS was active"),
     "verified": EventField(str, "what verified the recipient: `server`, `cache`, or `queue` (not verified)"),
     "version": EventField(str, "version of clamd and its signatures"),
@@ -109,12 +117,16 @@ _WHO = ("client", "helo", "sender")
 
 KINDS: Mapping[str, EventKind] = {
     # A message, in the order of its way
-    "connection_refused": EventKind("a client above a limit, refused at once", ("client", "reply"), ("id",)),
+    "connection_refused": EventKind(
+        "a client above a limit, or a banned one, refused at once", ("client", "reply"), ("id",)
+    ),
     "connection_closed": EventKind(
         "the gateway closed a connection: the client was slow or made too many errors, or it stops",
         ("client", "reply"),
         ("id",),
     ),
+    "early_talker": EventKind("a client spoke before the greeting", ("client",), ("id",)),
+    "pipelining": EventKind("a client did not wait for a reply that it must wait for", ("client",), ("id",)),
     "no_encryption": EventKind("STARTTLS of a client failed", ("client", "reason"), ("id",)),
     "command_refused": EventKind(
         "a command other than RCPT was refused", ("id", "client", "command", "reply"), ("helo", "session", "sender")
@@ -125,7 +137,7 @@ KINDS: Mapping[str, EventKind] = {
         ("id", "session"),
     ),
     "recipient_refused": EventKind(
-        "a recipient was refused or deferred; by a rule, with its name and the score",
+        "a recipient was refused or deferred, also by a rate or the greylist; by a rule, with its name and the score",
         (*_WHO, "recipient", "reply"),
         ("id", "session", "rule", "score"),
     ),
@@ -183,7 +195,8 @@ KINDS: Mapping[str, EventKind] = {
     "message": EventKind(
         "the end of a message; written before the reply is sent",
         ("id", *_WHO, "recipients", "reply", "seconds"),
-        ("session", "size", "queued", "delivered", "message_id", "subject", "rule", "score"),
+        ("session", "size", "queued", "delivered", "message_id", "subject", "rule", "score",
+         "spf", "dkim", "dmarc", "arc"),
     ),
     "notice_not_sent": EventKind("a notice failed", ("recipient", "reason")),
     "connection": EventKind(
@@ -206,10 +219,18 @@ KINDS: Mapping[str, EventKind] = {
     ),
     "catch_all": EventKind("a server accepts any recipient", ("domain", "next_hops")),
     "queue_woken": EventKind("the queue was flushed for a server that answers again", ("domain", "reply")),
+    # Clients
+    "banned": EventKind("a client is banned for guessing addresses", ("client", "network", "minutes", "reason")),
+    "relay_alarm": EventKind(
+        "a host that may relay sends to more recipients than usual", ("client", "minutes"), ("threshold", "limit")
+    ),
+    "limits_store_failed": EventKind(
+        "bans or the greylist cannot be stored; workers use their memory", ("reason", "number")
+    ),
     # Rules
     "list_loaded": EventKind("a list of rules was loaded", ("list", "entries")),
     "list_refused": EventKind("a list is invalid or gone", ("list", "problems", "number")),
-    "dns_failed": EventKind("look-ups for rules failed", ("of", "reason", "number")),
+    "dns_failed": EventKind("look-ups for rules or mail authentication failed", ("of", "reason", "number")),
     # The service
     "scanner_failed": EventKind("one of several clamds gave no verdict", ("scanner", "reason")),
     "signatures_old": EventKind(

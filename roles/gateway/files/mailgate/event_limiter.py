@@ -23,12 +23,15 @@ class EventLimit:
 # sender a transaction, which has limits of its own.
 LIMITS: Mapping[str, EventLimit] = {
     "abandoned": EventLimit(100, 20),
+    "banned": EventLimit(20, 2),
     "command_refused": EventLimit(20, 5),
     "connection": EventLimit(200, 50),
     "connection_closed": EventLimit(5, 2),
     "connection_refused": EventLimit(5, 2),
+    "early_talker": EventLimit(5, 2),
     "next_hop_down": EventLimit(20, 20),
     "no_encryption": EventLimit(5, 2),
+    "pipelining": EventLimit(5, 2),
     "queue_down": EventLimit(5, 5),
     "recipient_refused": EventLimit(50, 10),
     "relay_refused": EventLimit(20, 5),

@@ -26,6 +26,8 @@ from mailgate.event_privacy import hasher
 from mailgate.event_settings import EventSettings
 from mailgate.event_spool import Spool
 from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
+from mailgate.limits.alarm import alarm_mail
+from mailgate.limits.clients import ClientLimits
 from mailgate.message import (
     Client,
     Message,
@@ -49,6 +51,7 @@ from mailgate.smtp.reply import Reply
 from mailgate.worker_counters import WorkerCounters
 
 if TYPE_CHECKING:
+    from mailgate.rules.message_check import MessageCheck
     from mailgate.rules.screening import Rules
 
 log = logging.getLogger("mailgate")
@@ -124,8 +127,11 @@ class Gateway:
         )
         self.duplicates = DuplicateLog(config.state_dir, config.cache.resend_hours * 3600)
         self.budget = Budget(config.limits.max_bytes_in_flight, self.worker_counters)
+        self.client_limits = ClientLimits(config, self.worker_counters, events, alarm=self._send_alarm)
         loop = asyncio.get_running_loop()
-        self.unknown_recipients = UnknownRecipients(config.limits, self.worker_counters, events, later=loop.call_later)
+        self.unknown_recipients = UnknownRecipients(
+            config.limits, self.worker_counters, events, later=loop.call_later, ban=self.client_limits.ban
+        )
         self.admission = Admission(
             config,
             self.worker_counters,
@@ -154,7 +160,9 @@ class Gateway:
         self.encrypt = encrypt
         self._use_events()
         self._use_rules()
+        self.client_limits.use(config)
         self.unknown_recipients.limits = config.limits
+        self.unknown_recipients.ban_limit = config.bans.unknown_recipients
         open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.admission.use(config, None if open_files == resource.RLIM_INFINITY else open_files)
         self.budget.total = config.limits.max_bytes_in_flight
@@ -192,14 +200,14 @@ class Gateway:
         self.events.keep_in(spool, hashes, addresses_in_journal=settings.journal == "all")
 
     def _use_rules(self) -> None:
-        if not self.config.rules:
+        if not (self.config.rules or self.config.authentication.evaluate):
             self.rules = None
             return
         if self.rules is None:
             # Imported here because dnspython costs every worker 5 MB, and most gateways may have no rules.
             from mailgate.rules.screening import Rules  # noqa: PLC0415
 
-            self.rules = Rules(self.events, time.monotonic)
+            self.rules = Rules(self.events, time.monotonic, self.client_limits.greylist_seconds)
         self.rules.use(self.config, self.routes)
 
     async def watch_lists(self) -> None:
@@ -209,6 +217,7 @@ class Gateway:
             try:
                 if self.rules:
                     await self.rules.refresh()
+                await self.client_limits.refresh()
             except Exception:
                 log.exception("cannot load the lists of rules")
 
@@ -229,7 +238,9 @@ class Gateway:
     async def finish(self, seconds: float) -> int:
         """Wait for messages and notices in progress; return how many were cancelled after `seconds`."""
         self.delivery.close()
-        return await self.tasks.finish(seconds)
+        cancelled = await self.tasks.finish(seconds)
+        await self.client_limits.bans.sync()
+        return cancelled
 
     async def close_connections(self, seconds: float) -> None:
         """Wait until connections to next hops are closed, for at most `seconds`."""
@@ -240,6 +251,7 @@ class Gateway:
         self.delivery.close()
         self.verification_cache.close()
         self.duplicates.close()
+        self.client_limits.close()
         self.unknown_recipients.report()
         self.events.close()
         self.counters.close()
@@ -258,6 +270,20 @@ class Gateway:
     def unanswered(self, task: asyncio.Task[Result]) -> None:
         """Call `reply_lost` for a message whose connection was lost before its reply could be sent."""
         self.reply_lost(() if task.cancelled() else task.result().acknowledged)
+
+    def _send_alarm(self, client: str) -> None:
+        """Send a message about a host that relays more mail than usual, if somebody is to get it."""
+        if address := self.config.rates.alarm_to:
+            self.tasks.spawn(self.inspection.send(alarm_mail(self.config, client), address))
+
+    def refuse_connection(self, address: str) -> Reply | None:
+        """Return the reply that refuses a client's connection before any other work, or None.
+
+        The address of a load balancer stands for all clients behind it, and is not checked.
+        """
+        if self.config.is_proxy(address):
+            return None
+        return self.client_limits.refuse_connection(address) or self.admission.check_client(address)
 
     def refused_recipient(
         self,
@@ -302,17 +328,22 @@ class Gateway:
 
     # The message pipeline
 
-    async def process(self, message: Message, transaction: Transaction) -> Result:
+    async def process(self, message: Message, transaction: Transaction, check: MessageCheck | None = None) -> Result:
         """Check, scan and deliver a message; return the reply to its end of data. Never raises.
 
         Closes the transaction.
+
+        Args:
+            message: The message.
+            transaction: Its transaction.
+            check: What rules and mail authentication decide on it; None if they need nothing of it.
         """
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
         try:
             message = await self._fingerprinted(message)
             keys = self._duplicate_keys(message)
-            reply = await self._process(message, transaction, keys)
+            reply = await self._process(message, transaction, keys, check)
         except ScanError as error:
             self.events.emit("not_scanned", id=message.id, reason=error)
             reply = SCAN_UNAVAILABLE
@@ -343,7 +374,7 @@ class Gateway:
             delivered=len(transaction.delivered) or None,
             queued=transaction.queued or None,
             seconds=round(time.monotonic() - started, 3),
-            **(message.noted or {}),
+            **((check.noted if check else message.noted) or {}),
         )
         return Result(reply, delivered if reply.ok else ())
 
@@ -361,9 +392,11 @@ class Gateway:
             return {}
         return self.duplicates.keys(message.digest, message.client.address, message.sender, message.recipients)
 
-    async def _process(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> Reply:
+    async def _process(
+        self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes], check: MessageCheck | None
+    ) -> Reply:
         config, inspection = self.config, self.inspection
-        now = asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time()
         trace_recipient = str(message.recipients[0]) if len(message.recipients) == 1 else ""
         if await self._exclude_delivered(message, transaction, keys):
             return DELIVERED
@@ -378,12 +411,21 @@ class Gateway:
             return refusal
         if form.bare_newlines == "normalize":
             message = replace(message, content=normalize(message.content), digest=b"")
-        if message.tags is not None and (content := without_forged(message.content)) is not message.content:
-            message = replace(message, content=content, digest=b"")
         if delivered := transaction.delivered:
             message = replace(message, recipients=tuple(m for m in message.recipients if m not in delivered))
+        results = b""
+        if check:
+            with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+                outcome = await check.decide(message)
+            if outcome.reply:
+                return outcome.reply
+            results = outcome.results
+            message = _with_content(replace(message, tags=outcome.tags), outcome.content)
+        if message.tags is not None:
+            message = _with_content(message, without_forged(message.content))
         with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
-            variants = await inspection.inspect(message, now + config.timeouts.scan)
+            scan_until = asyncio.get_running_loop().time() + config.timeouts.scan
+            variants = await inspection.inspect(message, scan_until)
         if isinstance(variants, Reply):
             if not variants.ok:
                 self.events.count(PROCESSED)
@@ -394,9 +436,10 @@ class Gateway:
         needs_utf8 = transaction.envelope.utf8 and not bytes(header_section(message.content)).isascii()
         if message.tags:
             variants = with_tags(variants, message.recipients, message.tags)
-        trace = received_header(message, hostname=config.hostname, recipient=trace_recipient)
+        # RFC 8601 section 4: results are above the trace field of the host that they are from.
+        trace = results + received_header(message, hostname=config.hostname, recipient=trace_recipient)
         variants = [MessageVariant([trace, *variant.pieces], variant.recipients) for variant in variants]
-        return await transaction.deliver(variants, now + ANSWER_SECONDS, needs_utf8=needs_utf8)
+        return await transaction.deliver(variants, began + ANSWER_SECONDS, needs_utf8=needs_utf8)
 
     async def _exclude_delivered(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> bool:
         """Exclude recipients that have received this message although its client did not see our reply.
@@ -411,3 +454,8 @@ class Gateway:
         self.events.emit("resent", id=message.id, sender=message.sender, recipients=delivered)
         await transaction.exclude(delivered, delivered=True)
         return len(delivered) == len(message.recipients)
+
+
+def _with_content(message: Message, content: bytes) -> Message:
+    """Return a message with another content; the digest is that of the received one."""
+    return message if content is message.content else replace(message, content=content, digest=b"")

@@ -17,6 +17,19 @@ def network_of(address: str) -> str:
     return _prefix(address, 6) if ":" in address else address.rpartition(".")[0]
 
 
+def plain_address(address: str) -> str:
+    """Return a client's address without zone, and as IPv4 if it is a mapped one."""
+    return address.partition("%")[0].removeprefix("::ffff:")
+
+
+def client_network(address: str) -> str:
+    """Return what counts as one client in the usual notation: an IPv4 address, or an IPv6 network ADDRESS/64."""
+    if ":" not in address:
+        return address
+    packed = socket.inet_pton(socket.AF_INET6, address)[:8]
+    return f"{socket.inet_ntop(socket.AF_INET6, packed + bytes(8))}/64"
+
+
 def _prefix(address: str, size: int) -> str:
     try:
         return socket.inet_pton(socket.AF_INET6, address)[:size].hex(":", 2)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mailgate.setting import describe, section, setting
 
 LIST_KINDS = ("network", "name", "address")
-ACTIONS = ("allow", "refuse", "defer", "score", "tag")
+ACTIONS = ("allow", "refuse", "defer", "score", "tag", "greylist")
 MODES = ("apply", "log", "strict", "ignore")
 
 
@@ -21,6 +21,12 @@ class Conditions:
 
     client: tuple[str, ...] = setting(
         (), "Addresses and networks of clients; `@NAME` for a list of kind `network`.", form="network_entry"
+    )
+    client_is: tuple[str, ...] = setting(
+        (),
+        "`early_talker`: the client has not waited for the greeting (requires `limits.greet_delay`); `pipelining`: it"
+        " has sent commands before a reply that it must wait for (RFC 2920).",
+        choices=("early_talker", "pipelining"),
     )
     client_name: tuple[str, ...] = setting(
         (),
@@ -64,6 +70,36 @@ class Conditions:
     dns_list: str = setting(
         "", "Zone of a DNS list (DNSBL or DNSWL, RFC 5782) that has the client's address.", form="zone"
     )
+    from_header: tuple[str, ...] = setting(
+        (),
+        "Addresses in the header field `From`, as `sender`; one of several is enough. With this condition, the rule is"
+        " evaluated when the message has been received.",
+        form="address_entry",
+    )
+    from_is: tuple[str, ...] = setting(
+        (),
+        "`empty`: no header field `From` with an address; `own`: one in a domain of the delivery table; `several`: more"
+        " than one such field. Evaluated as `from_header`.",
+        choices=("empty", "own", "several"),
+    )
+    spf: tuple[str, ...] = setting(
+        (), "Result of SPF (RFC 7208) for the envelope sender, or for the HELO name if the sender is empty.",
+        choices=("pass", "fail", "softfail", "neutral", "none", "permerror"),
+    )  # fmt: skip
+    dkim: tuple[str, ...] = setting(
+        (),
+        "Result of DKIM (RFC 6376): `pass` if one signature is valid, else that of the first one. `policy`: valid, but"
+        " for a part of the body only. Evaluated as `from_header`.",
+        choices=("pass", "fail", "neutral", "policy", "none", "permerror"),
+    )
+    dmarc: tuple[str, ...] = setting(
+        (),
+        "Result of DMARC (RFC 7489), for any policy of the domain. Evaluated as `from_header`.",
+        choices=("pass", "fail", "none", "permerror"),
+    )
+    arc: tuple[str, ...] = setting(
+        (), "Result of the ARC chain (RFC 8617). Evaluated as `from_header`.", choices=("pass", "fail", "none")
+    )
 
 
 @dataclass(frozen=True)
@@ -75,8 +111,8 @@ class RuleSetting:
     )
     action: str = field(
         metadata=describe(
-            "`allow` (no later rule applies), `refuse` (550), `defer` (450), `score` (add `score`) or `tag` (mark the"
-            " message).",
+            "`allow` (no later rule applies), `refuse` (550), `defer` (450), `score` (add `score`), `tag` (mark the"
+            " message) or `greylist` (defer a new sender once).",
             choices=ACTIONS,
         )
     )
@@ -92,7 +128,7 @@ class RuleSetting:
     reply: str = setting(
         "",
         "Text of the reply in ASCII; it may begin with an enhanced status code, and contain `{client}`, `{helo}`,"
-        " `{sender}`, `{recipient}`, `{rule}` and `{zone}`. If empty, a built-in text.",
+        " `{sender}`, `{recipient}`, `{from}`, `{rule}` and `{zone}`. If empty, a built-in text.",
         form="reply",
     )
     reply_ja: str = setting(
@@ -155,8 +191,12 @@ class Refusal:
     refuse_score: int = setting(
         10, "Score from which a recipient is refused (550); `0` for never.", minimum=0, maximum=10_000
     )
+    greylist_score: int = setting(
+        0, "Score from which a new sender is greylisted; `0` for never.", minimum=0, maximum=10_000
+    )
     strict_tag_score: int = setting(3, "`tag_score` for domains with `strict`.", minimum=0, maximum=10_000)
     strict_refuse_score: int = setting(6, "`refuse_score` for domains with `strict`.", minimum=0, maximum=10_000)
+    strict_greylist_score: int = setting(0, "`greylist_score` for domains with `strict`.", minimum=0, maximum=10_000)
     dns_servers: tuple[str, ...] = setting(
         (),
         "Recursive DNS servers, by address or `ADDRESS:PORT`; if empty, those of `/etc/resolv.conf`. Use one near the"
@@ -170,3 +210,33 @@ class Refusal:
         50, "Simultaneous look-ups of one worker; further ones fail at once. Each uses one open file.", maximum=1000
     )
     dns_cache: int = setting(20_000, "Maximum number of cached look-ups of one worker.")
+
+
+@dataclass(frozen=True)
+class Authentication:
+    """Section `[authentication]`."""
+
+    evaluate: bool = setting(
+        False,
+        "Whether SPF, DKIM, DMARC and ARC are evaluated and written as Authentication-Results (RFC 8601), for clients"
+        " that rules apply to. Fields of this name with the gateway's identifier are removed. Looks up DNS by the"
+        " settings of `[refusal]`.",
+    )
+    identifier: str = setting(
+        "",
+        "The gateway's identifier in Authentication-Results; use the same on all gateways. If empty, `hostname`.",
+        form="identifier",
+    )
+    dmarc: str = setting(
+        "off",
+        "What a failure of DMARC does; `off`, `tag` (mark the message if the policy is `quarantine` or `reject`) or"
+        " `refuse` (550 if the policy is `reject`, mark it if it is `quarantine`).",
+        choices=("off", "tag", "refuse"),
+        per_domain=True,
+    )
+    arc_sealers: tuple[str, ...] = setting(
+        (),
+        "Domains of forwarders whose ARC chain is trusted: a failure of DMARC has no effect if all seals are theirs and"
+        " the first one reports that DMARC passed; `@NAME` for a list of kind `name`.",
+        form="name_entry",
+    )

@@ -9,6 +9,8 @@
 | `event_index/` | index of events, a file per day | SQLite | `event_index` |
 | `event_salt` | key of hashed addresses | text | `event_privacy` |
 | `recipients.sqlite` | results of recipient verification | SQLite | `delivery.verify_cache.VerificationCache` |
+| `bans.sqlite` | banned clients | SQLite | `limits.local_store.LocalStore` |
+| `greylist.sqlite` | senders that wait or have waited | SQLite | `limits.local_store.LocalStore` |
 | `delivered` | duplicate-delivery log | memory-mapped table | `delivery.duplicates.DuplicateLog` |
 | `known_routes`, `removed_routes` | the last delivery table, and the domains that left it | text | `removed_routes` |
 | `quarantine/` | kept messages | one file per message | `content.quarantine.Quarantine` |
@@ -26,15 +28,23 @@ EVENTS = "events"
 EVENT_INDEX = "event_index"
 EVENT_SALT = "event_salt"
 VERIFICATION_CACHE = "recipients.sqlite"
+BANS = "bans.sqlite"
+GREYLIST = "greylist.sqlite"
 DUPLICATE_LOG = "delivered"
 KNOWN_ROUTES = "known_routes"
 REMOVED_ROUTES = "removed_routes"
 QUARANTINE = "quarantine"
 
 
-def open_state(path: Path, schema: str) -> sqlite3.Connection:
-    """Open a state database and create it if it is missing; raise sqlite3.Error on failure."""
-    database = sqlite3.connect(path, timeout=2, isolation_level=None)
+def open_state(path: Path, schema: str, *, busy_seconds: float = 2) -> sqlite3.Connection:
+    """Open a state database and create it if it is missing; raise sqlite3.Error on failure.
+
+    Args:
+        path: The file.
+        schema: Statement that creates its table.
+        busy_seconds: How long a statement waits for a lock.
+    """
+    database = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     # WAL: readers (the report) never block the service. Commits survive a killed process, but not a power failure.
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")

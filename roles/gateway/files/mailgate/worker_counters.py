@@ -15,6 +15,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from mailgate.network import client_key
+from mailgate.rate_buckets import RateBuckets
 from mailgate.recipient_counts import RecipientCounts
 
 # Clients are counted by two hashes of their address in two halves of the buckets; the smaller number counts. A client
@@ -34,6 +35,7 @@ class SharedCounters:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self.recipients = RecipientCounts(workers)
+        self.rates = RateBuckets()
         self._map = mmap.mmap(-1, workers * _ROW)
         view = memoryview(self._map)
         rows = [view[number * _ROW : (number + 1) * _ROW] for number in range(workers)]
@@ -138,6 +140,11 @@ class WorkerCounters:
     def recipients_of(self, name: str) -> tuple[int, int]:
         """Return how many recent recipients of a client or a domain were unknown, and how many were accepted."""
         return self.recipient_counts.totals(name)
+
+    @property
+    def rates(self) -> RateBuckets:
+        """Rates of all workers by name."""
+        return self._shared.rates
 
     @property
     def message_bytes(self) -> int:

@@ -6,7 +6,7 @@ _mailgate() {
     local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$word" in -*) ;; *) case "$words $word" in
-            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" unpack"|" explain"|" status") words="$words $word" ;;
+            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" ban"|" ban list"|" ban add"|" ban remove"|" unpack"|" explain"|" status") words="$words $word" ;;
         esac ;; esac
     done
     COMPREPLY=()
@@ -61,11 +61,17 @@ _mailgate() {
         ' quarantine:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' quarantine list:--format') COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
         ' quarantine release:--to') :; return ;;
+        ' ban:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
+        ' ban list:--format') COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
+        ' ban add:--duration') :; return ;;
+        ' ban add:--reason') :; return ;;
         ' explain:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' explain:--client') :; return ;;
         ' explain:--helo') :; return ;;
         ' explain:--from') :; return ;;
         ' explain:--to') :; return ;;
+        ' explain:--from-header') :; return ;;
+        ' explain:--message') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' explain:--language') COMPREPLY=($(compgen -W "en ja" -- "$current")); return ;;
         ' status:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
     esac
@@ -84,10 +90,14 @@ _mailgate() {
         ' quarantine show') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
         ' quarantine release') COMPREPLY=($(compgen -W "-h --help --keep --to" -- "$current")) ;;
         ' quarantine delete') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
+        ' ban') COMPREPLY=($(compgen -W "list add remove -h --help --config" -- "$current")) ;;
+        ' ban list') COMPREPLY=($(compgen -W "-h --help --format --json" -- "$current")) ;;
+        ' ban add') COMPREPLY=($(compgen -W "-h --help --duration --reason" -- "$current")) ;;
+        ' ban remove') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
         ' unpack') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
-        ' explain') COMPREPLY=($(compgen -W "-h --help --config --client --helo --from --to --json --language" -- "$current")) ;;
+        ' explain') COMPREPLY=($(compgen -W "-h --help --config --client --helo --from --to --from-header --message --json --language" -- "$current")) ;;
         ' status') COMPREPLY=($(compgen -W "-h --help --config --json" -- "$current")) ;;
-        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index quarantine unpack explain status --help --version" -- "$current")) ;;
+        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index quarantine ban unpack explain status --help --version" -- "$current")) ;;
     esac
 }
 complete -F _mailgate mailgate

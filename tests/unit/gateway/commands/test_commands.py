@@ -71,7 +71,7 @@ class TestStatus:
     def test_status_names_what_fails(self, installed, capsys):
         assert main(["status", "--config", str(installed)]) == 1
         lines = capsys.readouterr().out.splitlines()
-        assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "ok", "ok", "FAIL"]
+        assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "ok", "ok", "FAIL", "ok"]
         assert Endpoint("127.0.0.1", 2) and "127.0.0.1:2" in lines[0]
 
     def test_the_unpacker_is_asked_to_open_an_archive(self):
@@ -114,3 +114,34 @@ class TestStateCheck:
         check = state_check(tmp_path)
         assert not check.ok
         assert word in check.detail
+
+
+class TestLimitsInStatus:
+    @pytest.fixture
+    def lines(self, installed, capsys):
+        def run() -> dict[str, str]:
+            main(["status", "--config", str(installed)])
+            lines = capsys.readouterr().out.splitlines()
+            return {line[6:].partition(": ")[0]: line for line in lines}
+
+        return run
+
+    def test_bans_rates_and_alarms(self, installed, lines):
+        counters = Counters(installed.parent)
+        for event, number in (("banned", 2), ("ban_refused", 40), ("rate_exceeded", 3), ("relay_alarm:198.18.3.3", 1)):
+            counters.add(event, number)
+        counters.close()
+        main(["ban", "--config", str(installed), "add", "198.18.9.9"])
+        found = lines()
+        assert found["bans"].endswith("1 now; in 24 hours 2 clients banned, 40 connections refused")
+        assert "3 times" in found["rates"]
+        assert "198.18.3.3" in found["relaying hosts"]
+
+    def test_a_store_that_fails(self, installed, lines):
+        assert "store of limits" not in lines()
+        counters = Counters(installed.parent)
+        counters.add("limits_store_failed", 7)
+        counters.close()
+        assert lines()["store of limits"].startswith("FAIL")
+        (installed.parent / "bans.sqlite").write_bytes(b"x" * 5000)
+        assert lines()["bans and greylist"].startswith("FAIL")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from dns_server import DnsServer
 from rule_clients import ZONE, reply_to, rule
+from signed_mail import MESSAGE
 
 from mailgate.cli import main
 from mailgate.commands.rules_status import rule_checks
@@ -151,6 +152,66 @@ def test_dns_that_fails(explain, dns):
     assert "  bl        score +5: is not decided: DNS did not answer" in out
 
 
+MESSAGE_RULES = (
+    rule("own", "refuse", 'from_is = ["own"]')
+    + rule("unsigned", "score", 'dkim = ["none"]', "score = 6")
+    + rule("spf", "score", 'spf = ["none"]', "score = 1")
+)
+EVALUATED = {"rules": MESSAGE_RULES, "refusal": "[authentication]\nevaluate = true"}
+
+
+class TestMessage:
+    def test_rules_that_need_the_message(self, explain):
+        lines = explain(**EVALUATED).splitlines()
+        assert lines[0] == "SPF: none"
+        assert "  own       refuse: is decided with the received message; give --message" in lines
+        assert "The recipient is accepted." in lines
+
+    def test_from_header(self, explain):
+        out = explain("--from-header", "Dean <dean@a.univ.example>", **EVALUATED)
+        assert "Reply: 550 5.7.1 From address <dean@a.univ.example> refused" in out
+        out = explain("--from-header", "x@y.example", **EVALUATED)
+        assert "  own       refuse: does not apply: the condition from_is does not hold" in out
+        assert "  unsigned  score +6: is decided with the received message; give --message" in out
+
+    @pytest.fixture
+    def message(self, tmp_path) -> str:
+        path = tmp_path / "message"
+        path.write_bytes(MESSAGE.replace(b"\r\n", b"\n"))
+        return str(path)
+
+    def test_results_and_score(self, explain, message):
+        out = explain("--message", message, **EVALUATED)
+        assert {"SPF: none", "DKIM: none", "DMARC: none", "ARC: none"} <= set(out.splitlines())
+        assert "Score: 7; tagged from 5, refused from 10 (0: never)." in out
+        found = json.loads(explain("--message", message, "--json", **EVALUATED))
+        assert found["authentication_results"].startswith("spf=none smtp.mailfrom=sender.example; dkim=none")
+
+    @pytest.mark.parametrize(
+        ("option", "domains", "expected"),
+        [
+            ("refuse", "", "Reply: 550 5.7.26 DMARC check of From address <alice@sender.example> failed, and its"),
+            ("tag", "", "The recipient is accepted, and the message is tagged."),
+            ("off", "", "The recipient is accepted."),
+            ("refuse", 'dmarc = "off"', "The recipient is accepted."),
+            ("refuse", 'rules = "ignore"', "Reply: 550 5.7.26 DMARC check of From address"),
+        ],
+    )
+    def test_dmarc(self, explain, dns, message, option, domains, expected):
+        dns.add("_dmarc.sender.example", "TXT", '"v=DMARC1; p=reject"')
+        out = explain(
+            "--message", message, rules="", refusal=f'[authentication]\nevaluate = true\ndmarc = "{option}"',
+            domains=domains and f'[domains."a.univ.example"]\n{domains}',
+        )  # fmt: skip
+        assert "The domain sender.example asks for reject of a message that fails DMARC." in out
+        assert expected in out
+
+    def test_a_file_that_cannot_be_read(self, write, capsys):
+        arguments = ["--client", "198.18.9.9", "--helo", "h", "--from", "a@b.example", "--to", "a@a.univ.example"]
+        assert main(["explain", "--config", str(write()), *arguments, "--message", "/nowhere"]) == 2
+        assert capsys.readouterr().err == "--message: /nowhere: No such file or directory\n"
+
+
 def test_json(explain):
     found = json.loads(explain("--json", sender="a@spam.example"))
     assert {key: found[key] for key in ("result", "reply", "reason", "score", "decided_by", "mode", "exempt")} == {
@@ -248,6 +309,24 @@ class TestStatus:
         (check,) = [check for check in rule_checks(config) if check[0] == f"DNS list {ZONE}"]
         assert not check[1]
 
+    def test_mail_authentication(self, write, tmp_path):
+        config, routes = load(write(rules="", refusal="[authentication]\nevaluate = true"))
+        counters = Counters(tmp_path)
+        for event, number in (("auth:spf=pass", 2), ("auth:dkim=fail", 1), ("dns_failed:mail authentication", 3)):
+            counters.add(event, number)
+        counters.close()
+        checks = {check.name: check for check in run_checks(config, routes)}
+        assert checks["mail authentication"].detail == "messages in 24 hours: dkim fail 1, spf pass 2"
+        assert "mail authentication 3" in checks["DNS of rules"].detail
+
     def test_without_rules_there_is_nothing_to_check(self, write):
         config, routes = load(write(rules=""))
         assert not [check for check in run_checks(config, routes) if "rule" in check.name]
+
+
+def test_greylisting_is_explained(explain):
+    rules = rule("new", "greylist", 'helo_is = ["bare"]')
+    sentence = "A sender that is new to the recipient is deferred first (greylisting)."
+    assert sentence in explain(helo="pc", rules=rules)
+    assert sentence not in explain(rules=rules)
+    assert "グレイリスト" in explain("--language", "ja", helo="pc", rules=rules)

@@ -25,13 +25,15 @@ async def dns() -> AsyncIterator[DnsServer]:
 def with_rules(make_campus: Callable[..., Awaitable[Campus]], dns: DnsServer) -> Callable[..., Awaitable[Campus]]:
     """Start a gateway with rules in TOML."""
 
-    async def start(rules: str, refusal: str = "", domains: str = "", lists: str = "") -> Campus:
+    async def start(rules: str = "", refusal: str = "", domains: str = "", lists: str = "", auth: str = "") -> Campus:
         config = parse_config(
             f'hostname = "gw1.univ.example"\nroutes_file = "/r"\nown_addresses = ["198.18.0.25"]\n'
-            f'[refusal]\ndns_servers = ["{dns.address}"]\n{refusal}\n{rules}\n{lists}\n{domains}\n'
+            f'[refusal]\ndns_servers = ["{dns.address}"]\n{refusal}\n[authentication]\n{auth}\n'
+            f"{rules}\n{lists}\n{domains}\n"
         )
         return await make_campus(
             refusal=config.refusal,
+            authentication=config.authentication,
             rules=config.rules,
             lists=config.lists,
             domains=config.domains,

@@ -17,9 +17,12 @@ from mailgate.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
-GUIDE = (ROOT / "docs" / "docsite" / "rst" / "rules.rst").read_text()
-EXAMPLES = [yaml.safe_load(block) for block in re.findall(r"block:: yaml\n\n((?:(?: +.*)?\n)+)", GUIDE)]
-NAMES = ("gateway_refusal", "gateway_lists", "gateway_rules", "gateway_domains")
+PAGES = ("rules", "authentication", "limits")
+GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
+BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
+EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
+SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist")
+NAMES = ("gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban", *(f"gateway_{s}" for s in SECTIONS))
 
 
 def render(variables: dict) -> str:
@@ -28,7 +31,8 @@ def render(variables: dict) -> str:
     template = environment.from_string((ROLE / "templates" / "mailgate.toml.j2").read_text())
     settings = {"hostname": "gw1.univ.example", "routes_file": "/etc/mailgate/routes"}
     given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
-    sections = {"refusal": given.get("gateway_refusal", {})}
+    sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
+    sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
     return template.render(__gateway_settings=settings, __gateway_sections=sections, **given)
 
 
@@ -38,13 +42,15 @@ def messages(variables: dict) -> list[str]:
     return validator.validate(variables, validate_role_argument_spec=True).error_messages
 
 
-def test_the_guide_has_examples():
-    assert len(EXAMPLES) == 3
+def test_the_guides_have_examples():
+    assert len(EXAMPLES) == 8
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))
-def test_examples_of_the_guide_are_valid(example):
+def test_examples_of_the_guides_are_valid(example):
     assert messages(example) == []
+    if "dmarc" in str(example.get("gateway_domains")):
+        example = {"gateway_authentication": {"evaluate": True}, **example}
     # Lists in files are on the gateway only, and are not read here.
     config = parse_config(render(example))
     assert [rule.name for rule in config.rules] == [rule["name"] for rule in example.get("gateway_rules", [])]

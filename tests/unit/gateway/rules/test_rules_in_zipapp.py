@@ -13,6 +13,7 @@ import pytest
 from gateway_doubles import Client
 from rule_clients import rule
 from service_process import serving
+from signed_mail import key, sign, txt
 
 pytestmark = pytest.mark.slow
 RULES = rule("r", "refuse", 'sender = ["@l"]') + rule("bl", "refuse", 'dns_list = "bl.example"')
@@ -58,3 +59,24 @@ async def test_changed_list_is_loaded_without_a_restart(pyz, tmp_path, dns):
         more = ["--helo", "x.example", "--from", "a@new.example", "--to", "bob@a.example", "--json"]
         explained = await asyncio.to_thread(subprocess.run, [*command, *more], capture_output=True, check=True)
         assert json.loads(explained.stdout)["decided_by"] == "r"
+
+
+async def test_mail_authentication(pyz, tmp_path, dns):
+    (tmp_path / "routes").write_text("a.example\t198.18.1.1\n")
+    (tmp_path / "message").write_bytes(sign())
+    settings = tmp_path / "mailgate.toml"
+    settings.write_text(
+        f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n'
+        f'[refusal]\ndns_servers = ["{dns.address}"]\n[authentication]\nevaluate = true\n'
+    )
+    dns.add("s1._domainkey.sender.example", "TXT", txt(key()[1]))
+    dns.add("_dmarc.sender.example", "TXT", txt("v=DMARC1; p=reject"))
+    dns.add("mail.sender.example", "TXT", txt("v=spf1 ip4:198.18.9.0/24 -all"))
+    command = [sys.executable, "-I", "-S", str(pyz), "explain", "--config", str(settings), "--client", "198.18.9.9"]
+    more = ["--helo", "h", "--from", "a@mail.sender.example", "--to", "b@a.example", "--message", f"{tmp_path}/message"]
+    found = await asyncio.to_thread(subprocess.run, [*command, *more, "--json"], capture_output=True, check=True)
+    assert found.stderr == b""
+    assert json.loads(found.stdout)["authentication_results"] == (
+        "spf=pass smtp.mailfrom=mail.sender.example; dkim=pass header.d=sender.example header.s=s1;"
+        " dmarc=pass header.from=sender.example; arc=none"
+    )

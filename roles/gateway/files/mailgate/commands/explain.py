@@ -6,16 +6,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
+from mailgate.authentication.header import from_mailboxes
 from mailgate.config import Config
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.rule_settings import RuleSetting
+from mailgate.rules.authenticate import Authentication, authenticate
+from mailgate.rules.conditions import MESSAGE, RECIPIENT, RESULTS
 from mailgate.rules.lists import load_lists
+from mailgate.rules.message_check import dmarc_action
 from mailgate.rules.model import Answer, Facts, Question, Verdict
-from mailgate.rules.replies import reply_text, reply_to
+from mailgate.rules.replies import dmarc_reply, reply_text, reply_to
 from mailgate.rules.resolver import Resolver
 from mailgate.rules.ruleset import NOT_EXEMPT, RuleSet
 from mailgate.server.rcpt_policy import decide
@@ -37,6 +42,7 @@ _STATES = {
     "unless": N_("does not apply: the exception {condition} holds"),
     "when": N_("does not apply: the condition {condition} does not hold"),
     "unreached": N_("is not reached"),
+    "message": N_("is decided with the received message; give --message"),
 }
 _MODES = {
     "log": N_("The recipient's domain only logs what rules decide."),
@@ -48,10 +54,13 @@ _SERVERS = {
     "none": N_("does not exist or has no mail server"),
     "null_mx": N_("accepts no mail"),
 }
-_NO_RULES = N_("There are no rules.")
-_POSTMASTER = N_("No rule applies to the postmaster of the gateway.")
-_EXEMPT = N_("No rule applies to the client: {reason}.")
-_INVALID = N_("The gateway refuses the address or its domain before any rule.")
+_GREYLISTED = N_("A sender that is new to the recipient is deferred first (greylisting).")
+_WITHOUT_RULES = {
+    "no_rules": N_("There are no rules."),
+    "postmaster": N_("No rule applies to the postmaster of the gateway."),
+    "exempt": N_("No rule applies to the client: {reason}."),
+    "invalid": N_("The gateway refuses the address or its domain before any rule."),
+}
 _SCORE = N_("Score: {score}; tagged from {tag}, refused from {refuse} (0: never).")
 _REPLY = N_("Reply: {reply}")
 _LISTED = N_("{zone} lists the client: {codes}")
@@ -59,6 +68,7 @@ _NOT_LISTED = N_("{zone} does not list the client")
 _NO_ANSWER = N_("{origin}: DNS did not answer")
 _NAMES = N_("Names of the client: {names}; confirmed: {verified}")
 _NONE = N_("none")
+_DMARC = N_("The domain {domain} asks for {policy} of a message that fails DMARC.")
 _PROBLEM = N_("List {list}: {problem}")
 _NOT_CONSIDERED = N_("Not considered: limits, verification of the recipient, and the content of the message.")
 
@@ -70,7 +80,7 @@ class Explanation:
     Attributes:
         facts: Client, HELO name, sender and recipient.
         result: `accept`, `tag`, `refuse` or `defer`.
-        reply: The reply to RCPT if it is not accepted.
+        reply: The reply to RCPT, or to the message, if it is not accepted.
         reason: What decides: `invalid`, `no_rules`, `exempt`, `postmaster`, `mode` or `rules`.
         exemption: Why the client is exempt.
         mode: What the recipient's domain has chosen.
@@ -94,10 +104,20 @@ class Explanation:
     thresholds: tuple[int, int] = (0, 0)
     problems: list[tuple[str, str]] = field(default_factory=list)
     text: str = ""
+    authentication: Authentication | None = None
 
 
 def explain(
-    config: Config, routes: Routes, *, client: str, helo: str, sender: str, recipient: str, language: str
+    config: Config,
+    routes: Routes,
+    *,
+    client: str,
+    helo: str,
+    sender: str,
+    recipient: str,
+    language: str,
+    message: bytes | None = None,
+    whole: bool = True,
 ) -> Explanation:
     """Return what would happen; asks DNS, and nobody else.
 
@@ -109,6 +129,8 @@ def explain(
         sender: Address of the sender, empty or `<>` for the null sender.
         recipient: Address of the recipient.
         language: Language of the reply's text.
+        message: The message, or only its From field.
+        whole: Whether it is the message, so that mail authentication is evaluated.
     """
     found = Explanation(
         {"client": client, "helo": helo, "sender": sender.strip("<>"), "recipient": recipient.strip("<>")}
@@ -127,18 +149,18 @@ def explain(
     ruleset = RuleSet(config, routes, {name: each.table for name, each in lists.items()})
     found.exemption = ruleset.exemption(client)
     found.mode = ruleset.mode(rcpt)
-    if not config.rules:
+    if not config.rules and not config.authentication.evaluate:
         found.reason = "no_rules"
     elif found.exemption:
         found.reason = "exempt"
     elif ruleset.is_postmaster(rcpt, config.hostname):
         found.reason = "postmaster"
-    elif found.mode == "ignore":
+    elif found.mode == "ignore" and not (message and whole and ruleset.identifier):
         found.reason = "mode"
     if found.reason == "rules":
         facts = Facts(client, helo_name(helo), mail, rcpt)
-        asyncio.run(_evaluate(config, ruleset, facts, found))
-        _conclude(found, ruleset, facts, language)
+        dmarc = asyncio.run(_evaluate(config, ruleset, facts, found, message, whole=whole))
+        _conclude(found, ruleset, facts, language, dmarc)
     return found
 
 
@@ -148,27 +170,67 @@ def _refused(found: Explanation, reply: Reply) -> Explanation:
     return found
 
 
-async def _evaluate(config: Config, ruleset: RuleSet, facts: Facts, found: Explanation) -> None:
+async def _evaluate(
+    config: Config, ruleset: RuleSet, facts: Facts, found: Explanation, message: bytes | None, *, whole: bool
+) -> str:
+    """Evaluate the rules as at RCPT and, if these accept it, with the message; return what DMARC does."""
     resolver = Resolver(config.refusal, failed=lambda _origin, _reason: None)
-    while isinstance(verdict := ruleset.evaluate(facts, found.answers), Question):
-        task = resolver.ask(verdict)
-        found.answers[verdict] = await task if task else None
-    found.verdict = verdict
-    ruleset.evaluate(facts, found.answers, lambda rule, state: found.rules.append((rule, state)))
-    reached = {rule.name for rule, _state in found.rules}
-    found.rules += [(rule, "unreached") for rule in config.rules if rule.name not in reached]
+    ask = partial(_ask, resolver, found.answers)
+    found.verdict = await _verdict(ruleset, facts, found, ask, RECIPIENT)
+    stage, dmarc = RECIPIENT, ""
+    if message is not None and found.verdict.action not in ("refuse", "defer"):
+        facts.authors = from_mailboxes(message)
+        stage = RESULTS if whole and ruleset.identifier else MESSAGE
+        if stage == RESULTS:
+            spf = await ask(facts.spf)
+            deadline = asyncio.get_running_loop().time() + config.refusal.dns_seconds
+            found.authentication = results = await authenticate(message, facts, spf, resolver.records, deadline)
+            found.answers |= results.answers
+            dmarc = dmarc_action(ruleset, facts, results)
+        found.verdict = await _verdict(ruleset, facts, found, ask, stage)
+    if found.mode == "ignore":
+        return dmarc
+    states: dict[str, str] = {}
+    ruleset.evaluate(facts, found.answers, lambda rule, state: states.update({rule.name: state}), stage)
+    later = {rule.setting.name for rule in ruleset.rules if rule.stage > stage}
+    default = {name: "message" for name in later if found.verdict.action not in ("refuse", "defer")}
+    found.rules = [(rule, states.get(rule.name) or default.get(rule.name, "unreached")) for rule in config.rules]
+    return "" if found.verdict.action in ("allow", "refuse", "defer") else dmarc
 
 
-def _conclude(found: Explanation, ruleset: RuleSet, facts: Facts, language: str) -> None:
+async def _verdict(
+    ruleset: RuleSet, facts: Facts, found: Explanation, ask: Callable[[Question], Awaitable[object]], stage: int
+) -> Verdict:
+    if found.mode == "ignore":
+        return Verdict()
+    while isinstance(verdict := ruleset.evaluate(facts, found.answers, stage=stage), Question):
+        await ask(verdict)
+    return verdict
+
+
+async def _ask(resolver: Resolver, answers: dict[Question, Answer | None], question: Question) -> Answer | None:
+    if question not in answers:
+        task = resolver.ask(question)
+        answers[question] = await task if task else None
+    return answers[question]
+
+
+def _conclude(found: Explanation, ruleset: RuleSet, facts: Facts, language: str, dmarc: str) -> None:
     thresholds = ruleset.thresholds(found.mode)
     found.thresholds = (thresholds.tag, thresholds.refuse)
     verdict = found.verdict
+    found.result = {"allow": "accept", "": "accept"}.get(verdict.action, verdict.action)
     if found.mode == "log":
         found.reason = "mode"
-        return
-    found.result = {"allow": "accept", "": "accept"}.get(verdict.action, verdict.action)
-    found.reply = reply_to(verdict, facts)
-    if found.reply:
+        found.result = "accept"
+    else:
+        found.reply = reply_to(verdict, facts)
+    if dmarc:
+        found.reason, found.result = "dmarc", dmarc
+        if dmarc == "refuse":
+            found.reply = dmarc_reply(facts)
+            found.text = str(found.reply)
+    elif found.reply:
         found.text = str(found.reply)
         if language != "en" and (own := reply_text(verdict, facts, language)):
             found.text += f" ({own})"
@@ -184,18 +246,12 @@ def render(found: Explanation, *, style: str, language: str) -> str:
 def _lines(found: Explanation, translate: Translator) -> Iterator[str]:
     for name, problem in found.problems:
         yield translate(_PROBLEM).format(list=name, problem=problem)
-    if found.reason == "invalid":
-        yield translate(_INVALID)
-    elif found.reason == "no_rules":
-        yield translate(_NO_RULES)
-    elif found.reason == "exempt":
-        yield translate(_EXEMPT).format(reason=translate(found.exemption))
-    elif found.reason == "postmaster":
-        yield translate(_POSTMASTER)
-    elif found.mode in _MODES:
-        yield translate(_MODES[found.mode])
+    if applied := _WITHOUT_RULES.get(found.reason) or _MODES.get(found.mode):
+        yield translate(applied).format(reason=translate(found.exemption) if found.exemption else "")
     for question, answer in found.answers.items():
         yield _answer(question, answer, translate)
+    if found.authentication and (policy := found.authentication.dmarc.policy) != "none":
+        yield translate(_DMARC).format(domain=found.authentication.dmarc.domain, policy=policy)
     width = max((len(rule.name) for rule, _state in found.rules), default=0)
     for rule, state in found.rules:
         points = f" {rule.score:+d}" if rule.action == "score" and rule.score else ""
@@ -203,6 +259,8 @@ def _lines(found: Explanation, translate: Translator) -> Iterator[str]:
     if found.verdict.score:
         tag, refuse = found.thresholds
         yield translate(_SCORE).format(score=found.verdict.score, tag=tag, refuse=refuse)
+    if found.verdict.greylist and found.result in ("accept", "tag"):
+        yield translate(_GREYLISTED)
     action = found.verdict.action if found.result == "accept" and found.reason == "rules" else found.result
     yield translate(_OUTCOMES["" if action == "accept" else action])
     if found.text:
@@ -221,8 +279,13 @@ def _state(rule: RuleSetting, state: str, translate: Translator) -> str:
 
 
 def _answer(question: Question, answer: Answer | None, translate: Translator) -> str:
+    is_result = question.kind in ("spf", "dkim", "dmarc", "arc")
     if answer is None:
-        return translate(_NO_ANSWER).format(origin=question.zone or question.subject)
+        return translate(_NO_ANSWER).format(
+            origin=question.zone or question.kind.upper() * is_result or question.subject
+        )
+    if is_result:
+        return f"{question.kind.upper()}: {answer.result}"
     if question.kind == "listed":
         text = _LISTED if answer.codes else _NOT_LISTED
         return translate(text).format(zone=question.zone, codes=", ".join(answer.codes))
@@ -231,6 +294,13 @@ def _answer(question: Question, answer: Answer | None, translate: Translator) ->
     none = translate(_NONE)
     names, verified = (", ".join(each) or none for each in (answer.names, answer.verified))
     return translate(_NAMES).format(names=names, verified=verified)
+
+
+def _field(found: Explanation) -> str | None:
+    """Return the value of Authentication-Results in one line."""
+    if not found.authentication:
+        return None
+    return " ".join(found.authentication.field("-").decode().partition(";")[2].split()) or None
 
 
 def _as_json(found: Explanation) -> dict[str, object]:
@@ -243,7 +313,9 @@ def _as_json(found: Explanation) -> dict[str, object]:
         "exempt": found.exemption or None,
         "mode": found.mode,
         "score": verdict.score,
+        "greylist": verdict.greylist,
         "decided_by": verdict.rule.name if verdict.rule else None,
+        "authentication_results": _field(found),
         "rules": [
             {"name": rule.name, "action": rule.action, "log_only": rule.log_only, "state": state}
             for rule, state in found.rules

@@ -5,17 +5,14 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mailgate.commands.recent_events import recent_counts
 from mailgate.config import Config
-from mailgate.events import Counters, totals
 from mailgate.rules.lists import load_list
 from mailgate.rules.model import Question
-from mailgate.rules.screening import COUNT_DNS_FAILURE, COUNT_MATCH
-from mailgate.state import open_read_only
+from mailgate.rules.screening import COUNT_DNS_FAILURE, COUNT_MATCH, COUNT_RESULT
 
 MATCH_HOURS = 24
 FAILURE_MINUTES = 10
@@ -25,7 +22,10 @@ _ALWAYS_LISTED = "127.0.0.2"
 
 def rule_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
     """Yield name, result and details of each check."""
-    yield "rules", True, _matches(config)
+    if config.rules:
+        yield "rules", True, _matches(config)
+    if config.authentication.evaluate:
+        yield "mail authentication", True, _results(config)
     for name, setting in config.lists.items():
         loaded = load_list(name, setting)
         entries = len(loaded.table)
@@ -36,31 +36,29 @@ def rule_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
 
 
 def _matches(config: Config) -> str:
-    counts = _counts(config, MATCH_HOURS * 3600)
+    counts = recent_counts(config, MATCH_HOURS * 3600)
     names = [f"{rule.name} {counts.get(COUNT_MATCH + rule.name, 0)}" for rule in config.rules]
     return f"{len(names)}; recipients that they applied to in {MATCH_HOURS} hours: {', '.join(names)}"
 
 
+def _results(config: Config) -> str:
+    counts = recent_counts(config, MATCH_HOURS * 3600)
+    names = [
+        f"{event.removeprefix(COUNT_RESULT).replace('=', ' ')} {number}"
+        for event, number in sorted(counts.items())
+        if event.startswith(COUNT_RESULT)
+    ]
+    return f"messages in {MATCH_HOURS} hours: {', '.join(names) or 'none'}"
+
+
 def _failures(config: Config) -> str:
-    counts = _counts(config, FAILURE_MINUTES * 60)
+    counts = recent_counts(config, FAILURE_MINUTES * 60)
     failed = [
         f"{event.removeprefix(COUNT_DNS_FAILURE)} {number}"
         for event, number in sorted(counts.items())
         if event.startswith(COUNT_DNS_FAILURE)
     ]
     return f"look-ups that failed in {FAILURE_MINUTES} minutes: {', '.join(failed) or 'none'}"
-
-
-def _counts(config: Config, seconds: float) -> dict[str, int]:
-    now = time.time()
-    try:
-        database = open_read_only(config.state_dir / Counters.FILE)
-        try:
-            return totals(database, now - seconds, now + 60)
-        finally:
-            database.close()
-    except sqlite3.Error:
-        return {}
 
 
 async def _dns_lists(config: Config) -> list[tuple[str, bool, str]]:

@@ -19,6 +19,7 @@ import pyclamd
 
 from mailgate.archives.unpacker import Unpacker, UnpackerError
 from mailgate.commands.event_options import UNINDEXED_BYTES
+from mailgate.commands.limits_status import limit_checks
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.event_index.follower import bytes_behind
@@ -59,6 +60,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *index_checks(config),
         _cache(config),
         *_rules(config),
+        *(Check(*result) for result in limit_checks(config)),
     ]
 
 
@@ -173,7 +175,7 @@ def _routes(config: Config, routes: Routes) -> Check:
 
 
 def _rules(config: Config) -> list[Check]:
-    if not config.rules:
+    if not config.rules and not config.authentication.evaluate:
         return []
     # Imported here because dnspython takes long to import.
     from mailgate.commands.rules_status import rule_checks  # noqa: PLC0415

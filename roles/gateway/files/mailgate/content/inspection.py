@@ -151,9 +151,10 @@ class Inspection:
         about = {"sender": str(message.sender), "subject": str(header.get("subject", ""))}
         for address in addresses:
             mail = self._notice.mail(decision.removal, address, message.id, about)
-            self._background.spawn(self._send(mail, address))
+            self._background.spawn(self.send(mail, address))
 
-    async def _send(self, mail: bytes, address: str) -> None:
+    async def send(self, mail: bytes, address: str) -> None:
+        """Submit a notice to the queue; failures are logged."""
         queue = self._config.queue
         try:
             await asyncio.to_thread(

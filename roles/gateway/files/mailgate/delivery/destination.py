@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -52,8 +53,16 @@ class Destination(SessionHolder):
 
     # At RCPT
 
-    async def add(self, envelope: Envelope, recipient: Mailbox) -> Reply:
+    async def add(self, envelope: Envelope, recipient: Mailbox, *, known: bool = False) -> Reply:
         """Name a recipient to the next hop; return its reply to RCPT, or to MAIL if that was refused.
+
+        Mail for recipients that are in the cache does not wait behind others, which may be guesses. For the same
+        reason, the session is not held while the next hop has accepted no recipient.
+
+        Args:
+            envelope: Sender and parameters.
+            recipient: The recipient.
+            known: The cache has it as known.
 
         Raises:
             NextHopError: None of the next hops responds.
@@ -61,7 +70,8 @@ class Destination(SessionHolder):
         if self.refusal:
             return self.refusal
         if self._session is None:
-            async with self._delivery.verifier.probe_slot(self.hops):
+            slot = contextlib.nullcontext() if known else self._delivery.verifier.probe_slot(self.hops)
+            async with slot:
                 self._session, (mail, *replies) = await self._delivery.pool.begin(
                     envelope, [recipient], self.hops, encrypt=self.encrypt
                 )
@@ -74,6 +84,8 @@ class Destination(SessionHolder):
             reply = await self._session.rcpt(envelope, recipient)
         if reply.ok:
             self.recipients.append(recipient)
+        elif not self.recipients:
+            self.close()
         return reply
 
     async def exclude(self, envelope: Envelope, excluded: Collection[Mailbox]) -> bool:

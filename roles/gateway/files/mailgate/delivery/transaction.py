@@ -114,7 +114,7 @@ class Transaction:
                     # The queue sends the "relayed" notification (RFC 3461 section 5.2.2).
                     self._cache(recipient, route, replies[-1])
                     return await self.add_to_queue(recipient, verified="server")
-            reply = await self._add_to_destination(destination, recipient, route)
+            reply = await self._add_to_destination(destination, recipient, route, known=known)
         except NextHopError as error:
             self._delivery.events.emit(
                 "next_hop_down", id=self.id, next_hops=route.next_hops, recipient=recipient, reason=error
@@ -128,13 +128,15 @@ class Transaction:
             verifier.detect_catch_all(recipient.domain, route.verification_servers)
         return ACCEPTED
 
-    async def _add_to_destination(self, destination: Destination, recipient: Mailbox, route: Route) -> Reply:
+    async def _add_to_destination(
+        self, destination: Destination, recipient: Mailbox, route: Route, *, known: bool
+    ) -> Reply:
         # If one server accepts the message and another refuses it, the queue must take the rest. So a second server
         # requires the queue.
         second = not destination.recipients and any(other.recipients for other in self._destinations.values())
         if second and not destination.refusal and not await self._queue.connect(self.id):
             return SEPARATE_TRANSACTION
-        reply = await destination.add(self._envelope, recipient)
+        reply = await destination.add(self._envelope, recipient, known=known)
         if not destination.refusal:
             self._cache(recipient, route, reply)
         return reply

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -21,6 +22,8 @@ from mailgate.config_file import load
 from mailgate.event_limiter import INTERVAL_SECONDS
 from mailgate.events import Counters, Events
 from mailgate.gateway import Gateway
+from mailgate.message import new_id
+from mailgate.network import plain_address
 from mailgate.routes import Routes, RoutesError
 from mailgate.server.session import Session
 from mailgate.worker_counters import WorkerCounters
@@ -32,6 +35,8 @@ HOUSEKEEPING_SECONDS = 3600
 COUNT_SECONDS = 0.05
 # Pause before accepting again after running out of file descriptors.
 EXHAUSTED_SECONDS = 0.5
+# Connections that are refused at once, one after the other, before other work goes on.
+MAX_REFUSED = 16
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -70,8 +75,10 @@ class Worker:
         self._listen()
         tasks = [self._loop.create_task(self._send_heartbeats())]
         tasks.append(self._loop.create_task(self.gateway.watch_lists()))
+        tasks.append(self._loop.create_task(self.gateway.client_limits.sync()))
         if self._worker_counters.number == 0:
             tasks.append(self._loop.create_task(self._housekeeping()))
+            tasks.append(self._loop.create_task(self.gateway.client_limits.prune()))
         self._worker_counters.heartbeat()
         self._worker_counters.generation = generation
         await self._stop.wait()
@@ -90,26 +97,59 @@ class Worker:
             self._loop.add_reader(sock, self._accept, sock)
 
     def _accept(self, sock: socket.socket) -> bool:
-        """Accept one connection only, since other workers may be idle; return whether there was one."""
+        """Accept one connection only, since other workers may be idle; return whether there was one.
+
+        Connections that are refused at once do not count, since they cost less than the way here.
+        """
+        for _refused in range(MAX_REFUSED):
+            connection = self._next_connection(sock)
+            if connection is None:
+                return False
+            if not self._refuse(connection[0], plain_address(connection[1][0])):
+                self._begin(connection[0])
+                break
+        return True
+
+    def _next_connection(self, sock: socket.socket) -> tuple[socket.socket, tuple[str, int]] | None:
+        """Return the next connection with its address, or None if there is none now."""
         try:
-            connection, _peer = sock.accept()
+            return sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return False
+            return None
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 log.exception("cannot accept a connection")
             self._loop.remove_reader(sock)
             self._loop.call_later(EXHAUSTED_SECONDS, self._accept_again, sock)
+            return None
+
+    def _refuse(self, connection: socket.socket, address: str) -> bool:
+        """Refuse a connection if its client is banned or has too many, before any object of a session exists."""
+        try:
+            reply = self.gateway.refuse_connection(address)
+        except Exception:
+            # An error in limits must not keep mail out.
+            log.exception("cannot check the limits of %s", address)
             return False
+        if reply is None:
+            return False
+        self.gateway.events.emit("connection_refused", id=new_id(), client=address, reply=reply)
+        with contextlib.suppress(OSError):
+            # A new connection has room for it.
+            connection.send(reply.wire(), socket.MSG_DONTWAIT)
+        connection.close()
+        return True
+
+    def _begin(self, connection: socket.socket) -> None:
+        """Serve a connection."""
         connection.setblocking(False)
         task = self._loop.create_task(self._serve(connection))
         self._accepted.add(task)
         task.add_done_callback(self._accepted.discard)
-        return True
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: Session(self.gateway), connection)
+            await self._loop.connect_accepted_socket(lambda: Session(self.gateway, checked=True), connection)
         except OSError:
             connection.close()
 

@@ -13,6 +13,8 @@ from mailgate.rules.conditions import parse_code
 from mailgate.rules.entries import EXPECTED, new_table
 from mailgate.rules.lists import load_list
 
+# Conditions on the received message.
+_OF_MESSAGE = ("from_header", "from_is", "dkim", "dmarc", "arc")
 # Kinds of lists that a condition may name.
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "client": ("network",),
@@ -21,6 +23,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "helo": ("name",),
     "sender": ("address", "name"),
     "recipient": ("address", "name"),
+    "from_header": ("address", "name"),
 }
 
 
@@ -34,13 +37,36 @@ def problems_of(config: Config) -> Iterator[tuple[str, str]]:
         names.add(rule.name)
         yield from _rule_problems(key, rule, config.lists)
     yield from _references("refusal.exempt", config.refusal.exempt, ("network",), config.lists)
+    yield from _references("bans.never", config.bans.never, ("network",), config.lists)
+    yield from _references("rates.relay_unlimited", config.rates.relay_unlimited, ("network",), config.lists)
+    yield from _authentication_problems(config)
     refusal = config.refusal
     if 0 < refusal.refuse_score < refusal.tag_score:
         yield "refusal.tag_score", f"must not be above refuse_score ({refusal.refuse_score})"
     if 0 < refusal.strict_refuse_score < refusal.strict_tag_score:
         yield "refusal.strict_tag_score", f"must not be above strict_refuse_score ({refusal.strict_refuse_score})"
+    for score, limit in (("greylist_score", "refuse_score"), ("strict_greylist_score", "strict_refuse_score")):
+        if 0 < (refused := getattr(refusal, limit)) < getattr(refusal, score):
+            yield f"refusal.{score}", f"must not be above {limit} ({refused})"
     for name, setting in config.lists.items():
         yield from _list_problems(f"lists.{name}", setting)
+
+
+def _authentication_problems(config: Config) -> Iterator[tuple[str, str]]:
+    setting, needed = config.authentication, "requires authentication.evaluate = true"
+    yield from _references("authentication.arc_sealers", setting.arc_sealers, ("name",), config.lists)
+    if setting.evaluate:
+        return
+    if setting.dmarc != "off":
+        yield "authentication.dmarc", needed
+    for domain, chosen in config.domains.items():
+        if chosen.get("dmarc", "off") != "off":
+            yield f'domains."{domain}".dmarc', needed
+    for number, rule in enumerate(config.rules, 1):
+        for table, conditions in (("when", rule.when), ("unless", rule.unless)):
+            for name in ("dkim", "dmarc", "arc"):
+                if getattr(conditions, name):
+                    yield f"rules[{number}] ({rule.name}).{table}.{name}", needed
 
 
 def list_file_problems(lists: Mapping[str, ListSetting]) -> list[str]:
@@ -68,8 +94,11 @@ def _rule_problems(key: str, rule: RuleSetting, lists: Mapping[str, ListSetting]
             yield f"{key}.score", "must not be 0, unless each of codes has points (CODE=POINTS)"
     elif rule.score or any("=" in code for code in rule.codes):
         yield f"{key}.score", 'points require action = "score"'
-    if rule.action in ("allow", "tag") and (rule.reply or rule.reply_ja):
+    if rule.action in ("allow", "tag", "greylist") and (rule.reply or rule.reply_ja):
         yield f"{key}.reply", f"the action {rule.action} sends no reply"
+    late = [name for name in _OF_MESSAGE if getattr(rule.when, name) or getattr(rule.unless, name)]
+    if rule.action == "greylist" and late:
+        yield f"{key}.action", f"a sender is greylisted at RCPT, when {' and '.join(late)} are not known yet"
     if rule.reply_ja and not rule.reply:
         yield f"{key}.reply_ja", "requires reply, since most clients get ASCII only"
 

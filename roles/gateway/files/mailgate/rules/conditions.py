@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from mailgate.rule_settings import Conditions
 from mailgate.rules.entries import NameTable, NetworkTable, Table, new_table
 from mailgate.rules.model import Answer, Facts, Question
+from mailgate.smtp.address import Mailbox
 
 # From when on a condition can be evaluated.
-CLIENT, HELO, SENDER, RECIPIENT = range(4)
+CLIENT, HELO, SENDER, RECIPIENT, MESSAGE, RESULTS = range(6)
 _LITERAL = re.compile(r"\[[^\]]*\]")
 
 
@@ -67,6 +68,7 @@ def conditions_of(setting: Conditions, lists: Mapping[str, Table], own: Own, cod
     if setting.client:
         networks = _tables(setting.client, "network", lists)
         add("client", CLIENT, lambda facts, _answer: any(table.contains(facts.packed) for table in networks))
+    found += _client_is(setting.client_is)
     if setting.helo:
         helos = _names(setting.helo, "name", lists)
         add("helo", HELO, lambda facts, _answer: _has_name(helos, facts.helo.lower().removesuffix(".")))
@@ -100,6 +102,8 @@ def conditions_of(setting: Conditions, lists: Mapping[str, Table], own: Own, cod
                 lambda answer: missing if not answer.names else unverified and not answer.verified,
             )
         )
+    found += _from_header(setting, lists, own)
+    found += _authentication(setting)
     if zone := setting.dns_list:
         found.append(
             Condition(
@@ -143,6 +147,11 @@ def parse_code(text: str) -> tuple[tuple[tuple[int, int], ...], int]:
     return tuple(ranges), int(points) if equals else 0
 
 
+def _client_is(kinds: Collection[str]) -> list[Condition]:
+    traits = frozenset(kinds)
+    return [Condition("client_is", HELO, lambda facts, _answer: not traits.isdisjoint(facts.traits))] if traits else []
+
+
 def _sender_is(kinds: Collection[str], own: Own) -> Condition:
     asks = "no_server" in kinds or "null_mx" in kinds
     states = {"none" if kind == "no_server" else kind for kind in kinds}
@@ -164,10 +173,60 @@ def _sender_is(kinds: Collection[str], own: Own) -> Condition:
     return Condition("sender_is", SENDER, holds, question if asks else None)
 
 
+def _authors(facts: Facts) -> list[Mailbox]:
+    return [mailbox for field in facts.authors for mailbox in field]
+
+
+def _from_header(setting: Conditions, lists: Mapping[str, Table], own: Own) -> Iterator[Condition]:
+    """Yield the conditions for the header field From."""
+    if setting.from_header:
+        tables = _names(setting.from_header, "address", lists)
+
+        def is_listed(facts: Facts, _answer: Answer) -> bool:
+            return any(_has_mailbox(tables, author.local, author.domain) for author in _authors(facts))
+
+        yield Condition("from_header", MESSAGE, is_listed)
+    if setting.from_is:
+        yield Condition("from_is", MESSAGE, _from_is(setting.from_is, own))
+
+
+def _from_is(kinds: Collection[str], own: Own) -> Callable[[Facts, Answer], bool]:
+    def holds(facts: Facts, _answer: Answer) -> bool:
+        authors = _authors(facts)
+        return (
+            ("empty" in kinds and not authors)
+            or ("several" in kinds and len(facts.authors) > 1)
+            or ("own" in kinds and any(own.is_domain(author.domain) for author in authors))
+        )
+
+    return holds
+
+
+def _authentication(setting: Conditions) -> list[Condition]:
+    """Return the conditions for results of SPF, DKIM, DMARC and ARC."""
+    found = []
+    if setting.spf:
+        found.append(_result("spf", SENDER, setting.spf, lambda facts: facts.spf))
+    for name in ("dkim", "dmarc", "arc"):
+        if wanted := getattr(setting, name):
+            question = Question(name, "")
+            found.append(_result(name, RESULTS, wanted, lambda _facts, question=question: question))  # type: ignore[misc]
+    return found
+
+
+def _result(name: str, stage: int, wanted: Collection[str], question: Callable[[Facts], Question | None]) -> Condition:
+    return Condition(name, stage, lambda _facts, answer: answer.result in wanted, question)
+
+
 def _reverse(name: str, holds: Callable[[Answer], bool]) -> Condition:
     return Condition(
         name, CLIENT, lambda _facts, answer: holds(answer), lambda facts: Question("reverse", facts.client)
     )
+
+
+def name_tables(entries: Sequence[str], lists: Mapping[str, Table]) -> list[NameTable]:
+    """Return the tables of names, or of lists of names, in a setting."""
+    return _names(entries, "name", lists)
 
 
 def _tables(entries: Sequence[str], kind: str, lists: Mapping[str, Table]) -> list[NetworkTable]:

@@ -32,6 +32,11 @@ class Rule:
     plain: tuple[Wanted, ...]
     asking: tuple[Wanted, ...]
 
+    @property
+    def stage(self) -> int:
+        """From when on all its conditions can be evaluated."""
+        return max((each.stage for each, _wanted in (*self.plain, *self.asking)), default=0)
+
 
 def compile_rules(settings: Sequence[RuleSetting], lists: Mapping[str, Table], own: Own) -> list[Rule]:
     """Return the rules of the settings."""
@@ -83,10 +88,12 @@ def evaluate(
             continue
         verdict.matches.append(match)
         if setting.action in _DECISIVE:
-            verdict.action, verdict.rule = setting.action, setting
+            verdict.action, verdict.rule, verdict.greylist = setting.action, setting, False
             return _in_doubt(verdict, doubt=might_allow)
         if setting.action == "tag":
             verdict.action = "tag"
+        elif setting.action == "greylist":
+            verdict.greylist = True
         verdict.score += match.points
     _apply(thresholds, verdict)
     return _in_doubt(verdict, doubt=might_allow or might_lower)
@@ -162,6 +169,7 @@ def _in_doubt(verdict: Verdict, *, doubt: bool) -> Verdict:
 def _apply(thresholds: Thresholds, verdict: Verdict) -> None:
     """Decide by the score."""
     score = verdict.score
+    verdict.greylist = verdict.greylist or 0 < thresholds.greylist <= score
     refused = 0 < thresholds.refuse <= score
     if not refused and not 0 < thresholds.tag <= score:
         return

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,19 +20,24 @@ class Question(NamedTuple):
     """A question to DNS.
 
     Attributes:
-        kind: `listed` (an address in a zone), `reverse` (names of an address) or `mail` (servers of a domain).
-        subject: The address or domain.
+        kind: `listed` (an address in a zone), `reverse` (names of an address), `mail` (servers of a domain), `spf` (of
+            a sender), a type of records, or for the result that a received message has: `dkim`, `dmarc` or `arc`.
+        subject: The address, domain, sender or name.
         zone: Zone of a DNS list.
+        client: IP address of the client (`spf`).
+        helo: HELO name (`spf`).
     """
 
     kind: str
     subject: str
     zone: str = ""
+    client: str = ""
+    helo: str = ""
 
     @property
     def origin(self) -> str:
         """What fails when it is not answered: a zone, or all questions of a kind."""
-        return self.zone or {"reverse": "client names", "mail": "sender domains"}[self.kind]
+        return self.zone or {"reverse": "client names", "mail": "sender domains"}.get(self.kind, "mail authentication")
 
 
 class Answer(NamedTuple):
@@ -43,12 +48,16 @@ class Answer(NamedTuple):
         names: Names of the address, whether they have that address or not (`reverse`).
         verified: Those that have it.
         servers: `yes`, `none` or `null_mx` (`mail`).
+        result: Of SPF, DKIM, DMARC or ARC.
+        records: As text (a type of records).
     """
 
     codes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()
     servers: str = "yes"
+    result: str = "none"
+    records: tuple[bytes, ...] = ()
 
 
 # An answer of None: DNS failed.
@@ -57,7 +66,7 @@ Answers = Mapping[Question, Answer | None]
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of a message before its content.
+    """What is known of a message.
 
     Attributes:
         client: IP address.
@@ -66,6 +75,8 @@ class Facts:
         recipient: The recipient that is decided on.
         recipients: Number of the message's recipients with this one.
         id: Id of the transaction in events.
+        authors: Addresses of each `From` field, once the message has been received.
+        traits: How the client has spoken before its turn: `early_talker`, `pipelining`.
     """
 
     client: str
@@ -74,10 +85,17 @@ class Facts:
     recipient: Mailbox = NULL
     recipients: int = 1
     id: str | None = None
+    authors: Sequence[tuple[Mailbox, ...]] = ()
+    traits: Collection[str] = ()
     packed: Packed = field(init=False)
 
     def __post_init__(self) -> None:
         self.packed = pack(self.client)
+
+    @property
+    def spf(self) -> Question:
+        """The question for the result of SPF."""
+        return Question("spf", str(self.sender), client=self.client, helo=self.helo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,7 @@ class Verdict:
         logged: Rules that apply but are `log_only`.
         failed: What DNS did not answer.
         dns: Whether it is deferred because DNS failed.
+        greylist: Whether a sender that is new to the recipient is deferred, if it is not refused or allowed.
     """
 
     action: str = ""
@@ -109,6 +128,7 @@ class Verdict:
     logged: list[Match] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     dns: bool = False
+    greylist: bool = False
     reply: Reply | None = None
 
     @property
@@ -121,7 +141,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Scores from which a message is tagged or refused; 0 for never."""
+    """Scores from which a message is tagged, refused or greylisted; 0 for never."""
 
     tag: int
     refuse: int
+    greylist: int = 0

@@ -13,12 +13,13 @@ from mailgate.rules.model import Facts, Verdict
 from mailgate.smtp.reply import Reply
 from mailgate.translation import N_, Text, translator
 
-FIELDS = ("client", "helo", "sender", "recipient", "rule", "zone")
+FIELDS = ("client", "helo", "sender", "recipient", "from", "rule", "zone")
 MAX_TEXT = 400
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= )")
 _DNS_FAILED = N_("DNS lookup failed; try again later")
 # Status and text by condition, in the order in which they are looked for.
 _TEXTS: tuple[tuple[str, str, Text], ...] = (
+    ("client_is", "5.1", N_("Client host {client} does not wait for replies")),
     ("dns_list", "7.1", N_("Client host {client} is listed in {zone}")),
     ("more_recipients_than", "5.3", N_("Too many recipients for this sender")),
     ("sender_is", "7.1", N_("Sender address {sender} refused")),
@@ -30,8 +31,16 @@ _TEXTS: tuple[tuple[str, str, Text], ...] = (
     ("reverse_name", "7.1", N_("Client host {client} refused")),
     ("client", "7.1", N_("Client host {client} refused")),
     ("recipient", "7.1", N_("Recipient address {recipient} refused")),
+    # Status of RFC 7372, and of RFC 8617 section 10.
+    ("dmarc", "7.26", N_("DMARC check of From address {from} failed")),
+    ("spf", "7.23", N_("SPF check of sender {sender} failed")),
+    ("dkim", "7.20", N_("DKIM check failed")),
+    ("arc", "7.29", N_("ARC check failed")),
+    ("from_header", "7.1", N_("From address {from} refused")),
+    ("from_is", "7.1", N_("From address {from} refused")),
 )
 _NO_SERVER = ("1.8", N_("Domain of sender address {sender} does not exist or has no mail server"))
+_DMARC = ("7.26", N_("DMARC check of From address {from} failed, and its policy is to reject"))
 _NULL_MX = ("7.27", N_("Domain of sender address {sender} accepts no mail"))
 
 
@@ -70,14 +79,39 @@ def reply_to(verdict: Verdict, facts: Facts, *, utf8: bool = False) -> Reply | N
     if verdict.action not in ("refuse", "defer") or not verdict.rule:
         return None
     code = 550 if verdict.action == "refuse" else 450
-    english = reply_text(verdict, facts, "en")
+    return _reply(code, reply_text(verdict, facts, "en"), reply_text(verdict, facts, "ja"), utf8=utf8)
+
+
+def dmarc_reply(facts: Facts, *, utf8: bool = False) -> Reply:
+    """Return the reply to a message that fails DMARC and whose policy is to reject it; arguments as `reply_to`."""
+    status, text = _DMARC
+    english, japanese = (translator(language)(text).format(**_values(facts)) for language in ("en", "ja"))
+    return _reply(550, f"5.{status} {english}", japanese, utf8=utf8)
+
+
+def _reply(code: int, english: str, japanese: str, *, utf8: bool) -> Reply:
     if not utf8:
         return Reply.of(code, _printable(english, ascii_only=True))
-    status = english.partition(" ")[0]
     lines = [english]
-    if japanese := reply_text(verdict, facts, "ja"):
-        lines.append(f"{status} {japanese}")
+    if japanese:
+        lines.append(f"{english.partition(' ')[0]} {japanese}")
     return Utf8Reply(code, tuple(_printable(line, ascii_only=False) for line in lines))
+
+
+def greylist_reply(seconds: int) -> Reply:
+    """Return the reply to a new sender that must wait."""
+    return Reply.of(450, f"4.7.1 New sender, please try again in {seconds} seconds (greylisting)")
+
+
+def _values(facts: Facts) -> dict[str, str]:
+    author = next((str(authors[0]) for authors in facts.authors if authors), "")
+    return {
+        "client": facts.client,
+        "helo": facts.helo,
+        "sender": f"<{facts.sender}>",
+        "recipient": f"<{facts.recipient}>",
+        "from": f"<{author}>",
+    }
 
 
 def reply_text(verdict: Verdict, facts: Facts, language: str) -> str:
@@ -85,14 +119,7 @@ def reply_text(verdict: Verdict, facts: Facts, language: str) -> str:
     rule = verdict.rule
     assert rule
     digit = "5" if verdict.action == "refuse" else "4"
-    values = {
-        "client": facts.client,
-        "helo": facts.helo,
-        "sender": f"<{facts.sender}>",
-        "recipient": f"<{facts.recipient}>",
-        "rule": rule.name,
-        "zone": rule.when.dns_list,
-    }
+    values = {**_values(facts), "rule": rule.name, "zone": rule.when.dns_list}
     if verdict.dns:
         status, text = "4.3", _DNS_FAILED
     else:

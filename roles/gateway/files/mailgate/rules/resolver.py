@@ -19,10 +19,12 @@ import dns.asyncresolver
 import dns.exception
 import dns.name
 import dns.nameserver
+import dns.rdata
 import dns.rdatatype
 import dns.resolver
 import dns.reversename
 
+from mailgate.authentication.lookups import RECORD_TYPES, Lookup, Records, complete
 from mailgate.config import Endpoint, dns_endpoint
 from mailgate.rule_settings import Refusal
 from mailgate.rules.model import Answer, Question
@@ -33,6 +35,8 @@ MIN_SECONDS, MAX_SECONDS = 60, 3600
 FAILED_SECONDS = 5
 # Records of an answer that are used; nobody needs more.
 MAX_RECORDS = 16
+# The same for mail authentication, where a domain can have many TXT records; more are a failure.
+MAX_TYPED_RECORDS, MAX_TYPED_BYTES = 100, 32768
 MAX_TIMEOUTS = 5
 PAUSE_SECONDS = 10.0
 # RFC 5782 section 5: no list has this address. One that does has everything.
@@ -89,6 +93,8 @@ class Resolver:
         self._clock = clock
         self._cache: OrderedDict[Question, tuple[float, Answer | None]] = OrderedDict()
         self._asked: dict[Question, asyncio.Task[Answer | None]] = {}
+        # Evaluations of SPF, which wait for questions that have tasks of their own.
+        self._evaluations = 0
         self._zones: dict[str, _Outage] = {}
         self._all = _Outage()
         self._problem = ""
@@ -130,13 +136,16 @@ class Resolver:
             return None
         task = asyncio.get_running_loop().create_task(self._answer(question))
         self._asked[question] = task
+        self._evaluations += question.kind == "spf"
         return task
 
     def _refusal(self, question: Question) -> str:
         now = self._clock()
         if self._problem:
             return self._problem
-        if len(self._asked) >= self._max_queries:
+        evaluates = question.kind == "spf"
+        running = self._evaluations if evaluates else len(self._asked) - self._evaluations
+        if running >= self._max_queries:
             return "too many simultaneous look-ups"
         if self._zone(question).blocks(now) or self._all.blocks(now):
             return "no answer in time"
@@ -158,9 +167,12 @@ class Resolver:
             # A reply that dnspython cannot read may raise anything, and must not stop mail.
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         now = self._clock()
-        for outage in dict.fromkeys((self._zone(question), self._all)):
-            outage.note(now, answered=in_time)
+        # Senders choose the names of mail authentication, and may choose some that are never answered.
+        if in_time or question.kind not in (*RECORD_TYPES, "spf"):
+            for outage in dict.fromkeys((self._zone(question), self._all)):
+                outage.note(now, answered=in_time)
         self._asked.pop(question, None)
+        self._evaluations -= question.kind == "spf"
         self._cache[question] = now + seconds, answer
         self._cache.move_to_end(question)
         while len(self._cache) > self._max_entries:
@@ -169,9 +181,13 @@ class Resolver:
             self._failed(question.origin, reason[:200])
         return answer
 
-    async def _ask(self, question: Question) -> tuple[Answer, float]:
+    async def _ask(self, question: Question) -> tuple[Answer | None, float]:
         if question.kind == "listed":
             return await self._listed(question)
+        if question.kind == "spf":
+            return await self._spf(question), MIN_SECONDS
+        if question.kind in RECORD_TYPES:
+            return await self._typed(question)
         return await (self._reverse(question.subject) if question.kind == "reverse" else self._mail(question.subject))
 
     async def _listed(self, question: Question) -> tuple[Answer, float]:
@@ -218,16 +234,56 @@ class Resolver:
                 return Answer(servers="null_mx" if null else "yes"), seconds
         return Answer(servers="none"), shortest
 
+    async def _spf(self, question: Question) -> Answer | None:
+        """Return the result of SPF; None if a look-up failed, which has been reported."""
+        # Imported here because only this needs pyspf.
+        from mailgate.authentication import spf  # noqa: PLC0415
+
+        client, helo, sender = question.client, question.helo, question.subject
+        result = await complete(lambda found: spf.evaluate(client, helo, sender, found), self.records, spf.MAX_LOOKUPS)
+        return None if result == "temperror" else Answer(result=result or "permerror")
+
+    async def records(self, lookup: Lookup) -> Records | None:
+        """Return records for mail authentication, or None if DNS failed."""
+        question = Question(lookup.type, lookup.name)
+        known, answer = self.cached(question)
+        if not known:
+            task = self.ask(question)
+            answer = await asyncio.shield(task) if task else None
+        return answer.records if answer else None
+
+    async def _typed(self, question: Question) -> tuple[Answer, float]:
+        try:
+            name = dns.name.from_text(question.subject)
+        except (dns.exception.DNSException, UnicodeError):
+            # A name that cannot exist.
+            return Answer(), MAX_SECONDS
+        found, seconds = await self._resolve(name, question.kind)
+        texts = tuple(_text_of(record) for record in found)
+        if len(texts) > MAX_TYPED_RECORDS or sum(map(len, texts)) > MAX_TYPED_BYTES:
+            raise AnswerError(f"{question.kind} records of {question.subject} are too large")
+        return Answer(records=texts), seconds
+
     async def _records(self, name: dns.name.Name, kind: str) -> tuple[list[str], float]:
         """Return the records of a name as text, none if there is none, and the seconds for which that is valid."""
+        found, seconds = await self._resolve(name, kind)
+        return sorted(record.to_text() for record in found)[:MAX_RECORDS], seconds
+
+    async def _resolve(self, name: dns.name.Name, kind: str) -> tuple[list[dns.rdata.Rdata], float]:
+        """Return the records of a name, none if there is none, and the seconds for which that is valid."""
         try:
             found = await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
         except dns.resolver.NXDOMAIN as error:
             responses = error.kwargs.get("responses") or {}
             kept = [response.resolve_chaining().minimum_ttl for response in responses.values()]
             return [], _bounded(min(kept, default=MIN_SECONDS))
-        records = sorted(record.to_text() for record in found.rrset)[:MAX_RECORDS] if found.rrset else []
-        return records, _bounded(found.chaining_result.minimum_ttl)
+        return list(found.rrset or ()), _bounded(found.chaining_result.minimum_ttl)
+
+
+def _text_of(record: dns.rdata.Rdata) -> bytes:
+    """Return a record as mail authentication uses it; names without the final dot."""
+    strings = getattr(record, "strings", None)
+    return b"".join(strings) if strings is not None else record.to_text().removesuffix(".").encode()
 
 
 def system_servers() -> bytes:

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from mailgate.config import Config, find_domain
 from mailgate.routes import Routes
-from mailgate.rules.conditions import Own
+from mailgate.rules.conditions import MESSAGE, RECIPIENT, RESULTS, Own, name_tables
 from mailgate.rules.engine import Trace, compile_rules, evaluate, questions
 from mailgate.rules.entries import NetworkTable, Table, pack
 from mailgate.rules.model import Answers, Facts, Question, Thresholds, Verdict
@@ -32,9 +32,18 @@ class RuleSet:
         refusal = config.refusal
         own = Own(config.hostname, frozenset(config.own_addresses), lambda domain: routes.find(domain) is not None)
         self.rules = compile_rules(config.rules, lists, own)
-        self._default = Thresholds(refusal.tag_score, refusal.refuse_score)
-        self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score)
-        self._exempt = list(_exempt(config, lists))
+        #: Rules that need the received message, by name; the others are evaluated for each recipient at RCPT.
+        self.message_rules = frozenset(rule.setting.name for rule in self.rules if rule.stage >= MESSAGE)
+        self._until = {
+            stage: [rule for rule in self.rules if rule.stage <= stage] for stage in (RECIPIENT, MESSAGE, RESULTS)
+        }
+        authentication = config.authentication
+        #: Identifier of Authentication-Results, empty if they are not evaluated.
+        self.identifier = (authentication.identifier or config.hostname) if authentication.evaluate else ""
+        self._sealers = name_tables(authentication.arc_sealers, lists)
+        self._default = Thresholds(refusal.tag_score, refusal.refuse_score, refusal.greylist_score)
+        self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score, refusal.strict_greylist_score)
+        self._exempt = list(exemptions(config, lists))
 
     def exemption(self, address: str) -> Text:
         """Return why no rule applies to a client, or NOT_EXEMPT."""
@@ -47,6 +56,16 @@ class RuleSet:
         chosen = find_domain(config.domains, recipient.domain) if config.domains else None
         return (chosen or {}).get("rules", config.refusal.rules)
 
+    def dmarc(self, recipient: Mailbox) -> str:
+        """Return what a failure of DMARC does for a recipient: `off`, `tag` or `refuse`."""
+        config = self._config
+        chosen = find_domain(config.domains, recipient.domain) if config.domains else None
+        return (chosen or {}).get("dmarc", config.authentication.dmarc)
+
+    def trusts(self, sealers: Collection[str]) -> bool:
+        """Return whether an ARC chain with these seals is trusted."""
+        return bool(sealers) and all(any(table.contains(name) for table in self._sealers) for name in sealers)
+
     @staticmethod
     def is_postmaster(recipient: Mailbox, hostname: str) -> bool:
         """Return whether this is the postmaster of the gateway, whom a refused sender must reach (RFC 5321 4.5.1)."""
@@ -56,16 +75,27 @@ class RuleSet:
         """Return the scores that decide in a mode."""
         return self._strict if mode == "strict" else self._default
 
-    def evaluate(self, facts: Facts, answers: Answers, trace: Trace | None = None) -> Verdict | Question:
-        """Return the verdict on a recipient, or what must be asked first."""
-        return evaluate(self.rules, facts, answers, self.thresholds(self.mode(facts.recipient)), trace)
+    def evaluate(
+        self, facts: Facts, answers: Answers, trace: Trace | None = None, stage: int = RECIPIENT
+    ) -> Verdict | Question:
+        """Return the verdict on a recipient, or what must be asked first.
+
+        Args:
+            facts: What is known.
+            answers: Answers of DNS.
+            trace: Called for each rule that is reached.
+            stage: RECIPIENT, MESSAGE if addresses in From are known, RESULTS if results of mail authentication are;
+                rules that need more are left out.
+        """
+        return evaluate(self._until[stage], facts, answers, self.thresholds(self.mode(facts.recipient)), trace)
 
     def questions(self, facts: Facts, stage: int) -> Iterator[Question]:
         """Yield what the rules will ask DNS, as far as it is known."""
         return questions(self.rules, facts, stage)
 
 
-def _exempt(config: Config, lists: Mapping[str, Table]) -> Iterator[tuple[Text, NetworkTable]]:
+def exemptions(config: Config, lists: Mapping[str, Table]) -> Iterator[tuple[Text, NetworkTable]]:
+    """Yield the clients that no rule applies to, with the reason."""
     own = NetworkTable()
     for text in ("127.0.0.0/8", "::1", *config.own_addresses):
         own.add(text)

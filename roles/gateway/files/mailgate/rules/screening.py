@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from mailgate.config import Config
 from mailgate.events import Events
@@ -14,16 +14,20 @@ from mailgate.routes import Routes
 from mailgate.rules.conditions import HELO, SENDER
 from mailgate.rules.lists import LoadedList, is_changed, load_lists
 from mailgate.rules.model import Answer, Facts, Question, Verdict
-from mailgate.rules.replies import reply_to
+from mailgate.rules.replies import greylist_reply, reply_to
 from mailgate.rules.resolver import Resolver, system_servers
 from mailgate.rules.ruleset import RuleSet
 from mailgate.smtp.address import Mailbox
+from mailgate.smtp.reply import Reply
 
-# Counters of events: matches of a rule, and failed look-ups.
-COUNT_MATCH, COUNT_DNS_FAILURE = "rule:", "dns_failed:"
+# Counters of events: matches of a rule, failed look-ups, and results of mail authentication.
+COUNT_MATCH, COUNT_DNS_FAILURE, COUNT_RESULT = "rule:", "dns_failed:", "auth:"
+COUNT_GREYLISTED = "greylisted"
 REPORT_SECONDS = 60.0
 # Rules that a tag names, so that its line is not too long.
 MAX_NAMES = 10
+#: Seconds that a client's sender must still wait before it may write to a recipient, 0 if it need not.
+Greylister = Callable[[str, Mailbox, Mailbox], Awaitable[int]]
 
 
 class Rules:
@@ -32,10 +36,12 @@ class Rules:
     Args:
         events: Log and counters.
         clock: Time in seconds.
+        greylister: The greylist.
     """
 
-    def __init__(self, events: Events, clock: Callable[[], float]) -> None:
+    def __init__(self, events: Events, clock: Callable[[], float], greylister: Greylister) -> None:
         self._events = events
+        self.greylister = greylister
         self._clock = clock
         self._lists: dict[str, LoadedList] = {}
         self._reported: dict[str, float] = {}
@@ -57,15 +63,26 @@ class Rules:
             self._resolver_settings = wanted
             self._resolver = Resolver(refusal, failed=self._dns_failed, clock=self._clock)
         self._compile()
+        if self.ruleset.identifier:
+            # Imported here because only this needs libraries of mail authentication.
+            from mailgate.rules.authenticate import prepare  # noqa: PLC0415
+
+            prepare()
 
     def _compile(self) -> None:
         self.ruleset = RuleSet(self._config, self._routes, {name: each.table for name, each in self._lists.items()})
 
-    def screen(self, address: str, helo: str) -> Screening | None:
-        """Return the screening of a connection after HELO, or None if no rule applies to the client."""
+    def screen(self, address: str, helo: str, traits: Collection[str] = ()) -> Screening | None:
+        """Return the screening of a connection after HELO, or None if no rule applies to the client.
+
+        Args:
+            address: IP address of the client.
+            helo: HELO or EHLO name.
+            traits: How the client speaks; what is added later is seen.
+        """
         if not address or self.ruleset.exemption(address):
             return None
-        return Screening(self, Facts(address, helo))
+        return Screening(self, Facts(address, helo, traits=traits))
 
     @property
     def hostname(self) -> str:
@@ -114,6 +131,10 @@ class Rules:
             self._reported[key] = now
             self._events.emit(event, number=self._unreported.pop(key), **fields)
 
+    def count(self, event: str) -> None:
+        """Add to a counter."""
+        self._events.count(event)
+
     def record(self, facts: Facts, verdict: Verdict, *, effective: bool) -> None:
         """Count the rules that apply, and log those that have no effect."""
         for match in (*verdict.matches, *verdict.logged):
@@ -137,9 +158,9 @@ class Screening:
     """What the rules know and decide of one connection."""
 
     def __init__(self, rules: Rules, facts: Facts) -> None:
-        self._rules = rules
-        self._facts = facts
-        self._answers: dict[Question, Answer | None] = {}
+        self.rules = rules
+        self.facts = facts
+        self.answers: dict[Question, Answer | None] = {}
         self._asked: dict[Question, asyncio.Task[Answer | None]] = {}
         self._deadline = 0.0
         #: What is written into the message for a recipient.
@@ -150,48 +171,78 @@ class Screening:
 
     def begin(self, sender: Mailbox, id: str | None = None) -> None:
         """Begin a transaction, whose id in events is `id`: ask DNS what the rules will need."""
-        self._facts.sender, self._facts.id = sender, id
-        self._answers.clear()
+        self.facts.sender, self.facts.id = sender, id
+        self.answers.clear()
         self._asked.clear()
         self._deadline = 0.0
         self.tags = {}
         self.noted = {}
         self._begin(SENDER)
+        if self.rules.ruleset.identifier:
+            self._ask(self.facts.spf)
+
+    @property
+    def needs_message(self) -> bool:
+        """Whether rules or mail authentication need the received message."""
+        ruleset = self.rules.ruleset
+        return bool(ruleset.message_rules or ruleset.identifier)
+
+    def begin_message(self) -> float:
+        """Return until when, in time of the event loop, the received message may wait for DNS."""
+        self._deadline = asyncio.get_running_loop().time() + self.rules.dns_seconds
+        return self._deadline
+
+    async def answer(self, question: Question) -> Answer | None:
+        """Return an answer, None for one that fails or is late."""
+        if question not in self.answers:
+            await self._wait(question)
+        return self.answers[question]
 
     def _begin(self, stage: int) -> None:
-        for question in self._rules.ruleset.questions(self._facts, stage):
+        for question in self.rules.ruleset.questions(self.facts, stage):
             self._ask(question)
 
     def _ask(self, question: Question) -> None:
-        if question in self._answers or question in self._asked:
+        if question in self.answers or question in self._asked:
             return
-        known, answer = self._rules.resolver.cached(question)
-        if not known and (task := self._rules.resolver.ask(question)) is not None:
+        known, answer = self.rules.resolver.cached(question)
+        if not known and (task := self.rules.resolver.ask(question)) is not None:
             self._asked[question] = task
         else:
-            self._answers[question] = answer
+            self.answers[question] = answer
 
     async def check(self, recipient: Mailbox, recipients: int, *, utf8: bool) -> Verdict | None:
         """Return what the rules decide on a recipient, None if they do not apply; waits for DNS within its limit."""
-        ruleset = self._rules.ruleset
+        ruleset = self.rules.ruleset
         mode = ruleset.mode(recipient)
-        if mode == "ignore" or ruleset.is_postmaster(recipient, self._rules.hostname):
+        if mode == "ignore" or ruleset.is_postmaster(recipient, self.rules.hostname):
             return None
-        facts = self._facts
+        facts = self.facts
         facts.recipient, facts.recipients = recipient, recipients
-        while isinstance(verdict := ruleset.evaluate(facts, self._answers), Question):
+        while isinstance(verdict := ruleset.evaluate(facts, self.answers), Question):
             await self._wait(verdict)
         if verdict.matches or verdict.logged:
-            self._rules.record(facts, verdict, effective=mode != "log")
+            self.rules.record(facts, verdict, effective=mode != "log")
         if mode == "log":
             return None
-        verdict.reply = reply_to(verdict, facts, utf8=utf8)
+        verdict.reply = reply_to(verdict, facts, utf8=utf8) or await self._greylist(verdict)
         if not verdict.reply and verdict.matches:
             self.noted = {"rule": verdict.first, "score": verdict.score}
             if verdict.action == "tag":
                 names = ",".join(match.rule.name for match in verdict.matches[:MAX_NAMES])
                 self.tags[recipient] = f"score={verdict.score} rules={names}"
         return verdict
+
+    async def _greylist(self, verdict: Verdict) -> Reply | None:
+        """Return the reply that defers a new sender if a rule or the score asks for it, or None."""
+        if not verdict.greylist:
+            return None
+        facts = self.facts
+        seconds = await self.rules.greylister(facts.client, facts.sender, facts.recipient)
+        if not seconds:
+            return None
+        self.rules.count(COUNT_GREYLISTED)
+        return greylist_reply(seconds)
 
     async def _wait(self, question: Question) -> None:
         """Get an answer, or None for one that fails or is late."""
@@ -200,7 +251,7 @@ class Screening:
         if task is None:
             return
         now = asyncio.get_running_loop().time()
-        self._deadline = self._deadline or now + self._rules.dns_seconds
+        self._deadline = self._deadline or now + self.rules.dns_seconds
         done, _pending = await asyncio.wait((task,), timeout=max(0.0, self._deadline - now))
         # The task never raises.
-        self._answers[question] = task.result() if done else None
+        self.answers[question] = task.result() if done else None

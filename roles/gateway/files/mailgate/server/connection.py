@@ -93,6 +93,16 @@ class Connection(BaseConnection):
                 raise LineTooLongError
             await self._more()
 
+    async def speaks_within(self, seconds: float) -> bool:
+        """Wait for input; return whether there was any within `seconds`. Raise EOFError."""
+        self._set_timeout(seconds)
+        try:
+            while not self._buffer:
+                await self._more()
+        except TimeoutError:
+            return False
+        return True
+
     async def stream(self, consumer: Consumer, *, idle: float, total: float) -> None:
         """Pass input to `consumer` as it arrives, without waking the reader task for every chunk, until it is complete.
 

@@ -25,6 +25,7 @@ from aiosmtpd.smtp import Session as SMTPSession
 from mailgate.admission import TIMEOUT, Visit
 from mailgate.gateway import INTERNAL_ERROR, Gateway
 from mailgate.message import new_id
+from mailgate.network import plain_address
 from mailgate.server.connection import Connection, LineTooLongError
 from mailgate.server.receipts import Receipts
 from mailgate.smtp import tcp
@@ -101,7 +102,13 @@ class Protocol(Connection, SMTP):
         """
         return self.offered
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, checked: bool = False) -> None:
+        """Serve a connection.
+
+        Args:
+            gateway: State of the worker.
+            checked: `Gateway.refuse_connection` has let the client pass.
+        """
         SMTP.__init__(
             self,
             _NO_HOOKS,
@@ -121,8 +128,11 @@ class Protocol(Connection, SMTP):
         self._accepted_messages = 0
         self._refused_recipients = 0
         self._last_reply: Reply | None = None
+        self._checked = checked
         # None if the connection was refused.
         self._visit: Visit | None = None
+        #: How the client has spoken before its turn; condition `client_is` of rules.
+        self.traits: set[str] = set()
         self._handshaking = False
         self._errors = 0
         self._idle_commands = 0
@@ -136,7 +146,7 @@ class Protocol(Connection, SMTP):
         """Refuse a connection that exceeds a limit, before any other work."""
         super().connection_made(transport)
         self.session = self._create_session()
-        address = _plain_address(self.session.peer[0]) if self.session.peer else ""
+        address = plain_address(self.session.peer[0]) if self.session.peer else ""
         refusal = self._check_limits(address)
         if refusal and self.transport:
             self._gateway.events.emit("connection_refused", id=self.id, client=address, reply=refusal)
@@ -176,10 +186,13 @@ class Protocol(Connection, SMTP):
     def _check_limits(self, address: str) -> Reply | None:
         if self._gateway.draining:
             return _SHUTTING_DOWN
-        admission = self._gateway.admission
-        # The address of a load balancer stands for all clients behind it.
-        refusal = None if self._gateway.config.is_proxy(address) else admission.check_client(address)
-        return refusal or admission.check_room(address)
+        gateway = self._gateway
+        if not self._checked:
+            refusal = gateway.refuse_connection(address)
+        else:
+            # Clients that were accepted in the same moment have been counted since.
+            refusal = None if gateway.config.is_proxy(address) else gateway.admission.check_client(address)
+        return refusal or gateway.admission.check_room(address)
 
     def _close_early(self, reply: Reply) -> None:
         """Close the connection now: its place is needed, or the client is too slow."""
@@ -214,6 +227,7 @@ class Protocol(Connection, SMTP):
         try:
             if self._gateway.config.is_proxy(self._client_address):
                 await self._read_proxy_header()
+            await self._watch_for_early_talker()
             await self._reply(Reply.of(220, f"{self.hostname} {self.__ident__}"))
             while self.transport is not None:
                 await self._handle_command()
@@ -297,11 +311,12 @@ class Protocol(Connection, SMTP):
         if header.src_addr is None or header.command == 0 or not str(header.src_addr):
             return
         try:
-            address = _plain_address(str(ipaddress.ip_address(str(header.src_addr))))
+            address = plain_address(str(ipaddress.ip_address(str(header.src_addr))))
         except ValueError:
             raise ClosingError(_PROXY_REQUIRED) from None
-        refusal = self._gateway.admission.check_client(address)
+        refusal = self._gateway.refuse_connection(address)
         if refusal:
+            self._gateway.events.emit("connection_refused", id=self.id, client=address, reply=refusal)
             raise ClosingError(refusal)
         if self._visit:
             self._gateway.admission.rename(self._visit, address)
@@ -322,6 +337,27 @@ class Protocol(Connection, SMTP):
         proxy_data = self.session.proxy_data
         self.session = self._create_session()
         self.session.proxy_data = proxy_data
+
+    async def _watch_for_early_talker(self) -> None:
+        """Delay the greeting for a client without history, if that is set, and note whether it waits for it."""
+        gateway, visit = self._gateway, self._visit
+        seconds = gateway.config.limits.greet_delay
+        if not seconds or visit is None or visit.known or self._hurried:
+            return
+        if not gateway.client_limits.is_exempt(visit.address) and await self.speaks_within(seconds):
+            self._note_trait("early_talker")
+
+    def _note_trait(self, trait: str) -> None:
+        """Note for rules how the client speaks."""
+        if trait not in self.traits:
+            self.traits.add(trait)
+            self._gateway.events.count(trait)
+            self._gateway.events.emit(trait, id=self.id, client=self._client_address)
+
+    def _note_pipelining(self) -> None:
+        """Note input after a command that must be the last of a group of commands (RFC 2920 section 3.1)."""
+        if self.unread:
+            self._note_trait("pipelining")
 
     async def _handle_command(self) -> None:
         """Read one command and execute it."""
@@ -439,8 +475,3 @@ class Protocol(Connection, SMTP):
     def in_transaction(self) -> bool:
         """Whether the client has sent MAIL; the null sender is an empty string, not None."""
         return self.envelope.mail_from is not None
-
-
-def _plain_address(address: str) -> str:
-    """Return a client's address without zone, and as IPv4 if it is a mapped one."""
-    return address.partition("%")[0].removeprefix("::ffff:")

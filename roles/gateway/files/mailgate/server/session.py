@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mailgate.admission import Visit
 from mailgate.delivery.transaction import Transaction
-from mailgate.delivery.unknown_recipients import DEFERRED, SESSION_LIMIT, SessionRecipients
+from mailgate.delivery.unknown_recipients import DEFERRED, DOMAIN_DEFERRED, SESSION_LIMIT, SessionRecipients
 from mailgate.gateway import Budget, Gateway, Result
 from mailgate.message import Client, Message, new_id
 from mailgate.routes import Route
@@ -38,12 +38,12 @@ _MESSAGE_TOO_BIG = Reply.of(552, "5.3.4 Message size exceeds fixed limit")
 class Session(Protocol):
     """One client connection and its current transaction."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, checked: bool = False) -> None:
         self._transaction: Transaction | None = None
         self._named = SessionRecipients(gateway.unknown_recipients)
         # None before HELO, and if no rule applies to the client.
         self._screening: Screening | None = None
-        super().__init__(gateway)
+        super().__init__(gateway, checked=checked)
 
     def _set_post_data_state(self) -> None:
         """End the transaction; also called by RSET, HELO, EHLO, STARTTLS and at the end of the connection."""
@@ -84,11 +84,12 @@ class Session(Protocol):
             await self._error(Reply.of(501, f"5.5.4 Syntax: {'EHLO' if extended else 'HELO'} hostname"))
             return
         self._count_idle_command()
+        self._note_pipelining()
         self._set_rset_state()
         self.session.host_name = helo_name(hostname)
         self.session.extended_smtp = extended
         rules = self._gateway.rules
-        self._screening = rules.screen(self._client_address, self.session.host_name) if rules else None
+        self._screening = rules.screen(self._client_address, self.session.host_name, self.traits) if rules else None
         lines = [self.hostname]
         if extended:
             size = f"SIZE {self.data_size_limit}"
@@ -116,6 +117,8 @@ class Session(Protocol):
         if self.in_transaction:
             await self._error(Reply.of(503, "5.5.1 Nested MAIL command"))
             return
+        if not self.session.extended_smtp:
+            self._note_pipelining()
         path = parse_sender(arg)
         refusal = self._check_mail_parameters(path)
         if refusal:
@@ -167,7 +170,7 @@ class Session(Protocol):
         return dsn.check(path.parameters)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
-        """Check a recipient, in order: syntax, relaying, number of recipients, rules, verification."""
+        """Check a recipient, in order: syntax, relaying, number of recipients, rules, rates, verification."""
         transaction = self._transaction
         if transaction is None:
             refusal = Reply.of(503, "5.5.1 Need MAIL command")
@@ -199,7 +202,9 @@ class Session(Protocol):
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, _TOO_MANY, relay=False)
             await self._reply(_TOO_MANY)
             return
-        if self._screening and await self._refused_by_rules(self._screening, client, transaction, path.mailbox):
+        if await self._refused_by_rules(client, transaction, path.mailbox) or await self._exceeds_rates(
+            client, transaction, decision.recipient
+        ):
             return
         deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
         if deferral:
@@ -219,10 +224,11 @@ class Session(Protocol):
             raise ClosingError(reply)
         await self._reply(reply)
 
-    async def _refused_by_rules(
-        self, screening: Screening, client: Client, transaction: Transaction, recipient: Mailbox
-    ) -> bool:
+    async def _refused_by_rules(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
         """Refuse a recipient if the rules do; return whether they do."""
+        screening = self._screening
+        if screening is None:
+            return False
         number = len(self.envelope.rcpt_tos) + 1
         verdict = await screening.check(recipient, number, utf8=self.envelope.smtp_utf8)
         if not verdict or not verdict.reply:
@@ -239,14 +245,34 @@ class Session(Protocol):
         await self._reply(verdict.reply)
         return True
 
+    async def _exceeds_rates(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
+        """Defer a recipient if a rate is exceeded; return whether one is."""
+        limits = self._gateway.client_limits
+        if not limits.counts_recipients:
+            return False
+        reply = await limits.refuse_recipient(client.address, transaction.sender, recipient)
+        if reply is None:
+            return False
+        self._gateway.refused_recipient(client, transaction.sender, recipient, reply, relay=False)
+        await self._reply(reply)
+        return True
+
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
         """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
-        client, gateway = self._client_address, self._gateway
-        if not gateway.verification_cache.find(recipient) and gateway.unknown_recipients.client_exceeds(client):
-            reply = DEFERRED
-        else:
-            reply = await transaction.add(recipient, route, notify)
-        return SESSION_LIMIT if self._named.add(client, recipient, reply) else reply
+        stranger = self._visit is not None and not self._visit.known
+        reply = self._defer_guess(recipient, stranger=stranger) or await transaction.add(recipient, route, notify)
+        return SESSION_LIMIT if self._named.add(self._client_address, recipient, reply, stranger=stranger) else reply
+
+    def _defer_guess(self, recipient: Mailbox, *, stranger: bool) -> Reply | None:
+        """Return the reply that defers a recipient that was never seen while addresses are guessed, or None."""
+        gateway = self._gateway
+        if gateway.verification_cache.find(recipient):
+            return None
+        if gateway.unknown_recipients.client_exceeds(self._client_address):
+            return DEFERRED
+        if not stranger or gateway.client_limits.is_exempt(self._client_address):
+            return None
+        return DOMAIN_DEFERRED if gateway.unknown_recipients.domain_defers(recipient.domain) else None
 
     @staticmethod
     def _check_rcpt_parameters(path: Path) -> Reply | None:
@@ -264,6 +290,7 @@ class Session(Protocol):
         if transaction is None or not transaction.recipients:
             await self._error(Reply.of(503, "5.5.1 No valid recipients"))
             return
+        self._note_pipelining()
         await self._reply(Reply.of(354, "End data with <CR><LF>.<CR><LF>"))
         reservation = _Reservation(self._gateway.budget)
         try:
@@ -276,11 +303,17 @@ class Session(Protocol):
             else:
                 number = transaction.id or self.id
                 message = Message(number, self._client(), transaction.sender, transaction.recipients, content)
+                check = None
                 if screening := self._screening:
                     message = replace(message, tags=screening.tags, noted=screening.noted)
+                    if screening.needs_message:
+                        # Imported here because only this needs libraries of mail authentication.
+                        from mailgate.rules.message_check import MessageCheck  # noqa: PLC0415
+
+                        check = MessageCheck(screening, utf8=transaction.envelope.utf8)
                 # The task closes the transaction, also if the client disconnects.
                 self._transaction = None
-                task = self._gateway.run(self._gateway.process(message, transaction))
+                task = self._gateway.run(self._gateway.process(message, transaction, check))
                 task.add_done_callback(reservation.release)
                 reservation = _Reservation(self._gateway.budget)
                 del content, message

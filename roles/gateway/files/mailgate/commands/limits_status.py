@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `mailgate status` says of limits on clients: bans, rates, greylist, alarms, and the store that they need."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+
+from mailgate.commands.recent_events import recent_counts
+from mailgate.config import Config
+from mailgate.limits.clients import BAN_REFUSED, BANNED, RATE_EXCEEDED, RELAY_ALARM, STORE_FAILED
+from mailgate.limits.local_store import stored_bans, stored_senders
+
+HOURS = 24
+FAILURE_MINUTES = 10
+
+
+def limit_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
+    """Yield name, result and details of each check."""
+    counts = recent_counts(config, HOURS * 3600)
+    try:
+        bans = len(stored_bans(config.state_dir, time.time()))
+        waiting, passed = stored_senders(config.state_dir)
+    except sqlite3.Error as error:
+        yield "bans and greylist", False, f"{config.state_dir}: {error}; the workers use their memory"
+    else:
+        yield (
+            "bans",
+            True,
+            (
+                f"{bans} now; in {HOURS} hours {counts.get(BANNED, 0)} clients banned,"
+                f" {counts.get(BAN_REFUSED, 0)} connections refused"
+            ),
+        )
+        if waiting or passed:
+            yield "greylist", True, f"{waiting} senders wait, {passed} have waited"
+    failures = recent_counts(config, FAILURE_MINUTES * 60).get(STORE_FAILED, 0)
+    if failures:
+        yield (
+            "store of limits",
+            False,
+            (
+                f"failed {failures} times in {FAILURE_MINUTES} minutes; the workers use their memory (see"
+                " limits_store_failed in the journal)"
+            ),
+        )
+    if exceeded := counts.get(RATE_EXCEEDED, 0):
+        yield "rates", True, f"exceeded {exceeded} times in {HOURS} hours"
+    alarms = sorted(event.removeprefix(RELAY_ALARM) for event in counts if event.startswith(RELAY_ALARM))
+    if alarms:
+        # The gateway itself works.
+        yield "relaying hosts", True, f"alarm: more recipients than usual in {HOURS} hours from {', '.join(alarms)}"

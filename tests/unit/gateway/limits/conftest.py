@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gateways with limits whose clients have their address from a PROXY header."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+
+import pytest
+from gateway_doubles import KEEP_CONNECTIONS, Campus
+
+from mailgate.config_file import parse_config
+
+SECTIONS = ("limits", "bans", "rates", "greylist", "refusal", "rules", "lists", "relay_networks", "own_addresses")
+
+
+@pytest.fixture
+def with_limits(make_campus: Callable[..., Awaitable[Campus]]) -> Callable[..., Awaitable[Campus]]:
+    """Start a gateway with settings in TOML."""
+
+    async def start(settings: str) -> Campus:
+        config = parse_config(
+            'hostname = "gw1.univ.example"\nroutes_file = "/r"\nown_addresses = ["198.18.0.25"]\n'
+            f'relay_networks = ["198.18.200.0/24"]\n{settings}\n'
+        )
+        return await make_campus(
+            **{name: getattr(config, name) for name in SECTIONS},
+            timeouts=KEEP_CONNECTIONS,
+            proxy_protocol_from=(ipaddress.ip_network("127.0.0.0/8"),),
+        )
+
+    return start
