@@ -21,7 +21,12 @@ options:
     description: The Message-IDs, in angle brackets.
     type: list
     elements: str
-    required: true
+    default: []
+  queues:
+    description: Queue ids; with them, RV(lines) is returned in place of RV(found), and nothing is waited for.
+    type: list
+    elements: str
+    version_added: 0.3.0
   since:
     description: From when on the log is read, in seconds since 1970.
     type: float
@@ -45,12 +50,17 @@ EXAMPLES = r"""
     ids: ["{{ sent.messages[0].id }}"]
     since: "{{ sent.messages[0].started - 300 }}"
   register: logged
+
+- name: Read what the log says about two queue ids
+  campus.mailgate.mail_log:
+    queues: [5AUH6Vab012345, 4XyZ123abcz]
+    since: "{{ now().timestamp() - 86400 }}"
 """
 
 RETURN = r"""
 found:
   description: What the log says about the messages that it has, by Message-ID.
-  returned: success
+  returned: without O(queues)
   type: dict
   contains:
     queue:
@@ -68,13 +78,28 @@ found:
     delay:
       description: The time from its arrival on this host to the last attempt, as the log has it.
       type: str
+lines:
+  description: All lines about messages with one of O(queues) or O(ids), in their order.
+  returned: with O(queues)
+  type: list
+  elements: dict
+  contains:
+    time:
+      description: The time in seconds since 1970; V(0) if the log is a file.
+      type: float
+    queue:
+      description: The queue id.
+      type: str
+    text:
+      description: The line after the queue id.
+      type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._results import text_only
 from ..module_utils._survey.reader import Reader
-from ..module_utils._verify.mail_log import find
+from ..module_utils._verify.mail_log import find, read
 
 SECONDS_EACH = 20.0
 
@@ -83,14 +108,18 @@ def main() -> None:
     """Run the module."""
     module = text_only(AnsibleModule)(
         argument_spec={
-            "ids": {"type": "list", "elements": "str", "required": True},
+            "ids": {"type": "list", "elements": "str", "default": []},
+            "queues": {"type": "list", "elements": "str"},
             "since": {"type": "float", "required": True},
             "seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     params = module.params
-    found = find(Reader(params["seconds"], SECONDS_EACH), params["ids"], params["since"])
+    reader = Reader(params["seconds"], SECONDS_EACH)
+    if params["queues"] is not None:
+        module.exit_json(changed=False, lines=read(reader, params["ids"], params["queues"], params["since"]))
+    found = find(reader, params["ids"], params["since"])
     module.exit_json(changed=False, found=found)
 
 

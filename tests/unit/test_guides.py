@@ -130,14 +130,6 @@ def test_guides_open_with_a_command(page):
     assert re.search(r"^\.\. code-block:: console\n|::\n\n +mailgate ", opening, re.MULTILINE)
 
 
-def test_events_exist():
-    page = (ROOT / "docs" / "docsite" / "rst" / "mail.rst").read_text()
-    table = page.partition("Events in the journal")[2]
-    named = [name for name in literals(table) if re.fullmatch(r"[a-z]+(_[a-z]+)*", name)]
-    assert len(named) > 20
-    assert [name for name in named if f'"{name}"' not in SOURCES and f"{name}=" not in SOURCES] == []
-
-
 def test_replies_exist():
     page = (ROOT / "docs" / "docsite" / "rst" / "troubleshoot.rst").read_text()
     named = [found for text in literals(page) if (found := re.fullmatch(r"([245]\d\d) (\d\.\d+\.\d+ \D.*)", text))]

@@ -28,6 +28,9 @@ _DELIVERED = re.compile(r"sent\b", re.IGNORECASE)
 _POLL_SECONDS = 1.0
 _TEXT = 200
 _BYTES = 4_000_000
+_UNIX = re.compile(r"\d{9,11}\.\d+")
+_LINE_TEXT = 500
+_MAX_LINES = 500
 
 
 def parse(lines: Iterable[str], idents: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -64,6 +67,36 @@ def parse(lines: Iterable[str], idents: Sequence[str]) -> dict[str, dict[str, An
         for queue, entry in queues.items()
         if entry["ident"] in wanted
     }
+
+
+def entries(lines: Iterable[str], idents: Sequence[str], queues: Sequence[str]) -> list[dict[str, Any]]:
+    """Return all lines about messages with one of these Message-IDs or queue ids.
+
+    Returns:
+        `time` (seconds since 1970, 0 if the line has no such time), `queue` and `text` of each line, in their order.
+    """
+    found = [(match, line) for line in lines if (match := _LINE.search(line))]
+    wanted = set(queues)
+    idents = [ident for ident in idents if ident]
+    for match, _line in found:
+        if (ident := _IDENT.search(match["rest"])) and ident[1] in idents:
+            wanted.add(match["queue"])
+    return [
+        {"time": _time(line), "queue": match["queue"], "text": match["rest"][:_LINE_TEXT]}
+        for match, line in found
+        if match["queue"] in wanted
+    ][:_MAX_LINES]
+
+
+def _time(line: str) -> float:
+    """Return the time at the beginning of a line of the journal, 0 without one."""
+    match = _UNIX.match(line)
+    return float(match[0]) if match else 0.0
+
+
+def read(reader: Reader, idents: Sequence[str], queues: Sequence[str], since: float) -> list[dict[str, Any]]:
+    """Return the lines of the log about these messages, as `entries`."""
+    return entries(_lines(reader, since), idents, queues)
 
 
 def find(reader: Reader, idents: Sequence[str], since: float) -> dict[str, dict[str, Any]]:

@@ -37,6 +37,7 @@ async def make_campus(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[C
             peer.stop()
         await campus.gateway.finish(0)
         campus.gateway.close()
+        assert not campus.invalid_events()
 
 
 @pytest.fixture

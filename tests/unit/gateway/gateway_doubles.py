@@ -22,11 +22,13 @@ from fake_clamd import EICAR, FakeClamd
 
 from mailgate.config import Config, Endpoint, Limits, Timeouts
 from mailgate.delivery.verify_cache import VerificationCache
+from mailgate.event_kinds import problems_of
 from mailgate.events import Counters, Events
 from mailgate.gateway import Gateway
 from mailgate.routes import parse_routes
 from mailgate.server.session import Session
 from mailgate.smtp.address import Mailbox
+from mailgate.state import EVENTS
 
 __all__ = ["EICAR"]
 
@@ -214,6 +216,18 @@ class Campus:
         """Return the events with this name."""
         lines = [json.loads(line) for line in self.output.text.splitlines()]
         return [line for line in lines if line["event"] == name]
+
+    def recorded(self, name: str = "") -> list[dict[str, Any]]:
+        """Return the events in the files, those with this name or all."""
+        directory = self.state / EVENTS
+        files = sorted(directory.glob("*.jsonl"))
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [line for line in lines if name in ("", line["event"])]
+
+    def invalid_events(self) -> list[str]:
+        """Return what is wrong with the events by their schema."""
+        lines = [json.loads(line) for line in self.output.text.splitlines()]
+        return [problem for event in (*lines, *self.recorded()) for problem in problems_of(event)]
 
     async def connect(self, *, hello: bool = True) -> Client:
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))

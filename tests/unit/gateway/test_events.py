@@ -64,11 +64,15 @@ class TestCounters:
         counters = Counters(tmp_path)
         databases[0].full = True
         counters.add("processed", 2)
-        counters.write()
-        assert "cannot write the counters" in caplog.text
+        for _message in range(3):
+            counters.write()
+        # One line, not a traceback for each message.
+        assert caplog.text.count("cannot write the counters: database or disk is full") == 1
+        assert "Traceback" not in caplog.text
         databases[0].full = False
         counters.add("processed")
         counters.close()
+        assert "works again after 3 failures" in caplog.text
         assert totals(open_read_only(tmp_path / Counters.FILE), 0, 9e9) == {"processed": 3}
 
 

@@ -16,7 +16,7 @@ import pytest
 from verify_campus import CIVIL, GW1, GW2, MECH, NOW, Sound, plan_of
 
 from ansible_collections.campus.mailgate.plugins.module_utils._survey.reader import Reader
-from ansible_collections.campus.mailgate.plugins.module_utils._verify.mail_log import find, parse
+from ansible_collections.campus.mailgate.plugins.module_utils._verify.mail_log import entries, find, parse
 from ansible_collections.campus.mailgate.plugins.module_utils._verify.messages import Exchange, compose, send
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.verify.limits import Limits
@@ -203,3 +203,20 @@ class TestJudging:
         assert found.faults == []
         text = as_text(Report("", "en", found, NOW), translations("en"))
         assert f"→ {CIVIL} (its log is not read)" in text
+
+
+def test_all_lines_about_a_message_are_found_by_its_id_and_its_queue_id():
+    lines = [
+        "1764522416.5 mail sendmail[7]: 5AUH6Vab012345: from=<a@x.example>, msgid=<m1@x.example>, relay=gw1",
+        "1764522417.5 mail sm-mta[7]: 5AUH6Vab012345: to=<b@y.example>, stat=Sent",
+        "Nov 30 17:06:56 mail postfix/smtp[8]: 4XyZ123abcz: to=<c@y.example>, status=sent (ok)",
+        "Nov 30 17:06:56 mail postfix/smtp[8]: 4XyZ123other: to=<d@y.example>, status=sent (ok)",
+        "rubbish",
+    ]
+    found = entries(lines, ["<m1@x.example>", ""], ["4XyZ123abcz"])
+    assert [(each["time"], each["queue"]) for each in found] == [
+        (1764522416.5, "5AUH6Vab012345"),
+        (1764522417.5, "5AUH6Vab012345"),
+        (0.0, "4XyZ123abcz"),
+    ]
+    assert found[1]["text"] == "to=<b@y.example>, stat=Sent"

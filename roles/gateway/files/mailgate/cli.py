@@ -6,22 +6,23 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import json
 import logging
 import sqlite3
 import sys
-from datetime import datetime, timedelta
+from dataclasses import asdict
 from pathlib import Path
 
 from mailgate import __version__
 from mailgate.client.submit import QueueError
-from mailgate.commands import ban, quarantine, report, status
+from mailgate.commands import ban, quarantine, queue, report, search, status, trace
+from mailgate.commands.help_texts import epilog
 from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
-from mailgate.events import Counters, totals
+from mailgate.event_index.store import StoreError
 from mailgate.routes import RoutesError, load_routes
 from mailgate.smtp.lines import normalize
-from mailgate.state import open_read_only
 
 DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
 STYLES = ("table", "csv", "json")
@@ -40,24 +41,33 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (ConfigError, RoutesError) as error:
+        if getattr(options, "command", "") == "check" and options.json:
+            print(json.dumps({"valid": False, "problems": error.problems}, indent=2))
+            return 2
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
-    except (QuarantineError, QueueError, sqlite3.Error) as error:
+    except (QuarantineError, QueueError, StoreError, sqlite3.Error) as error:
         print(f"mailgate: {error}", file=sys.stderr)
         return 1
 
 
 def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="mailgate", description="SMTP gateway in front of a campus's mail servers.")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="mailgate",
+        description="SMTP gateway in front of a campus's mail servers.",
+        epilog=epilog(""),
+        formatter_class=raw,
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+        sub = commands.add_parser(name, help=text, description=text, epilog=epilog(name), formatter_class=raw)
         sub.add_argument("--config", type=Path, help=f"settings file (default: {DEFAULT_CONFIG})")
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, command=name)
         return sub
 
     command("serve", _serve, "Run the service in the foreground.")
@@ -65,19 +75,23 @@ def argument_parser() -> argparse.ArgumentParser:
         "check", _check, "Check settings and routes; report every problem, and exit with status 2 if there is one."
     )
     check.add_argument("--routes", type=Path, help="delivery table to check; without --config, check only this file")
+    check.add_argument("--json", action="store_true", help="print JSON, with all problems")
     routes = command("routes", _routes, "Print the delivery table.")
     routes.add_argument("--format", choices=STYLES, default="table")
-    history = command(
-        "report", _report, "Report messages processed, relay attempts refused and viruses found in a period."
-    )
-    history.add_argument(
-        "--since",
-        type=_moment,
-        help="start, for example 2026-07-01 or 2026-07-01T08:00 (default: 30 days before the end)",
-    )
-    history.add_argument("--until", type=_moment, help="end, exclusive, in the same format (default: now)")
-    history.add_argument("--format", choices=STYLES, default="table")
-    history.add_argument("--language", choices=LANGUAGES, help="language of the report (default: the language setting)")
+    routes.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
+    for name, add, text in (
+        (
+            "search",
+            search.add_search,
+            "Search events, newest last; exit with status 1 if nothing is found.",
+        ),
+        ("trace", trace.add, "Tell what happened to a mail, step by step, and where it is now."),
+        ("tail", search.add_tail, "Follow what happens to messages."),
+        ("report", report.add, "Report messages processed, relay attempts refused and viruses found in a period."),
+        ("queue", queue.add, "List what waits in the queue, for whom, since when and why; or try it now."),
+        ("index", search.add_index, "Index events for search, trace and report; started by systemd."),
+    ):
+        add(command(name, None, text))
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
     ban.add(command("ban", None, "List, add or remove bans of clients on this gateway."))
     unpack = commands.add_parser(
@@ -100,18 +114,9 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     why.add_argument("--json", action="store_true", help="print JSON")
     why.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
-    command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
+    state = command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
+    state.add_argument("--json", action="store_true", help="print JSON")
     return parser
-
-
-def _moment(text: str) -> datetime:
-    """Parse a date, or date and time; local time unless it has a UTC offset."""
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a valid date; expected for example 2026-07-01 or 2026-07-01T08:00"
-        ) from None
 
 
 def _address(text: str) -> str:
@@ -146,10 +151,13 @@ def _check(options: argparse.Namespace) -> int:
     if options.routes and options.only_routes:
         # During the first installation, the table exists before the settings.
         own = load_config(options.config).own_addresses if options.config.exists() else ()
-        print(f"{options.routes}: valid, {len(load_routes(options.routes, own_addresses=own))} routes")
-        return 0
-    config, routes = load(options.config, options.routes, warn=_warn, check_lists=True)
-    print(f"{options.config}: valid, {len(routes)} routes for {config.hostname}")
+        number = len(load_routes(options.routes, own_addresses=own))
+        line = f"{options.routes}: valid, {number} routes"
+    else:
+        config, routes = load(options.config, options.routes, warn=_warn, check_lists=True)
+        number = len(routes)
+        line = f"{options.config}: valid, {number} routes for {config.hostname}"
+    print(json.dumps({"valid": True, "routes": number, "problems": []}, indent=2) if options.json else line)
     return 0
 
 
@@ -160,24 +168,6 @@ def _warn(line: str) -> None:
 def _routes(options: argparse.Namespace) -> int:
     _settings, routes = load(options.config)
     sys.stdout.write(routes.render(options.format))
-    return 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    config = load_config(options.config)
-    until = options.until or datetime.now().astimezone()
-    since = options.since or until - timedelta(days=30)
-    if since >= until:
-        raise ConfigError(["--since must be before --until"])
-    path = config.state_dir / Counters.FILE
-    numbers = {}
-    if path.exists():
-        database = open_read_only(path)
-        # Counters are per minute; the current minute counts as a whole, so that the latest events are included.
-        numbers = totals(database, since.timestamp(), until.timestamp())
-        database.close()
-    language = options.language or config.language
-    sys.stdout.write(report.render(numbers, since, until, style=options.format, language=language))
     return 0
 
 
@@ -211,6 +201,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     checks = status.run_checks(*load(options.config))
-    for check in checks:
+    if options.json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    for check in checks if not options.json else ():
         print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
     return 0 if all(check.ok for check in checks) else 1

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailgate.event_settings import EventSettings
 from mailgate.limit_settings import BanSettings, Greylist, Rates
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
@@ -512,6 +513,9 @@ class Config:
         QuarantineLimits, "Limits of the quarantine, all messages together; see `mailgate quarantine --help`."
     )
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
+    events: EventSettings = section(
+        EventSettings, "Events in files and their index, for `mailgate search`, `trace`, `tail` and `report`."
+    )
     bans: BanSettings = section(BanSettings, "Bans of clients that guess addresses; see `mailgate ban --help`.")
     rates: Rates = section(Rates, "Rates of clients, networks, senders and recipients, and of hosts that may relay.")
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")

@@ -22,7 +22,10 @@ class EventLimit:
 # Only what a client or an outage can repeat at will. An event about a message is never suppressed: each costs its
 # sender a transaction, which has limits of its own.
 LIMITS: Mapping[str, EventLimit] = {
+    "abandoned": EventLimit(100, 20),
     "banned": EventLimit(20, 2),
+    "command_refused": EventLimit(20, 5),
+    "connection": EventLimit(200, 50),
     "connection_closed": EventLimit(5, 2),
     "connection_refused": EventLimit(5, 2),
     "early_talker": EventLimit(5, 2),

@@ -22,6 +22,9 @@ from mailgate.delivery.duplicates import DuplicateLog
 from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
+from mailgate.event_privacy import hasher
+from mailgate.event_settings import EventSettings
+from mailgate.event_spool import Spool
 from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
 from mailgate.limits.alarm import alarm_mail
 from mailgate.limits.clients import ClientLimits
@@ -32,7 +35,9 @@ from mailgate.message import (
     fingerprint,
     header_section,
     is_identifiable,
+    message_id_of,
     received_header,
+    subject_of,
 )
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
@@ -143,6 +148,7 @@ class Gateway:
         self._closing = BackgroundTasks()
         self._delivery: Delivery | None = None
         self.scanner = Scanner(self._worker_scan(config.scan), events.emit)
+        self._event_settings: EventSettings | None = None
         self.use(config, routes)
 
     def use(self, config: Config, routes: Routes) -> None:
@@ -152,6 +158,7 @@ class Gateway:
         self.routes = routes
         self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
         self.encrypt = encrypt
+        self._use_events()
         self._use_rules()
         self.client_limits.use(config)
         self.unknown_recipients.limits = config.limits
@@ -176,6 +183,21 @@ class Gateway:
             share=self.worker_counters.share,
             unknown_recipients=self.unknown_recipients,
         )
+
+    def _use_events(self) -> None:
+        settings, state_dir = self.config.events, self.config.state_dir
+        if settings == self._event_settings:
+            return
+        try:
+            hashes = hasher(settings, state_dir)
+        except OSError as error:
+            # Rather no events than plain addresses.
+            log.error("events: no key for hashed addresses, so there are no events: %s", error)
+            self.events.mute()
+            return
+        self._event_settings = settings
+        spool = Spool(state_dir, settings.max_bytes, settings.days) if settings.max_bytes else None
+        self.events.keep_in(spool, hashes, addresses_in_journal=settings.journal == "all")
 
     def _use_rules(self) -> None:
         if not (self.config.rules or self.config.authentication.evaluate):
@@ -231,7 +253,7 @@ class Gateway:
         self.duplicates.close()
         self.client_limits.close()
         self.unknown_recipients.report()
-        self.events.report_suppressed()
+        self.events.close()
         self.counters.close()
 
     def reply_received(self, acknowledged: tuple[bytes, ...]) -> None:
@@ -279,6 +301,8 @@ class Gateway:
             self.events.count(RELAY_REFUSED)
         self.events.emit(
             "relay_refused" if relay else "recipient_refused",
+            id=client.transaction or client.session,
+            session=client.session,
             client=client.address,
             helo=client.helo,
             sender=sender,
@@ -286,6 +310,20 @@ class Gateway:
             reply=reply,
             rule=rule,
             score=score,
+        )
+
+    def refused_message(self, client: Client, transaction: Transaction, reply: Reply) -> None:
+        """Record a message that was refused while it was received."""
+        self.events.emit(
+            "message",
+            id=transaction.id,
+            client=client.address,
+            helo=client.helo,
+            session=client.session,
+            sender=transaction.sender,
+            recipients=transaction.recipients,
+            reply=reply,
+            seconds=0,
         )
 
     # The message pipeline
@@ -326,10 +364,14 @@ class Gateway:
             id=message.id,
             client=message.client.address,
             helo=message.client.helo,
+            session=message.client.session,
             sender=message.sender,
             recipients=message.recipients,
             size=len(message.content),
+            message_id=message_id_of(message.content),
+            subject=subject_of(message.content) if self.config.events.subject else None,
             reply=reply,
+            delivered=len(transaction.delivered) or None,
             queued=transaction.queued or None,
             seconds=round(time.monotonic() - started, 3),
             **((check.noted if check else message.noted) or {}),

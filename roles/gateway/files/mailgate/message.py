@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.header import decode_header, make_header
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -19,18 +20,31 @@ from mailgate.smtp.reply import Reply
 
 # Parsing a header needs several times its size in memory, so its size is limited.
 MAX_HEADER_BYTES = 1024 * 1024
-_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:(?:\r\n)?[ \t]*<[^<>\r\n]+>", re.IGNORECASE | re.MULTILINE)
+# Until the year 2527.
+ID_LENGTH = 17
+# How much of a header section is searched for what events have of it, and how much of a field they have.
+_SEARCHED_BYTES = 64 * 1024
+_FIELD_CHARACTERS = 250
+_SUBJECT = re.compile(rb"^subject[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE)
+_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:(?:\r\n)?[ \t]*(<[^<>\r\n]+>)", re.IGNORECASE | re.MULTILINE)
 _DATE_OR_RECEIVED = re.compile(rb"^(?:date[ \t]*:[^\r\n]*[0-9]|received[ \t]*:)", re.IGNORECASE | re.MULTILINE)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The SMTP client: IP address, HELO or EHLO name, and protocol of the trace header (RFC 3848)."""
+    """The SMTP client: IP address, HELO or EHLO name, and protocol of the trace header (RFC 3848).
+
+    Attributes:
+        session: Id of its connection in events.
+        transaction: Id of its open transaction.
+    """
 
     address: str
     helo: str
     protocol: str
+    session: str | None = None
+    transaction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ class Message:
 
 
 def new_id() -> str:
-    """Return a unique message id: the time in milliseconds and 24 random bits, in hexadecimal."""
+    """Return a unique id of ID_LENGTH characters: the time in milliseconds and 24 random bits, in hexadecimal."""
     return f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
 
 
@@ -82,6 +96,25 @@ def is_identifiable(content: bytes) -> bool:
     """
     end = 0 if content.startswith(b"\r\n") else len(header_section(content))
     return _MESSAGE_ID.search(content, 0, end) is not None and _DATE_OR_RECEIVED.search(content, 0, end) is not None
+
+
+def message_id_of(content: bytes) -> str | None:
+    """Return the Message-ID in angle brackets, None without one."""
+    found = _MESSAGE_ID.search(content, 0, min(len(header_section(content)) + 2, _SEARCHED_BYTES))
+    return found[1].decode("utf-8", "replace")[:_FIELD_CHARACTERS] if found else None
+
+
+def subject_of(content: bytes) -> str | None:
+    """Return the decoded subject (RFC 2047), None without one; never raises."""
+    found = _SUBJECT.search(content, 0, min(len(header_section(content)) + 2, _SEARCHED_BYTES))
+    if not found:
+        return None
+    raw = found[1].decode("utf-8", "replace")[: 8 * _FIELD_CHARACTERS]
+    try:
+        text = str(make_header(decode_header(" ".join(raw.split()))))
+    except (ValueError, LookupError):
+        text = " ".join(raw.split())
+    return text[:_FIELD_CHARACTERS]
 
 
 def fingerprint(content: bytes) -> bytes:

@@ -5,6 +5,9 @@
 | name | content | format | owner |
 |---|---|---|---|
 | `events.sqlite` | event counters per minute | SQLite | `events.Counters` |
+| `events/` | events, a file per hour | JSON lines | `event_spool.Spool` |
+| `event_index/` | index of events, a file per day | SQLite | `event_index` |
+| `event_salt` | key of hashed addresses | text | `event_privacy` |
 | `recipients.sqlite` | results of recipient verification | SQLite | `delivery.verify_cache.VerificationCache` |
 | `bans.sqlite` | banned clients | SQLite | `limits.local_store.LocalStore` |
 | `greylist.sqlite` | senders that wait or have waited | SQLite | `limits.local_store.LocalStore` |
@@ -21,6 +24,9 @@ import sqlite3
 from pathlib import Path
 
 COUNTERS = "events.sqlite"
+EVENTS = "events"
+EVENT_INDEX = "event_index"
+EVENT_SALT = "event_salt"
 VERIFICATION_CACHE = "recipients.sqlite"
 BANS = "bans.sqlite"
 GREYLIST = "greylist.sqlite"

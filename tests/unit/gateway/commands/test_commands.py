@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import json
+import os
+from types import SimpleNamespace
 
 import pytest
 
 from mailgate.cli import main
-from mailgate.commands.status import queue_length, unpacker_check
+from mailgate.commands.status import queue_length, state_check, unpacker_check
 from mailgate.config import Endpoint
 from mailgate.events import Counters
 
@@ -55,7 +57,8 @@ class TestReport:
         counters.close()
         capsys.readouterr()
         assert main(["report", "--config", str(installed)]) == 0
-        assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == ["12", "3", "0"]
+        lines = capsys.readouterr().out.splitlines()[1:4]
+        assert [line.split("  ")[-2].split()[-1] for line in lines] == ["12", "3", "0"]
         assert main(["report", "--config", str(installed), "--format", "json", "--since", "2020-01-01"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["processed"], found["relay_refused"], found["virus_found"]) == (12, 3, 0)
@@ -68,7 +71,7 @@ class TestStatus:
     def test_status_names_what_fails(self, installed, capsys):
         assert main(["status", "--config", str(installed)]) == 1
         lines = capsys.readouterr().out.splitlines()
-        assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "FAIL", "ok"]
+        assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "ok", "ok", "FAIL", "ok"]
         assert Endpoint("127.0.0.1", 2) and "127.0.0.1:2" in lines[0]
 
     def test_the_unpacker_is_asked_to_open_an_archive(self):
@@ -88,6 +91,29 @@ class TestStatus:
     )
     def test_queue_as_reported_by_mailq(self, listing, said):
         assert queue_length(listing) == said
+
+
+class TestStateCheck:
+    def test_room_is_reported(self, tmp_path):
+        check = state_check(tmp_path)
+        assert check.ok
+        assert check.detail.endswith(" MB free")
+        assert not state_check(tmp_path / "missing").ok
+
+    @pytest.mark.parametrize(
+        ("changes", "word"),
+        [
+            ({"f_bavail": 100}, "0 MB free; mail continues, but counters, recipients and events cannot be stored"),
+            ({"f_favail": 0}, "no inodes free"),
+            ({"f_flag": os.ST_RDONLY}, "read-only"),
+        ],
+    )
+    def test_a_state_directory_that_cannot_be_written_fails(self, tmp_path, monkeypatch, changes, word):
+        free = {"f_bavail": 1 << 20, "f_frsize": 4096, "f_files": 9, "f_favail": 9, "f_flag": 0, **changes}
+        monkeypatch.setattr("os.statvfs", lambda _path: SimpleNamespace(**free))
+        check = state_check(tmp_path)
+        assert not check.ok
+        assert word in check.detail
 
 
 class TestLimitsInStatus:

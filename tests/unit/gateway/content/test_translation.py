@@ -10,6 +10,7 @@ import string
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
@@ -23,6 +24,7 @@ from babel.messages.pofile import read_po
 
 import mailgate
 from mailgate.commands.report import render
+from mailgate.commands.report_data import Period, Report
 from mailgate.config import LANGUAGES
 from mailgate.content.notices import Notice, Removal
 from mailgate.translation import DOMAIN, N_, SOURCE_LANGUAGE, translator
@@ -135,5 +137,8 @@ class TestTexts:
     @pytest.mark.parametrize("language", LANGUAGES)
     def test_reports_in_each_language(self, language, style):
         moment = datetime(2026, 7, 1, tzinfo=UTC)
-        report = render({"processed": 5}, moment, moment, style=style, language=language)
+        period = Period(moment, moment, {"processed": 5, "relay_refused": 0, "virus_found": 0})
+        one = Counter({"accepted": 1})
+        data = Report(period, period, {"2026-07-01": one}, {"a.example": one}, {"viruses": one}, Counter({5: 1}))
+        report = render(data, style=style, language=language, top=5)
         assert bool(JAPANESE.search(report)) is (language == "ja" and style != "json")

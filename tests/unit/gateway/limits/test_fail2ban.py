@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailgate.events import Events
+from mailgate.message import new_id
 
 FILTER = Path(__file__).resolve().parents[4] / "roles/gateway/templates/fail2ban/filter.conf.j2"
 PATTERN = re.search(r"^failregex = (.*)$", FILTER.read_text(), re.MULTILINE)[1].replace("<ADDR>", r"(?P<ip>[\da-f.:]+)")
@@ -28,6 +29,7 @@ def found(event: str, **fields: object) -> str | None:
 def test_events_of_a_client(event):
     assert found(event, client="198.18.9.9", helo="x") == "198.18.9.9"
     assert found(event, client="2001:db8::9") == "2001:db8::9"
+    assert found(event, id=new_id(), session=new_id(), client="198.18.9.9", helo="x") == "198.18.9.9"
 
 
 def test_other_events():

@@ -118,7 +118,7 @@ class TestOutgoing:
         assert [reply[:3] for reply in replies] == ["250"] * 3 + ["450"] * 2
         assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250"), "what was accepted is delivered"
         (event,) = campus.events("relay_alarm")
-        assert (event["client"], event["recipients"], event["limit"]) == (RELAY, 2, 3)
+        assert (event["client"], event["threshold"], event["limit"]) == (RELAY, 2, 3)
         assert campus.count(f"relay_alarm:{RELAY}") == 1
         assert (await reply_to(campus, address="198.18.200.8", to="x@elsewhere.example")).startswith("250")
 

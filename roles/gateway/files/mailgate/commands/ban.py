@@ -45,6 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     listing = command("list", _list, "List the bans of this gateway, those that end last first.")
     listing.add_argument("--format", choices=("table", "json"), default="table")
+    listing.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
     adding = command("add", _add, "Ban addresses or networks from this gateway, in effect within a second.")
     adding.add_argument("--duration", type=_duration, default="1h", help="number and s, m, h or d (default: 1h)")
     adding.add_argument("--reason", default="", help="reason, for the list of bans")

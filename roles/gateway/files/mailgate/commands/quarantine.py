@@ -28,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     listing = command("list", _list, "List all messages, oldest first.")
     listing.add_argument("--format", choices=("table", "json"), default="table")
+    listing.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
     show = command("show", _show, "Print an original message; it may be infected.")
     release = command(
         "release", _release, "Deliver messages to their recipients without another scan, then delete them."

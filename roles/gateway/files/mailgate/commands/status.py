@@ -6,25 +6,33 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import re
 import socket
 import sqlite3
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyclamd
 
 from mailgate.archives.unpacker import Unpacker, UnpackerError
+from mailgate.commands.event_options import UNINDEXED_BYTES
 from mailgate.commands.limits_status import limit_checks
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
+from mailgate.event_index.follower import bytes_behind
+from mailgate.event_index.store import DailyStore, StoreError
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.scan.scanner import signature_age
 from mailgate.state import open_read_only
 
 SECONDS = 5
+MEGABYTE = 1 << 20
+# Below it, files that grow are about to fail.
+MIN_FREE_BYTES = 16 * MEGABYTE
 # Removed domains that are listed.
 MAX_DOMAINS = 10
 _TOTAL = re.compile(r"Total requests: (\d+)")
@@ -48,10 +56,45 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
+        state_check(config.state_dir),
+        *index_checks(config),
         _cache(config),
         *_rules(config),
         *(Check(*result) for result in limit_checks(config)),
     ]
+
+
+def state_check(directory: Path) -> Check:
+    """Check that the service can write its state: without room, it works, but forgets recipients and events."""
+    name = "state directory"
+    try:
+        found = os.statvfs(directory)
+    except OSError as error:
+        return Check(name, False, str(error))
+    # What is left for users without privileges, as the service.
+    free = found.f_bavail * found.f_frsize
+    detail = f"{directory}: {free // MEGABYTE} MB free"
+    if free < MIN_FREE_BYTES:
+        detail += "; mail continues, but counters, recipients and events cannot be stored"
+    elif found.f_files and not found.f_favail:
+        return Check(name, False, f"{directory}: no inodes free; mail continues, but state cannot be stored")
+    elif found.f_flag & os.ST_RDONLY:
+        return Check(name, False, f"{directory}: read-only; mail continues, but state cannot be stored")
+    return Check(name, free >= MIN_FREE_BYTES, detail)
+
+
+def index_checks(config: Config) -> list[Check]:
+    """Check that the index of events is not far behind; searches then miss the newest events."""
+    if not config.events.max_bytes:
+        return []
+    try:
+        behind = bytes_behind(config.state_dir, DailyStore(config.state_dir, read_only=True))
+    except (OSError, StoreError) as error:
+        return [Check("index of events", False, str(error))]
+    detail = f"{behind} bytes of events are not indexed yet"
+    if behind > UNINDEXED_BYTES:
+        return [Check("index of events", False, f"{detail}; mail continues; see mailgate-index.service")]
+    return [Check("index of events", True, detail)]
 
 
 def unpacker_check(path: str) -> Check:

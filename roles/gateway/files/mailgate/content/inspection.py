@@ -115,6 +115,8 @@ class Inspection:
         self._events.emit(
             "finding",
             id=message.id,
+            client=message.client.address,
+            sender=message.sender,
             finding=found.finding.value if found.finding is not Finding.CLEAN else "attachment",
             name=found.name or str(decision.violation),
             action="quarantine" if decision.keep else decision.action,

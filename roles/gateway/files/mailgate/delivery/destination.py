@@ -15,6 +15,7 @@ from mailgate.events import ANSWERS_LOST
 from mailgate.routes import NextHop
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import Envelope, MessageVariant
+from mailgate.smtp.queue_ids import queue_id_of
 from mailgate.smtp.reply import Reply
 
 
@@ -126,7 +127,7 @@ class Destination(SessionHolder):
     ) -> list[Attempt]:
         """Send each variant to its recipients, until loop time `deadline`; return the replies."""
         if len(variants) == 1 and not self._gave_way:
-            reply = await self._send(envelope, variants[0], deadline, needs_utf8=needs_utf8)
+            reply = await self._send(envelope, variants[0], self.recipients, deadline, needs_utf8=needs_utf8)
             return [Attempt(self.recipients, reply)]
         attempts: list[Attempt] = []
         for variant in variants:
@@ -143,7 +144,7 @@ class Destination(SessionHolder):
                     # It may be about one of them only; the queue asks for each.
                     reply = None
             if accepted:
-                reply = await self._send(envelope, variant, deadline, needs_utf8=needs_utf8)
+                reply = await self._send(envelope, variant, recipients, deadline, needs_utf8=needs_utf8)
             attempts.append(Attempt(recipients, reply))
         return attempts
 
@@ -159,40 +160,64 @@ class Destination(SessionHolder):
                     )
         except (NextHopError, TimeoutError) as error:
             self._discard()
-            self._delivery.events.emit("next_hop_lost", next_hops=self.hops, reason=str(error) or "timed out")
+            self._delivery.events.emit(
+                "next_hop_lost", id=envelope.id, next_hops=self.hops, reason=str(error) or "timed out"
+            )
             return None
         return next((reply for reply in replies if not reply.ok), replies[0])
 
     async def _send(
-        self, envelope: Envelope, variant: MessageVariant, deadline: float, *, needs_utf8: bool
+        self,
+        envelope: Envelope,
+        variant: MessageVariant,
+        recipients: list[Mailbox],
+        deadline: float,
+        *,
+        needs_utf8: bool,
     ) -> Reply | None:
-        """Send the message; return the next hop's reply, or None if it may not have received it."""
+        """Send the message; return the next hop's reply, or None if it may not have received it.
+
+        The open transaction names `recipients`.
+        """
+        started = asyncio.get_running_loop().time()
         try:
             if self._session is None:
                 raise NextHopError("session lost")
             if needs_utf8 and "SMTPUTF8" not in self._session.extensions:
                 return NO_UTF8
             if not self._session.accepts(envelope, variant):
-                return self._unconverted()
+                return self._unconverted(envelope)
             seconds = max(1, min(self._remaining(deadline), self._timeouts.next_hop_data))
             reply = await self._session.data(variant.pieces, seconds)
         except NextHopError as error:
             self._discard()
             if error.doubtful:
                 self._delivery.events.count(ANSWERS_LOST)
-            self._delivery.events.emit("next_hop_lost", next_hops=self.hops, reason=error, doubtful=error.doubtful)
+            self._delivery.events.emit(
+                "next_hop_lost", id=envelope.id, next_hops=self.hops, reason=error, doubtful=error.doubtful
+            )
             return None
         except BaseException:
             self._discard()
             raise
+        next_hop = self._session.name
         self.close()
+        self._delivery.events.emit(
+            "delivered" if reply.ok else "hop_refused",
+            id=envelope.id,
+            next_hop=next_hop,
+            recipients=recipients,
+            reply=reply,
+            queue_id=queue_id_of(reply),
+            seconds=round(asyncio.get_running_loop().time() - started, 3),
+        )
         return reply
 
-    def _unconverted(self) -> Reply | None:
+    def _unconverted(self, envelope: Envelope) -> Reply | None:
         """Leave an 8-bit message to the queue, which converts it (RFC 6152 section 3), unless TLS is required."""
         if self.encrypt:
             return NO_EIGHT_BIT
-        self._delivery.events.emit("conversion_needed", next_hops=self.hops, recipients=self.recipients)
+        self._delivery.events.emit("conversion_needed", id=envelope.id, next_hops=self.hops, recipients=self.recipients)
         self.close()
         return None
 

@@ -43,8 +43,8 @@ class DuplicateLog:
         size = SLOTS * _ENTRY.size
         try:
             self._map = map_table(state_dir / self.FILE, size)
-        except OSError:
-            log.exception("duplicate detection disabled")
+        except OSError as error:
+            log.error("duplicate detection disabled: %s", error)
 
     def keys(self, digest: bytes, client: str, sender: Mailbox, recipients: Iterable[Mailbox]) -> dict[Mailbox, bytes]:
         """Return the key of each recipient's entry, from a message's digest, its client's address and its envelope."""

@@ -12,6 +12,7 @@ from mailgate.client.session import NO_UTF8, NextHopError
 from mailgate.delivery.context import NOT_DELIVERED, Delivery, SessionHolder
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import Envelope, MessageVariant
+from mailgate.smtp.queue_ids import queue_id_of
 from mailgate.smtp.reply import Reply
 
 # The next hop cannot have the message unconverted, and the queue can be configured to convert it.
@@ -33,13 +34,13 @@ class QueueDestination(SessionHolder):
         """Remove recipients."""
         self.recipients = [mailbox for mailbox in self.recipients if mailbox not in excluded]
 
-    async def connect(self, *, fresh: bool = False) -> bool:
-        """Open a session if there is none; return whether there is one."""
+    async def connect(self, message_id: str | None, *, fresh: bool = False) -> bool:
+        """Open a session for the transaction `message_id` if there is none; return whether there is one."""
         if self._session is None:
             try:
                 self._session = await self._delivery.pool.acquire(self._delivery.queue_hop, fresh=fresh)
             except NextHopError as error:
-                self._delivery.events.emit("queue_down", reason=error)
+                self._delivery.events.emit("queue_down", id=message_id, reason=error)
                 return False
         return True
 
@@ -59,7 +60,8 @@ class QueueDestination(SessionHolder):
     ) -> Reply:
         """Send one variant to the queue for `recipients`, until loop time `deadline`; return its reply."""
         timeout = self._delivery.config.timeouts.queue
-        remaining = deadline - asyncio.get_running_loop().time()
+        started = asyncio.get_running_loop().time()
+        remaining = deadline - started
         envelope = replace(envelope, size=variant.size)
         try:
             async with asyncio.timeout(max(1, min(remaining, timeout))):
@@ -72,13 +74,21 @@ class QueueDestination(SessionHolder):
                     self._discard()
                     reply = await self._send(envelope, variant, recipients, needs_utf8=needs_utf8, fresh=True)
         except (NextHopError, TimeoutError) as error:
-            self._delivery.events.emit("queue_down", reason=str(error) or "timed out")
+            self._delivery.events.emit("queue_down", id=envelope.id, reason=str(error) or "timed out")
             self._discard()
             return NOT_DELIVERED
         if reply.ok:
-            self._delivery.events.emit("queued", sender=envelope.sender, recipients=recipients)
+            self._delivery.events.emit(
+                "queued",
+                id=envelope.id,
+                sender=envelope.sender,
+                recipients=recipients,
+                reply=reply,
+                queue_id=queue_id_of(reply),
+                seconds=round(asyncio.get_running_loop().time() - started, 3),
+            )
         else:
-            self._delivery.events.emit("queue_refused", recipients=recipients, reply=reply)
+            self._delivery.events.emit("queue_refused", id=envelope.id, recipients=recipients, reply=reply)
         return reply
 
     async def _send(
@@ -90,7 +100,7 @@ class QueueDestination(SessionHolder):
         needs_utf8: bool,
         fresh: bool = False,
     ) -> Reply:
-        if not await self.connect(fresh=fresh) or self._session is None:
+        if not await self.connect(envelope.id, fresh=fresh) or self._session is None:
             return NOT_DELIVERED
         if needs_utf8 and not self.supports_utf8:
             return NO_UTF8

@@ -47,6 +47,11 @@ class Transaction:
         self._queued = 0
 
     @property
+    def id(self) -> str | None:
+        """Id of the transaction in events."""
+        return self._envelope.id
+
+    @property
     def envelope(self) -> Envelope:
         """Sender and ESMTP parameters."""
         return self._envelope
@@ -108,15 +113,17 @@ class Transaction:
                 if replies[-1].ok and "DSN" not in extensions:
                     # The queue sends the "relayed" notification (RFC 3461 section 5.2.2).
                     self._cache(recipient, route, replies[-1])
-                    return await self.add_to_queue(recipient)
+                    return await self.add_to_queue(recipient, verified="server")
             reply = await self._add_to_destination(destination, recipient, route, known=known)
         except NextHopError as error:
-            self._delivery.events.emit("next_hop_down", next_hops=route.next_hops, recipient=recipient, reason=error)
+            self._delivery.events.emit(
+                "next_hop_down", id=self.id, next_hops=route.next_hops, recipient=recipient, reason=error
+            )
             self._fail_over(destination)
-            return await self.add_to_queue(recipient) if known and not encrypt else UNVERIFIED
+            return await self.add_to_queue(recipient, verified="cache") if known and not encrypt else UNVERIFIED
         if not reply.ok:
             return reply
-        self._recipients.append(recipient)
+        self._accept(recipient, "server", route.next_hops)
         if cache.catches_all(recipient) is None:
             verifier.detect_catch_all(recipient.domain, route.verification_servers)
         return ACCEPTED
@@ -127,23 +134,33 @@ class Transaction:
         # If one server accepts the message and another refuses it, the queue must take the rest. So a second server
         # requires the queue.
         second = not destination.recipients and any(other.recipients for other in self._destinations.values())
-        if second and not destination.refusal and not await self._queue.connect():
+        if second and not destination.refusal and not await self._queue.connect(self.id):
             return SEPARATE_TRANSACTION
         reply = await destination.add(self._envelope, recipient, known=known)
         if not destination.refusal:
             self._cache(recipient, route, reply)
         return reply
 
-    async def add_to_queue(self, recipient: Mailbox, notify: str = "") -> Reply:
-        """Accept a recipient for the queue if the queue is reachable; return the reply to RCPT."""
-        if not await self._queue.connect():
+    async def add_to_queue(self, recipient: Mailbox, notify: str = "", *, verified: str = "queue") -> Reply:
+        """Accept a recipient for the queue if the queue is reachable; return the reply to RCPT.
+
+        Args:
+            recipient: The recipient.
+            notify: NOTIFY and ORCPT as received (RFC 3461).
+            verified: What verified the recipient, for the event.
+        """
+        if not await self._queue.connect(self.id):
             return UNVERIFIED
         if not self._queue.supports_utf8 and not (recipient.ascii and (self.sender.ascii or not self._envelope.utf8)):
             return NO_UTF8
         self._set_notify(recipient, notify)
         self._queue.add([recipient])
-        self._recipients.append(recipient)
+        self._accept(recipient, verified)
         return ACCEPTED
+
+    def _accept(self, recipient: Mailbox, verified: str, next_hops: tuple[NextHop, ...] | None = None) -> None:
+        self._recipients.append(recipient)
+        self._delivery.events.emit("recipient", id=self.id, recipient=recipient, verified=verified, next_hops=next_hops)
 
     def _set_notify(self, recipient: Mailbox, notify: str) -> None:
         if notify:
@@ -199,7 +216,7 @@ class Transaction:
         if for_queue and not (reply := await self._deliver_to_queue(variants, for_queue, deadline, needs_utf8)).ok:
             # No next hop has it yet, so the client can retry. Only a recipient's own server may refuse permanently.
             if len(self._delivered) > delivered_before:
-                self._delivery.events.emit("delivered_in_part", failed=for_queue, reason=reply)
+                self._delivery.events.emit("delivered_in_part", id=self.id, failed=for_queue, reason=reply)
             return reply if reply.temporary else NOT_DELIVERED
         attempts = await self._deliver_to_next_hops(destinations, variants, deadline, needs_utf8)
         failed = self._record(attempts)
@@ -214,7 +231,7 @@ class Transaction:
         if reply.ok:
             return DELIVERED
         # Some recipients have it and the others would lose it: a duplicate is better than a loss.
-        self._delivery.events.emit("delivered_in_part", failed=failed, reason=reply)
+        self._delivery.events.emit("delivered_in_part", id=self.id, failed=failed, reason=reply)
         return reply if reply.temporary else NOT_DELIVERED
 
     async def _deliver_to_next_hops(

@@ -167,7 +167,9 @@ class RecipientVerifier:
             replies, _extensions = await self.probe(probed, recipient, servers, encrypt=encrypt)
         except NextHopError as error:
             if error.refusal is None or error.refusal.temporary:
-                self._events.emit("verification_server_down", ask=servers, recipient=recipient, reason=error)
+                self._events.emit(
+                    "verification_server_down", id=envelope.id, ask=servers, recipient=recipient, reason=error
+                )
                 return known, None if known else UNVERIFIED
             reply, at_rcpt = error.refusal, False
         else:
@@ -180,7 +182,7 @@ class RecipientVerifier:
             return known, None if known else reply
         if is_about_message(reply, at_rcpt=at_rcpt):
             return False, reply
-        self._events.emit("verification_server_refused", ask=servers, recipient=recipient, reply=reply)
+        self._events.emit("verification_server_refused", id=envelope.id, ask=servers, recipient=recipient, reply=reply)
         return known, None
 
     def remember(self, envelope: Envelope, recipient: Mailbox, reply: Reply, servers: tuple[NextHop, ...]) -> None:

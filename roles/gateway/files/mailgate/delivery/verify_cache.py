@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailgate.failure_log import FailureLog
 from mailgate.smtp.address import Mailbox
 from mailgate.state import VERIFICATION_CACHE, open_state
-
-log = logging.getLogger("mailgate")
 
 # How long a known recipient is fresh: its entry is not written again.
 REFRESH_SECONDS = 3600
@@ -75,6 +73,8 @@ class VerificationCache:
         self.max_rows = max_rows
         self._clock = clock
         self._memory: dict[str, _Row] = {}
+        self._reading = FailureLog("cannot read the verification cache")
+        self._writing = FailureLog("cannot write the verification cache")
         self._database = open_state(state_dir / self.FILE, _SCHEMA)
         self._upgrade()
         self.prune()
@@ -115,9 +115,10 @@ class VerificationCache:
             return held
         try:
             row = self._database.execute("SELECT known, at FROM recipients WHERE mailbox = ?", (key,)).fetchone()
-        except sqlite3.Error:
-            log.exception("cannot read the verification cache")
+        except sqlite3.Error as error:
+            self._reading.failed(error)
             return None
+        self._reading.worked()
         if row is None:
             return None
         return self._hold(key, bool(row[0]), row[1])
@@ -154,8 +155,10 @@ class VerificationCache:
                 " known = excluded.known, code = excluded.code, text = excluded.text, at = excluded.at",
                 (key, known, 250 if known else 550, now),
             )
-        except sqlite3.Error:
-            log.exception("cannot write the verification cache")
+        except sqlite3.Error as error:
+            self._writing.failed(error)
+        else:
+            self._writing.worked()
 
     def expiring(self, limit: int) -> list[str]:
         """Return known mailboxes whose entries expire soon, the oldest first, at most `limit`."""

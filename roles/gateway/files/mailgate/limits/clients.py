@@ -99,7 +99,7 @@ class ClientLimits:
             # Otherwise, rules report it.
             for name, each in self._lists.items():
                 if each.problems:
-                    self._events.emit("list_refused", list=name, problems=list(each.problems))
+                    self._events.emit("list_refused", list=name, problems=list(each.problems), number=1)
         tables = {name: each.table for name, each in self._lists.items()}
         self._exempt = exempt_tables(self._config, tables)
         self._unlimited = list(network_tables(self._config.rates.relay_unlimited, tables))
@@ -193,7 +193,7 @@ class ClientLimits:
             self._send_alarm(client)
             self._events.count(RELAY_ALARM + client)
             self._events.emit(
-                "relay_alarm", client=client, minutes=rates.minutes, recipients=rates.relay_alarm or None,
+                "relay_alarm", client=client, minutes=rates.minutes, threshold=rates.relay_alarm or None,
                 limit=rates.relayed_per_client or None,
             )  # fmt: skip
 

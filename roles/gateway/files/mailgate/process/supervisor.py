@@ -22,6 +22,7 @@ from mailgate import removed_routes
 from mailgate.config import ConfigError, Endpoint
 from mailgate.config_file import load
 from mailgate.delivery.verify_cache import VerificationCache
+from mailgate.event_spool import Spool
 from mailgate.events import Counters, Events
 from mailgate.process import systemd, worker
 from mailgate.routes import RoutesError
@@ -95,6 +96,7 @@ class Service:
         except sqlite3.Error as error:
             raise StartError(f"{self._config.state_dir}: cannot write state files: {error}") from error
         self._events = Events(None)
+        self._keep_events()
         self._compare_routes()
         self._workers = self._config.workers or min(len(os.sched_getaffinity(0)), MAX_DEFAULT_WORKERS)
         self._generation = 1
@@ -143,6 +145,13 @@ class Service:
             return
         if removed:
             self._events.emit("routes_removed", number=len(removed), domains=removed[:MAX_DOMAINS])
+
+    def _keep_events(self) -> None:
+        """Write the supervisor's events to the files too; they have no addresses."""
+        settings = self._config.events
+        self._events.keep_in(
+            Spool(self._config.state_dir, settings.max_bytes, settings.days) if settings.max_bytes else None
+        )
 
     def _status(self) -> str:
         return f"{len(self._routes)} routes, {self._workers} workers"
@@ -241,6 +250,8 @@ class Service:
         if (config.listen, config.state_dir, config.workers) != (old.listen, old.state_dir, old.workers):
             self._events.emit("restart_needed", reason="listen, state_dir or workers changed")
         self._config, self._routes = config, routes
+        if config.events != old.events:
+            self._keep_events()
         self._compare_routes()
         self._generation += 1
         self._signal(signal.SIGHUP)

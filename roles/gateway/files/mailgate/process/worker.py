@@ -22,6 +22,7 @@ from mailgate.config_file import load
 from mailgate.event_limiter import INTERVAL_SECONDS
 from mailgate.events import Counters, Events
 from mailgate.gateway import Gateway
+from mailgate.message import new_id
 from mailgate.network import plain_address
 from mailgate.routes import Routes, RoutesError
 from mailgate.server.session import Session
@@ -132,7 +133,7 @@ class Worker:
             return False
         if reply is None:
             return False
-        self.gateway.events.emit("connection_refused", client=address, reply=reply)
+        self.gateway.events.emit("connection_refused", id=new_id(), client=address, reply=reply)
         with contextlib.suppress(OSError):
             # A new connection has room for it.
             connection.send(reply.wire(), socket.MSG_DONTWAIT)
@@ -201,8 +202,8 @@ class Worker:
             try:
                 self.gateway.verification_cache.prune()
                 await self.gateway.delivery.verifier.refresh(self.gateway.routes.find)
-            except sqlite3.Error:
-                log.exception("cannot maintain the recipient verification cache")
+            except sqlite3.Error as error:
+                log.error("cannot maintain the recipient verification cache: %s", error)
 
 
 def main(

@@ -74,6 +74,7 @@ class Facts:
         sender: Envelope sender.
         recipient: The recipient that is decided on.
         recipients: Number of the message's recipients with this one.
+        id: Id of the transaction in events.
         authors: Addresses of each `From` field, once the message has been received.
         traits: How the client has spoken before its turn: `early_talker`, `pipelining`.
     """
@@ -83,6 +84,7 @@ class Facts:
     sender: Mailbox = NULL
     recipient: Mailbox = NULL
     recipients: int = 1
+    id: str | None = None
     authors: Sequence[tuple[Mailbox, ...]] = ()
     traits: Collection[str] = ()
     packed: Packed = field(init=False)

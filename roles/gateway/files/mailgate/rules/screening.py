@@ -143,6 +143,7 @@ class Rules:
         if logged:
             self._events.emit(
                 "rule_log_only",
+                id=facts.id,
                 client=facts.client,
                 helo=facts.helo,
                 sender=facts.sender,
@@ -168,9 +169,9 @@ class Screening:
         self.noted: dict[str, object] = {}
         self._begin(HELO)
 
-    def begin(self, sender: Mailbox) -> None:
-        """Begin a transaction: ask DNS what the rules will need."""
-        self.facts.sender = sender
+    def begin(self, sender: Mailbox, id: str | None = None) -> None:
+        """Begin a transaction, whose id in events is `id`: ask DNS what the rules will need."""
+        self.facts.sender, self.facts.id = sender, id
         self.answers.clear()
         self._asked.clear()
         self._deadline = 0.0

@@ -24,6 +24,7 @@ from aiosmtpd.smtp import Session as SMTPSession
 
 from mailgate.admission import TIMEOUT, Visit
 from mailgate.gateway import INTERNAL_ERROR, Gateway
+from mailgate.message import new_id
 from mailgate.network import plain_address
 from mailgate.server.connection import Connection, LineTooLongError
 from mailgate.server.receipts import Receipts
@@ -34,6 +35,10 @@ from mailgate.smtp.reply import Reply
 log = logging.getLogger("mailgate")
 
 MAX_LINE_OVERRUN = 1_000_000
+# Longer than any command.
+MAX_VERB = 20
+# What is refused by the reply to a message, in place of a command.
+END_OF_DATA = "."
 MAX_IDLE_COMMANDS = 100
 # Idle commands and errors when places are short.
 MAX_HURRIED_COMMANDS = 5
@@ -115,6 +120,14 @@ class Protocol(Connection, SMTP):
         )
         Connection.__init__(self)
         self._gateway = gateway
+        #: Id of the connection in events.
+        self.id = new_id()
+        # The last command, as far as the event of its refusal needs it.
+        self._verb = ""
+        self._opened = self.loop.time()
+        self._accepted_messages = 0
+        self._refused_recipients = 0
+        self._last_reply: Reply | None = None
         self._checked = checked
         # None if the connection was refused.
         self._visit: Visit | None = None
@@ -136,7 +149,7 @@ class Protocol(Connection, SMTP):
         address = plain_address(self.session.peer[0]) if self.session.peer else ""
         refusal = self._check_limits(address)
         if refusal and self.transport:
-            self._gateway.events.emit("connection_refused", client=address, reply=refusal)
+            self._gateway.events.emit("connection_refused", id=self.id, client=address, reply=refusal)
             self.transport.write(refusal.wire())
             self.transport.close()
             return
@@ -185,7 +198,7 @@ class Protocol(Connection, SMTP):
         """Close the connection now: its place is needed, or the client is too slow."""
         if self.transport is None:
             return
-        self._gateway.events.emit("connection_closed", client=self._client_address, reply=reply)
+        self._gateway.events.emit("connection_closed", id=self.id, client=self._client_address, reply=reply)
         if not self._handshaking:
             self.transport.write(reply.wire())
         # Neither a client that does not read nor one that does not end TLS may delay it.
@@ -227,11 +240,27 @@ class Protocol(Connection, SMTP):
             await self._final_reply(Reply.of(421, "4.3.0 Internal error; try again later"))
         finally:
             self._set_rset_state()
+            self._emit_connection()
             try:
                 await self._receipts.wait(self.transport, ACKNOWLEDGE_SECONDS)
             finally:
                 if self.transport is not None:
                     self._end()
+
+    def _emit_connection(self) -> None:
+        """Log the connection at its end."""
+        self._gateway.events.emit(
+            "connection",
+            id=self.id,
+            client=self._client_address,
+            helo=self.session.host_name or None,
+            tls=True if self.session.ssl else None,
+            messages=self._accepted_messages,
+            refused=self._refused_recipients,
+            errors=self._errors,
+            reply=self._last_reply,
+            seconds=round(self.loop.time() - self._opened, 3),
+        )
 
     def _end(self) -> None:
         """Close the transport at the end of the session."""
@@ -261,6 +290,7 @@ class Protocol(Connection, SMTP):
 
     async def _accept_message(self, reply: Reply, acknowledged: tuple[bytes, ...]) -> None:
         """Send the positive reply to a message, with its keys in the duplicate log."""
+        self._accepted_messages += 1
         self._receipts.expect(acknowledged, pipelined=self.unread)
         closed = self._eof
         await self._reply(reply)
@@ -286,7 +316,7 @@ class Protocol(Connection, SMTP):
             raise ClosingError(_PROXY_REQUIRED) from None
         refusal = self._gateway.refuse_connection(address)
         if refusal:
-            self._gateway.events.emit("connection_refused", client=address, reply=refusal)
+            self._gateway.events.emit("connection_refused", id=self.id, client=address, reply=refusal)
             raise ClosingError(refusal)
         if self._visit:
             self._gateway.admission.rename(self._visit, address)
@@ -299,7 +329,7 @@ class Protocol(Connection, SMTP):
         try:
             await self.start_tls(context, Reply.of(220, "2.0.0 Ready to start TLS").wire(), TLS_SECONDS)
         except OSError as error:
-            self._gateway.events.emit("no_encryption", client=self._client_address, reason=error)
+            self._gateway.events.emit("no_encryption", id=self.id, client=self._client_address, reason=error)
             raise ConnectionError from None
         finally:
             self._handshaking = False
@@ -322,7 +352,7 @@ class Protocol(Connection, SMTP):
         if trait not in self.traits:
             self.traits.add(trait)
             self._gateway.events.count(trait)
-            self._gateway.events.emit(trait, client=self._client_address)
+            self._gateway.events.emit(trait, id=self.id, client=self._client_address)
 
     def _note_pipelining(self) -> None:
         """Note input after a command that must be the last of a group of commands (RFC 2920 section 3.1)."""
@@ -333,6 +363,7 @@ class Protocol(Connection, SMTP):
         """Read one command and execute it."""
         if self._gateway.draining and not self.in_transaction:
             raise ClosingError(_SHUTTING_DOWN)
+        self._verb = ""
         line = await self._read_command_line()
         self._receipts.command(pipelined=self.unread)
         if line is None:
@@ -343,7 +374,8 @@ class Protocol(Connection, SMTP):
             await self._error(Reply.of(500, "5.5.2 Bare CR, bare LF or NUL not allowed in a command"))
             return
         verb, _space, rest = text.partition(b" ")
-        method = self._smtp_methods.get(verb.upper().decode("latin-1"))
+        self._verb = verb[:MAX_VERB].upper().decode("latin-1")
+        method = self._smtp_methods.get(self._verb)
         if method is None:
             await self._error(Reply.of(500, "5.5.2 Command not recognized"))
             return
@@ -394,6 +426,30 @@ class Protocol(Connection, SMTP):
             raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a mail transaction"))
 
     async def _reply(self, reply: Reply) -> None:
+        if reply.code >= 400:
+            self._note_refusal(reply)
+        await self._send_reply(reply)
+
+    def _note_refusal(self, reply: Reply) -> None:
+        """Log the refusal of a command; those of recipients and messages have events of their own."""
+        if self._verb == "RCPT":
+            self._refused_recipients += 1
+        elif self._verb != END_OF_DATA:
+            self._emit_refusal(reply)
+
+    def _emit_refusal(self, reply: Reply) -> None:
+        """Log the refusal of a command."""
+        self._gateway.events.emit(
+            "command_refused",
+            id=self.id,
+            client=self._client_address,
+            helo=self.session.host_name or None,
+            sender=self.envelope.mail_from,
+            command=self._verb,
+            reply=reply,
+        )
+
+    async def _send_reply(self, reply: Reply) -> None:
         self.write(reply.wire())
         if self._writing_paused:
             self._set_waiting(waiting=True)
@@ -401,8 +457,11 @@ class Protocol(Connection, SMTP):
             self._set_waiting(waiting=False)
 
     async def _final_reply(self, reply: Reply) -> None:
+        if reply.code >= 400:
+            self._last_reply = reply
+            self._gateway.events.emit("connection_closed", id=self.id, client=self._client_address, reply=reply)
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._reply(reply)
+            await self._send_reply(reply)
 
     async def _error(self, reply: Reply) -> None:
         """Reject a command; too many rejected commands end the session."""

@@ -18,7 +18,7 @@ from mailgate.delivery.unknown_recipients import DEFERRED, DOMAIN_DEFERRED, SESS
 from mailgate.gateway import Budget, Gateway, Result
 from mailgate.message import Client, Message, new_id
 from mailgate.routes import Route
-from mailgate.server.protocol import ClosingError, Protocol
+from mailgate.server.protocol import END_OF_DATA, ClosingError, Protocol
 from mailgate.server.rcpt_policy import decide
 from mailgate.smtp import dsn
 from mailgate.smtp.address import AddressError, Mailbox, Path, helo_name, parse_recipient, parse_sender
@@ -29,6 +29,7 @@ from mailgate.smtp.reply import Reply
 if TYPE_CHECKING:
     from mailgate.rules.screening import Screening
 
+_TOO_MANY = Reply.of(452, "4.5.3 Too many recipients")
 _OK = Reply.of(250, "2.0.0 OK")
 _INSUFFICIENT_STORAGE = Reply.of(452, "4.3.1 Insufficient system storage; try again later")
 _MESSAGE_TOO_BIG = Reply.of(552, "5.3.4 Message size exceeds fixed limit")
@@ -48,10 +49,27 @@ class Session(Protocol):
         """End the transaction; also called by RSET, HELO, EHLO, STARTTLS and at the end of the connection."""
         super()._set_post_data_state()
         if self._transaction:
+            self._emit_abandoned(self._transaction)
             self._transaction.close()
             self._transaction = None
         if self._visit:
             self._gateway.admission.end_transaction(self._visit)
+
+    def _emit_abandoned(self, transaction: Transaction) -> None:
+        """Log a transaction that ends without a message although recipients were accepted."""
+        if transaction.recipients:
+            client = self._client()
+            command = "" if self._verb == "DATA" else self._verb
+            self._gateway.events.emit(
+                "abandoned",
+                id=transaction.id,
+                session=self.id,
+                client=client.address,
+                helo=client.helo,
+                sender=transaction.sender,
+                recipients=transaction.recipients,
+                reason=self._last_reply or command or "connection ended",
+            )
 
     async def smtp_HELO(self, hostname: str | None) -> None:
         """Store the client's name."""
@@ -123,10 +141,11 @@ class Session(Protocol):
                 eight_bit=path.parameters.get("BODY") == "8BITMIME",
                 utf8=self.envelope.smtp_utf8,
                 dsn=dsn.select(path.parameters, dsn.MAIL_PARAMETERS),
+                id=new_id(),
             ),
         )
         if self._screening:
-            self._screening.begin(path.mailbox)
+            self._screening.begin(path.mailbox, self._transaction.id)
         await self._reply(Reply.of(250, "2.1.0 Sender accepted"))
 
     @staticmethod
@@ -154,7 +173,9 @@ class Session(Protocol):
         """Check a recipient, in order: syntax, relaying, number of recipients, rules, rates, verification."""
         transaction = self._transaction
         if transaction is None:
-            await self._error(Reply.of(503, "5.5.1 Need MAIL command"))
+            refusal = Reply.of(503, "5.5.1 Need MAIL command")
+            self._emit_refusal(refusal)
+            await self._error(refusal)
             return
         client = self._client()
         try:
@@ -162,9 +183,10 @@ class Session(Protocol):
         except AddressError as error:
             self._gateway.refused_recipient(client, transaction.sender, arg, error.reply, relay=error.relay)
             raise
-        refusal = self._check_rcpt_parameters(path)
-        if refusal:
-            await self._error(refusal)
+        refused = self._check_rcpt_parameters(path)
+        if refused:
+            self._gateway.refused_recipient(client, transaction.sender, path.mailbox, refused, relay=False)
+            await self._error(refused)
             return
         decision = decide(
             path.mailbox, client.address, self._gateway.config, self._gateway.routes, self._gateway.removed_routes
@@ -177,7 +199,8 @@ class Session(Protocol):
             await (self._error if decision.relay else self._reply)(decision.refusal)
             return
         if len(self.envelope.rcpt_tos) >= self._gateway.config.limits.max_recipients:
-            await self._reply(Reply.of(452, "4.5.3 Too many recipients"))
+            self._gateway.refused_recipient(client, transaction.sender, path.mailbox, _TOO_MANY, relay=False)
+            await self._reply(_TOO_MANY)
             return
         if await self._refused_by_rules(client, transaction, path.mailbox) or await self._exceeds_rates(
             client, transaction, decision.recipient
@@ -185,6 +208,7 @@ class Session(Protocol):
             return
         deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
         if deferral:
+            self._gateway.refused_recipient(client, transaction.sender, path.mailbox, deferral, relay=False)
             await self._reply(deferral)
             return
         notify = dsn.select(path.parameters, dsn.RCPT_PARAMETERS)
@@ -272,9 +296,13 @@ class Session(Protocol):
         try:
             content = await self._receive(reservation)
             if isinstance(content, Reply):
+                self._gateway.refused_message(self._client(), transaction, content)
+                self._transaction = None
+                transaction.close()
                 result = Result(content)
             else:
-                message = Message(new_id(), self._client(), transaction.sender, transaction.recipients, content)
+                number = transaction.id or self.id
+                message = Message(number, self._client(), transaction.sender, transaction.recipients, content)
                 check = None
                 if screening := self._screening:
                     message = replace(message, tags=screening.tags, noted=screening.noted)
@@ -303,6 +331,7 @@ class Session(Protocol):
                 self._gateway.admission.accept_message(self._visit)
             await self._accept_message(result.reply, result.acknowledged)
         else:
+            self._verb = END_OF_DATA
             await self._reply(result.reply)
 
     async def _receive(self, reservation: _Reservation) -> bytes | Reply:
@@ -358,7 +387,8 @@ class Session(Protocol):
             protocol = "UTF8SMTP"
         if self.session.ssl:
             protocol += "S"
-        return Client(self._client_address, self.session.host_name or "", protocol)
+        transaction = self._transaction.id if self._transaction else None
+        return Client(self._client_address, self.session.host_name or "", protocol, self.id, transaction)
 
 
 def _declared_size(path: Path) -> int:

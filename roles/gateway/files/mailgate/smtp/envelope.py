@@ -21,6 +21,7 @@ class Envelope:
         utf8: SMTPUTF8 was given (RFC 6531).
         dsn: RET and ENVID as received (RFC 3461).
         notify: NOTIFY and ORCPT by recipient, as received (RFC 3461).
+        id: The transaction's id in events; it is not sent.
     """
 
     sender: Mailbox
@@ -29,6 +30,7 @@ class Envelope:
     utf8: bool = False
     dsn: str = ""
     notify: Mapping[Mailbox, str] = field(default_factory=dict)
+    id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store of indexed events: an interface, and the store in the state directory, one SQLite file per day."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from mailgate.event_index.query import Query
+from mailgate.event_index.shard import Shard, time_of
+from mailgate.event_index.terms import Event, term
+from mailgate.event_spool import expired
+from mailgate.state import EVENT_INDEX, create_directory
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"(\d{8})\.sqlite")
+# Keys of a dimension that are read of a day, the most frequent.
+_MAX_KEYS = 20_000
+_NOT_DAMAGE = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InternalError,
+    sqlite3.NotSupportedError,
+    sqlite3.OperationalError,
+    sqlite3.ProgrammingError,
+)
+_SUFFIXES = ("", "-wal", "-shm")
+_DAMAGED = ".damaged"
+# Days at or before the one in this file were removed for their size; their files of events are not read again.
+_FLOOR = "removed_until"
+
+
+class StoreError(Exception):
+    """The store cannot be read or written; the message says why."""
+
+
+class EventStore(Protocol):
+    """Store of events; every method raises StoreError on failure."""
+
+    def position(self, day: str, name: str) -> int:
+        """Return how far a file of events has been added, in bytes."""
+
+    def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, position: int) -> None:
+        """Add events of a day (YYYYMMDD, UTC) with their lines from the file `name`, read up to `position`."""
+
+    def find(self, query: Query) -> list[Event]:
+        """Return the events that meet the criteria, newest first."""
+
+    def of(self, number: str) -> list[Event]:
+        """Return the events with an id, queue id or Message-ID, by time."""
+
+    def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
+        """Yield hour (since 1970), key and number of a dimension of `facts`."""
+
+    def sums(self, dimension: str, since: float, until: float) -> Counter[str]:
+        """Return the sum of each key of a dimension of `facts`; of very many keys, rare ones may be missing."""
+
+    def prune(self, now: float) -> None:
+        """Remove days that are too old, and the oldest until the rest is small enough."""
+
+    def close(self) -> None:
+        """Close the store."""
+
+
+class DailyStore:
+    """Store in `state_dir/event_index`.
+
+    Args:
+        state_dir: The state directory.
+        days: Age in days at which events are removed.
+        max_bytes: Size of all files.
+        read_only: Only read; a damaged day is skipped.
+        note: Receives a line for each day that is damaged.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        days: int = 3650,
+        max_bytes: int = 1 << 60,
+        read_only: bool = False,
+        note: Callable[[str], object] = lambda _line: None,
+    ) -> None:
+        self._directory = state_dir / EVENT_INDEX
+        self._days = days
+        self._max_bytes = max_bytes
+        self._note = note
+        self._open: dict[str, Shard] = {}
+        if not read_only:
+            try:
+                create_directory(self._directory)
+            except OSError as error:
+                raise StoreError(f"{self._directory}: {error.strerror or error}") from error
+
+    # Writing
+
+    def is_removed(self, day: str) -> bool:
+        """Return whether a day was removed for its size."""
+        try:
+            return day <= (self._directory / _FLOOR).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def position(self, day: str, name: str) -> int:
+        """See EventStore."""
+        return self._on(day, lambda shard: shard.position(name))
+
+    def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, position: int) -> None:
+        """See EventStore."""
+        self._on(day, lambda shard: shard.add(events, name, position))
+
+    def _on(self, day: str, work: Callable[[Shard], T]) -> T:
+        """Do something with the file of a day; set a damaged one aside, so that it is built again.
+
+        Raises:
+            StoreError: It failed; the next attempt may work.
+        """
+        path = self._directory / f"{day}.sqlite"
+        try:
+            shard = self._open.get(day)
+            if shard is None:
+                self._close_all_but(day)
+                shard = self._open[day] = Shard(path)
+            return work(shard)
+        except sqlite3.Error as error:
+            self._close(day)
+            # Its subclasses are about a statement or the system; the class itself is about the file.
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _NOT_DAMAGE):
+                self._note(f"{path} is damaged and is built again: {error}")
+                self._set_aside(path)
+            raise StoreError(f"{path}: {error}") from error
+
+    def _close_all_but(self, day: str) -> None:
+        for other in [each for each in self._open if each != day]:
+            self._close(other)
+
+    def _close(self, day: str) -> None:
+        shard = self._open.pop(day, None)
+        if shard:
+            with contextlib.suppress(sqlite3.Error):
+                shard.close()
+
+    def _set_aside(self, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(path.name + _DAMAGED))
+            for suffix in _SUFFIXES[1:]:
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+    def prune(self, now: float) -> None:
+        """See EventStore."""
+        try:
+            sizes = self._sizes()
+            old = expired(sizes, self._days, now)
+            total = sum(sizes.values())
+            for day in sorted(sizes):
+                if day not in old and (total <= self._max_bytes or len(sizes) == 1):
+                    continue
+                if day not in old:
+                    (self._directory / _FLOOR).write_text(day, encoding="ascii")
+                self._close(day)
+                total -= sizes.pop(day)
+                for suffix in (*_SUFFIXES, _DAMAGED):
+                    (self._directory / f"{day}.sqlite{suffix}").unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self._directory}: {error.strerror or error}") from error
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the size of each day in bytes."""
+        sizes: dict[str, int] = {}
+        for path in self._directory.iterdir():
+            day = path.name[:8]
+            if path.name.startswith(f"{day}.sqlite") and day.isdigit():
+                with contextlib.suppress(FileNotFoundError):
+                    sizes[day] = sizes.get(day, 0) + path.stat().st_size
+        return sizes
+
+    def close(self) -> None:
+        """See EventStore."""
+        self._close_all_but("")
+
+    # Reading
+
+    def days(self) -> list[str]:
+        """Return the indexed days, newest first."""
+        try:
+            names = [path.name for path in self._directory.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"{self._directory}: {error.strerror or error}") from error
+        return sorted((match[1] for name in names if (match := _NAME.fullmatch(name))), reverse=True)
+
+    def positions(self, day: str) -> dict[str, int]:
+        """Return how far each file of events of a day has been added; nothing if that is unknown."""
+        path = self._directory / f"{day}.sqlite"
+        if not path.exists():
+            return {}
+        try:
+            shard = Shard(path, read_only=True)
+            try:
+                return shard.positions()
+            finally:
+                shard.close()
+        except sqlite3.Error:
+            return {}
+
+    def _shards(self) -> Iterator[Shard]:
+        """Yield the files that can be read, newest first."""
+        for day in self.days():
+            path = self._directory / f"{day}.sqlite"
+            try:
+                shard = Shard(path, read_only=True)
+            except sqlite3.Error as error:
+                self._note(f"{path}: skipped: {error}")
+                continue
+            try:
+                yield shard
+            finally:
+                shard.close()
+
+    def _read(self, work: Callable[[Shard], Iterator[T]]) -> Iterator[T]:
+        """Yield what `work` yields of each day; the rest of a damaged day is skipped with a note."""
+        for shard in self._shards():
+            try:
+                yield from work(shard)
+            except sqlite3.Error as error:
+                self._note(f"{shard.path}: skipped: {error}")
+
+    def find(self, query: Query) -> list[Event]:
+        """See EventStore."""
+        found: list[Event] = []
+        for event in self._read(lambda shard: shard.find(query)):
+            found.append(event)
+            if len(found) >= query.limit:
+                break
+        return sorted(found, key=time_of, reverse=True)
+
+    def of(self, number: str) -> list[Event]:
+        """See EventStore."""
+        wanted = term("number", number)
+        return sorted(self._read(lambda shard: iter(shard.with_term(wanted))), key=time_of)
+
+    def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
+        """See EventStore."""
+        return self._read(lambda shard: shard.hourly(dimension, since, until))
+
+    def sums(self, dimension: str, since: float, until: float) -> Counter[str]:
+        """See EventStore."""
+        found: Counter[str] = Counter()
+        for key, number in self._read(lambda shard: shard.sums(dimension, since, until, _MAX_KEYS)):
+            found[key] += number
+        return found
