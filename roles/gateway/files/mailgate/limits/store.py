@@ -115,11 +115,12 @@ class GuardedStore:
     async def _call(self, call: Callable[[], Awaitable[_T]], otherwise: Callable[[], _T]) -> _T:
         if self._clock() < self._paused_until:
             return otherwise()
+        reason = f"no answer within {self._seconds} s"
         try:
             async with asyncio.timeout(self._seconds):
                 return await call()
         except (StoreError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {self._seconds} s"
+            reason = str(error) or reason
         except Exception as error:
             log.exception("store of limits")
             reason = str(error)
