@@ -125,7 +125,7 @@ from collections.abc import Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._keep.apt import Apt, AptError, Traces
-from ..module_utils._keep.kept import STORE
+from ..module_utils._keep.store import STORE
 from ..module_utils._results import text_only
 
 ENVIRONMENT = {

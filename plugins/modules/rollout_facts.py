@@ -163,7 +163,7 @@ from ..module_utils._bind.client import DnsClient
 from ..module_utils._bind.command_module import runner
 from ..module_utils._bind.originals import Originals
 from ..module_utils._bind.server import Bind
-from ..module_utils._keep.kept import STORE
+from ..module_utils._keep.store import STORE
 from ..module_utils._mta.system import look
 from ..module_utils._mta.verdict import judge
 from ..module_utils._probe.answers import ask_all, ask_domain
