@@ -17,17 +17,6 @@ from ..plugin_utils._systems.systems import COMMAND, identify
 from .role_applied import ActionModule as RoleApplied
 
 MODULE_UTILS = Path(__file__).resolve().parents[1] / "module_utils"
-#: What the program on the host imports; the last one answers.
-MODULES = (
-    "_results",
-    "_keep.text",
-    "_keep.store",
-    "_keep.applied",
-    "_mta.programs",
-    "_mta.system",
-    "_mta.verdict",
-    "_mta.first_look",
-)
 DEFAULTS: dict[str, Any] = {"said": "", "gateway": False}
 
 
@@ -64,18 +53,35 @@ class ActionModule(RoleApplied):
         The module checks its arguments, and tells what is wrong with a host on which this fails.
         """
         given = {name: value for name, value in arguments.items() if name != "roles"}
-        if given.keys() - DEFAULTS.keys() != {"host", "fingerprints"} or not self._is_pipelining_enabled("new"):
+        if given.keys() - DEFAULTS.keys() != {"host", "fingerprints"}:
             return None
         given = {**DEFAULTS, **given}
         if given["said"] not in ("", "sendmail", "postfix") or not isinstance(given["gateway"], bool):
             return None
-        text = program(MODULE_UTILS, MODULES, "answer", given)
-        asked = self._low_level_execute_command(f"{self._python(variables)} -I -S -", in_data=text)
-        found = None if asked["rc"] else answer(asked["stdout"])
+        found = ask_program(self, "_mta.first_look", given, variables)
         return None if found is None else {"changed": False, **found}
 
-    def _python(self, variables: dict[str, Any]) -> str:
-        """Return the host's Python: that of the variables or settings, else that of the systems that roles support."""
-        named = variables.get("ansible_python_interpreter") or constants.config.get_config_value("INTERPRETER_PYTHON")
-        path = str(self._templar.template(named))
-        return "/usr/bin/python3" if path.startswith("auto") else path
+
+def ask_program(
+    action: ActionBase, entry: str, arguments: dict[str, Any], variables: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Run a module of module_utils on the host of an action, without Ansible's part of a module.
+
+    Args:
+        action: The action, which has a connection.
+        entry: The module; its function `answer` takes `arguments`.
+        arguments: Plain data.
+        variables: The variables of the task.
+
+    Returns:
+        The answer; None if the host gives none, or has no pipelining.
+    """
+    if not action._is_pipelining_enabled("new"):
+        return None
+    named = variables.get("ansible_python_interpreter") or constants.config.get_config_value("INTERPRETER_PYTHON")
+    python = str(action._templar.template(named))
+    # The Python of the systems that the roles support, where Ansible would have to look for one.
+    python = "/usr/bin/python3" if python.startswith("auto") else python
+    text = program(MODULE_UTILS, entry, arguments)
+    asked = action._low_level_execute_command(f"{python} -I -S -", in_data=text)
+    return None if asked["rc"] else answer(asked["stdout"])

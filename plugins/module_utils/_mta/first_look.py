@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .._keep.applied import Applied, Run
+from .._keep.command import run as run_command
 from .._keep.text import read
 from .._results import displayable
 from .system import look
@@ -44,12 +44,4 @@ def first_look(run: Run, host: str, said: str, gateway: bool, fingerprints: Mapp
 
 def answer(arguments: Mapping[str, Any]) -> str:
     """Return the first look at this host in one line of JSON; for a program that has no AnsibleModule."""
-    return json.dumps(displayable(first_look(_run, **arguments)))
-
-
-def _run(command: Sequence[str]) -> tuple[int, str, str]:
-    try:
-        done = subprocess.run(list(command), capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    except OSError as error:
-        return 127, "", str(error)
-    return done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape")
+    return json.dumps(displayable(first_look(run_command, **arguments)))

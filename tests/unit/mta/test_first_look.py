@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -12,8 +13,13 @@ from pathlib import Path
 import pytest
 from playbook_run import run_playbook
 
-from ansible_collections.campus.mailgate.plugins.action.mta_check import MODULE_UTILS, MODULES
-from ansible_collections.campus.mailgate.plugins.plugin_utils._systems.program import MARK, answer, program
+from ansible_collections.campus.mailgate.plugins.action.mta_check import MODULE_UTILS
+from ansible_collections.campus.mailgate.plugins.plugin_utils._systems.program import (
+    MARK,
+    answer,
+    modules,
+    program,
+)
 
 #: One look each: by the program; by the module, after a program that fails; without pipelining; with a wrong argument.
 PLAY = """\
@@ -72,15 +78,42 @@ def test_the_program_and_the_module_have_the_same_result(tmp_path: Path):
     assert "not a valid boolean" in wrong["msg"]
 
 
-def test_a_program_has_all_that_it_imports_and_answers_in_one_line():
-    given = {"host": "mail", "said": "", "gateway": False, "fingerprints": {"sendmail_routes": "f\u00fc'\"\\\n"}}
-    text = program(MODULE_UTILS, MODULES, "answer", given)
+@pytest.mark.parametrize(
+    ("entry", "arguments", "names"),
+    [
+        (
+            "_mta.first_look",
+            {"host": "mail", "said": "", "gateway": False, "fingerprints": {"sendmail_routes": "f\u00fc'\"\\\n"}},
+            {"kind", "problems", "found", "reasons", "os_release"},
+        ),
+        ("_rollout.mail_look", {"said": "sendmail"}, {"time", "host", "mail"}),
+        ("_rollout.mail_look", {"said": "postfix"}, {"time", "host", "mail"}),
+    ],
+)
+def test_a_program_has_all_that_it_imports_and_answers_in_one_line(entry: str, arguments: dict, names: set[str]):
+    text = program(MODULE_UTILS, entry, arguments)
     done = subprocess.run([sys.executable, "-I", "-S", "-"], input=text, capture_output=True, check=True)
     assert done.stdout.count(b"\n") == 1
     found = answer("Welcome\n" + done.stdout.decode())
     assert found is not None
-    assert found["reasons"].keys() == {"sendmail_routes"}
-    assert "ID=" in found["os_release"]
+    assert found.keys() == names
+
+
+def test_the_imports_of_all_modules_are_found():
+    for path in MODULE_UTILS.glob("*/*.py"):
+        entry = f"{path.parent.name}.{path.stem}"
+        package = [path.parent.name]
+        expected = {entry}
+        for statement in ast.walk(ast.parse(path.read_text())):
+            if isinstance(statement, ast.ImportFrom) and statement.level:
+                parts = package[: 2 - statement.level] + (statement.module or "").split(".")
+                parts = [part for part in parts if part]
+                module = MODULE_UTILS.joinpath(*parts).with_suffix(".py")
+                if module.is_file():
+                    expected.add(".".join(parts))
+                else:
+                    expected |= {".".join([*parts, name.name]) for name in statement.names}
+        assert expected <= modules(MODULE_UTILS, entry).keys()
 
 
 @pytest.mark.parametrize("output", ["", "Welcome\n", MARK, f"{MARK}[1]\n", f"{MARK}{{\n"])
