@@ -22,6 +22,7 @@ from ..plugin_utils._rollout.phases import PHASES
 from ..plugin_utils._rollout.runs import Run
 from ..plugin_utils._rollout.state import states
 from .mail_survey import one_line
+from .mta_check import ask_program
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
@@ -108,6 +109,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         if "outside_interfaces" in asked:
             asked["log_prefix"] = args["log_prefix"]
         try:
+            if asked.keys() <= {"mail", "functions"} and asked["functions"] == ["mail"]:
+                # Nearly all hosts of a campus.
+                found = ask_program(self, "_rollout.mail_look", {"said": asked["mail"]}, variables)
+                if found is not None:
+                    return found, ""
             done = self._execute_module("campus.mailgate.rollout_facts", module_args=asked, task_vars=variables)
         except AnsibleConnectionFailure as error:
             # Ansible's own text before ssh's message is the same for every host.

@@ -343,8 +343,8 @@ from ..module_utils._bind.server import Bind
 from ..module_utils._bind.transaction import Request, Result, update
 from ..module_utils._bind.transferred import TransferredZone
 from ..module_utils._bind.ttl_note import TtlNote, ttls_by_name
-from ..module_utils._keep.kept import STORE
 from ..module_utils._keep.runs import is_name
+from ..module_utils._keep.store import STORE
 from ..module_utils._results import text_only
 from ..module_utils._zone.edit import plan_names
 from ..module_utils._zone.file import ZoneError, spell

@@ -168,7 +168,7 @@ from ..module_utils._bind.command_module import runner, zones_argument
 from ..module_utils._bind.external import ExternalZone, refresh, request_from
 from ..module_utils._bind.external_removal import record, remove
 from ..module_utils._bind.server import Bind
-from ..module_utils._keep.kept import STORE
+from ..module_utils._keep.store import STORE
 from ..module_utils._results import text_only
 from ..module_utils._zone.file import ZoneError
 

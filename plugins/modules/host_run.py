@@ -136,7 +136,8 @@ from ..module_utils._bind.originals import Originals
 from ..module_utils._iptables.kernel import ApplyError
 from ..module_utils._iptables.router import DIRECTORY, Router
 from ..module_utils._keep import runs, take_back
-from ..module_utils._keep.kept import STORE, KeptError
+from ..module_utils._keep.kept import KeptError
+from ..module_utils._keep.store import STORE
 from ..module_utils._results import text_only
 from ..module_utils._rollout.before import present_of
 

@@ -151,14 +151,10 @@ found:
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._keep.applied import Applied
-from ..module_utils._keep.text import read
-from ..module_utils._mta.system import look
-from ..module_utils._mta.verdict import judge
+from ..module_utils._mta.first_look import first_look
 from ..module_utils._results import text_only
 
 ARGUMENTS = {
@@ -173,7 +169,6 @@ ARGUMENTS = {
     },
     "fingerprints": {"type": "dict", "default": {}},
 }
-OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 
 
 def main() -> None:
@@ -184,16 +179,9 @@ def main() -> None:
         result: tuple[int, str, str] = module.run_command(list(command))
         return result
 
-    seen = look(module.run_command)
-    verdict = judge(seen, module.params["said"], module.params["gateway"])
-    module.exit_json(
-        changed=False,
-        kind=verdict.kind,
-        problems=[f"{module.params['host']}: {problem}" for problem in verdict.problems],
-        found=seen.as_dict(),
-        reasons={role: Applied(run, role).look(each) for role, each in module.params["fingerprints"].items()},
-        os_release=next((text for path in OS_RELEASE if (text := read(Path(path)))), ""),
-    )
+    given = module.params
+    found = first_look(run, given["host"], given["said"], given["gateway"], given["fingerprints"])
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

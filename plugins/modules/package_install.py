@@ -38,6 +38,13 @@ options:
     description: With O(state=absent), let the packages stay and do not record them any more.
     type: bool
     default: false
+  look:
+    description:
+      - With O(state=absent), change nothing if packages are to be removed, and return them as RV(removed). So that what
+        rests on them can be stopped first.
+    type: bool
+    default: false
+    version_added: 0.3.0
   files:
     description:
       - With O(state=present), files that the packages' scripts create or change, and that are left when the packages
@@ -125,7 +132,7 @@ from collections.abc import Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._keep.apt import Apt, AptError, Traces
-from ..module_utils._keep.kept import STORE
+from ..module_utils._keep.store import STORE
 from ..module_utils._results import text_only
 
 ENVIRONMENT = {
@@ -146,6 +153,7 @@ def main() -> None:
             "by": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "keep": {"type": "bool", "default": False},
+            "look": {"type": "bool", "default": False},
             "files": {"type": "list", "elements": "path", "default": []},
             "users": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "list", "elements": "path", "default": []},
@@ -170,7 +178,7 @@ def main() -> None:
                 given["names"], given["by"], given["cache_valid_time"], traces, recommends=given["recommends"]
             )
         else:
-            outcome = apt.absent(given["by"], keep=given["keep"])
+            outcome = apt.absent(given["by"], keep=given["keep"], look=given["look"])
     except (AptError, OSError) as error:
         module.fail_json(msg=f"Packages: {error}")
     for warning in outcome.warnings:

@@ -130,7 +130,8 @@ from dataclasses import fields
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._keep.applied import Applied, Watched, package_files
+from ..module_utils._keep.applied import Watched, package_files
+from ..module_utils._keep.applied_record import Recorder
 from ..module_utils._results import text_only
 
 
@@ -166,7 +167,7 @@ def main() -> None:
         result: tuple[int, str, str] = module.run_command(list(command))
         return result
 
-    applied = Applied(run, given["role"])
+    applied = Recorder(run, given["role"])
     if given["state"] == "checked":
         module.exit_json(changed=False, reasons=applied.look(given["fingerprint"]))
     changed = False

@@ -153,6 +153,7 @@ facts:
 
 import socket
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,15 +164,14 @@ from ..module_utils._bind.client import DnsClient
 from ..module_utils._bind.command_module import runner
 from ..module_utils._bind.originals import Originals
 from ..module_utils._bind.server import Bind
-from ..module_utils._keep.kept import STORE
-from ..module_utils._mta.system import look
-from ..module_utils._mta.verdict import judge
+from ..module_utils._keep.store import STORE
 from ..module_utils._probe.answers import ask_all, ask_domain
 from ..module_utils._reach.router import Rules
 from ..module_utils._replace import make_directory, replace_all
 from ..module_utils._results import text_only
 from ..module_utils._rollout import direct, tables
 from ..module_utils._rollout.dns import Server
+from ..module_utils._rollout.mail_look import mail_look
 
 SMTP = {
     "host": {"type": "str", "required": True},
@@ -204,18 +204,6 @@ ARGUMENTS = {
     "direct_file": {"type": "path", "default": "/var/lib/mailgate-border/direct.json"},
 }
 ANSWER_SECONDS = 5.0
-
-
-def mail(module: AnsibleModule) -> dict[str, Any]:
-    """Return the kind of the mail server, the problems with it, and its tables."""
-    gateway = "gateway" in module.params["functions"]
-    verdict = judge(look(module.run_command), module.params["mail"], gateway)
-
-    def run(command: list[str], stdin: str) -> tuple[int, str, str]:
-        status, out, err = module.run_command(command, data=stdin, binary_data=True)
-        return status, out, err
-
-    return {"kind": verdict.kind, "problems": list(verdict.problems), **tables.server(verdict.kind, run)}
 
 
 def smtp(server: dict[str, Any], timeout: float) -> dict[str, Any]:
@@ -282,8 +270,13 @@ def main() -> None:
     module = text_only(AnsibleModule)(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     facts: dict[str, Any] = {"time": int(time.time()), "host": socket.gethostname()}
+
+    def run(command: Sequence[str], stdin: str = "") -> tuple[int, str, str]:
+        result: tuple[int, str, str] = module.run_command(list(command), data=stdin, binary_data=True)
+        return result
+
     if "mail" in given["functions"]:
-        facts["mail"] = mail(module)
+        facts["mail"] = mail_look(run, given["mail"], "gateway" in given["functions"])
     if "gateway" in given["functions"]:
         facts["gateway"] = tables.gateway(module.run_command)
     if given["smtp"]:

@@ -282,6 +282,11 @@ service:
       description: Whether its unit is a file, not generated from the init script.
       type: bool
   version_added: 0.3.0
+supervised:
+  description: Whether the unit has settings of the role, in a drop-in.
+  type: bool
+  returned: O(state=absent)
+  version_added: 0.3.0
 pending:
   description: What still differs from the options afterwards, because of O(distance).
   returned: success
@@ -371,6 +376,7 @@ def main() -> None:
     result = asdict(outcome)
     if given["state"] == "absent":
         result["service"] = service.recorded()
+        result["supervised"] = service.supervised()
     module.exit_json(changed=outcome.changed, **result)
 
 

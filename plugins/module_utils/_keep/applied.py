@@ -17,17 +17,16 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._replace import replace_all
-from .kept import STORE, make_private, remove_empty
+from .store import STORE
 
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 """Runs a command; returns its exit status, standard output and standard error."""
 
-_FORMAT = "campus.mailgate applied 2"
+FORMAT = "campus.mailgate applied 2"
 _PROPERTIES = ("ActiveState", "UnitFileState", "NeedDaemonReload")
 _CHANGED = "StateChangeTimestamp"
 _GREETING_SECONDS = 10.0
@@ -108,42 +107,23 @@ def differences(recorded: State, now: State) -> list[str]:
 
 
 class Applied:
-    """The record of one role on this host."""
+    """The record of one role on this host. Only reads: a look at every host imports this module, and little else."""
 
     def __init__(self, run: Run, role: str, store: Path = STORE) -> None:
         """Use the record of `role`, which need not exist."""
         self._run, self._store = run, store
         self._file = store / "applied" / f"{role}.json"
 
-    def record(self, fingerprint: str, watched: Watched) -> bool:
-        """Record the present state; return whether the record changes.
-
-        What does not work now, such as a command that fails, is no reason against the record, but for a further run.
-
-        Raises:
-            OSError: The store cannot be written.
-        """
-        state = State(fingerprint, _files(watched.paths), self._units(watched.units))
-        data = {"format": _FORMAT, "state": asdict(state), "watched": asdict(watched)}
-        text = (json.dumps(data, indent=1) + "\n").encode()
-        before = self._file.read_bytes() if self._file.exists() else None
-        if before == text:
-            return False
-        make_private(self._store)
-        self._file.parent.mkdir(mode=0o700, exist_ok=True)
-        replace_all({self._file: before}, {self._file: text}, modes={self._file: 0o600})
-        return True
-
     def look(self, fingerprint: str) -> list[str]:
         """Return why the tasks of the role are necessary, each as a line; [] if they would change nothing."""
         try:
             data = json.loads(self._file.read_bytes())
-            if data["format"] != _FORMAT:
+            if data["format"] != FORMAT:
                 raise ValueError(data["format"])
             recorded, watched = State(**data["state"]), Watched.of(data["watched"])
             if recorded.fingerprint != fingerprint:
                 return differences(recorded, State(fingerprint))
-            found = differences(recorded, State(fingerprint, _files(watched.paths), self._units(watched.units)))
+            found = differences(recorded, State(fingerprint, files(watched.paths), self.units(watched.units)))
         except FileNotFoundError:
             return ["nothing was applied yet"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -153,17 +133,8 @@ class Applied:
         # A daemon that is to be restarted need not be waited for.
         return found or [*self._failing(watched.commands), *_silent(watched.greetings)]
 
-    def forget(self) -> bool:
-        """Remove the record; return whether there was one."""
-        if not self._file.exists():
-            return False
-        self._file.unlink()
-        if not any(self._file.parent.iterdir()):
-            self._file.parent.rmdir()
-        remove_empty(self._store)
-        return True
-
-    def _units(self, units: Iterable[str]) -> dict[str, str]:
+    def units(self, units: Iterable[str]) -> dict[str, str]:
+        """Return the state of each unit, by name."""
         names = list(units)
         if not names:
             return {}
@@ -193,7 +164,8 @@ class Applied:
         return found
 
 
-def _files(paths: Iterable[str]) -> dict[str, str]:
+def files(paths: Iterable[str]) -> dict[str, str]:
+    """Return mode, owner and content of the files and directories that match the patterns, by path."""
     found = {path for pattern in paths for path in _matches(pattern)}
     return {str(path): text for path in sorted(found) if (text := _text(path))}
 

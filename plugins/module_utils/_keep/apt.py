@@ -155,12 +155,13 @@ class Apt:
             self._write(record)
         return outcome
 
-    def absent(self, role: str, *, keep: bool = False) -> Outcome:
+    def absent(self, role: str, *, keep: bool = False, look: bool = False) -> Outcome:
         """Remove the packages that were installed for `role` and that nothing else needs.
 
         Args:
             role: The role that is taken back.
             keep: Whether the packages stay. Then they are not recorded any more.
+            look: Whether to change nothing if packages are to be removed; `removed` has them.
 
         Raises:
             AptError: A package cannot be removed.
@@ -177,7 +178,9 @@ class Apt:
         if keep:
             outcome.left = [f"package {name} stays: it was to be kept" for name in sorted({*going, *stays})]
         elif going:
-            outcome.removed, outcome.changed = going, True
+            outcome.removed, outcome.changed = going, not look
+            if look:
+                return outcome
             for command in ("purge", "remove"):
                 names = [name for name in going if record.installed[name].purge == (command == "purge")]
                 if names and not self._check_only:

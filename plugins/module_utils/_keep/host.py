@@ -24,7 +24,6 @@ from pathlib import Path
 from .._replace import replace_all
 from .kept import (
     ANY,
-    STORE,
     KeptError,
     Restored,
     State,
@@ -39,6 +38,7 @@ from .kept import (
     remove_empty,
     restore,
 )
+from .store import STORE
 from .text import content
 
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]

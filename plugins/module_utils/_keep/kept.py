@@ -26,10 +26,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .._replace import replace_all
-from . import runs
+from . import runs, store
 from .text import content
 
-STORE = Path("/var/backups/mailgate")
+STORE = store.STORE
 PACKAGES = "packages"
 """The part of the store for what comes with packages; it stays when a run is taken back, unless the role goes."""
 _PRIVATE = 0o600

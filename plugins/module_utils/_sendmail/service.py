@@ -15,6 +15,7 @@ from .change import BY
 from .system import Run
 
 SERVICE = "sendmail"
+DROP_INS = Path("/etc/systemd/system/sendmail.service.d")
 _UNITS = ("/usr/lib/systemd/", "/lib/systemd/", "/etc/systemd/")
 
 
@@ -36,6 +37,11 @@ def record(run: Run) -> None:
     states["native"] = unit.startswith(_UNITS)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_all({path: None}, {path: json.dumps(states).encode() + b"\n"}, modes={path: 0o600})
+
+
+def supervised(directory: Path = DROP_INS) -> bool:
+    """Return whether the role's drop-in is there, or an empty directory that an interrupted removal has left."""
+    return (directory / "mailgate.conf").exists() or (directory.is_dir() and not any(directory.iterdir()))
 
 
 def recorded() -> dict[str, bool]:

@@ -15,7 +15,8 @@ from typing import Any
 
 from .._border import state as guard
 from .._border.system import BANS_FILE
-from .._keep.kept import ANY, STORE, KeptError, Record, State, is_own, records, state
+from .._keep.kept import ANY, KeptError, Record, State, is_own, records, state
+from .._keep.store import STORE
 from .._keep.text import content
 from .._survey.host import Question, survey
 from .._survey.reader import Reader

@@ -12,12 +12,8 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.campus.mailgate.plugins.module_utils._keep.applied import (
-    Applied,
-    Greeting,
-    Watched,
-    package_files,
-)
+from ansible_collections.campus.mailgate.plugins.module_utils._keep.applied import Greeting, Watched, package_files
+from ansible_collections.campus.mailgate.plugins.module_utils._keep.applied_record import Recorder
 
 RUNNING = "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n"
 SCAN = ["clamdscan", "--stream", "/usr/lib/os-release"]
@@ -73,7 +69,7 @@ class Host:
         return 0, "\n".join(self.units for _name in command[3:]), ""
 
     def applied(self):
-        return Applied(self.run, "routes", self.path / "store")
+        return Recorder(self.run, "routes", self.path / "store")
 
     def record(self, fingerprint="f"):
         return self.applied().record(fingerprint, self.watched)

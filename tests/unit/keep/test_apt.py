@@ -94,6 +94,19 @@ def test_new_packages_are_installed_recorded_and_removed_again(host):
     assert not host.apt().absent("clamav").changed
 
 
+def test_a_look_removes_the_records_only_where_no_package_is_to_be_removed(host):
+    host.apt().present(["clamd"], "clamav", 3600)
+    host.apt().present(["libc6"], "gateway", 3600)
+    before, host.commands[:] = host.file.read_bytes(), []
+    going = host.apt().absent("clamav", look=True)
+    assert (going.removed, going.changed) == (["clamd"], False)
+    assert host.file.read_bytes() == before
+    assert host.apt().absent("gateway", look=True).changed
+    assert "gateway" not in host.file.read_text()
+    assert host.commands == []
+    assert host.apt().absent("clamav").removed == ["clamd"]
+
+
 def test_a_package_that_would_be_removed_prevents_the_installation(host):
     host.conflicts = {"sendmail-bin": ["postfix"]}
     with pytest.raises(AptError) as refused:
