@@ -19,6 +19,7 @@ from mailgate.event_settings import EventSettings
 from mailgate.limit_settings import BanSettings, Greylist, Rates
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
+from mailgate.signing_settings import DkimKey, Signing
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A client waits ten minutes for the reply to its final dot (RFC 5321 section 4.5.3.2.6). Stay well below it.
@@ -521,6 +522,15 @@ class Config:
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
+    signing: Signing = section(Signing, "DKIM signatures of mail from hosts in `relay_networks`, by the keys of `dkim`.")
+    dkim: Mapping[str, DkimKey] = field(
+        default_factory=dict,
+        metadata=describe(
+            "Keys by which outgoing mail is signed (DKIM), a table for each domain. It is for addresses in the domain"
+            " and below it, apart from domains with a key of their own.",
+            form="key_tables",
+        ),
+    )
     rules: tuple[RuleSetting, ...] = field(
         default_factory=tuple,
         metadata=describe(
@@ -544,11 +554,11 @@ class Config:
 
     def may_relay(self, client: str) -> bool:
         """Return whether `client`, an IP address, is in one of `relay_networks`."""
-        return _among(client, self.relay_networks)
+        return among(client, self.relay_networks)
 
     def is_proxy(self, client: str) -> bool:
         """Return whether `client`, an IP address, must begin every connection with a PROXY header."""
-        return _among(client, self.proxy_protocol_from)
+        return among(client, self.proxy_protocol_from)
 
 
 def find_domain(domains: Mapping[str, Mapping[str, str]], domain: str) -> Mapping[str, str] | None:
@@ -560,7 +570,8 @@ def find_domain(domains: Mapping[str, Mapping[str, str]], domain: str) -> Mappin
     return chosen
 
 
-def _among(client: str, networks: tuple[IPNetwork, ...]) -> bool:
+def among(client: str, networks: tuple[IPNetwork, ...]) -> bool:
+    """Return whether `client`, an IP address, is in one of these networks."""
     if not networks:
         return False
     address = ipaddress.ip_address(client.partition("%")[0])

@@ -31,9 +31,12 @@ from mailgate.rules.conditions import parse_code
 from mailgate.rules.entries import EXPECTED, parse_address, parse_name, parse_network
 from mailgate.rules.replies import check_text
 from mailgate.setting import Setting, declarations
+from mailgate.signing_settings import DkimKey
 from mailgate.smtp.address import AddressError, is_domain, parse_mailbox
 
 _RULE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+# Labels of RFC 6376 section 3.1, and underscores, which are in use.
+_SELECTOR = re.compile(r"(?!.{64})[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*")
 # Receives one line for each deprecated name in the file.
 Warn = Callable[[str], object]
 
@@ -146,7 +149,12 @@ class _Reader:
 
     def value(self, key: str, given: object, item: Field[Any], setting: Setting) -> object:
         """Return the value of one setting or section, or None after reporting a problem."""
-        tables = {"domain_table": self.domains, "rule_tables": self.rules, "list_tables": self.lists}
+        tables = {
+            "domain_table": self.domains,
+            "key_tables": self.keys,
+            "list_tables": self.lists,
+            "rule_tables": self.rules,
+        }
         if read := tables.get(setting.form):
             return read(key, given)
         if is_dataclass(section := item.default_factory):
@@ -209,6 +217,20 @@ class _Reader:
             self.word(f"{name}.{text}", text, FORMS["rule_name"])
             values = self.table(table, ListSetting, f"{name}.{text}")
             found[text] = ListSetting(**{"kind": "name", **values})
+        return found
+
+    def keys(self, name: str, given: object) -> dict[str, DkimKey]:
+        """Return the keys of DKIM by domain, in lower case."""
+        if not isinstance(given, dict):
+            self.add_problem(name, "must be a table")
+            return {}
+        found = {}
+        for text, table in given.items():
+            key = f'{name}."{text}"'
+            domain = self.word(key, text, FORMS["zone"])
+            values = self.table(table, DkimKey, key)
+            if isinstance(domain, str):
+                found[domain] = DkimKey(**{"selector": "", "key_file": Path(), **values})
         return found
 
     def domains(self, name: str, given: object) -> dict[str, dict[str, str]]:
@@ -344,6 +366,12 @@ def _rule_name(text: str) -> str:
     return text
 
 
+def _selector(text: str) -> str:
+    if not _SELECTOR.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _entry(parse: Callable[[str], object]) -> Callable[[str], str]:
     def entry(text: str) -> str:
         if not text.startswith("@"):
@@ -402,6 +430,7 @@ FORMS = {
     "mailbox": Form(_mailbox, "a valid address local@domain"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
     "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),
+    "selector": Form(_selector, "a valid selector of letters, digits, - and dots, up to 63 characters"),
     "network_entry": Form(_entry(parse_network), f"{EXPECTED['network']}, or @list"),
     "name_entry": Form(_entry(parse_name), f"{EXPECTED['name']}, or @list"),
     "address_entry": Form(_entry(parse_address), f"{EXPECTED['address']}, or @list"),

@@ -53,6 +53,7 @@ from mailgate.worker_counters import WorkerCounters
 if TYPE_CHECKING:
     from mailgate.rules.message_check import MessageCheck
     from mailgate.rules.screening import Rules
+    from mailgate.signing.signer import Signer
 
 log = logging.getLogger("mailgate")
 
@@ -145,6 +146,8 @@ class Gateway:
         self.tasks = BackgroundTasks()
         # None without rules.
         self.rules: Rules | None = None
+        # None without keys.
+        self.signer: Signer | None = None
         self._closing = BackgroundTasks()
         self._delivery: Delivery | None = None
         self.scanner = Scanner(self._worker_scan(config.scan), events.emit)
@@ -160,6 +163,7 @@ class Gateway:
         self.encrypt = encrypt
         self._use_events()
         self._use_rules()
+        self._use_signer()
         self.client_limits.use(config)
         self.unknown_recipients.limits = config.limits
         self.unknown_recipients.ban_limit = config.bans.unknown_recipients
@@ -209,6 +213,27 @@ class Gateway:
 
             self.rules = Rules(self.events, time.monotonic, self.client_limits.greylist_seconds)
         self.rules.use(self.config, self.routes)
+
+    def _use_signer(self) -> None:
+        if not self.config.dkim:
+            self.signer = None
+            return
+        if self.signer is None:
+            # Imported here because most gateways sign nothing.
+            from mailgate.signing.signer import Signer  # noqa: PLC0415
+
+            self.signer = Signer(self.events, announces=self.worker_counters.number == 0)
+        self.signer.use(self.config)
+
+    async def watch_keys(self) -> None:
+        """Look for the records of keys in DNS, for as long as the worker runs."""
+        while True:
+            try:
+                if self.signer:
+                    await self.signer.refresh()
+            except Exception:
+                log.exception("cannot check the keys of DKIM")
+            await asyncio.sleep(LIST_SECONDS)
 
     async def watch_lists(self) -> None:
         """Load changed lists of rules, for as long as the worker runs."""
@@ -340,10 +365,11 @@ class Gateway:
         """
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
+        signed: dict[str, object] = {}
         try:
             message = await self._fingerprinted(message)
             keys = self._duplicate_keys(message)
-            reply = await self._process(message, transaction, keys, check)
+            reply = await self._process(message, transaction, keys, check, signed)
         except ScanError as error:
             self.events.emit("not_scanned", id=message.id, reason=error)
             reply = SCAN_UNAVAILABLE
@@ -374,6 +400,7 @@ class Gateway:
             delivered=len(transaction.delivered) or None,
             queued=transaction.queued or None,
             seconds=round(time.monotonic() - started, 3),
+            **signed,
             **((check.noted if check else message.noted) or {}),
         )
         return Result(reply, delivered if reply.ok else ())
@@ -393,7 +420,12 @@ class Gateway:
         return self.duplicates.keys(message.digest, message.client.address, message.sender, message.recipients)
 
     async def _process(
-        self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes], check: MessageCheck | None
+        self,
+        message: Message,
+        transaction: Transaction,
+        keys: dict[Mailbox, bytes],
+        check: MessageCheck | None,
+        signed: dict[str, object],
     ) -> Reply:
         config, inspection = self.config, self.inspection
         began = asyncio.get_running_loop().time()
@@ -439,6 +471,11 @@ class Gateway:
         # RFC 8601 section 4: results are above the trace field of the host that they are from.
         trace = results + received_header(message, hostname=config.hostname, recipient=trace_recipient)
         variants = [MessageVariant([trace, *variant.pieces], variant.recipients) for variant in variants]
+        if self.signer:
+            # Last, since it is about the bytes that are delivered.
+            with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+                variants, noted = await self.signer.sign(message, variants)
+            signed |= noted
         return await transaction.deliver(variants, began + ANSWER_SECONDS, needs_utf8=needs_utf8)
 
     async def _exclude_delivered(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> bool:

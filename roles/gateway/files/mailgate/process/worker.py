@@ -75,6 +75,7 @@ class Worker:
         self._listen()
         tasks = [self._loop.create_task(self._send_heartbeats())]
         tasks.append(self._loop.create_task(self.gateway.watch_lists()))
+        tasks.append(self._loop.create_task(self.gateway.watch_keys()))
         tasks.append(self._loop.create_task(self.gateway.client_limits.sync()))
         if self._worker_counters.number == 0:
             tasks.append(self._loop.create_task(self._housekeeping()))

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings of DKIM signatures, as written in the settings file; `mailgate.signing` gives them effect."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailgate.setting import describe, setting
+
+
+@dataclass(frozen=True)
+class Signing:
+    """Section `[signing]`."""
+
+    gateways: tuple[str, ...] = setting(
+        (),
+        "Host names of all gateways. A message with a Received field of one of them, or of `hostname`, has passed a"
+        " gateway before: it may be from outside and forwarded, and is not signed.",
+        form="hostname",
+    )
+    list_servers: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = setting(
+        (),
+        "Networks of hosts that check who posts, such as servers of mailing lists. Their messages are signed although"
+        " they have passed a gateway before.",
+        form="network",
+    )
+
+
+@dataclass(frozen=True)
+class DkimKey:
+    """One of `[dkim.DOMAIN]`."""
+
+    selector: str = field(
+        metadata=describe(
+            "Selector: the public key is the TXT record of `SELECTOR._domainkey.DOMAIN`. Use one of its own for each"
+            " gateway and each key.",
+            form="selector",
+        )
+    )
+    key_file: Path = field(
+        metadata=describe(
+            "File with the private RSA key (PEM) of at least 1024 bits, which the user mailgate can read.",
+            form="absolute_path",
+        )
+    )
