@@ -21,8 +21,9 @@ PAGES = ("rules", "authentication", "limits")
 GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
-SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist")
-NAMES = ("gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban", *(f"gateway_{s}" for s in SECTIONS))
+SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "signing")
+TABLES = ("gateway_dkim", "gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban")
+NAMES = (*TABLES, *(f"gateway_{s}" for s in SECTIONS))
 
 
 def render(variables: dict) -> str:
@@ -33,7 +34,10 @@ def render(variables: dict) -> str:
     given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
     sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
     sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
-    return template.render(__gateway_settings=settings, __gateway_sections=sections, **given)
+    keys = [{"selector": "gw1", **each, "path": "/etc/mailgate/dkim/key.pem"} for each in given.get("gateway_dkim", [])]
+    return template.render(
+        __gateway_settings=settings, __gateway_sections=sections, __gateway_dkim_keys=keys, **given
+    )
 
 
 def messages(variables: dict) -> list[str]:
@@ -56,6 +60,7 @@ def test_examples_of_the_guides_are_valid(example):
     assert [rule.name for rule in config.rules] == [rule["name"] for rule in example.get("gateway_rules", [])]
     assert set(config.lists) == set(example.get("gateway_lists", {}))
     assert config.domains == example.get("gateway_domains", {})
+    assert list(config.dkim) == [each["domain"] for each in example.get("gateway_dkim", [])]
 
 
 def test_every_kind_of_value_reaches_the_service():

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`mailgate dkim`, and what `mailgate status` says of keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from dns_server import serving_dns
+from signed_mail import key, txt
+
+from mailgate.cli import main
+from mailgate.commands.dkim import signing_checks
+from mailgate.config_file import load_config
+
+NAME = "gw1._domainkey.univ.example"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """Return settings with a key that can be read, and one that cannot."""
+    (tmp_path / "key.pem").write_bytes(key()[0])
+    path = tmp_path / "mailgate.toml"
+    path.write_text(
+        f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n'
+        '[refusal]\ndns_servers = ["DNS"]\n'
+        f'[dkim."univ.example"]\nselector = "gw1"\nkey_file = "{tmp_path}/key.pem"\n'
+        f'[dkim."b.example"]\nselector = "gw1"\nkey_file = "{tmp_path}/none"\n'
+    )
+    return path
+
+
+async def run(settings: Path, *options: str, published: bool = True) -> int:
+    """Return the exit status of the command, with the first key in DNS or not."""
+    async with serving_dns() as dns:
+        if published:
+            dns.add(NAME, "TXT", txt(key()[1]))
+        settings.write_text(settings.read_text().replace("DNS", dns.address))
+        return await asyncio.to_thread(main, ["dkim", "--config", str(settings), *options])
+
+
+async def test_records_and_whether_dns_has_them(settings, tmp_path, capsys):
+    assert await run(settings) == 1
+    first, record, second, problem = capsys.readouterr().out.splitlines()
+    assert first == "univ.example: signed"
+    assert record == f"{NAME}. IN TXT ( {txt(key()[1])} )"
+    assert second == f"b.example: not signed: {tmp_path}/none: No such file or directory"
+    assert problem == f"; b.example: {tmp_path}/none: No such file or directory"
+
+
+async def test_json(settings, capsys):
+    assert await run(settings, "--json", published=False) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert first == {
+        "domain": "univ.example", "selector": "gw1", "name": NAME, "text": key()[1], "signed": False,
+        "problem": f"{NAME} has no key record",
+    }  # fmt: skip
+    assert second["text"] is None
+
+
+async def test_a_zone_file_without_dns(settings, capsys):
+    settings.write_text(settings.read_text().partition('[dkim."b.example"]')[0].replace("DNS", "127.0.0.1:9"))
+    assert main(["dkim", "--config", str(settings), "--zone"]) == 0
+    assert capsys.readouterr().out == f"{NAME}. IN TXT ( {txt(key()[1])} )\n"
+
+
+async def test_status(settings):
+    async with serving_dns() as dns:
+        dns.add(NAME, "TXT", txt(key()[1]))
+        settings.write_text(settings.read_text().replace("DNS", dns.address))
+        checks = await asyncio.to_thread(lambda: list(signing_checks(load_config(settings))))
+    assert [check[:2] for check in checks] == [("DKIM of univ.example", True), ("DKIM of b.example", False)]
+    assert checks[0][2] == f"{NAME}; messages in 24 hours: 0 signed, 0 not signed"
