@@ -36,6 +36,11 @@ ELSEWHERE = {"scan.socket", "limits.max_message_bytes"}
 NEEDED = 'hostname = "g.example"\nroutes_file = "/r"\n'
 
 
+# What other settings of a section require, outside of it and in it.
+OUTSIDE = {"bounces": 'own_names = ["g.example"]\nrelay_networks = ["198.18.0.0/24"]\n'}
+ALSO = {"authentication": "evaluate = true\n", "bounces": 'domains = ["a.example"]\n'}
+
+
 @functools.cache
 def described():
     spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())
@@ -70,7 +75,7 @@ class TestRole:
         ],
     )
     def test_the_role_offers_the_values_that_the_service_accepts(self, section, name, choices):
-        table = f"{NEEDED}[{section}]\n" + ("evaluate = true\n" if section == "authentication" else "")
+        table = f"{NEEDED}{OUTSIDE.get(section, '')}[{section}]\n{ALSO.get(section, '')}"
         for choice in choices:
             parse_config(f'{table}{name} = "{choice}"\n')
         with pytest.raises(ConfigError) as caught:

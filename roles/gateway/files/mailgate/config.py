@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailgate.event_settings import EventSettings
-from mailgate.limit_settings import BanSettings, Greylist, Rates
+from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 from mailgate.signing_settings import DkimKey, Signing
@@ -73,6 +73,11 @@ def dns_endpoint(text: str) -> Endpoint:
         return Endpoint(str(ipaddress.ip_address(text)), 53)
     except ValueError:
         return Endpoint.parse(text)
+
+
+def in_domains(domain: str, names: tuple[str, ...]) -> bool:
+    """Return whether `domain` (lower case) is one of these domains, or below one that is given as `*.suffix`."""
+    return any(domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in names)
 
 
 _ON_VIRUS = ("strip", "refuse", "quarantine", "discard")
@@ -420,7 +425,7 @@ class Tls:
 
     def required(self, domain: str) -> bool:
         """Return whether mail for `domain` (lower case) must be encrypted to its next hop."""
-        return any(domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in self.required_for)
+        return in_domains(domain, self.required_for)
 
 
 # Actions by kind of content that a domain may choose for itself.
@@ -478,6 +483,12 @@ class Config:
         form="ip_address",
         example=("198.18.0.10", "2001:db8::10"),
     )
+    own_names: tuple[str, ...] = setting(
+        (),
+        "Host names of all gateways, as in their Received fields: by these, a message that has passed a gateway before"
+        " is recognized.",
+        form="hostname",
+    )
     relay_networks: tuple[IPNetwork, ...] = setting(
         (), "Networks whose hosts may relay to any domain, through the queue.", form="network"
     )
@@ -518,11 +529,16 @@ class Config:
         EventSettings, "Events in files and their index, for `mailgate search`, `trace`, `tail` and `report`."
     )
     bans: BanSettings = section(BanSettings, "Bans of clients that guess addresses; see `mailgate ban --help`.")
+    bounces: Bounces = section(
+        Bounces, "Bounces of mail that the campus has not sent (backscatter), where its mail leaves by the gateways."
+    )
     rates: Rates = section(Rates, "Rates of clients, networks, senders and recipients, and of hosts that may relay.")
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
-    signing: Signing = section(Signing, "DKIM signatures of mail from hosts in `relay_networks`, by the keys of `dkim`.")
+    signing: Signing = section(
+        Signing, "DKIM signatures of mail from hosts in `relay_networks`, by the keys of `dkim`."
+    )
     dkim: Mapping[str, DkimKey] = field(
         default_factory=dict,
         metadata=describe(

@@ -36,7 +36,9 @@ from mailgate.smtp.address import AddressError, is_domain, parse_mailbox
 
 _RULE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 # Labels of RFC 6376 section 3.1, and underscores, which are in use.
-_SELECTOR = re.compile(r"(?!.{64})[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*")
+_SELECTOR = re.compile(
+    r"(?!.{64})[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*"
+)
 # Receives one line for each deprecated name in the file.
 Warn = Callable[[str], object]
 
@@ -289,10 +291,22 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem("tls", "certificate and key must be set together")
     if encryption.required_for and encryption.outbound == "off":
         reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
+    _check_bounces(reader, config)
     for key, text in problems_of(config):
         reader.add_problem(key, text)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
+
+
+def _check_bounces(reader: _Reader, config: Config) -> None:
+    if config.bounces.unsent == "deliver":
+        return
+    if not config.bounces.domains:
+        reader.add_problem("bounces.domains", "must name the domains whose mail leaves by the gateways only")
+    if not config.relay_networks:
+        reader.add_problem("bounces.unsent", "requires relay_networks: no host could send through the gateway")
+    if config.hostname not in config.own_names:
+        reader.add_problem("own_names", "must list the names of all gateways, hostname among them, for bounces.unsent")
 
 
 def _needs_message(config: Config) -> bool:

@@ -226,6 +226,10 @@ KINDS: Mapping[str, EventKind] = {
     "relay_alarm": EventKind(
         "a host that may relay sends to more recipients than usual", ("client", "minutes"), ("threshold", "limit")
     ),
+    "unsent_bounce": EventKind(
+        "a message with the null sender is for recipients who have sent nothing; `action` is `refuse` or `deliver`",
+        ("id", "client", "recipients", "action"),
+    ),
     "not_signed": EventKind(
         "outgoing mail of a domain was delivered without a DKIM signature", ("domain", "reason", "number")
     ),

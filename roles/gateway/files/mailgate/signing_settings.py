@@ -15,16 +15,10 @@ from mailgate.setting import describe, setting
 class Signing:
     """Section `[signing]`."""
 
-    gateways: tuple[str, ...] = setting(
-        (),
-        "Host names of all gateways. A message with a Received field of one of them, or of `hostname`, has passed a"
-        " gateway before: it may be from outside and forwarded, and is not signed.",
-        form="hostname",
-    )
     list_servers: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = setting(
         (),
         "Networks of hosts that check who posts, such as servers of mailing lists. Their messages are signed although"
-        " they have passed a gateway before.",
+        " they have passed a gateway before; others may be from outside and forwarded, and are not signed then.",
         form="network",
     )
 

@@ -33,12 +33,17 @@ def settings(tmp_path: Path) -> Path:
     return path
 
 
+def ask(settings: Path, address: str) -> None:
+    """Set the DNS server."""
+    settings.write_text(settings.read_text().replace("DNS", address))
+
+
 async def run(settings: Path, *options: str, published: bool = True) -> int:
     """Return the exit status of the command, with the first key in DNS or not."""
     async with serving_dns() as dns:
         if published:
             dns.add(NAME, "TXT", txt(key()[1]))
-        settings.write_text(settings.read_text().replace("DNS", dns.address))
+        ask(settings, dns.address)
         return await asyncio.to_thread(main, ["dkim", "--config", str(settings), *options])
 
 
@@ -70,7 +75,7 @@ async def test_a_zone_file_without_dns(settings, capsys):
 async def test_status(settings):
     async with serving_dns() as dns:
         dns.add(NAME, "TXT", txt(key()[1]))
-        settings.write_text(settings.read_text().replace("DNS", dns.address))
+        ask(settings, dns.address)
         checks = await asyncio.to_thread(lambda: list(signing_checks(load_config(settings))))
     assert [check[:2] for check in checks] == [("DKIM of univ.example", True), ("DKIM of b.example", False)]
     assert checks[0][2] == f"{NAME}; messages in 24 hours: 0 signed, 0 not signed"

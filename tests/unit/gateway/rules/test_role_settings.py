@@ -21,7 +21,7 @@ PAGES = ("rules", "authentication", "limits")
 GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
-SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "signing")
+SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "signing", "bounces")
 TABLES = ("gateway_dkim", "gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban")
 NAMES = (*TABLES, *(f"gateway_{s}" for s in SECTIONS))
 
@@ -35,9 +35,7 @@ def render(variables: dict) -> str:
     sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
     sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
     keys = [{"selector": "gw1", **each, "path": "/etc/mailgate/dkim/key.pem"} for each in given.get("gateway_dkim", [])]
-    return template.render(
-        __gateway_settings=settings, __gateway_sections=sections, __gateway_dkim_keys=keys, **given
-    )
+    return template.render(__gateway_settings=settings, __gateway_sections=sections, __gateway_dkim_keys=keys, **given)
 
 
 def messages(variables: dict) -> list[str]:

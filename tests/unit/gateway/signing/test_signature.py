@@ -20,7 +20,9 @@ from mailgate.signing.key import KeyFileError, SigningKey, load_key
 from mailgate.signing.record import problem_of, record_text, zone_line
 from mailgate.signing.signature import parts_of, signature_field
 
-TRACE = b"Received: from a ([198.18.200.7])\r\n\tby gw1.univ.example with ESMTP id 1;\r\n\tMon, 30 Nov 2026 20:00:00 +0000\r\n"
+TRACE = (
+    b"Received: from a ([198.18.200.7])\r\n\tby gw1.univ.example with ESMTP id 1;\r\n\t30 Nov 2026 20:00:00 +0000\r\n"
+)
 FROM = b"From: Alice <alice@univ.example>\r\n"
 HEADER = FROM + b"To: bob@x.example\r\nSubject:  A  folded\r\n\t subject \r\nDate: Mon, 30 Nov 2026 20:00:00 +0000\r\n"
 MESSAGE = HEADER + b"\r\nHello  Bob,\t\r\n\r\nbye. \r\n\r\n\r\n"
@@ -61,7 +63,8 @@ MESSAGES = {
     "empty lines only": HEADER + b"\r\n\r\n\r\n\r\n",
     "dots": HEADER + b"\r\n.\r\n..two\r\n",
     "utf-8": HEADER.replace(b"Alice", "山田".encode()) + "\r\nこんにちは\r\n".encode(),
-    "several fields of a name": HEADER + b"To: c@x.example\r\nReferences: <1@x>\r\n <2@x>\r\nList-Id: <l.x>\r\n\r\nx\r\n",
+    "several fields of a name": HEADER
+    + b"To: c@x.example\r\nReferences: <1@x>\r\n <2@x>\r\nList-Id: <l.x>\r\n\r\nx\r\n",
     "empty field": HEADER + b"Cc:\r\nReply-To: \r\n\r\nx\r\n",
     "many references": HEADER + b"References:" + b"\r\n <1234567890@mail.example>" * 300 + b"\r\n\r\nx\r\n",
     "large": HEADER + b"\r\n" + b"0123456789 abcdef \t \r\n" * 30_000,
@@ -82,7 +85,13 @@ class TestSignature:
 
     @pytest.mark.parametrize(
         ("old", "new"),
-        [(b"bye", b"bad"), (b"alice@", b"eve@"), (b"A  folded", b"Another"), (b"bob@", b"eve@"), (b"30 Nov", b"29 Nov")],
+        [
+            (b"bye", b"bad"),
+            (b"alice@", b"eve@"),
+            (b"A  folded", b"Another"),
+            (b"bob@", b"eve@"),
+            (b"30 Nov", b"29 Nov"),
+        ],
     )
     def test_a_change_invalidates_it(self, signing_key, old, new):
         content = signed(signing_key)
@@ -103,11 +112,21 @@ class TestSignature:
         assert is_valid(b"Date: Mon, 30 Nov 2026 20:00:00 +0000\r\nTo: x@x.example\r\n" + content, signing_key)
 
     def test_changed_white_space_is_the_same_message(self, signing_key):
-        content = signed(signing_key).replace(b"A  folded\r\n\t subject ", b"A folded subject").replace(b"Hello  ", b"Hello ")
+        content = (
+            signed(signing_key).replace(b"A  folded\r\n\t subject ", b"A folded subject").replace(b"Hello  ", b"Hello ")
+        )
         assert is_valid(content, signing_key)
 
     @pytest.mark.parametrize(
-        "header", [b" folded: x\r\n" + FROM, FROM + b"no colon\r\n", FROM + b"two words: x\r\n", FROM + b": x\r\n", FROM + b"To : x\r\n", b""]
+        "header",
+        [
+            b" folded: x\r\n" + FROM,
+            FROM + b"no colon\r\n",
+            FROM + b"two words: x\r\n",
+            FROM + b": x\r\n",
+            FROM + b"To : x\r\n",
+            b"",
+        ],
     )
     def test_a_header_section_that_can_be_read_in_two_ways_is_not_signed(self, header):
         assert parts_of([header + b"\r\nx\r\n"]) is None

@@ -20,7 +20,9 @@ from mailgate.signing import signer
 
 RELAY, LISTS, OUTSIDE = "198.18.200.7", "198.18.200.99", "198.18.9.9"
 BOB = "bob@x.example"
-MESSAGE = b"From: Alice <alice@a.univ.example>\r\nTo: bob@x.example\r\nSubject: hello\r\nMessage-ID: <1@x>\r\n\r\nHello.\r\n"
+MESSAGE = (
+    b"From: Alice <alice@a.univ.example>\r\nTo: bob@x.example\r\nSubject: hello\r\nMessage-ID: <1@x>\r\n\r\nHello.\r\n"
+)
 NAME = "gw1._domainkey.univ.example"
 Start = Callable[..., Awaitable[Campus]]
 
@@ -41,13 +43,14 @@ def start(make_campus: Start, dns: DnsServer, tmp_path: Path) -> Start:
 
     async def start(more: str = "") -> Campus:
         config = parse_config(
-            f'hostname = "gw1.univ.example"\nroutes_file = "/r"\n[refusal]\ndns_servers = ["{dns.address}"]\n'
-            f'[signing]\ngateways = ["gw1.univ.example", "gw2.univ.example"]\nlist_servers = ["{LISTS}/32"]\n'
+            f'hostname = "gw1.univ.example"\nroutes_file = "/r"\nown_names = ["gw2.univ.example"]\n'
+            f'[refusal]\ndns_servers = ["{dns.address}"]\n[signing]\nlist_servers = ["{LISTS}/32"]\n'
             f'[dkim."univ.example"]\nselector = "gw1"\nkey_file = "{path}"\n{more}'
         )
         return await make_campus(
             dkim=config.dkim,
             signing=config.signing,
+            own_names=config.own_names,
             refusal=config.refusal,
             relay_networks=(ip_network("198.18.200.0/24"),),
             proxy_protocol_from=(ip_network("127.0.0.0/8"),),
@@ -78,7 +81,9 @@ class TestWhatIsSigned:
         large = MESSAGE + b"0123456789 abcdef\r\n" * 10_000
         contents = [await send(campus), await send(campus, large), await send(campus, MESSAGE + b"..\r\n")]
         assert verify(contents, NAME, key()[1], tmp_path) == [True] * 3
-        assert [(each["signed"], each["selector"]) for each in campus.events("message")] == [("univ.example", "gw1")] * 3
+        assert [(each["signed"], each["selector"]) for each in campus.events("message")] == [
+            ("univ.example", "gw1")
+        ] * 3
         assert campus.count("signed:univ.example") == 3
         assert len(campus.events("signing_begins")) == 1
 
@@ -86,8 +91,11 @@ class TestWhatIsSigned:
     async def test_what_is_delivered_after_stripping_is_signed(self, start, tmp_path):
         campus = await start()
         infected = (
-            MESSAGE.partition(b"\r\n\r\n")[0] + b'\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n'
-            b"\r\n--b\r\n\r\nHello.\r\n--b\r\nContent-Disposition: attachment; filename=v.txt\r\n\r\n" + EICAR + b"\r\n--b--\r\n"
+            MESSAGE.partition(b"\r\n\r\n")[0]
+            + b'\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n'
+            b"\r\n--b\r\n\r\nHello.\r\n--b\r\nContent-Disposition: attachment; filename=v.txt\r\n\r\n"
+            + EICAR
+            + b"\r\n--b--\r\n"
         )
         content = await send(campus, infected)
         assert EICAR not in content
@@ -98,8 +106,8 @@ class TestWhatIsSigned:
 
     @pytest.mark.parametrize(
         "author",
-        ["eve@other.example", "eve@notuniv.example", "a@univ.example, eve@other.example", "", "univ.example", "eve@example",
-         "<a@univ.example> <eve@other.example>"],
+        ["eve@other.example", "eve@notuniv.example", "a@univ.example, eve@other.example", "", "univ.example",
+         "eve@example", "<a@univ.example> <eve@other.example>"],
     )  # fmt: skip
     async def test_other_authors_are_not(self, start, author):
         campus = await start()

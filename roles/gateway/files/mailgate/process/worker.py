@@ -200,6 +200,8 @@ class Worker:
     async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            if self.gateway.sent_mail:
+                await asyncio.to_thread(self.gateway.sent_mail.maintain)
             try:
                 self.gateway.verification_cache.prune()
                 await self.gateway.delivery.verifier.refresh(self.gateway.routes.find)

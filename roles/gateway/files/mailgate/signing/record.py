@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of DNS that has a public key (RFC 6376 section 3.6.1): as it must be, and what is wrong with what there is."""
+"""The record of DNS that has a public key (RFC 6376 section 3.6.1): as it must be, and what is wrong with one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ from mailgate.authentication.header import from_mailboxes, values_of
 from mailgate.authentication.lookups import Lookup
 from mailgate.config import Config, IPNetwork, among
 from mailgate.events import Events
-from mailgate.message import Message
+from mailgate.message import Message, trace_of
 from mailgate.rule_settings import Refusal
 from mailgate.rules.resolver import Resolver
 from mailgate.signing.key import KeyFileError, SigningKey, load_key
@@ -86,7 +85,7 @@ class DomainKey:
 
 
 def find_key(keys: Iterable[DomainKey], domain: str) -> DomainKey | None:
-    """Return the key of a domain, or of the longest domain above it: both are aligned with it (RFC 7489 section 3.1)."""
+    """Return the key of a domain, or of the longest domain above it; both are aligned (RFC 7489 section 3.1)."""
     own = [each for each in keys if domain == each.domain or domain.endswith(f".{each.domain}")]
     return max(own, key=lambda each: len(each.domain), default=None)
 
@@ -113,9 +112,7 @@ class Signer:
     def use(self, config: Config) -> None:
         """Apply settings and read the keys; what DNS has said about a key that is the same stays."""
         self._config = config
-        names = {config.hostname, *config.signing.gateways}
-        pattern = "|".join(re.escape(name) for name in sorted(names))
-        self._by_gateway = re.compile(rf"\bby[ \t\r\n]+(?:{pattern})(?![\w.-])".encode(), re.IGNORECASE)
+        self._by_gateway = trace_of({config.hostname, *config.own_names})
         known = {each.name: each for each in self.keys if each.key}
         self.keys = [DomainKey(domain, setting) for domain, setting in config.dkim.items()]
         for each in self.keys:
