@@ -225,7 +225,8 @@ class TestMemory:
     def test_too_many_senders_make_it_incomplete(self, tmp_path, clock):
         config = parse_config(
             'hostname = "g.example"\nroutes_file = "/r"\nown_names = ["g.example"]\n'
-            f'relay_networks = ["198.18.0.0/24"]\nstate_dir = "{tmp_path}"\n[bounces]\nunsent = "refuse"\ndomains = ["a.example"]\nmax_senders = 10\n'
+            f'relay_networks = ["198.18.0.0/24"]\nstate_dir = "{tmp_path}"\n'
+            '[bounces]\nunsent = "refuse"\ndomains = ["a.example"]\nmax_senders = 10\n'
         )
         memory = SentMail(config, clock)
         for number in range(20):

@@ -18,7 +18,7 @@ from signed_mail import key
 from mailgate.signing import key as keys
 from mailgate.signing.key import KeyFileError, SigningKey, load_key
 from mailgate.signing.record import problem_of, record_text, zone_line
-from mailgate.signing.signature import parts_of, signature_field
+from mailgate.signing.signature import Field, parts_of, signature_field, signed_names
 
 TRACE = (
     b"Received: from a ([198.18.200.7])\r\n\tby gw1.univ.example with ESMTP id 1;\r\n\t30 Nov 2026 20:00:00 +0000\r\n"
@@ -134,6 +134,44 @@ class TestSignature:
     def test_lines_are_short(self, signing_key):
         content = signed(signing_key, MESSAGES["several fields of a name"])
         assert max(map(len, content.partition(b"Received:")[0].split(b"\r\n"))) <= 78
+
+
+class TestAddressLists:
+    """sendmail has been asked what it does with each of these."""
+
+    @pytest.mark.parametrize(
+        "value",
+        ["bob@x.example", "<bob@x.example>", "Bob<bob@x.example>", '"B,C" <bob@x.example>', "", "山田 <bob@x.example>",
+         "bob@x.example,\r\n\tc@x.example", 'Bob  C  <bob@x.example>, "D. E"<d@x.example>', "=?utf-8?B?44?= <b@x.example>"],
+    )  # fmt: skip
+    def test_those_that_the_queue_leaves_unchanged_are_signed(self, value):
+        fields = [Field("from", FROM), Field("to", b" " + value.encode())]
+        assert signed_names(fields) == ["from", "from", "subject", "to", "to"]
+
+    @pytest.mark.parametrize(
+        "value",
+        ["bob@x.example,c@x.example", "bob@x.example , c@x.example", "bob@x.example,", "bob@x.example, , c@x.example",
+         "bob", "Friends: bob@x.example,c@x.example;", "bob @ x.example", "Bob. C <bob@x.example>", "<bob@x.example",
+         "Bob <@y.example:bob@x.example>", "a@x.example b@x.example", '"bob@x.example"', "Bob [x] <bob@x.example>"],
+    )  # fmt: skip
+    def test_others_are_not(self, value):
+        fields = [
+            Field("from", FROM),
+            Field("to", value.encode()),
+            Field("to", b"c@x.example"),
+            Field("cc", b"c@x.example"),
+        ]
+        assert signed_names(fields) == ["from", "from", "subject", "cc"]
+
+    def test_a_long_list_takes_no_time(self):
+        names = [
+            Field("to", b"a " * 200_000),
+            Field("cc", b"a@x.example, " * 50_000),
+            Field("reply-to", b'"' * 200_000),
+        ]
+        began = time.process_time()
+        assert signed_names(names) == ["from", "subject"]
+        assert time.process_time() - began < 1
 
 
 class TestKey:

@@ -21,6 +21,15 @@ SIGNED = (
 # Signed once more than they occur, so that nobody can add another one (section 8.15). If a message has none of the
 # second kind, the queue may add one.
 _CLOSED, _CLOSED_IF_PRESENT = ("from", "subject"), ("to", "date")
+# Lists of addresses. The queue, a sendmail, rewrites some of them: it adds a blank to `a@x,b@x`, and quotes to a name with
+# a dot. They are signed in the form only that it leaves unchanged. From, which must be signed, is signed in any form.
+_ADDRESSES = frozenset(
+    ("sender", "reply-to", "to", "cc", "resent-from", "resent-sender", "resent-to", "resent-cc")
+)  # fmt: skip
+_WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]++"
+_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\x80-\xff-]++@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"
+_ELEMENT = rf'(?:(?:(?:"[^"\\]*+"|{_WORD}(?: {_WORD})*+) ?)?<{_ADDRESS}>|{_ADDRESS})'
+_UNCHANGED = re.compile(rf"(?:{_ELEMENT}(?:, {_ELEMENT})*+)?".encode("latin-1"))
 _FIELD = re.compile(rb"([!-9;-~]+):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
 _BLANKS = re.compile(rb"[ \t\r\n]+")
 _LINE = 70
@@ -70,7 +79,10 @@ def _fields_of(header: bytes) -> Iterator[tuple[Field, bytes]]:
 
 def signed_names(fields: Sequence[Field]) -> list[str]:
     """Return the names for `h=`; each stands for one field of this name, from the lowest to the topmost."""
-    present = [field.name for field in fields]
+    changing = {
+        field.name for field in fields if field.name in _ADDRESSES and not _UNCHANGED.fullmatch(_one_line(field.value))
+    }
+    present = [field.name for field in fields if field.name not in changing]
     names: list[str] = []
     for name in SIGNED:
         number = present.count(name)
@@ -120,7 +132,11 @@ def _selected(fields: Sequence[Field], names: Sequence[str]) -> Iterator[Field]:
 
 def _relaxed(field: Field) -> bytes:
     """Return a field in canonical form (section 3.4.2)."""
-    return field.name.encode("ascii") + b":" + _BLANKS.sub(b" ", field.value).strip(b" ") + b"\r\n"
+    return field.name.encode("ascii") + b":" + _one_line(field.value) + b"\r\n"
+
+
+def _one_line(value: bytes) -> bytes:
+    return _BLANKS.sub(b" ", value).strip(b" ")
 
 
 def _folded_names(names: Sequence[str]) -> str:
