@@ -126,6 +126,10 @@ class TestSettings:
             'x: dkim."b.example".selector: required setting is missing',
             'x: dkim."b.example".key_file: required setting is missing',
         ]
+        key = f'{NEEDED}[dkim."a.example"]\nselector = "s"\nkey_file = "/k"\nprevious_selector = "s"\n'
+        for more, problem in (("", '"a.example": previous_selector and'), ('previous_key_file = "/p"', "must differ")):
+            with pytest.raises(ConfigError, match=problem):
+                parse_config(key + more)
 
     def test_all_problems_of_the_settings_are_named(self):
         text = """

@@ -292,10 +292,19 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
     if encryption.required_for and encryption.outbound == "off":
         reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
     _check_bounces(reader, config)
+    _check_keys(reader, config)
     for key, text in problems_of(config):
         reader.add_problem(key, text)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
+
+
+def _check_keys(reader: _Reader, config: Config) -> None:
+    for domain, key in config.dkim.items():
+        if bool(key.previous_selector) != bool(key.previous_key_file):
+            reader.add_problem(f'dkim."{domain}"', "previous_selector and previous_key_file must be set together")
+        elif key.previous_selector and key.previous_selector == key.selector:
+            reader.add_problem(f'dkim."{domain}".previous_selector', "must differ from selector")
 
 
 def _check_bounces(reader: _Reader, config: Config) -> None:
@@ -444,6 +453,10 @@ FORMS = {
     "mailbox": Form(_mailbox, "a valid address local@domain"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
     "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),
+    "any_selector": Form(
+        lambda text: _selector(text) if text else "",
+        "a valid selector of letters, digits, - and dots, up to 63 characters",
+    ),
     "selector": Form(_selector, "a valid selector of letters, digits, - and dots, up to 63 characters"),
     "network_entry": Form(_entry(parse_network), f"{EXPECTED['network']}, or @list"),
     "name_entry": Form(_entry(parse_name), f"{EXPECTED['name']}, or @list"),

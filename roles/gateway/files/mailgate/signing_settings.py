@@ -40,3 +40,10 @@ class DkimKey:
             form="absolute_path",
         )
     )
+    previous_selector: str = setting(
+        "",
+        "Selector by which the domain is signed until DNS has the record of `selector`. If empty, mail is not signed"
+        " until then.",
+        form="any_selector",
+    )
+    previous_key_file: str = setting("", "File with the key of `previous_selector`.", form="path")

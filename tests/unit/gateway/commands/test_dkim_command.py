@@ -52,7 +52,7 @@ async def test_records_and_whether_dns_has_them(settings, tmp_path, capsys):
     first, record, second, problem = capsys.readouterr().out.splitlines()
     assert first == "univ.example: signed"
     assert record == f"{NAME}. IN TXT ( {txt(key()[1])} )"
-    assert second == f"b.example: not signed: {tmp_path}/none: No such file or directory"
+    assert second == f"b.example: not signed by gw1: {tmp_path}/none: No such file or directory"
     assert problem == f"; b.example: {tmp_path}/none: No such file or directory"
 
 
@@ -60,7 +60,7 @@ async def test_json(settings, capsys):
     assert await run(settings, "--json", published=False) == 1
     first, second = json.loads(capsys.readouterr().out)
     assert first == {
-        "domain": "univ.example", "selector": "gw1", "name": NAME, "text": key()[1], "signed": False,
+        "domain": "univ.example", "selector": "gw1", "name": NAME, "text": key()[1], "previous": False, "signed": False,
         "problem": f"{NAME} has no key record",
     }  # fmt: skip
     assert second["text"] is None
@@ -70,6 +70,18 @@ async def test_a_zone_file_without_dns(settings, capsys):
     settings.write_text(settings.read_text().partition('[dkim."b.example"]')[0].replace("DNS", "127.0.0.1:9"))
     assert main(["dkim", "--config", str(settings), "--zone"]) == 0
     assert capsys.readouterr().out == f"{NAME}. IN TXT ( {txt(key()[1])} )\n"
+
+
+async def test_a_previous_key_is_used_until_dns_has_the_new_one(settings, tmp_path, capsys):
+    (tmp_path / "new.pem").write_bytes(key(2048)[0])
+    settings.write_text(
+        settings.read_text().partition('[dkim."b.example"]')[0].replace("key.pem", "new.pem").replace('"gw1"', '"gw2"')
+        + f'previous_selector = "gw1"\nprevious_key_file = "{tmp_path}/key.pem"\n'
+    )
+    assert await run(settings) == 1
+    first, _new, second, _old = capsys.readouterr().out.splitlines()
+    assert first == "univ.example: not signed by gw2: gw2._domainkey.univ.example has no key record"
+    assert second == "univ.example: signed"
 
 
 async def test_status(settings):

@@ -142,7 +142,7 @@ class TestAddressLists:
     @pytest.mark.parametrize(
         "value",
         ["bob@x.example", "<bob@x.example>", "Bob<bob@x.example>", '"B,C" <bob@x.example>', "", "山田 <bob@x.example>",
-         "bob@x.example,\r\n\tc@x.example", 'Bob  C  <bob@x.example>, "D. E"<d@x.example>', "=?utf-8?B?44?= <b@x.example>"],
+         "bob@x.example,\r\n\tc@x.example", 'Bob  C  <bob@x.example>, "D. E"<d@x.example>', "=?utf-8?B?44?= <b@x.org>"],
     )  # fmt: skip
     def test_those_that_the_queue_leaves_unchanged_are_signed(self, value):
         fields = [Field("from", FROM), Field("to", b" " + value.encode())]

@@ -197,6 +197,19 @@ class TestKeysAndRecords:
         await campus.gateway.signer.refresh()
         assert domain_of(await send(campus)) == "univ.example"
 
+    async def test_a_previous_key_signs_until_dns_has_the_new_one(self, start, dns, tmp_path):
+        (tmp_path / "old.pem").write_bytes(key()[0])
+        (tmp_path / "key.pem").write_bytes(key(2048)[0])
+        dns.add("old._domainkey.univ.example", "TXT", txt(key()[1]))
+        more = f'previous_selector = "old"\nprevious_key_file = "{tmp_path}/old.pem"\n'
+        campus = await start(more)
+        assert b"s=old;" in await send(campus)
+        dns.add(NAME, "TXT", txt(key(2048)[1]))
+        campus.gateway.signer._due = 0
+        await campus.gateway.signer.refresh()
+        assert b"s=gw1;" in await send(campus)
+        assert [each["selector"] for each in campus.events("signing_begins")] == ["old", "gw1"]
+
     async def test_a_reload_keeps_what_dns_has_said(self, start, dns):
         campus = await start()
         await send(campus)

@@ -21,8 +21,8 @@ SIGNED = (
 # Signed once more than they occur, so that nobody can add another one (section 8.15). If a message has none of the
 # second kind, the queue may add one.
 _CLOSED, _CLOSED_IF_PRESENT = ("from", "subject"), ("to", "date")
-# Lists of addresses. The queue, a sendmail, rewrites some of them: it adds a blank to `a@x,b@x`, and quotes to a name with
-# a dot. They are signed in the form only that it leaves unchanged. From, which must be signed, is signed in any form.
+# Lists of addresses. The queue, a sendmail, rewrites some of them: it adds a blank to `a@x,b@x`, and quotes to a name
+# with a dot. They are signed in the form only that it leaves unchanged; From must be signed, in any form.
 _ADDRESSES = frozenset(
     ("sender", "reply-to", "to", "cc", "resent-from", "resent-sender", "resent-to", "resent-cc")
 )  # fmt: skip

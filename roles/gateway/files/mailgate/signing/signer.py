@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from mailgate.authentication.header import from_mailboxes, values_of
 from mailgate.authentication.lookups import Lookup
@@ -25,7 +26,6 @@ from mailgate.rules.resolver import Resolver
 from mailgate.signing.key import KeyFileError, SigningKey, load_key
 from mailgate.signing.record import problem_of, record_name
 from mailgate.signing.signature import parts_of, signature_field
-from mailgate.signing_settings import DkimKey
 from mailgate.smtp.envelope import MessageVariant
 
 log = logging.getLogger("mailgate")
@@ -45,14 +45,18 @@ class DomainKey:
 
     Attributes:
         domain: The signing domain.
-        setting: Its selector and file.
+        selector: The selector.
+        path: The file.
+        previous: Whether it is used only while the domain's other key cannot be.
         key: The key; None if it cannot be used.
         problem: Why nothing is signed; empty if it is.
         checked: Whether DNS has been asked.
     """
 
     domain: str
-    setting: DkimKey
+    selector: str
+    path: Path
+    previous: bool = False
     key: SigningKey | None = None
     problem: str = "DNS has not been asked yet"
     checked: bool = False
@@ -60,12 +64,12 @@ class DomainKey:
     @property
     def name(self) -> str:
         """Name of the record of DNS."""
-        return record_name(self.domain, self.setting.selector)
+        return record_name(self.domain, self.selector)
 
     def load(self) -> None:
         """Read the file; a key that cannot be used is a problem."""
         try:
-            self.key = load_key(self.setting.key_file)
+            self.key = load_key(self.path)
         except KeyFileError as error:
             self.key, self.problem, self.checked = None, str(error), True
 
@@ -84,10 +88,25 @@ class DomainKey:
         self.checked = True
 
 
+def keys_of(config: Config) -> list[DomainKey]:
+    """Return the keys, of each domain the previous one last; reads their files."""
+    keys = []
+    for domain, setting in config.dkim.items():
+        keys.append(DomainKey(domain, setting.selector, setting.key_file))
+        if setting.previous_selector:
+            keys.append(DomainKey(domain, setting.previous_selector, Path(setting.previous_key_file), previous=True))
+    for each in keys:
+        each.load()
+    return keys
+
+
 def find_key(keys: Iterable[DomainKey], domain: str) -> DomainKey | None:
-    """Return the key of a domain, or of the longest domain above it; both are aligned (RFC 7489 section 3.1)."""
+    """Return the key of a domain, or of the longest domain above it; both are aligned (RFC 7489 section 3.1).
+
+    Of two keys it is the first that can be used, or the first.
+    """
     own = [each for each in keys if domain == each.domain or domain.endswith(f".{each.domain}")]
-    return max(own, key=lambda each: len(each.domain), default=None)
+    return max(own, key=lambda each: (len(each.domain), not each.problem), default=None)
 
 
 class Signer:
@@ -114,9 +133,8 @@ class Signer:
         self._config = config
         self._by_gateway = trace_of({config.hostname, *config.own_names})
         known = {each.name: each for each in self.keys if each.key}
-        self.keys = [DomainKey(domain, setting) for domain, setting in config.dkim.items()]
+        self.keys = keys_of(config)
         for each in self.keys:
-            each.load()
             old = known.get(each.name)
             if old and old.key and each.key and old.key.public == each.key.public:
                 each.problem, each.checked = old.problem, old.checked
@@ -138,7 +156,7 @@ class Signer:
                 self._due += CHECK_SECONDS - RETRY_SECONDS
             for each in keys:
                 if self._announces and before[each] and not each.problem:
-                    self._events.emit("signing_begins", domain=each.domain, selector=each.setting.selector)
+                    self._events.emit("signing_begins", domain=each.domain, selector=each.selector)
 
     async def sign(
         self, message: Message, variants: list[MessageVariant]
@@ -152,6 +170,7 @@ class Signer:
             domain = found.domain
             if not found.checked:
                 await self.refresh()
+                found = self._key_for(message) or found
             if found.problem or found.key is None:
                 self._failed(domain, found.problem)
                 return variants, {}
@@ -166,7 +185,7 @@ class Signer:
             self._failed(domain, "the header section of a message is malformed")
             return variants, {}
         self._events.count(COUNT_SIGNED + domain)
-        return signed, {"signed": domain, "selector": found.setting.selector}
+        return signed, {"signed": domain, "selector": found.selector}
 
     def _key_for(self, message: Message) -> DomainKey | None:
         """Return the key with which a message is signed, None if it is not."""
@@ -207,7 +226,7 @@ def _sign_all(
         parts = parts_of(variant.pieces)
         if parts is None or [field.name for field in parts.fields].count("from") != 1:
             return None
-        field = signature_field(parts, sign, domain=found.domain, selector=found.setting.selector, now=now)
+        field = signature_field(parts, sign, domain=found.domain, selector=found.selector, now=now)
         if field is None:
             return None
         signed.append(MessageVariant([field, *variant.pieces], variant.recipients))
