@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,13 @@ async def test_a_previous_key_is_used_until_dns_has_the_new_one(settings, tmp_pa
     first, _new, second, _old = capsys.readouterr().out.splitlines()
     assert first == "univ.example: not signed by gw2: gw2._domainkey.univ.example has no key record"
     assert second == "univ.example: signed"
+
+
+def test_in_the_program_as_it_is_installed(pyz, settings):
+    settings.write_text(settings.read_text().partition('[dkim."b.example"]')[0].replace("DNS", "127.0.0.1:9"))
+    command = [sys.executable, "-I", str(pyz), "dkim", "--zone", "--config", str(settings)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout == f"{NAME}. IN TXT ( {txt(key()[1])} )\n"
 
 
 async def test_status(settings):

@@ -78,8 +78,13 @@ class DomainKey:
         if self.key is None:
             return
         reasons: list[str] = []
-        resolver = Resolver(settings, failed=lambda _origin, reason: reasons.append(reason))
-        records = await resolver.records(Lookup("TXT", self.name.lower()))
+        records = None
+        try:
+            resolver = Resolver(settings, failed=lambda _origin, reason: reasons.append(reason))
+            records = await resolver.records(Lookup("TXT", self.name.lower()))
+        except Exception as error:
+            log.exception("cannot look for the record of a DKIM key")
+            reasons.append(str(error))
         if records is not None:
             found = problem_of(records, self.key.public)
             self.problem = f"{self.name} {found}" if found else ""
@@ -146,14 +151,14 @@ class Signer:
             if self._clock() < self._due:
                 return
             keys, refusal = self.keys, self._config.refusal
-            self._due = self._clock() + RETRY_SECONDS
             before = {each: each.problem for each in keys}
             for each in keys:
                 if each.key is None:
                     each.load()
             await asyncio.gather(*(each.check(refusal) for each in keys))
-            if not any(each.problem for each in keys):
-                self._due += CHECK_SECONDS - RETRY_SECONDS
+            if self.keys is keys:
+                seconds = RETRY_SECONDS if any(each.problem for each in keys) else CHECK_SECONDS
+                self._due = self._clock() + seconds
             for each in keys:
                 if self._announces and before[each] and not each.problem:
                     self._events.emit("signing_begins", domain=each.domain, selector=each.selector)
