@@ -40,7 +40,7 @@ class Bounces:
     unsent: str = setting(
         "deliver",
         "Action on a message with the null sender for a recipient who has sent nothing; `deliver`, `log` (deliver, and"
-        " write an event) or `refuse` (550). `log` and `refuse` remember who sends; until the memory is `days` old,"
+        " write an event) or `refuse` (550). `log` and `refuse` remember senders; until the memory is `days` old,"
         " `refuse` acts as `log`.",
         choices=("deliver", "log", "refuse"),
     )

@@ -200,7 +200,7 @@ class TestMemory:
         assert third.is_complete
         assert self.unsent(third), "it has expired"
 
-    def test_after_a_day_in_which_it_was_not_kept_it_begins_anew(self, make, clock):  # language: quoted
+    def test_after_a_day_in_which_it_was_not_kept_it_begins_again(self, make, clock):
         memory = make()
         assert self.unsent(memory)
         clock.ahead += 15 * DAY

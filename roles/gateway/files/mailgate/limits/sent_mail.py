@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memory of who has sent mail, by which bounces of mail that nobody has sent are recognized (backscatter).
+"""Memory of the senders of mail, by which bounces of mail that nobody has sent are recognized (backscatter).
 
 The memory is that of one gateway, shared by its workers. What may be missing in it never leads to a refusal: a message
 that has left by another gateway is recognized by its Received field, which bounces quote; and a memory with a gap, such
-as a new file or a failed write, begins anew.
+as a new file or a failed write, begins again.
 """
 
 from __future__ import annotations
