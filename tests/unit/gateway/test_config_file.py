@@ -36,6 +36,11 @@ ELSEWHERE = {"scan.socket", "limits.max_message_bytes"}
 NEEDED = 'hostname = "g.example"\nroutes_file = "/r"\n'
 
 
+# What other settings of a section require, outside of it and in it.
+OUTSIDE = {"bounces": 'own_names = ["g.example"]\nrelay_networks = ["198.18.0.0/24"]\n'}
+ALSO = {"authentication": "evaluate = true\n", "bounces": 'domains = ["a.example"]\n'}
+
+
 @functools.cache
 def described():
     spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())
@@ -70,7 +75,7 @@ class TestRole:
         ],
     )
     def test_the_role_offers_the_values_that_the_service_accepts(self, section, name, choices):
-        table = f"{NEEDED}[{section}]\n" + ("evaluate = true\n" if section == "authentication" else "")
+        table = f"{NEEDED}{OUTSIDE.get(section, '')}[{section}]\n{ALSO.get(section, '')}"
         for choice in choices:
             parse_config(f'{table}{name} = "{choice}"\n')
         with pytest.raises(ConfigError) as caught:
@@ -101,10 +106,30 @@ class TestSettings:
         import tomllib
 
         given = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
-        # Rules and lists are comments.
-        assert {*given, "rules", "lists"} == set(vars(default))
+        # Rules, lists and keys are comments.
+        assert {*given, "rules", "lists", "dkim"} == set(vars(default))
         for section in ("scan", "content", "limits", "timeouts", "cache", "attachments", "quarantine", "notices"):
             assert set(given[section]) == set(vars(getattr(default, section)))
+
+    def test_keys_of_dkim_by_domain(self):
+        config = parse_config(f'{NEEDED}[dkim."Univ.Example"]\nselector = "gw1.s_2-b"\nkey_file = "/k"\n')
+        assert [(domain, str(key.key_file)) for domain, key in config.dkim.items()] == [("univ.example", "/k")]
+        with pytest.raises(ConfigError) as caught:
+            parse_config(
+                f'{NEEDED}[dkim."*.a.example"]\nselector = "-x"\nkey_file = "k"\n[dkim."b.example"]\nkey = 1\n', "x"
+            )
+        assert [problem.split(", ")[0] for problem in caught.value.problems] == [
+            "x: dkim.\"*.a.example\": '*.a.example' is not a valid domain",
+            "x: dkim.\"*.a.example\".selector: '-x' is not a valid selector of letters",
+            "x: dkim.\"*.a.example\".key_file: 'k' is not a valid absolute path",
+            'x: dkim."b.example".key: unknown setting; valid settings are selector',
+            'x: dkim."b.example".selector: required setting is missing',
+            'x: dkim."b.example".key_file: required setting is missing',
+        ]
+        key = f'{NEEDED}[dkim."a.example"]\nselector = "s"\nkey_file = "/k"\nprevious_selector = "s"\n'
+        for more, problem in (("", '"a.example": previous_selector and'), ('previous_key_file = "/p"', "must differ")):
+            with pytest.raises(ConfigError, match=problem):
+                parse_config(key + more)
 
     def test_all_problems_of_the_settings_are_named(self):
         text = """

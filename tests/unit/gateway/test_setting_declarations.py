@@ -58,7 +58,7 @@ def test_generated_files_are_up_to_date():
 def test_declaration_is_complete(item, setting):
     assert setting.help.endswith(".")
     assert setting.help.count("`") % 2 == 0
-    assert setting.form in FORMS or setting.form in ("domain_table", "rule_tables", "list_tables")
+    assert setting.form in FORMS or setting.form in ("domain_table", "key_tables", "list_tables", "rule_tables")
     if isinstance(item.default, int) and not isinstance(item.default, bool):
         assert setting.minimum <= item.default <= (setting.maximum or item.default)
     if setting.choices:

@@ -94,6 +94,11 @@ def argument_parser() -> argparse.ArgumentParser:
         add(command(name, None, text))
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
     ban.add(command("ban", None, "List, add or remove bans of clients on this gateway."))
+    dkim = command(
+        "dkim", _dkim, "Print the records of the DKIM keys; exit with status 1 if one of them is not in DNS."
+    )
+    dkim.add_argument("--zone", action="store_true", help="print only lines for a zone file; do not ask DNS")
+    dkim.add_argument("--json", action="store_true", help="print JSON")
     unpack = commands.add_parser(
         "unpack", help="Open archives for the service; started by systemd's mailgate-unpack.socket."
     )
@@ -139,6 +144,12 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"mailgate: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _dkim(options: argparse.Namespace) -> int:
+    from mailgate.commands import dkim  # noqa: PLC0415 (imports dnspython and dkimpy)
+
+    return dkim.run(options)
 
 
 def _unpack(_options: argparse.Namespace) -> int:

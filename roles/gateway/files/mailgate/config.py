@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailgate.event_settings import EventSettings
-from mailgate.limit_settings import BanSettings, Greylist, Rates
+from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
+from mailgate.signing_settings import DkimKey, Signing
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A client waits ten minutes for the reply to its final dot (RFC 5321 section 4.5.3.2.6). Stay well below it.
@@ -72,6 +73,11 @@ def dns_endpoint(text: str) -> Endpoint:
         return Endpoint(str(ipaddress.ip_address(text)), 53)
     except ValueError:
         return Endpoint.parse(text)
+
+
+def in_domains(domain: str, names: tuple[str, ...]) -> bool:
+    """Return whether `domain` (lower case) is one of these domains, or below one that is given as `*.suffix`."""
+    return any(domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in names)
 
 
 _ON_VIRUS = ("strip", "refuse", "quarantine", "discard")
@@ -419,7 +425,7 @@ class Tls:
 
     def required(self, domain: str) -> bool:
         """Return whether mail for `domain` (lower case) must be encrypted to its next hop."""
-        return any(domain.endswith(name[1:]) if name.startswith("*.") else domain == name for name in self.required_for)
+        return in_domains(domain, self.required_for)
 
 
 # Actions by kind of content that a domain may choose for itself.
@@ -477,6 +483,12 @@ class Config:
         form="ip_address",
         example=("198.18.0.10", "2001:db8::10"),
     )
+    own_names: tuple[str, ...] = setting(
+        (),
+        "Host names of all gateways, as in their Received fields: by these, a message that has passed a gateway before"
+        " is recognized.",
+        form="hostname",
+    )
     relay_networks: tuple[IPNetwork, ...] = setting(
         (), "Networks whose hosts may relay to any domain, through the queue.", form="network"
     )
@@ -517,10 +529,24 @@ class Config:
         EventSettings, "Events in files and their index, for `mailgate search`, `trace`, `tail` and `report`."
     )
     bans: BanSettings = section(BanSettings, "Bans of clients that guess addresses; see `mailgate ban --help`.")
+    bounces: Bounces = section(
+        Bounces, "Bounces of mail that the campus has not sent (backscatter), where its mail leaves by the gateways."
+    )
     rates: Rates = section(Rates, "Rates of clients, networks, senders and recipients, and of hosts that may relay.")
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
+    signing: Signing = section(
+        Signing, "DKIM signatures of mail from hosts in `relay_networks`, by the keys of `dkim`."
+    )
+    dkim: Mapping[str, DkimKey] = field(
+        default_factory=dict,
+        metadata=describe(
+            "Keys by which outgoing mail is signed (DKIM), a table for each domain. It is for addresses in the domain"
+            " and below it, apart from domains with a key of their own.",
+            form="key_tables",
+        ),
+    )
     rules: tuple[RuleSetting, ...] = field(
         default_factory=tuple,
         metadata=describe(
@@ -544,11 +570,11 @@ class Config:
 
     def may_relay(self, client: str) -> bool:
         """Return whether `client`, an IP address, is in one of `relay_networks`."""
-        return _among(client, self.relay_networks)
+        return among(client, self.relay_networks)
 
     def is_proxy(self, client: str) -> bool:
         """Return whether `client`, an IP address, must begin every connection with a PROXY header."""
-        return _among(client, self.proxy_protocol_from)
+        return among(client, self.proxy_protocol_from)
 
 
 def find_domain(domains: Mapping[str, Mapping[str, str]], domain: str) -> Mapping[str, str] | None:
@@ -560,7 +586,8 @@ def find_domain(domains: Mapping[str, Mapping[str, str]], domain: str) -> Mappin
     return chosen
 
 
-def _among(client: str, networks: tuple[IPNetwork, ...]) -> bool:
+def among(client: str, networks: tuple[IPNetwork, ...]) -> bool:
+    """Return whether `client`, an IP address, is in one of these networks."""
     if not networks:
         return False
     address = ipaddress.ip_address(client.partition("%")[0])

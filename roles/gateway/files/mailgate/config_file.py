@@ -31,9 +31,14 @@ from mailgate.rules.conditions import parse_code
 from mailgate.rules.entries import EXPECTED, parse_address, parse_name, parse_network
 from mailgate.rules.replies import check_text
 from mailgate.setting import Setting, declarations
+from mailgate.signing_settings import DkimKey
 from mailgate.smtp.address import AddressError, is_domain, parse_mailbox
 
 _RULE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+# Labels of RFC 6376 section 3.1, and underscores, which are in use.
+_SELECTOR = re.compile(
+    r"(?!.{64})[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*"
+)
 # Receives one line for each deprecated name in the file.
 Warn = Callable[[str], object]
 
@@ -146,7 +151,12 @@ class _Reader:
 
     def value(self, key: str, given: object, item: Field[Any], setting: Setting) -> object:
         """Return the value of one setting or section, or None after reporting a problem."""
-        tables = {"domain_table": self.domains, "rule_tables": self.rules, "list_tables": self.lists}
+        tables = {
+            "domain_table": self.domains,
+            "key_tables": self.keys,
+            "list_tables": self.lists,
+            "rule_tables": self.rules,
+        }
         if read := tables.get(setting.form):
             return read(key, given)
         if is_dataclass(section := item.default_factory):
@@ -211,6 +221,20 @@ class _Reader:
             found[text] = ListSetting(**{"kind": "name", **values})
         return found
 
+    def keys(self, name: str, given: object) -> dict[str, DkimKey]:
+        """Return the keys of DKIM by domain, in lower case."""
+        if not isinstance(given, dict):
+            self.add_problem(name, "must be a table")
+            return {}
+        found = {}
+        for text, table in given.items():
+            key = f'{name}."{text}"'
+            domain = self.word(key, text, FORMS["zone"])
+            values = self.table(table, DkimKey, key)
+            if isinstance(domain, str):
+                found[domain] = DkimKey(**{"selector": "", "key_file": Path(), **values})
+        return found
+
     def domains(self, name: str, given: object) -> dict[str, dict[str, str]]:
         """Return the actions that single domains have chosen."""
         if not isinstance(given, dict):
@@ -267,10 +291,31 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem("tls", "certificate and key must be set together")
     if encryption.required_for and encryption.outbound == "off":
         reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
+    _check_bounces(reader, config)
+    _check_keys(reader, config)
     for key, text in problems_of(config):
         reader.add_problem(key, text)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
+
+
+def _check_keys(reader: _Reader, config: Config) -> None:
+    for domain, key in config.dkim.items():
+        if bool(key.previous_selector) != bool(key.previous_key_file):
+            reader.add_problem(f'dkim."{domain}"', "previous_selector and previous_key_file must be set together")
+        elif key.previous_selector and key.previous_selector == key.selector:
+            reader.add_problem(f'dkim."{domain}".previous_selector', "must differ from selector")
+
+
+def _check_bounces(reader: _Reader, config: Config) -> None:
+    if config.bounces.unsent == "deliver":
+        return
+    if not config.bounces.domains:
+        reader.add_problem("bounces.domains", "must name the domains whose mail leaves by the gateways only")
+    if not config.relay_networks:
+        reader.add_problem("bounces.unsent", "requires relay_networks: no host could send through the gateway")
+    if config.hostname not in config.own_names:
+        reader.add_problem("own_names", "must list the names of all gateways, hostname among them, for bounces.unsent")
 
 
 def _needs_message(config: Config) -> bool:
@@ -344,6 +389,12 @@ def _rule_name(text: str) -> str:
     return text
 
 
+def _selector(text: str) -> str:
+    if not _SELECTOR.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _entry(parse: Callable[[str], object]) -> Callable[[str], str]:
     def entry(text: str) -> str:
         if not text.startswith("@"):
@@ -402,6 +453,11 @@ FORMS = {
     "mailbox": Form(_mailbox, "a valid address local@domain"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
     "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),
+    "any_selector": Form(
+        lambda text: _selector(text) if text else "",
+        "a valid selector of letters, digits, - and dots, up to 63 characters",
+    ),
+    "selector": Form(_selector, "a valid selector of letters, digits, - and dots, up to 63 characters"),
     "network_entry": Form(_entry(parse_network), f"{EXPECTED['network']}, or @list"),
     "name_entry": Form(_entry(parse_name), f"{EXPECTED['name']}, or @list"),
     "address_entry": Form(_entry(parse_address), f"{EXPECTED['address']}, or @list"),

@@ -80,9 +80,11 @@ FIELDS: Mapping[str, EventField] = {
     "scanner": EventField(str, "socket of clamd"),
     "score": EventField(int, "sum of the scores"),
     "seconds": EventField(float, "duration in seconds"),
+    "selector": EventField(str, "selector of the gateway's DKIM key"),
     "sender": EventField(str, "envelope sender; empty for the null sender", address=True),
     "session": EventField(str, "connection of a transaction"),
     "sessions": EventField(int, "connections that were cut"),
+    "signed": EventField(str, "domain of the DKIM signature that the gateway has added"),
     "size": EventField(int, "size of the message in bytes"),
     "spf": EventField(str, "result of SPF"),
     "status": EventField(int, "exit status; negative: signal"),
@@ -196,7 +198,7 @@ KINDS: Mapping[str, EventKind] = {
         "the end of a message; written before the reply is sent",
         ("id", *_WHO, "recipients", "reply", "seconds"),
         ("session", "size", "queued", "delivered", "message_id", "subject", "rule", "score",
-         "spf", "dkim", "dmarc", "arc"),
+         "spf", "dkim", "dmarc", "arc", "signed", "selector"),
     ),
     "notice_not_sent": EventKind("a notice failed", ("recipient", "reason")),
     "connection": EventKind(
@@ -223,6 +225,16 @@ KINDS: Mapping[str, EventKind] = {
     "banned": EventKind("a client is banned for guessing addresses", ("client", "network", "minutes", "reason")),
     "relay_alarm": EventKind(
         "a host that may relay sends to more recipients than usual", ("client", "minutes"), ("threshold", "limit")
+    ),
+    "unsent_bounce": EventKind(
+        "a message with the null sender is for recipients who have sent nothing; `action` is `refuse` or `deliver`",
+        ("id", "client", "recipients", "action"),
+    ),
+    "not_signed": EventKind(
+        "outgoing mail of a domain was delivered without a DKIM signature", ("domain", "reason", "number")
+    ),
+    "signing_begins": EventKind(
+        "the record of a DKIM key is in DNS: outgoing mail of the domain is signed", ("domain", "selector")
     ),
     "limits_store_failed": EventKind(
         "bans or the greylist cannot be stored; workers use their memory", ("reason", "number")

@@ -28,6 +28,7 @@ from mailgate.event_spool import Spool
 from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
 from mailgate.limits.alarm import alarm_mail
 from mailgate.limits.clients import ClientLimits
+from mailgate.limits.sent_mail import UNSENT_LOGGED, UNSENT_REFUSED, SentMail
 from mailgate.message import (
     Client,
     Message,
@@ -53,10 +54,12 @@ from mailgate.worker_counters import WorkerCounters
 if TYPE_CHECKING:
     from mailgate.rules.message_check import MessageCheck
     from mailgate.rules.screening import Rules
+    from mailgate.signing.signer import Signer
 
 log = logging.getLogger("mailgate")
 
 SCAN_UNAVAILABLE = Reply.of(451, "4.7.0 Virus scan unavailable; try again later")
+UNSENT = Reply.of(550, "5.7.1 Bounce refused: the recipient has not sent such a message")
 INTERNAL_ERROR = Reply.of(451, "4.3.0 Internal error; try again later")
 # From the end of data to the reply, less some seconds to send the reply itself.
 ANSWER_SECONDS = MAX_ANSWER_SECONDS - 5
@@ -145,6 +148,10 @@ class Gateway:
         self.tasks = BackgroundTasks()
         # None without rules.
         self.rules: Rules | None = None
+        # None unless bounces of mail that was not sent are looked for.
+        self.sent_mail: SentMail | None = None
+        # None without keys.
+        self.signer: Signer | None = None
         self._closing = BackgroundTasks()
         self._delivery: Delivery | None = None
         self.scanner = Scanner(self._worker_scan(config.scan), events.emit)
@@ -160,7 +167,9 @@ class Gateway:
         self.encrypt = encrypt
         self._use_events()
         self._use_rules()
+        self._use_signer()
         self.client_limits.use(config)
+        self._use_sent_mail()
         self.unknown_recipients.limits = config.limits
         self.unknown_recipients.ban_limit = config.bans.unknown_recipients
         open_files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -210,6 +219,37 @@ class Gateway:
             self.rules = Rules(self.events, time.monotonic, self.client_limits.greylist_seconds)
         self.rules.use(self.config, self.routes)
 
+    def _use_sent_mail(self) -> None:
+        if self.config.bounces.unsent == "deliver":
+            if self.sent_mail:
+                self.sent_mail.close()
+            self.sent_mail = None
+        elif self.sent_mail:
+            self.sent_mail.use(self.config)
+        else:
+            self.sent_mail = SentMail(self.config)
+
+    def _use_signer(self) -> None:
+        if not self.config.dkim:
+            self.signer = None
+            return
+        if self.signer is None:
+            # Imported here because most gateways sign nothing.
+            from mailgate.signing.signer import Signer  # noqa: PLC0415
+
+            self.signer = Signer(self.events, announces=self.worker_counters.number == 0)
+        self.signer.use(self.config)
+
+    async def watch_keys(self) -> None:
+        """Look for the records of keys in DNS, for as long as the worker runs."""
+        while True:
+            try:
+                if self.signer:
+                    await self.signer.refresh()
+            except Exception:
+                log.exception("cannot check the keys of DKIM")
+            await asyncio.sleep(LIST_SECONDS)
+
     async def watch_lists(self) -> None:
         """Load changed lists of rules, for as long as the worker runs."""
         while True:
@@ -252,6 +292,8 @@ class Gateway:
         self.verification_cache.close()
         self.duplicates.close()
         self.client_limits.close()
+        if self.sent_mail:
+            self.sent_mail.close()
         self.unknown_recipients.report()
         self.events.close()
         self.counters.close()
@@ -340,10 +382,11 @@ class Gateway:
         """
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
+        signed: dict[str, object] = {}
         try:
             message = await self._fingerprinted(message)
             keys = self._duplicate_keys(message)
-            reply = await self._process(message, transaction, keys, check)
+            reply = await self._process(message, transaction, keys, check, signed)
         except ScanError as error:
             self.events.emit("not_scanned", id=message.id, reason=error)
             reply = SCAN_UNAVAILABLE
@@ -358,6 +401,9 @@ class Gateway:
             self.duplicates.mark(key, pending=reply.ok)
         if reply.ok:
             self.events.count(PROCESSED)
+            client = message.client.address
+            if self.sent_mail and client and self.config.may_relay(client):
+                self.sent_mail.remember(message.sender)
             reply = Reply.of(reply.code, f"2.0.0 Message accepted as {message.id}")
         self.events.emit(
             "message",
@@ -374,6 +420,7 @@ class Gateway:
             delivered=len(transaction.delivered) or None,
             queued=transaction.queued or None,
             seconds=round(time.monotonic() - started, 3),
+            **signed,
             **((check.noted if check else message.noted) or {}),
         )
         return Result(reply, delivered if reply.ok else ())
@@ -393,7 +440,12 @@ class Gateway:
         return self.duplicates.keys(message.digest, message.client.address, message.sender, message.recipients)
 
     async def _process(
-        self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes], check: MessageCheck | None
+        self,
+        message: Message,
+        transaction: Transaction,
+        keys: dict[Mailbox, bytes],
+        check: MessageCheck | None,
+        signed: dict[str, object],
     ) -> Reply:
         config, inspection = self.config, self.inspection
         began = asyncio.get_running_loop().time()
@@ -406,7 +458,7 @@ class Gateway:
             reject_bare_newlines=form.bare_newlines == "refuse",
             max_line=form.max_line_bytes,
             max_hops=form.max_hops,
-        )
+        ) or self._refuse_bounce(message)
         if refusal:
             return refusal
         if form.bare_newlines == "normalize":
@@ -439,7 +491,30 @@ class Gateway:
         # RFC 8601 section 4: results are above the trace field of the host that they are from.
         trace = results + received_header(message, hostname=config.hostname, recipient=trace_recipient)
         variants = [MessageVariant([trace, *variant.pieces], variant.recipients) for variant in variants]
+        if self.signer:
+            # Last, since it is about the bytes that are delivered.
+            with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+                variants, noted = await self.signer.sign(message, variants)
+            signed |= noted
         return await transaction.deliver(variants, began + ANSWER_SECONDS, needs_utf8=needs_utf8)
+
+    def _refuse_bounce(self, message: Message) -> Reply | None:
+        """Return the reply that refuses a bounce of a message that its recipients have not sent, or None."""
+        memory, client = self.sent_mail, message.client.address
+        if memory is None or not message.sender.null or self.client_limits.is_exempt(client):
+            return None
+        if not memory.is_unsent(message.recipients, message.content):
+            return None
+        refuses = self.config.bounces.unsent == "refuse" and memory.is_complete
+        self.events.count(UNSENT_REFUSED if refuses else UNSENT_LOGGED)
+        self.events.emit(
+            "unsent_bounce",
+            id=message.id,
+            client=client,
+            recipients=message.recipients,
+            action="refuse" if refuses else "deliver",
+        )
+        return UNSENT if refuses else None
 
     async def _exclude_delivered(self, message: Message, transaction: Transaction, keys: dict[Mailbox, bytes]) -> bool:
         """Exclude recipients that have received this message although its client did not see our reply.

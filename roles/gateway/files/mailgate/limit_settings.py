@@ -34,6 +34,32 @@ class BanSettings:
 
 
 @dataclass(frozen=True)
+class Bounces:
+    """Section `[bounces]`."""
+
+    unsent: str = setting(
+        "deliver",
+        "Action on a message with the null sender for a recipient who has sent nothing; `deliver`, `log` (deliver, and"
+        " write an event) or `refuse` (550). `log` and `refuse` remember senders; until the memory is `days` old,"
+        " `refuse` acts as `log`.",
+        choices=("deliver", "log", "refuse"),
+    )
+    domains: tuple[str, ...] = setting(
+        (),
+        "Domains, or `*.suffix`, whose mail leaves by the gateways only: each of their servers, services and providers"
+        " relays through them.",
+        form="domain",
+    )
+    days: int = setting(14, "How long a sender is remembered after its last message.", maximum=366, unit="days")
+    max_senders: int = setting(
+        1_000_000,
+        "Maximum number of remembered senders, of about 50 bytes each. If there are more, the oldest are removed, and"
+        " `refuse` acts as `log` for the next `days`.",
+        maximum=10_000_000,
+    )
+
+
+@dataclass(frozen=True)
 class Rates:
     """Section `[rates]`."""
 

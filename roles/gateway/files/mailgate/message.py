@@ -8,7 +8,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from email.header import decode_header, make_header
 from email.utils import formatdate
@@ -136,6 +136,13 @@ def check_format(content: bytes, *, reject_bare_newlines: bool, max_line: int, m
     if count_hops(content) > max_hops:
         return Reply.of(554, "5.4.6 Too many hops: possible mail loop")
     return None
+
+
+def trace_of(names: Collection[str]) -> re.Pattern[bytes]:
+    """Return a pattern that finds the trace fields of these hosts, in a Received field or where it is quoted."""
+    hosts = "|".join(re.escape(name) for name in sorted(names))
+    # A line that is encoded as quoted-printable may be broken by `=`.
+    return re.compile(rf"\bby[ \t\r\n=]+(?:{hosts})(?![\w.-])".encode(), re.IGNORECASE)
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ _mailgate() {
     local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$word" in -*) ;; *) case "$words $word" in
-            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" ban"|" ban list"|" ban add"|" ban remove"|" unpack"|" explain"|" status") words="$words $word" ;;
+            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" ban"|" ban list"|" ban add"|" ban remove"|" dkim"|" unpack"|" explain"|" status") words="$words $word" ;;
         esac ;; esac
     done
     COMPREPLY=()
@@ -65,6 +65,7 @@ _mailgate() {
         ' ban list:--format') COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
         ' ban add:--duration') :; return ;;
         ' ban add:--reason') :; return ;;
+        ' dkim:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' explain:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' explain:--client') :; return ;;
         ' explain:--helo') :; return ;;
@@ -94,10 +95,11 @@ _mailgate() {
         ' ban list') COMPREPLY=($(compgen -W "-h --help --format --json" -- "$current")) ;;
         ' ban add') COMPREPLY=($(compgen -W "-h --help --duration --reason" -- "$current")) ;;
         ' ban remove') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
+        ' dkim') COMPREPLY=($(compgen -W "-h --help --config --zone --json" -- "$current")) ;;
         ' unpack') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
         ' explain') COMPREPLY=($(compgen -W "-h --help --config --client --helo --from --to --from-header --message --json --language" -- "$current")) ;;
         ' status') COMPREPLY=($(compgen -W "-h --help --config --json" -- "$current")) ;;
-        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index quarantine ban unpack explain status --help --version" -- "$current")) ;;
+        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index quarantine ban dkim unpack explain status --help --version" -- "$current")) ;;
     esac
 }
 complete -F _mailgate mailgate

@@ -23,6 +23,7 @@ from mailgate.config_file import load_config
 from mailgate.event_settings import EventSettings
 from mailgate.event_spool import Spool
 from mailgate.state import EVENTS
+from mailgate.translation import translator
 
 MAILQ = """\
 \t\t/var/spool/mqueue (3 requests)
@@ -278,6 +279,24 @@ def test_every_kind_of_an_id_has_words():
 
     with_id = {name for name, kind in KINDS.items() if "id" in (*kind.fields, *kind.optional)}
     assert with_id == {*trace.STEPS}
+
+
+@pytest.mark.parametrize(
+    ("fields", "texts"),
+    [
+        ({}, []),
+        (
+            {"spf": "pass", "dkim": "none", "dmarc": "fail"},
+            ["Mail authentication: SPF pass, DKIM none, DMARC fail, ARC -."],
+        ),
+        ({"signed": "a.example", "selector": "gw1"}, ["The gateway signed it for a.example (DKIM, selector gw1)."]),
+    ],
+)
+def test_results_of_mail_authentication_and_signatures_have_words(fields, texts):
+    event = {"event": "message", "time": 1.0, "id": "1", "client": "198.18.0.1", **fields}
+    (_time, first), *others = trace.steps(trace.Trace("1", [event]), translator("en"))
+    assert first.startswith("198.18.0.1 (-) sent it")
+    assert [text for _time, text in others] == texts
 
 
 class TestReport:

@@ -17,23 +17,38 @@ from mailgate.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
-PAGES = ("rules", "authentication", "limits")
+PAGES = ("rules", "authentication", "limits", "outgoing")
 GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
-SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist")
-NAMES = ("gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban", *(f"gateway_{s}" for s in SECTIONS))
+SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "signing", "bounces")
+TABLES = (
+    "gateway_relay_networks",
+    "gateway_dkim",
+    "gateway_lists",
+    "gateway_rules",
+    "gateway_domains",
+    "gateway_never_ban",
+)
+NAMES = (*TABLES, *(f"gateway_{s}" for s in SECTIONS))
 
 
 def render(variables: dict) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
     environment.filters["to_json"] = json.dumps
     template = environment.from_string((ROLE / "templates" / "mailgate.toml.j2").read_text())
-    settings = {"hostname": "gw1.univ.example", "routes_file": "/etc/mailgate/routes"}
+    settings = {
+        "hostname": "gw1.univ.example", "routes_file": "/etc/mailgate/routes", "own_names": ["gw1.univ.example"],
+        "relay_networks": variables.get("gateway_relay_networks", []),
+    }  # fmt: skip
     given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
     sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
     sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
-    return template.render(__gateway_settings=settings, __gateway_sections=sections, **given)
+    keys = [
+        {"selector": "gw1", "previous": "", "previous_path": "/p" * ("previous" in each), **each, "path": "/etc/k.pem"}
+        for each in given.get("gateway_dkim", [])
+    ]
+    return template.render(__gateway_settings=settings, __gateway_sections=sections, __gateway_dkim_keys=keys, **given)
 
 
 def messages(variables: dict) -> list[str]:
@@ -43,7 +58,7 @@ def messages(variables: dict) -> list[str]:
 
 
 def test_the_guides_have_examples():
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 11
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))
@@ -56,6 +71,7 @@ def test_examples_of_the_guides_are_valid(example):
     assert [rule.name for rule in config.rules] == [rule["name"] for rule in example.get("gateway_rules", [])]
     assert set(config.lists) == set(example.get("gateway_lists", {}))
     assert config.domains == example.get("gateway_domains", {})
+    assert list(config.dkim) == [each["domain"] for each in example.get("gateway_dkim", [])]
 
 
 def test_every_kind_of_value_reaches_the_service():

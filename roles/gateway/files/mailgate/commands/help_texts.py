@@ -17,6 +17,10 @@ EXAMPLES = {
         ("mailgate COMMAND --help", "options and examples of a command"),
     ),
     "check": (("mailgate check --config new.toml --routes new-routes", "check files before they are installed"),),
+    "dkim": (
+        ("mailgate dkim", "which domains are signed, and which records does DNS need?"),
+        ("mailgate dkim --zone", "lines for a zone file"),
+    ),
     "queue": (
         ("mailgate queue --domain eng.univ.example", "only mail for a domain"),
         ("mailgate queue --retry --domain eng.univ.example", "try it now"),

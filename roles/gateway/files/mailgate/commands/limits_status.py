@@ -12,6 +12,7 @@ from mailgate.commands.recent_events import recent_counts
 from mailgate.config import Config
 from mailgate.limits.clients import BAN_REFUSED, BANNED, RATE_EXCEEDED, RELAY_ALARM, STORE_FAILED
 from mailgate.limits.local_store import stored_bans, stored_senders
+from mailgate.limits.sent_mail import DAY, UNSENT_LOGGED, UNSENT_REFUSED, stored_times
 
 HOURS = 24
 FAILURE_MINUTES = 10
@@ -48,7 +49,24 @@ def limit_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
         )
     if exceeded := counts.get(RATE_EXCEEDED, 0):
         yield "rates", True, f"exceeded {exceeded} times in {HOURS} hours"
+    if config.bounces.unsent != "deliver":
+        yield _sent_mail(config, counts)
     alarms = sorted(event.removeprefix(RELAY_ALARM) for event in counts if event.startswith(RELAY_ALARM))
     if alarms:
         # The gateway itself works.
         yield "relaying hosts", True, f"alarm: more recipients than usual in {HOURS} hours from {', '.join(alarms)}"
+
+
+def _sent_mail(config: Config, counts: dict[str, int]) -> tuple[str, bool, str]:
+    name = "memory of sent mail"
+    try:
+        stored = stored_times(config.state_dir)
+    except sqlite3.Error as error:
+        return name, False, f"{config.state_dir}: {error}; no bounce is refused"
+    number, began = stored or (0, time.time())
+    left = began + config.bounces.days * DAY - time.time()
+    detail = f"{number} senders"
+    if config.bounces.unsent == "refuse" and left > 0:
+        detail += f"; refuses bounces in {int(left // DAY) + 1} days"
+    detail += f"; bounces of mail that was not sent in {HOURS} hours: {counts.get(UNSENT_REFUSED, 0)} refused"
+    return name, True, f"{detail}, {counts.get(UNSENT_LOGGED, 0)} delivered"

@@ -61,6 +61,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         _cache(config),
         *_rules(config),
         *(Check(*result) for result in limit_checks(config)),
+        *_signing(config),
     ]
 
 
@@ -181,6 +182,15 @@ def _rules(config: Config) -> list[Check]:
     from mailgate.commands.rules_status import rule_checks  # noqa: PLC0415
 
     return [Check(*result) for result in rule_checks(config)]
+
+
+def _signing(config: Config) -> list[Check]:
+    if not config.dkim:
+        return []
+    # Imported here because dnspython takes long to import.
+    from mailgate.commands.dkim import signing_checks  # noqa: PLC0415
+
+    return [Check(*result) for result in signing_checks(config)]
 
 
 def _cache(config: Config) -> Check:

@@ -51,8 +51,14 @@ STEPS = {
     "relay_refused": N_("The recipient {recipient} was refused, because {client} may not relay: {reply}"),
     "resent": N_("The client sent it again; not delivered a second time to {recipients}."),
     "rule_log_only": N_("Rules would apply to {recipient}, but are logged only: {rules}"),
+    "unsent_bounce": N_("It is a bounce for {recipients}, who sent nothing by the gateway; action: {action}."),
     "verification_server_down": N_("The verification server of {recipient} did not answer: {reason}"),
     "verification_server_refused": N_("The verification server of {recipient} refused the gateway: {reply}"),
+}
+# What else the event of a message can have, by the field that it has then.
+DETAILS = {
+    "dmarc": N_("Mail authentication: SPF {spf}, DKIM {dkim}, DMARC {dmarc}, ARC {arc}."),
+    "signed": N_("The gateway signed it for {signed} (DKIM, selector {selector})."),
 }
 _OTHER = N_("Event {event}.")
 _LOG = N_("Queue {id}: {text}")
@@ -177,7 +183,7 @@ def lines(trace: Trace, translate: Translator, *, colours: bool = False) -> Iter
 
 def steps(trace: Trace, translate: Translator) -> list[tuple[float, str]]:
     """Return time and text of each step."""
-    found = [(time_of(event), _step(event, translate)) for event in trace.events]
+    found = [(time_of(event), text) for event in trace.events for text in _texts(event, translate)]
     found += [(line.time, translate(_LOG).format(id=clean(line.id), text=clean(line.text))) for line in trace.log]
     return sorted(found, key=lambda step: step[0])
 
@@ -189,9 +195,14 @@ class _Fields(dict[str, str]):
         return "-"
 
 
-def _step(event: Event, translate: Translator) -> str:
-    text = STEPS.get(str(event.get("event")), _OTHER)
-    return translate(text).format_map(_Fields({name: _shown(name, value) for name, value in event.items()}))
+def _texts(event: Event, translate: Translator) -> Iterator[str]:
+    """Yield what an event says."""
+    fields = _Fields({name: _shown(name, value) for name, value in event.items()})
+    yield translate(STEPS.get(str(event.get("event")), _OTHER)).format_map(fields)
+    if event.get("event") == "message":
+        for field, text in DETAILS.items():
+            if field in event:
+                yield translate(text).format_map(fields)
 
 
 def _shown(name: str, value: object) -> str:

@@ -75,6 +75,7 @@ class Worker:
         self._listen()
         tasks = [self._loop.create_task(self._send_heartbeats())]
         tasks.append(self._loop.create_task(self.gateway.watch_lists()))
+        tasks.append(self._loop.create_task(self.gateway.watch_keys()))
         tasks.append(self._loop.create_task(self.gateway.client_limits.sync()))
         if self._worker_counters.number == 0:
             tasks.append(self._loop.create_task(self._housekeeping()))
@@ -199,6 +200,8 @@ class Worker:
     async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            if self.gateway.sent_mail:
+                await asyncio.to_thread(self.gateway.sent_mail.maintain)
             try:
                 self.gateway.verification_cache.prune()
                 await self.gateway.delivery.verifier.refresh(self.gateway.routes.find)
