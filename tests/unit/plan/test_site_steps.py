@@ -71,7 +71,8 @@ def steps(directory, *arguments, pending=PENDING):
     roles = {f"{kind}_routes": ROUTES.replace("KIND", kind) for kind in ("sendmail", "postfix")}
     for role, tasks in {**roles, "gateway": GATEWAY, "clamav": "[]\n"}.items():
         (directory / "roles" / role / "tasks").mkdir(parents=True)
-        (directory / "roles" / role / "tasks" / "main.yml").write_text(tasks)
+        for entry in ("main", "step"):
+            (directory / "roles" / role / "tasks" / f"{entry}.yml").write_text(tasks)
     finished = {"ansible.builtin.debug": {"msg": "FINISHED {{ groups.mailgate_done_routes | sort | join(' ') }}."}}
     plays[last:] = [{"name": "Show", "hosts": "localhost", "gather_facts": False, "tasks": [finished]}]
     (directory / "site.yml").write_text(yaml.safe_dump([group, *plays[first:]], sort_keys=False))
