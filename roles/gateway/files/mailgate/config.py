@@ -19,6 +19,7 @@ from mailgate.event_settings import EventSettings
 from mailgate.limit_settings import BanSettings, Greylist, Rates
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
+from mailgate.spam_settings import Rspamd
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A client waits ten minutes for the reply to its final dot (RFC 5321 section 4.5.3.2.6). Stay well below it.
@@ -434,7 +435,7 @@ DOMAIN_SETTINGS: Mapping[str, tuple[str, ...]] = {
     **ACTIONS,
     **{
         item.name: declared.choices
-        for kind in (Refusal, Authentication)
+        for kind in (Refusal, Authentication, Rspamd)
         for item, declared in declarations(kind)
         if declared.per_domain
     },
@@ -521,6 +522,7 @@ class Config:
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
+    rspamd: Rspamd = section(Rspamd, "Spam scan with rspamd, and what is done with spam.")
     rules: tuple[RuleSetting, ...] = field(
         default_factory=tuple,
         metadata=describe(

@@ -57,6 +57,7 @@ class MessageCheck:
         self._ruleset = self._rules.ruleset
         self._screening = screening
         self._utf8 = utf8
+        self._allowed = screening.allowed
         self.noted: dict[str, object] = dict(screening.noted)
 
     async def decide(self, message: Message) -> Outcome:
@@ -92,6 +93,8 @@ class MessageCheck:
         if ruleset.is_postmaster(facts.recipient, self._rules.hostname):
             return _Decision()
         verdict = await self._verdict(facts, results.answers if results else {})
+        if verdict.action == "allow":
+            self._allowed.add(facts.recipient)
         names = [match.rule.name for match in verdict.matches[:MAX_NAMES]]
         if not names and verdict.first:
             # It defers because DNS failed.

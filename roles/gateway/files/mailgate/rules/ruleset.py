@@ -40,6 +40,8 @@ class RuleSet:
         authentication = config.authentication
         #: Identifier of Authentication-Results, empty if they are not evaluated.
         self.identifier = (authentication.identifier or config.hostname) if authentication.evaluate else ""
+        #: Whether the client's name is needed without a rule that asks for it: the spam scan does.
+        self.names_clients = bool(config.rspamd.socket)
         self._sealers = name_tables(authentication.arc_sealers, lists)
         self._default = Thresholds(refusal.tag_score, refusal.refuse_score, refusal.greylist_score)
         self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score, refusal.strict_greylist_score)

@@ -167,6 +167,8 @@ class Screening:
         self.tags: dict[Mailbox, str] = {}
         #: First rule and score of the accepted recipients, for the log.
         self.noted: dict[str, object] = {}
+        #: Recipients for whom a rule allows the message, whatever other checks say of it.
+        self.allowed: set[Mailbox] = set()
         self._begin(HELO)
 
     def begin(self, sender: Mailbox, id: str | None = None) -> None:
@@ -177,9 +179,12 @@ class Screening:
         self._deadline = 0.0
         self.tags = {}
         self.noted = {}
+        self.allowed = set()
         self._begin(SENDER)
         if self.rules.ruleset.identifier:
             self._ask(self.facts.spf)
+        if self.rules.ruleset.names_clients:
+            self._ask(Question("reverse", self.facts.client))
 
     @property
     def needs_message(self) -> bool:
@@ -225,6 +230,8 @@ class Screening:
             self.rules.record(facts, verdict, effective=mode != "log")
         if mode == "log":
             return None
+        if verdict.action == "allow":
+            self.allowed.add(recipient)
         verdict.reply = reply_to(verdict, facts, utf8=utf8) or await self._greylist(verdict)
         if not verdict.reply and verdict.matches:
             self.noted = {"rule": verdict.first, "score": verdict.score}

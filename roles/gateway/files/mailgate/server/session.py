@@ -311,9 +311,10 @@ class Session(Protocol):
                         from mailgate.rules.message_check import MessageCheck  # noqa: PLC0415
 
                         check = MessageCheck(screening, utf8=transaction.envelope.utf8)
+                spam = self._gateway.spam_check(message.client, self._screening)
                 # The task closes the transaction, also if the client disconnects.
                 self._transaction = None
-                task = self._gateway.run(self._gateway.process(message, transaction, check))
+                task = self._gateway.run(self._gateway.process(message, transaction, check, spam))
                 task.add_done_callback(reservation.release)
                 reservation = _Reservation(self._gateway.budget)
                 del content, message
