@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import h11
 
+from mailgate.config import clamd_address
+
 Address = str | tuple[str, int]
 Headers = Sequence[tuple[str, str]]
 
@@ -61,6 +63,11 @@ class _Request:
     target: str
     headers: Headers = ()
     content: bytes = b""
+
+
+def address_of(text: str) -> Address:
+    """Return the socket path, or the IP address and port, of rspamd; raise ValueError if it is neither."""
+    return clamd_address(text)
 
 
 async def check(address: Address, content: bytes, headers: Headers, deadline: float) -> Score:

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailgate.config import clamd_address
 from mailgate.events import Events
-from mailgate.spam.rspamd import Headers, RspamdError, Score, check
+from mailgate.spam.rspamd import Headers, RspamdError, Score, address_of, check
 from mailgate.spam_settings import Rspamd
 
 # Failures in a row, after which rspamd is not asked for some seconds. One message that it cannot read stops nothing.
@@ -61,7 +60,7 @@ class SpamScanner:
     def use(self, settings: Rspamd, share: float = 1.0) -> None:
         """Apply new settings."""
         self.settings = settings
-        self._address = clamd_address(settings.socket)
+        self._address = address_of(settings.socket)
         if (concurrency := max(1, round(settings.concurrency * share))) != self._concurrency:
             self._concurrency, self._slots = concurrency, asyncio.Semaphore(concurrency)
 
