@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages for the spam scan, and what becomes of them."""
+"""Messages for the spam scan, and what a next hop gets of them."""
 
 from __future__ import annotations
 

@@ -499,7 +499,7 @@ async def _inspect(
         return await inspection.inspect(message, deadline)
     message = _with_content(message, spam.begin(message, deadline))
     variants = await inspection.inspect(message, deadline)
-    # What the virus scan stops is stopped, whatever its score is.
+    # What the virus scan stops is stopped with any score.
     return variants if isinstance(variants, Reply) else await spam.apply(variants)
 
 

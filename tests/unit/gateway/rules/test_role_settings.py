@@ -17,12 +17,12 @@ from mailgate.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
-PAGES = ("rules", "authentication", "limits")
+PAGES = ("rules", "authentication", "limits", "spam")
 GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
-SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist")
-NAMES = ("gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban", *(f"gateway_{s}" for s in SECTIONS))
+SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "rspamd")
+NAMES = ("gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban", "gateway_rspamd_install", *(f"gateway_{s}" for s in SECTIONS))
 
 
 def render(variables: dict) -> str:
@@ -43,7 +43,7 @@ def messages(variables: dict) -> list[str]:
 
 
 def test_the_guides_have_examples():
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 10
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))

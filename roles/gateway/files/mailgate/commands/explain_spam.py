@@ -21,7 +21,7 @@ from mailgate.spam.scanner import NotScanned
 from mailgate.translation import N_, Translator
 
 _SCORE = N_("Score of rspamd: {score}; marked as spam from {tag}, refused from {refuse} (0: never).")
-_FORCED = N_("A module of rspamd rejects the message whatever its score is.")
+_FORCED = N_("A module of rspamd rejects the message with any score.")
 _SYMBOLS = N_("Symbols of rspamd: {symbols}")
 _NOT_SCANNED = N_("Not scanned for spam: {reason}.")
 _OFF = N_("The recipient's domain has switched the spam scan off.")

@@ -167,7 +167,7 @@ class Screening:
         self.tags: dict[Mailbox, str] = {}
         #: First rule and score of the accepted recipients, for the log.
         self.noted: dict[str, object] = {}
-        #: Recipients for whom a rule allows the message, whatever other checks say of it.
+        #: Recipients for whom a rule allows the message: a spam score does not refuse it.
         self.allowed: set[Mailbox] = set()
         self._begin(HELO)
 

@@ -51,7 +51,7 @@ class Score:
 
     @property
     def forced(self) -> bool:
-        """Whether a module of rspamd rejects the message whatever its score is."""
+        """Whether a module of rspamd rejects the message with any score."""
         return self.action == "reject" and self.score < self.required
 
 
