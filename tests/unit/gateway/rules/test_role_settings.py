@@ -22,7 +22,14 @@ GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for pa
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
 SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "rspamd")
-NAMES = ("gateway_lists", "gateway_rules", "gateway_domains", "gateway_never_ban", "gateway_rspamd_install", *(f"gateway_{s}" for s in SECTIONS))
+NAMES = (
+    "gateway_lists",
+    "gateway_rules",
+    "gateway_domains",
+    "gateway_never_ban",
+    "gateway_rspamd_install",
+    *(f"gateway_{s}" for s in SECTIONS),
+)
 
 
 def render(variables: dict) -> str:
