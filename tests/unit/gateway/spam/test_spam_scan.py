@@ -111,11 +111,16 @@ async def test_mail_is_not_lost_by_what_another_domain_refuses(with_rspamd, rspa
     assert len(campus.b.received) == 1
 
 
-async def test_postmaster_gets_spam(with_rspamd, rspamd):
+@pytest.mark.parametrize("address", ["postmaster@gw1.univ.example", "Postmaster"])
+@pytest.mark.parametrize("postmaster", ["", "admin@a.univ.example"])
+async def test_postmaster_gets_spam(with_rspamd, rspamd, address, postmaster):
     rspamd.answer = answer(20.0)
-    campus = await with_rspamd(rspamd.address, 'spam = "refuse"')
-    assert (await send(campus, "postmaster@gw1.univ.example")).startswith(ACCEPTED)
-    assert "X-Spam: Yes" in spam_fields(campus.queue.received[0].content)
+    campus = await with_rspamd(rspamd.address, 'spam = "refuse"', postmaster=postmaster)
+    assert (await send(campus, address)).startswith(ACCEPTED)
+    (received,) = (campus.a if postmaster else campus.queue).received
+    assert "X-Spam: Yes" in spam_fields(received.content)
+    # Not if it is not for the postmaster.
+    assert await send(campus, "admin@a.univ.example") == REFUSED
 
 
 @pytest.mark.parametrize("when", ['client = ["198.18.9.9"]', 'from_header = ["sender.example"]'])

@@ -13,7 +13,6 @@ from mailgate.config import Config, find_domain
 from mailgate.events import Events
 from mailgate.message import Client, Message
 from mailgate.rules.model import Question
-from mailgate.rules.ruleset import RuleSet
 from mailgate.rules.screening import Screening
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import MessageVariant
@@ -64,7 +63,8 @@ class SpamCheck:
     def __init__(self, spam_filter: SpamFilter, screening: Screening | None) -> None:
         self._filter = spam_filter
         self._screening = screening
-        self._allowed: Collection[Mailbox] = screening.allowed if screening else ()
+        # Both grow while the message is received.
+        self._accepted = (screening.allowed, screening.for_postmaster) if screening else ()
         self._choices: Mapping[Mailbox, str] = {}
         self._task: asyncio.Task[Score | NotScanned] | None = None
         #: Results for the log.
@@ -118,8 +118,7 @@ class SpamCheck:
             return list(variants)
         result = await self._task
         config = self._filter.config
-        accepted = {each for each in self._choices if RuleSet.is_postmaster(each, config.hostname)}
-        decided = decide(result, config.rspamd, self._choices, frozenset(accepted.union(self._allowed)))
+        decided = decide(result, config.rspamd, self._choices, frozenset().union(*self._accepted))
         self._filter.events.count(COUNT_SPAM + decided.effect)
         self.noted = {"spam": decided.effect}
         if isinstance(result, Score):
