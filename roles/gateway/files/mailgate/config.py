@@ -548,6 +548,11 @@ class Config:
         """Return whether `client`, an IP address, is in one of `relay_networks`."""
         return _among(client, self.relay_networks)
 
+    def choice(self, domain: str, name: str, default: str) -> str:
+        """Return what a domain has chosen for the setting `name`, which is `default` for all domains."""
+        chosen = find_domain(self.domains, domain) if self.domains else None
+        return (chosen or {}).get(name, default)
+
     def is_proxy(self, client: str) -> bool:
         """Return whether `client`, an IP address, must begin every connection with a PROXY header."""
         return _among(client, self.proxy_protocol_from)

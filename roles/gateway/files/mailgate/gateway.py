@@ -204,8 +204,11 @@ class Gateway:
         self.events.keep_in(spool, hashes, addresses_in_journal=settings.journal == "all")
 
     def _use_rules(self) -> None:
-        # The spam scan needs the names of clients, and which clients are exempt.
-        if not (self.config.rules or self.config.authentication.evaluate or self.config.rspamd.socket):
+        config = self.config
+        # The spam scan needs the names of clients, and which clients are exempt; the latter separate recipients too.
+        if not (
+            config.rules or config.authentication.evaluate or config.rspamd.socket or config.refusal.separate_choices
+        ):
             self.rules = None
             return
         if self.rules is None:
@@ -213,7 +216,7 @@ class Gateway:
             from mailgate.rules.screening import Rules  # noqa: PLC0415
 
             self.rules = Rules(self.events, time.monotonic, self.client_limits.greylist_seconds)
-        self.rules.use(self.config, self.routes)
+        self.rules.use(config, self.routes)
 
     def _use_spam(self) -> None:
         if not self.config.rspamd.socket:

@@ -50,7 +50,7 @@ def messages(variables: dict) -> list[str]:
 
 
 def test_the_guides_have_examples():
-    assert len(EXAMPLES) == 10
+    assert len(EXAMPLES) == 11
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))

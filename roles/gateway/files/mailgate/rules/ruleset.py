@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from mailgate.config import Config, find_domain
+from mailgate.config import Config
 from mailgate.routes import Routes
 from mailgate.rules.conditions import MESSAGE, RECIPIENT, RESULTS, Own, name_tables
 from mailgate.rules.engine import Trace, compile_rules, evaluate, questions
@@ -54,15 +54,11 @@ class RuleSet:
 
     def mode(self, recipient: Mailbox) -> str:
         """Return whether rules apply to a recipient: `apply`, `log`, `strict` or `ignore`."""
-        config = self._config
-        chosen = find_domain(config.domains, recipient.domain) if config.domains else None
-        return (chosen or {}).get("rules", config.refusal.rules)
+        return self._config.choice(recipient.domain, "rules", self._config.refusal.rules)
 
     def dmarc(self, recipient: Mailbox) -> str:
         """Return what a failure of DMARC does for a recipient: `off`, `tag` or `refuse`."""
-        config = self._config
-        chosen = find_domain(config.domains, recipient.domain) if config.domains else None
-        return (chosen or {}).get("dmarc", config.authentication.dmarc)
+        return self._config.choice(recipient.domain, "dmarc", self._config.authentication.dmarc)
 
     def trusts(self, sealers: Collection[str]) -> bool:
         """Return whether an ARC chain with these seals is trusted."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from mailgate.config import Config, find_domain
+from mailgate.config import Config
 from mailgate.events import Events
 from mailgate.message import Client, Message
 from mailgate.rules.model import Question
@@ -135,11 +135,7 @@ def choices(config: Config, recipients: Collection[Mailbox], *, relayed: bool = 
     """Return what is done with spam for each recipient; for mail of hosts that may relay, the same for all."""
     if relayed:
         return dict.fromkeys(recipients, config.rspamd.relayed)
-    chosen = {}
-    for mailbox in recipients:
-        own = find_domain(config.domains, mailbox.domain) if config.domains else None
-        chosen[mailbox] = (own or {}).get("spam", config.rspamd.spam)
-    return chosen
+    return {mailbox: config.choice(mailbox.domain, "spam", config.rspamd.spam) for mailbox in recipients}
 
 
 def request_headers(config: Config, message: Message, name: str, *, relayed: bool) -> Iterator[tuple[str, str]]:
