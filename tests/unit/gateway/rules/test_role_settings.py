@@ -40,6 +40,8 @@ def render(variables: dict) -> str:
     given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
     sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
     sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
+    if given.get("gateway_rspamd_install"):
+        sections["rspamd"] = {"socket": "127.0.0.1:11333", **sections["rspamd"]}
     return template.render(__gateway_settings=settings, __gateway_sections=sections, **given)
 
 
