@@ -102,6 +102,19 @@ def test_variants_by_recipient():
     assert same.applied([MessageVariant([b"x"])], (A, B), "") == [MessageVariant([b"F: 1\r\n", b"x"])]
 
 
+def test_variants_of_different_policies():
+    marks = {A: Mark(b"X-Spam: Yes\r\n", True), B: Mark(b"X-Spam: Yes\r\n", True)}
+    stripped, whole = MessageVariant([b"1"], frozenset({A})), MessageVariant([b"2"], frozenset({B}))
+    assert Decision(None, "tag", marks).applied([stripped, whole], (A, B), "") == [
+        MessageVariant([b"X-Spam: Yes\r\n", b"1"], frozenset({A})),
+        MessageVariant([b"X-Spam: Yes\r\n", b"2"], frozenset({B})),
+    ]
+    # The content policy has discarded the message for one of them.
+    assert Decision(None, "tag", marks).applied([whole], (A, B), "") == [
+        MessageVariant([b"X-Spam: Yes\r\n", b"2"], frozenset({B}))
+    ]
+
+
 def test_fields_of_spam():
     result = Score(7.456, 15.0, "add header", tuple(f"LONG_NAME_OF_A_SYMBOL_{number}" for number in range(20)))
     text = fields(result, 6, spam=True)
