@@ -130,6 +130,11 @@ def test_only_the_from_field(explain, servers):
     assert not servers[0].messages
 
 
+def test_words_in_japanese(explain, servers):
+    servers[0].answer = answer(7.0)
+    assert "rspamd の点数: 7.00. 6 点から" in explain("--language", "ja")
+
+
 def test_failure(explain, servers):
     servers[0].answer = b"garbage"
     lines = explain().splitlines()
