@@ -85,7 +85,7 @@ FIELDS: Mapping[str, EventField] = {
     "sessions": EventField(int, "connections that were cut"),
     "size": EventField(int, "size of the message in bytes"),
     "spam": EventField(
-        str, "what the spam scan does: `pass`, `tag`, `refuse`, `defer`, `too_large` (not scanned) or `failed`"
+        str, "what the spam scan does: `pass`, `tag`, `refuse`, `defer`, `greylist`; not scanned: `failed`, `too_large`"
     ),
     "spam_score": EventField(float, "score of rspamd"),
     "spam_symbols": EventField(list, "symbols of rspamd, those with the largest scores first"),

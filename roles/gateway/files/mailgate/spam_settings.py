@@ -34,6 +34,13 @@ class Rspamd:
     )
     strict_tag_score: int = setting(4, "`tag_score` for domains with `strict`.", minimum=0, maximum=1000)
     strict_refuse_score: int = setting(10, "`refuse_score` for domains with `strict`.", minimum=0, maximum=1000)
+    greylist_score: int = setting(
+        0,
+        "Score of rspamd from which a sender that is new to the recipient is greylisted (450), for domains with"
+        " `refuse` or `strict`; `0` for never.",
+        minimum=0,
+        maximum=1000,
+    )
     relayed: str = setting(
         "off",
         "What is done with mail of hosts in `relay_networks`; `off` or `tag`, as for `spam`. It is never refused.",

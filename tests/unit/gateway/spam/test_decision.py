@@ -52,6 +52,11 @@ def test_thresholds(score, choice, action):
         (Score(1.0, 15.0, "soft reject"), {"soft_reject": "defer"}, "refuse", True, "pass"),
         (Score(1.0, 15.0, "soft reject"), {"soft_reject": "defer"}, "tag", False, "pass"),
         (Score(1.0, 15.0, "greylist"), {"soft_reject": "defer"}, "refuse", False, "pass"),
+        (MIDDLE, {"greylist_score": 7}, "refuse", False, "greylist"),
+        (MIDDLE, {"greylist_score": 8}, "refuse", False, "tag"),
+        (MIDDLE, {"greylist_score": 7}, "tag", False, "tag"),
+        (MIDDLE, {"greylist_score": 7}, "refuse", True, "tag"),
+        (SPAM, {"greylist_score": 7}, "refuse", False, "refuse"),
         (FAILED, {}, "strict", False, "pass"),
         (FAILED, {"on_failure": "defer"}, "tag", False, "defer"),
         (FAILED, {"on_failure": "defer"}, "tag", True, "pass"),
@@ -89,6 +94,17 @@ def test_mixed_deferral_is_temporary():
     settings = Rspamd(soft_reject="defer", strict_refuse_score=5)
     decided = decide(Score(7.0, 15.0, "soft reject"), settings, {A: "refuse", B: "strict"}, frozenset())
     assert decided.reply.temporary
+
+
+@pytest.mark.parametrize(
+    ("choices", "greylisted"),
+    [(("refuse", "refuse"), (A, B)), (("refuse", "strict"), (A,)), (("refuse", "tag"), ()), (("refuse", "off"), ())],
+)
+def test_greylisting_waits_for_no_other_recipient(choices, greylisted):
+    settings = Rspamd(greylist_score=5, strict_refuse_score=7)
+    decided = decide(MIDDLE, settings, dict(zip((A, B), choices, strict=True)), frozenset())
+    assert (decided.reply, decided.effect, decided.greylisted) == (None, "tag", greylisted)
+    assert decided.marks[A].spam
 
 
 def test_variants_by_recipient():

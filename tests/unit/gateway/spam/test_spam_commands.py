@@ -99,6 +99,7 @@ def test_words(explain, servers):
         (20.0, {"rest": rule("r", "allow", f'client = ["{CLIENT}"]')}, "Score of rspamd: 20.00",
          "the message is tagged."),
         (20.0, {"settings": 'relayed = "tag"', "client": RELAYING}, "Score of rspamd: 20.00", "the message is tagged."),
+        (7.0, {"settings": 'spam = "refuse"\ngreylist_score = 5'}, "is deferred first (greylisting)", "is tagged."),
         (20.0, {"settings": "max_size = 10"}, "Not scanned for spam: message exceeds 10 bytes.",
          "The recipient is accepted."),
     ],
@@ -147,7 +148,7 @@ def test_json(explain, servers):
     servers[0].answer = answer(7.5, symbols={"OFFER": {"score": 7.5}})
     found = json.loads(explain("--json"))
     assert found["spam"] == {
-        "choice": "refuse", "effect": "tag", "score": 7.5, "symbols": ["OFFER"], "not_scanned": None,
+        "choice": "refuse", "effect": "tag", "greylist": False, "score": 7.5, "symbols": ["OFFER"], "not_scanned": None,
     }  # fmt: skip
     assert (found["result"], found["reason"]) == ("tag", "spam")
 

@@ -285,6 +285,23 @@ async def test_soft_reject(with_rspamd, rspamd):
     assert (await send(campus)).startswith(ACCEPTED)
 
 
+async def test_greylisting(with_rspamd, rspamd):
+    rspamd.answer = lambda content: answer(7.0 if b"offer" in content else 0.0)
+    campus = await with_rspamd(rspamd.address, 'spam = "refuse"\ngreylist_score = 5')
+    assert (await send(campus)).startswith("450 4.7.1 New sender, please try again in")
+    assert (await send(campus, content=MESSAGE.replace(b"offer", b"hello"))).startswith(ACCEPTED)
+    assert [event["spam"] for event in campus.events("message")] == ["greylist", "pass"]
+    assert (campus.count("spam:greylist"), campus.count("greylisted")) == (1, 1)
+
+    async def known(*_triplet: object) -> int:
+        return 0
+
+    campus.gateway.rules.greylister = known
+    assert (await send(campus)).startswith(ACCEPTED)
+    assert "X-Spam: Yes" in spam_fields(campus.a.received[-1].content)
+    assert campus.events("message")[-1]["spam"] == "tag"
+
+
 async def test_slow_dns_delays_but_stops_nothing(with_rspamd, rspamd, dns, monkeypatch):
     monkeypatch.setattr("mailgate.spam.check.NAME_SECONDS", 0.2)
     dns.silent.add("9.9.18.198.in-addr.arpa")

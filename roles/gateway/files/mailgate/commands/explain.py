@@ -283,7 +283,8 @@ def _lines(found: Explanation, translate: Translator) -> Iterator[str]:
     if found.verdict.score:
         tag, refuse = found.thresholds
         yield translate(_SCORE).format(score=found.verdict.score, tag=tag, refuse=refuse)
-    if found.verdict.greylist and found.result in ("accept", "tag"):
+    greylists = found.verdict.greylist or (found.spam and found.spam.greylist)
+    if greylists and found.result in ("accept", "tag"):
         yield translate(_GREYLISTED)
     if found.spam:
         yield from spam_lines(found.spam, translate)

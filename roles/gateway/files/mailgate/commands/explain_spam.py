@@ -37,6 +37,7 @@ class SpamExplanation:
         result: Result of the scan; None if it is switched off.
         effect: `pass`, `tag`, `refuse`, `defer`, `failed` or `too_large`.
         reply: The reply to the message if it is not accepted.
+        greylist: Whether a new sender is deferred first.
     """
 
     choice: str
@@ -44,6 +45,7 @@ class SpamExplanation:
     result: Score | NotScanned | None = None
     effect: str = "pass"
     reply: Reply | None = None
+    greylist: bool = False
 
 
 def scans(config: Config, client: str, *, exempt: bool) -> bool:
@@ -78,7 +80,8 @@ def explain_spam(
     result = asyncio.run(_scan(config, message, name, relayed=exempt))
     accepted = allowed or RuleSet.is_postmaster(recipient, config.hostname)
     decided: Decision = decide(result, config.rspamd, chosen, frozenset((recipient,) if accepted else ()))
-    return SpamExplanation(choice, thresholds(config.rspamd, choice), result, decided.effect, decided.reply)
+    greylist = bool(decided.greylisted)
+    return SpamExplanation(choice, thresholds(config.rspamd, choice), result, decided.effect, decided.reply, greylist)
 
 
 async def _scan(config: Config, message: Message, name: str, *, relayed: bool) -> Score | NotScanned:
@@ -117,6 +120,7 @@ def spam_as_json(found: SpamExplanation | None) -> dict[str, object] | None:
     return {
         "choice": found.choice,
         "effect": found.effect,
+        "greylist": found.greylist,
         "score": result.score if isinstance(result, Score) else None,
         "symbols": list(result.symbols) if isinstance(result, Score) else [],
         "not_scanned": result.reason if isinstance(result, NotScanned) else None,

@@ -13,7 +13,8 @@ from mailgate.config import Config
 from mailgate.events import Events
 from mailgate.message import Client, Message
 from mailgate.rules.model import Question
-from mailgate.rules.screening import Screening
+from mailgate.rules.replies import greylist_reply
+from mailgate.rules.screening import COUNT_GREYLISTED, Screening
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import MessageVariant
 from mailgate.smtp.reply import Reply
@@ -119,11 +120,24 @@ class SpamCheck:
         result = await self._task
         config = self._filter.config
         decided = decide(result, config.rspamd, self._choices, frozenset().union(*self._accepted))
-        self._filter.events.count(COUNT_SPAM + decided.effect)
-        self.noted = {"spam": decided.effect}
+        reply = decided.reply or await self._greylist(decided.greylisted)
+        effect = decided.effect if reply == decided.reply else "greylist"
+        self._filter.events.count(COUNT_SPAM + effect)
+        self.noted = {"spam": effect}
         if isinstance(result, Score):
             self.noted |= {"spam_score": round(result.score, 2), "spam_symbols": list(result.symbols)}
-        return decided.reply or decided.applied(variants, tuple(self._choices), config.rspamd.subject_tag)
+        return reply or decided.applied(variants, tuple(self._choices), config.rspamd.subject_tag)
+
+    async def _greylist(self, recipients: Sequence[Mailbox]) -> Reply | None:
+        """Return the reply that defers a new sender, or None."""
+        if not (recipients and self._screening):
+            return None
+        rules, facts = self._screening.rules, self._screening.facts
+        seconds = [await rules.greylister(facts.client, facts.sender, recipient) for recipient in recipients]
+        if not max(seconds):
+            return None
+        rules.count(COUNT_GREYLISTED)
+        return greylist_reply(max(seconds))
 
     def cancel(self) -> None:
         """End the scan if it still runs."""

@@ -39,13 +39,15 @@ class Decision:
 
     Attributes:
         reply: The reply if it is refused or deferred.
-        marks: What it gets, by recipient.
         effect: For the log and counters: `refuse`, `defer`, `tag`, `pass`, `failed` or `too_large`.
+        marks: What it gets, by recipient.
+        greylisted: Recipients for whom a new sender is deferred first.
     """
 
     reply: Reply | None
     effect: str
     marks: Mapping[Mailbox, Mark] = field(default_factory=dict)
+    greylisted: tuple[Mailbox, ...] = ()
 
     def applied(
         self, variants: Sequence[MessageVariant], recipients: Sequence[Mailbox], subject_tag: str
@@ -77,7 +79,7 @@ def thresholds(settings: Rspamd, choice: str) -> tuple[int, int]:
 
 
 def action_of(result: Score | NotScanned, settings: Rspamd, choice: str, *, accepted: bool = False) -> str:
-    """Return what is to be done with a message for a recipient: `refuse`, `defer`, `tag` or `pass`.
+    """Return what is to be done with a message for a recipient: `refuse`, `defer`, `greylist`, `tag` or `pass`.
 
     Args:
         result: Result of the scan.
@@ -96,6 +98,8 @@ def action_of(result: Score | NotScanned, settings: Rspamd, choice: str, *, acce
         return "refuse" if refuses else "tag"
     if refuses and result.action == "soft reject" and settings.soft_reject == "defer":
         return "defer"
+    if refuses and 0 < settings.greylist_score <= result.score:
+        return "greylist"
     return "tag" if 0 < tag <= result.score else "pass"
 
 
@@ -119,13 +123,17 @@ def decide(
         if "defer" in actions.values():
             return Decision(UNAVAILABLE if isinstance(result, NotScanned) else DEFERRED, "defer")
         return Decision(REFUSED, "refuse")
+    waiting = not {"pass", "tag", "defer"}.intersection(actions.values())
+    greylisted = tuple(mailbox for mailbox, action in actions.items() if waiting and action == "greylist")
     marks = {}
     for mailbox, choice in choices.items():
         if choice == OFF:
             marks[mailbox] = Mark()
         else:
-            spam = not isinstance(result, NotScanned) and actions[mailbox] in ("tag", "refuse")
-            marks[mailbox] = Mark(fields(result, thresholds(settings, choice)[0], spam=spam), spam)
+            tag = thresholds(settings, choice)[0]
+            spam = isinstance(result, Score) and (actions[mailbox] in ("tag", "refuse") or 0 < tag <= result.score)
+            marks[mailbox] = Mark(fields(result, tag, spam=spam), spam)
     if isinstance(result, NotScanned):
         return Decision(None, "failed" if result.failed else "too_large", marks)
-    return Decision(None, "tag" if any(mark.spam for mark in marks.values()) else "pass", marks)
+    effect = "tag" if any(mark.spam for mark in marks.values()) else "pass"
+    return Decision(None, effect, marks, greylisted)
