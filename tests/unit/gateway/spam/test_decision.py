@@ -45,6 +45,7 @@ def test_thresholds(score, choice, action):
         (Score(0.0, 15.0, "reject"), {"refuse_score": 0}, "refuse", False, "refuse"),
         (Score(0.0, 15.0, "reject"), {}, "tag", False, "tag"),
         (Score(0.0, 15.0, "reject"), {}, "off", False, "pass"),
+        (Score(15.0, 15.0, "reject", skipped=True), {"refuse_score": 50}, "refuse", False, "refuse"),
         # Rspamd's own threshold does not count.
         (Score(9.0, 8.0, "reject"), {}, "refuse", False, "tag"),
         (Score(1.0, 15.0, "soft reject"), {}, "refuse", False, "pass"),

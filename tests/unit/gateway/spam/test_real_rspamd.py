@@ -18,7 +18,7 @@ HAM = b"From: a@sender.example\r\nSubject: hello\r\nMessage-ID: <1@sender.exampl
 
 
 async def test_gtube_is_refused(with_rspamd, real_rspamd):
-    campus = await with_rspamd(real_rspamd.address, 'spam = "refuse"')
+    campus = await with_rspamd(real_rspamd.address, 'spam = "refuse"\nrefuse_score = 50')
     assert await send(campus, content=HAM + GTUBE + b"\r\n") == REFUSED
     (event,) = campus.events("message")
     assert (event["spam"], event["spam_symbols"]) == ("refuse", ["GTUBE"])

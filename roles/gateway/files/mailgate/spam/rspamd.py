@@ -42,17 +42,19 @@ class Score:
         action: What rspamd would do: `no action`, `greylist`, `add header`, `rewrite subject`, `soft reject` or
             `reject`.
         symbols: Names of the symbols, those with the largest scores first; at most MAX_SYMBOLS.
+        skipped: Whether rspamd decided without its filters, as for the test message GTUBE.
     """
 
     score: float
     required: float
     action: str
     symbols: tuple[str, ...] = ()
+    skipped: bool = False
 
     @property
     def forced(self) -> bool:
         """Whether a module of rspamd rejects the message with any score."""
-        return self.action == "reject" and self.score < self.required
+        return self.action == "reject" and (self.skipped or self.score < self.required)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,11 @@ def parse_answer(body: bytes) -> Score:
     if not isinstance(action, str):
         raise RspamdError("the answer has no action")
     return Score(
-        _number(given, "score"), _number(given, "required_score"), action.lower(), _symbols(given.get("symbols"))
+        _number(given, "score"),
+        _number(given, "required_score"),
+        action.lower(),
+        _symbols(given.get("symbols")),
+        given.get("is_skipped") is True,
     )
 
 
