@@ -126,11 +126,11 @@ $(STAMPS)/machine: lab/setup-machine
 	@lab/setup-machine
 	@mkdir -p $(STAMPS) && touch $@
 
-# Programs of the unit tests: netfilter, clamd, bsdtar, the tools of BIND, and mail readers (tests/readers).
+# Programs of the unit tests: netfilter, clamd, rspamd, bsdtar, the tools of BIND, and mail readers (tests/readers).
 READERS := .cache/readers
 $(STAMPS)/tests: lab/setup-machine tests/readers/package-lock.json
 	@lab/setup-machine shellcheck iptables ipset nftables clamav-daemon opendkim 7zip libarchive-tools lzip ncompress bind9-utils \
-	  mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi
+	  rspamd mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi
 	@command -v npm >/dev/null || lab/setup-machine nodejs npm
 	@mkdir -p $(READERS) && cp tests/readers/package.json tests/readers/package-lock.json $(READERS)
 	@npm ci --prefix $(READERS) --ignore-scripts --no-audit --no-fund --silent

@@ -104,7 +104,9 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     unpack.set_defaults(run=_unpack, config=None)
     why = command(
-        "explain", _explain, "Explain in words what would happen to a message, and why; asks DNS, and sends nothing."
+        "explain",
+        _explain,
+        "Explain in words what would happen to a message, and why; asks DNS and rspamd, and sends nothing.",
     )
     why.add_argument("--client", required=True, type=_address, help="IP address of the client")
     why.add_argument("--helo", required=True, help="HELO or EHLO name")

@@ -20,6 +20,7 @@ from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 from mailgate.signing_settings import DkimKey, Signing
+from mailgate.spam_settings import Rspamd
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A client waits ten minutes for the reply to its final dot (RFC 5321 section 4.5.3.2.6). Stay well below it.
@@ -440,7 +441,7 @@ DOMAIN_SETTINGS: Mapping[str, tuple[str, ...]] = {
     **ACTIONS,
     **{
         item.name: declared.choices
-        for kind in (Refusal, Authentication)
+        for kind in (Refusal, Authentication, Rspamd)
         for item, declared in declarations(kind)
         if declared.per_domain
     },
@@ -536,6 +537,7 @@ class Config:
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
+    rspamd: Rspamd = section(Rspamd, "Spam scan with rspamd, and what is done with spam.")
     signing: Signing = section(
         Signing, "DKIM signatures of mail from hosts in `relay_networks`, by the keys of `dkim`."
     )
@@ -571,6 +573,11 @@ class Config:
     def may_relay(self, client: str) -> bool:
         """Return whether `client`, an IP address, is in one of `relay_networks`."""
         return among(client, self.relay_networks)
+
+    def choice(self, domain: str, name: str, default: str) -> str:
+        """Return what a domain has chosen for the setting `name`, which is `default` for all domains."""
+        chosen = find_domain(self.domains, domain) if self.domains else None
+        return (chosen or {}).get(name, default)
 
     def is_proxy(self, client: str) -> bool:
         """Return whether `client`, an IP address, must begin every connection with a PROXY header."""

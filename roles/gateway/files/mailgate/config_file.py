@@ -361,6 +361,16 @@ def _clamd(text: str) -> str:
     return text
 
 
+def _optional_socket(text: str) -> str:
+    return _clamd(text) if text else ""
+
+
+def _subject_tag(text: str) -> str:
+    if text and not (text.isascii() and text.isprintable() and text.strip() == text and len(text) <= 40):
+        raise ValueError(text)
+    return text
+
+
 def _extension(text: str) -> str:
     return _text(text.lower().lstrip("."))
 
@@ -448,9 +458,11 @@ FORMS = {
     "domain": Form(_domain, "a valid domain or *.domain"),
     "endpoint": Form(Endpoint.parse, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
     "clamd": Form(_clamd, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),
+    "optional_socket": Form(_optional_socket, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),
     "ip_address": Form(_ip_address, "a valid IP address"),
     "network": Form(_network, "a valid network ADDRESS/BITS (without host bits)"),
     "mailbox": Form(_mailbox, "a valid address local@domain"),
+    "subject_tag": Form(_subject_tag, "a valid text of up to 40 ASCII characters without spaces at its ends"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
     "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),
     "any_selector": Form(

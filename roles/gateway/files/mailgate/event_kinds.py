@@ -86,6 +86,11 @@ FIELDS: Mapping[str, EventField] = {
     "sessions": EventField(int, "connections that were cut"),
     "signed": EventField(str, "domain of the DKIM signature that the gateway has added"),
     "size": EventField(int, "size of the message in bytes"),
+    "spam": EventField(
+        str, "what the spam scan does: `pass`, `tag`, `refuse`, `defer`, `greylist`; not scanned: `failed`, `too_large`"
+    ),
+    "spam_score": EventField(float, "score of rspamd"),
+    "spam_symbols": EventField(list, "symbols of rspamd, those with the largest scores first"),
     "spf": EventField(str, "result of SPF"),
     "status": EventField(int, "exit status; negative: signal"),
     "subject": EventField(str, "header field Subject, if `events.subject` is set"),
@@ -198,7 +203,7 @@ KINDS: Mapping[str, EventKind] = {
         "the end of a message; written before the reply is sent",
         ("id", *_WHO, "recipients", "reply", "seconds"),
         ("session", "size", "queued", "delivered", "message_id", "subject", "rule", "score",
-         "spf", "dkim", "dmarc", "arc", "signed", "selector"),
+         "spf", "dkim", "dmarc", "arc", "spam", "spam_score", "spam_symbols", "signed", "selector"),
     ),
     "notice_not_sent": EventKind("a notice failed", ("recipient", "reason")),
     "connection": EventKind(
@@ -245,6 +250,7 @@ KINDS: Mapping[str, EventKind] = {
     "dns_failed": EventKind("look-ups for rules or mail authentication failed", ("of", "reason", "number")),
     # The service
     "scanner_failed": EventKind("one of several clamds gave no verdict", ("scanner", "reason")),
+    "rspamd_failed": EventKind("rspamd gave no score; once a minute", ("reason", "number")),
     "signatures_old": EventKind(
         "signatures are older than `scan.max_signature_days`", ("scanner", "version", "reason")
     ),

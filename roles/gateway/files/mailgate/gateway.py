@@ -53,8 +53,9 @@ from mailgate.worker_counters import WorkerCounters
 
 if TYPE_CHECKING:
     from mailgate.rules.message_check import MessageCheck
-    from mailgate.rules.screening import Rules
+    from mailgate.rules.screening import Rules, Screening
     from mailgate.signing.signer import Signer
+    from mailgate.spam.check import SpamCheck, SpamFilter
 
 log = logging.getLogger("mailgate")
 
@@ -148,6 +149,8 @@ class Gateway:
         self.tasks = BackgroundTasks()
         # None without rules.
         self.rules: Rules | None = None
+        # None without rspamd.
+        self.spam: SpamFilter | None = None
         # None unless bounces of mail that was not sent are looked for.
         self.sent_mail: SentMail | None = None
         # None without keys.
@@ -167,6 +170,7 @@ class Gateway:
         self.encrypt = encrypt
         self._use_events()
         self._use_rules()
+        self._use_spam()
         self._use_signer()
         self.client_limits.use(config)
         self._use_sent_mail()
@@ -209,7 +213,11 @@ class Gateway:
         self.events.keep_in(spool, hashes, addresses_in_journal=settings.journal == "all")
 
     def _use_rules(self) -> None:
-        if not (self.config.rules or self.config.authentication.evaluate):
+        config = self.config
+        # The spam scan needs the names of clients, and which clients are exempt; the latter separate recipients too.
+        if not (
+            config.rules or config.authentication.evaluate or config.rspamd.socket or config.refusal.separate_choices
+        ):
             self.rules = None
             return
         if self.rules is None:
@@ -217,7 +225,22 @@ class Gateway:
             from mailgate.rules.screening import Rules  # noqa: PLC0415
 
             self.rules = Rules(self.events, time.monotonic, self.client_limits.greylist_seconds)
-        self.rules.use(self.config, self.routes)
+        self.rules.use(config, self.routes)
+
+    def _use_spam(self) -> None:
+        if not self.config.rspamd.socket:
+            self.spam = None
+        elif self.spam:
+            self.spam.use(self.config, self.worker_counters.share)
+        else:
+            # Imported here because only this needs a library for HTTP.
+            from mailgate.spam.check import SpamFilter  # noqa: PLC0415
+
+            self.spam = SpamFilter(self.config, self.events, self.worker_counters.share)
+
+    def spam_check(self, client: Client, screening: Screening | None) -> SpamCheck | None:
+        """Return the spam check of a message, or None if it is not scanned for spam."""
+        return self.spam.check(client, screening) if self.spam else None
 
     def _use_sent_mail(self) -> None:
         if self.config.bounces.unsent == "deliver":
@@ -370,7 +393,13 @@ class Gateway:
 
     # The message pipeline
 
-    async def process(self, message: Message, transaction: Transaction, check: MessageCheck | None = None) -> Result:
+    async def process(
+        self,
+        message: Message,
+        transaction: Transaction,
+        check: MessageCheck | None = None,
+        spam: SpamCheck | None = None,
+    ) -> Result:
         """Check, scan and deliver a message; return the reply to its end of data. Never raises.
 
         Closes the transaction.
@@ -379,6 +408,7 @@ class Gateway:
             message: The message.
             transaction: Its transaction.
             check: What rules and mail authentication decide on it; None if they need nothing of it.
+            spam: What the spam scan decides on it; None if it is not scanned for spam.
         """
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
@@ -386,7 +416,7 @@ class Gateway:
         try:
             message = await self._fingerprinted(message)
             keys = self._duplicate_keys(message)
-            reply = await self._process(message, transaction, keys, check, signed)
+            reply = await self._process(message, transaction, keys, check, spam, signed=signed)
         except ScanError as error:
             self.events.emit("not_scanned", id=message.id, reason=error)
             reply = SCAN_UNAVAILABLE
@@ -395,6 +425,8 @@ class Gateway:
             reply = INTERNAL_ERROR
         finally:
             transaction.close()
+            if spam:
+                spam.cancel()
         # Before the reply is sent, which the client may not receive. After a negative reply it sends again anyway.
         delivered = tuple(keys[recipient] for recipient in transaction.delivered) if keys else ()
         for key in delivered:
@@ -422,6 +454,7 @@ class Gateway:
             seconds=round(time.monotonic() - started, 3),
             **signed,
             **((check.noted if check else message.noted) or {}),
+            **(spam.noted if spam else {}),
         )
         return Result(reply, delivered if reply.ok else ())
 
@@ -445,6 +478,8 @@ class Gateway:
         transaction: Transaction,
         keys: dict[Mailbox, bytes],
         check: MessageCheck | None,
+        spam: SpamCheck | None,
+        *,
         signed: dict[str, object],
     ) -> Reply:
         config, inspection = self.config, self.inspection
@@ -477,7 +512,7 @@ class Gateway:
             message = _with_content(message, without_forged(message.content))
         with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
             scan_until = asyncio.get_running_loop().time() + config.timeouts.scan
-            variants = await inspection.inspect(message, scan_until)
+            variants = await _inspect(inspection, message, scan_until, spam)
         if isinstance(variants, Reply):
             if not variants.ok:
                 self.events.count(PROCESSED)
@@ -529,6 +564,18 @@ class Gateway:
         self.events.emit("resent", id=message.id, sender=message.sender, recipients=delivered)
         await transaction.exclude(delivered, delivered=True)
         return len(delivered) == len(message.recipients)
+
+
+async def _inspect(
+    inspection: Inspection, message: Message, deadline: float, spam: SpamCheck | None
+) -> list[MessageVariant] | Reply:
+    """Scan a message for viruses and spam at the same time; return what to deliver, or the reply."""
+    if spam is None:
+        return await inspection.inspect(message, deadline)
+    message = _with_content(message, spam.begin(message, deadline))
+    variants = await inspection.inspect(message, deadline)
+    # What the virus scan stops is stopped with any score.
+    return variants if isinstance(variants, Reply) else await spam.apply(variants)
 
 
 def _with_content(message: Message, content: bytes) -> Message:

@@ -182,6 +182,12 @@ class Refusal:
         " `relay_networks` and load balancers themselves; `@NAME` for a list of kind `network`.",
         form="network_entry",
     )
+    separate_choices: bool = setting(
+        False,
+        "Whether a message has only recipients whose domains have chosen the same (`[domains]`) for received messages."
+        " Others are deferred (452), and most clients send to them some minutes later, in a transaction of their own."
+        " So what one domain refuses is refused for it, and delivered to the others.",
+    )
     tag_score: int = setting(
         5,
         "Score from which a message is marked by the header field `X-Mailgate-Tag`; `0` for never.",

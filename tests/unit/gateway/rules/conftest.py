@@ -25,7 +25,9 @@ async def dns() -> AsyncIterator[DnsServer]:
 def with_rules(make_campus: Callable[..., Awaitable[Campus]], dns: DnsServer) -> Callable[..., Awaitable[Campus]]:
     """Start a gateway with rules in TOML."""
 
-    async def start(rules: str = "", refusal: str = "", domains: str = "", lists: str = "", auth: str = "") -> Campus:
+    async def start(
+        rules: str = "", refusal: str = "", domains: str = "", lists: str = "", auth: str = "", **changes: object
+    ) -> Campus:
         config = parse_config(
             f'hostname = "gw1.univ.example"\nroutes_file = "/r"\nown_addresses = ["198.18.0.25"]\n'
             f'[refusal]\ndns_servers = ["{dns.address}"]\n{refusal}\n[authentication]\n{auth}\n'
@@ -39,6 +41,7 @@ def with_rules(make_campus: Callable[..., Awaitable[Campus]], dns: DnsServer) ->
             domains=config.domains,
             own_addresses=config.own_addresses,
             proxy_protocol_from=(ipaddress.ip_network("127.0.0.0/8"),),
+            **changes,
         )
 
     return start

@@ -166,6 +166,12 @@ class TestDmarc:
         assert b"X-Mailgate-Tag: score=0 rules=dmarc\r\n" in campus.a.received[0].content
         assert all(b"X-Mailgate-Tag" not in each.content for each in campus.b.received)
 
+    async def test_postmaster_with_an_address_of_a_domain(self, with_rules):
+        campus = await with_rules(auth=f'{ON}\ndmarc = "refuse"', postmaster=ALICE)
+        assert (await send(campus, MESSAGE, "postmaster@gw1.univ.example", address=OTHER)).startswith(ACCEPTED)
+        assert campus.a.received[0].recipients == [ALICE]
+        assert await send(campus, MESSAGE, ALICE, address=OTHER) == REFUSED
+
     async def test_allowed_forwarder(self, with_rules):
         campus = await with_rules(rule("partner", "allow", f'client = ["{OTHER}"]'), auth=f'{ON}\ndmarc = "refuse"')
         assert (await send(campus, address=OTHER)).startswith(ACCEPTED)

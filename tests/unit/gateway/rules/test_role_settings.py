@@ -17,11 +17,11 @@ from mailgate.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
-PAGES = ("rules", "authentication", "limits", "outgoing")
+PAGES = ("rules", "authentication", "limits", "outgoing", "spam")
 GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
-SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "signing", "bounces")
+SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "rspamd", "signing", "bounces")
 TABLES = (
     "gateway_relay_networks",
     "gateway_dkim",
@@ -29,6 +29,7 @@ TABLES = (
     "gateway_rules",
     "gateway_domains",
     "gateway_never_ban",
+    "gateway_rspamd_install",
 )
 NAMES = (*TABLES, *(f"gateway_{s}" for s in SECTIONS))
 
@@ -44,6 +45,8 @@ def render(variables: dict) -> str:
     given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
     sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
     sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
+    if given.get("gateway_rspamd_install"):
+        sections["rspamd"] = {"socket": "127.0.0.1:11333", **sections["rspamd"]}
     keys = [
         {"selector": "gw1", "previous": "", "previous_path": "/p" * ("previous" in each), **each, "path": "/etc/k.pem"}
         for each in given.get("gateway_dkim", [])

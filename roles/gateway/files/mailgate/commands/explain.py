@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mailgate.authentication.header import from_mailboxes
+from mailgate.commands.explain_spam import SpamExplanation, explain_spam, scans, spam_as_json, spam_lines
 from mailgate.config import Config
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
@@ -81,7 +82,7 @@ class Explanation:
         facts: Client, HELO name, sender and recipient.
         result: `accept`, `tag`, `refuse` or `defer`.
         reply: The reply to RCPT, or to the message, if it is not accepted.
-        reason: What decides: `invalid`, `no_rules`, `exempt`, `postmaster`, `mode` or `rules`.
+        reason: What decides: `invalid`, `no_rules`, `exempt`, `postmaster`, `mode`, `rules`, `dmarc` or `spam`.
         exemption: Why the client is exempt.
         mode: What the recipient's domain has chosen.
         rules: Each rule with its state.
@@ -90,6 +91,8 @@ class Explanation:
         thresholds: Scores from which a message is tagged and refused.
         problems: Problems with lists.
         text: Text of the reply in the language asked for.
+        authentication: Results of mail authentication.
+        spam: What the spam scan does.
     """
 
     facts: dict[str, str]
@@ -105,6 +108,7 @@ class Explanation:
     problems: list[tuple[str, str]] = field(default_factory=list)
     text: str = ""
     authentication: Authentication | None = None
+    spam: SpamExplanation | None = None
 
 
 def explain(
@@ -119,7 +123,7 @@ def explain(
     message: bytes | None = None,
     whole: bool = True,
 ) -> Explanation:
-    """Return what would happen; asks DNS, and nobody else.
+    """Return what would happen; asks DNS and, with the whole message, rspamd.
 
     Args:
         config: Settings.
@@ -157,11 +161,31 @@ def explain(
         found.reason = "postmaster"
     elif found.mode == "ignore" and not (message and whole and ruleset.identifier):
         found.reason = "mode"
+    facts = Facts(client, helo_name(helo), mail, rcpt)
     if found.reason == "rules":
-        facts = Facts(client, helo_name(helo), mail, rcpt)
         dmarc = asyncio.run(_evaluate(config, ruleset, facts, found, message, whole=whole))
         _conclude(found, ruleset, facts, language, dmarc)
+    exempt = bool(found.exemption)
+    if message is not None and whole and found.result in ("accept", "tag") and scans(config, client, exempt=exempt):
+        _scan_for_spam(found, config, facts, message)
     return found
+
+
+def _scan_for_spam(found: Explanation, config: Config, facts: Facts, message: bytes) -> None:
+    exempt = bool(found.exemption)
+    names = None if exempt else asyncio.run(_names(config, found, facts))
+    allowed = found.verdict.action == "allow" and found.mode != "log"
+    found.spam = spam = explain_spam(config, facts, message, names, allowed=allowed, exempt=exempt)
+    if spam.reply:
+        found.reason, found.reply, found.text = "spam", spam.reply, str(spam.reply)
+        found.result = spam.effect
+    elif spam.effect == "tag":
+        found.reason, found.result = "spam", "tag"
+
+
+async def _names(config: Config, found: Explanation, facts: Facts) -> Answer | None:
+    resolver = Resolver(config.refusal, failed=lambda _origin, _reason: None)
+    return await _ask(resolver, found.answers, Question("reverse", facts.client))
 
 
 def _refused(found: Explanation, reply: Reply) -> Explanation:
@@ -259,8 +283,11 @@ def _lines(found: Explanation, translate: Translator) -> Iterator[str]:
     if found.verdict.score:
         tag, refuse = found.thresholds
         yield translate(_SCORE).format(score=found.verdict.score, tag=tag, refuse=refuse)
-    if found.verdict.greylist and found.result in ("accept", "tag"):
+    greylists = found.verdict.greylist or (found.spam and found.spam.greylist)
+    if greylists and found.result in ("accept", "tag"):
         yield translate(_GREYLISTED)
+    if found.spam:
+        yield from spam_lines(found.spam, translate)
     action = found.verdict.action if found.result == "accept" and found.reason == "rules" else found.result
     yield translate(_OUTCOMES["" if action == "accept" else action])
     if found.text:
@@ -325,5 +352,6 @@ def _as_json(found: Explanation) -> dict[str, object]:
              "answer": answer._asdict() if answer else None}
             for question, answer in found.answers.items()
         ],
+        "spam": spam_as_json(found.spam),
         "list_problems": [f"{name}: {problem}" for name, problem in found.problems],
     }  # fmt: skip

@@ -60,6 +60,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *index_checks(config),
         _cache(config),
         *_rules(config),
+        *_spam(config),
         *(Check(*result) for result in limit_checks(config)),
         *_signing(config),
     ]
@@ -182,6 +183,15 @@ def _rules(config: Config) -> list[Check]:
     from mailgate.commands.rules_status import rule_checks  # noqa: PLC0415
 
     return [Check(*result) for result in rule_checks(config)]
+
+
+def _spam(config: Config) -> list[Check]:
+    if not config.rspamd.socket:
+        return []
+    # Imported here because it imports dnspython.
+    from mailgate.commands.spam_status import spam_checks  # noqa: PLC0415
+
+    return [Check(*result) for result in spam_checks(config)]
 
 
 def _signing(config: Config) -> list[Check]:

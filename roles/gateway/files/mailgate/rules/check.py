@@ -40,6 +40,7 @@ def problems_of(config: Config) -> Iterator[tuple[str, str]]:
     yield from _references("bans.never", config.bans.never, ("network",), config.lists)
     yield from _references("rates.relay_unlimited", config.rates.relay_unlimited, ("network",), config.lists)
     yield from _authentication_problems(config)
+    yield from _spam_problems(config)
     refusal = config.refusal
     if 0 < refusal.refuse_score < refusal.tag_score:
         yield "refusal.tag_score", f"must not be above refuse_score ({refusal.refuse_score})"
@@ -67,6 +68,18 @@ def _authentication_problems(config: Config) -> Iterator[tuple[str, str]]:
             for name in ("dkim", "dmarc", "arc"):
                 if getattr(conditions, name):
                     yield f"rules[{number}] ({rule.name}).{table}.{name}", needed
+
+
+def _spam_problems(config: Config) -> Iterator[tuple[str, str]]:
+    setting = config.rspamd
+    for score, limit in (("tag_score", "refuse_score"), ("strict_tag_score", "strict_refuse_score")):
+        if 0 < (refused := getattr(setting, limit)) < getattr(setting, score):
+            yield f"rspamd.{score}", f"must not be above {limit} ({refused})"
+    if setting.socket:
+        return
+    for domain, chosen in config.domains.items():
+        if chosen.get("spam", "off") != "off":
+            yield f'domains."{domain}".spam', "requires rspamd.socket"
 
 
 def list_file_problems(lists: Mapping[str, ListSetting]) -> list[str]:

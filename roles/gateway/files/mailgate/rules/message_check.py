@@ -57,6 +57,8 @@ class MessageCheck:
         self._ruleset = self._rules.ruleset
         self._screening = screening
         self._utf8 = utf8
+        self._allowed = screening.allowed
+        self._for_postmaster = screening.for_postmaster
         self.noted: dict[str, object] = dict(screening.noted)
 
     async def decide(self, message: Message) -> Outcome:
@@ -89,9 +91,11 @@ class MessageCheck:
 
     async def _decide(self, facts: Facts, results: Authentication | None) -> _Decision:
         ruleset = self._ruleset
-        if ruleset.is_postmaster(facts.recipient, self._rules.hostname):
+        if facts.recipient in self._for_postmaster:
             return _Decision()
         verdict = await self._verdict(facts, results.answers if results else {})
+        if verdict.action == "allow":
+            self._allowed.add(facts.recipient)
         names = [match.rule.name for match in verdict.matches[:MAX_NAMES]]
         if not names and verdict.first:
             # It defers because DNS failed.

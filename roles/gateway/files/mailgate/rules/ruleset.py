@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from mailgate.config import Config, find_domain
+from mailgate.config import Config
 from mailgate.routes import Routes
 from mailgate.rules.conditions import MESSAGE, RECIPIENT, RESULTS, Own, name_tables
 from mailgate.rules.engine import Trace, compile_rules, evaluate, questions
@@ -40,6 +40,8 @@ class RuleSet:
         authentication = config.authentication
         #: Identifier of Authentication-Results, empty if they are not evaluated.
         self.identifier = (authentication.identifier or config.hostname) if authentication.evaluate else ""
+        #: Whether the client's name is needed without a rule that asks for it: the spam scan does.
+        self.names_clients = bool(config.rspamd.socket)
         self._sealers = name_tables(authentication.arc_sealers, lists)
         self._default = Thresholds(refusal.tag_score, refusal.refuse_score, refusal.greylist_score)
         self._strict = Thresholds(refusal.strict_tag_score, refusal.strict_refuse_score, refusal.strict_greylist_score)
@@ -52,15 +54,11 @@ class RuleSet:
 
     def mode(self, recipient: Mailbox) -> str:
         """Return whether rules apply to a recipient: `apply`, `log`, `strict` or `ignore`."""
-        config = self._config
-        chosen = find_domain(config.domains, recipient.domain) if config.domains else None
-        return (chosen or {}).get("rules", config.refusal.rules)
+        return self._config.choice(recipient.domain, "rules", self._config.refusal.rules)
 
     def dmarc(self, recipient: Mailbox) -> str:
         """Return what a failure of DMARC does for a recipient: `off`, `tag` or `refuse`."""
-        config = self._config
-        chosen = find_domain(config.domains, recipient.domain) if config.domains else None
-        return (chosen or {}).get("dmarc", config.authentication.dmarc)
+        return self._config.choice(recipient.domain, "dmarc", self._config.authentication.dmarc)
 
     def trusts(self, sealers: Collection[str]) -> bool:
         """Return whether an ARC chain with these seals is trusted."""

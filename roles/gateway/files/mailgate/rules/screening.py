@@ -17,7 +17,7 @@ from mailgate.rules.model import Answer, Facts, Question, Verdict
 from mailgate.rules.replies import greylist_reply, reply_to
 from mailgate.rules.resolver import Resolver, system_servers
 from mailgate.rules.ruleset import RuleSet
-from mailgate.smtp.address import Mailbox
+from mailgate.smtp.address import Mailbox, parse_mailbox
 from mailgate.smtp.reply import Reply
 
 # Counters of events: matches of a rule, failed look-ups, and results of mail authentication.
@@ -88,6 +88,11 @@ class Rules:
     def hostname(self) -> str:
         """Name of the gateway."""
         return self._config.hostname
+
+    @property
+    def postmaster(self) -> Mailbox:
+        """Address that gets mail for the gateway's postmaster."""
+        return parse_mailbox(self._config.postmaster) if self._config.postmaster else Mailbox("postmaster", "")
 
     @property
     def resolver(self) -> Resolver:
@@ -167,6 +172,10 @@ class Screening:
         self.tags: dict[Mailbox, str] = {}
         #: First rule and score of the accepted recipients, for the log.
         self.noted: dict[str, object] = {}
+        #: Recipients for whom a rule allows the message: a spam score does not refuse it.
+        self.allowed: set[Mailbox] = set()
+        #: The address that gets mail for the gateway's postmaster, if the message is for it.
+        self.for_postmaster: set[Mailbox] = set()
         self._begin(HELO)
 
     def begin(self, sender: Mailbox, id: str | None = None) -> None:
@@ -177,9 +186,13 @@ class Screening:
         self._deadline = 0.0
         self.tags = {}
         self.noted = {}
+        self.allowed = set()
+        self.for_postmaster = set()
         self._begin(SENDER)
         if self.rules.ruleset.identifier:
             self._ask(self.facts.spf)
+        if self.rules.ruleset.names_clients:
+            self._ask(Question("reverse", self.facts.client))
 
     @property
     def needs_message(self) -> bool:
@@ -215,7 +228,10 @@ class Screening:
         """Return what the rules decide on a recipient, None if they do not apply; waits for DNS within its limit."""
         ruleset = self.rules.ruleset
         mode = ruleset.mode(recipient)
-        if mode == "ignore" or ruleset.is_postmaster(recipient, self.rules.hostname):
+        if ruleset.is_postmaster(recipient, self.rules.hostname):
+            self.for_postmaster.add(self.rules.postmaster)
+            return None
+        if mode == "ignore":
             return None
         facts = self.facts
         facts.recipient, facts.recipients = recipient, recipients
@@ -225,6 +241,8 @@ class Screening:
             self.rules.record(facts, verdict, effective=mode != "log")
         if mode == "log":
             return None
+        if verdict.action == "allow":
+            self.allowed.add(recipient)
         verdict.reply = reply_to(verdict, facts, utf8=utf8) or await self._greylist(verdict)
         if not verdict.reply and verdict.matches:
             self.noted = {"rule": verdict.first, "score": verdict.score}

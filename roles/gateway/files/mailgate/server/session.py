@@ -13,13 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailgate.admission import Visit
-from mailgate.delivery.transaction import Transaction
+from mailgate.delivery.transaction import SEPARATE_TRANSACTION, Transaction
 from mailgate.delivery.unknown_recipients import DEFERRED, DOMAIN_DEFERRED, SESSION_LIMIT, SessionRecipients
 from mailgate.gateway import Budget, Gateway, Result
 from mailgate.message import Client, Message, new_id
 from mailgate.routes import Route
 from mailgate.server.protocol import END_OF_DATA, ClosingError, Protocol
 from mailgate.server.rcpt_policy import decide
+from mailgate.server.separation import must_separate
 from mailgate.smtp import dsn
 from mailgate.smtp.address import AddressError, Mailbox, Path, helo_name, parse_recipient, parse_sender
 from mailgate.smtp.data import DataDecoder
@@ -202,8 +203,10 @@ class Session(Protocol):
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, _TOO_MANY, relay=False)
             await self._reply(_TOO_MANY)
             return
-        if await self._refused_by_rules(client, transaction, path.mailbox) or await self._exceeds_rates(
-            client, transaction, decision.recipient
+        if (
+            await self._refused_by_rules(client, transaction, path.mailbox)
+            or await self._is_separate(client, transaction, decision.recipient)
+            or await self._exceeds_rates(client, transaction, decision.recipient)
         ):
             return
         deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
@@ -243,6 +246,17 @@ class Session(Protocol):
             score=verdict.score,
         )
         await self._reply(verdict.reply)
+        return True
+
+    async def _is_separate(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
+        """Defer a recipient whose domain has chosen otherwise than that of the first; return whether it has."""
+        config, screening = self._gateway.config, self._screening
+        if not (config.refusal.separate_choices and screening and transaction.recipients):
+            return False
+        if not must_separate(config, screening, transaction.recipients[0], recipient):
+            return False
+        self._gateway.refused_recipient(client, transaction.sender, recipient, SEPARATE_TRANSACTION, relay=False)
+        await self._reply(SEPARATE_TRANSACTION)
         return True
 
     async def _exceeds_rates(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
@@ -311,9 +325,10 @@ class Session(Protocol):
                         from mailgate.rules.message_check import MessageCheck  # noqa: PLC0415
 
                         check = MessageCheck(screening, utf8=transaction.envelope.utf8)
+                spam = self._gateway.spam_check(message.client, self._screening)
                 # The task closes the transaction, also if the client disconnects.
                 self._transaction = None
-                task = self._gateway.run(self._gateway.process(message, transaction, check))
+                task = self._gateway.run(self._gateway.process(message, transaction, check, spam))
                 task.add_done_callback(reservation.release)
                 reservation = _Reservation(self._gateway.budget)
                 del content, message
