@@ -61,7 +61,7 @@ def messages(variables: dict) -> list[str]:
 
 
 def test_the_guides_have_examples():
-    assert len(EXAMPLES) == 11
+    assert len(EXAMPLES) == 14
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))
