@@ -12,7 +12,8 @@ from gateway_doubles import KEEP_CONNECTIONS, Campus
 
 from mailgate.config_file import parse_config
 
-SECTIONS = ("limits", "bans", "rates", "greylist", "refusal", "rules", "lists", "relay_networks", "own_addresses")
+SECTIONS = ("limits", "bans", "rates", "greylist", "refusal", "rules", "lists", "relay_networks", "own_addresses",
+            "shared_state")  # fmt: skip
 
 
 @pytest.fixture

@@ -100,7 +100,8 @@ def _add(options: argparse.Namespace) -> int:
     _refuse_exempt(config, options.address)
     now = int(time.time())
     with closing(_open(config.state_dir)) as database:
-        add_bans(database, [Ban(each, now + options.duration, now, options.reason) for each in options.address], now)
+        add_bans(database, [Ban(each, now + options.duration, now, options.reason) for each in options.address], now,
+                 publish=bool(config.shared_state.server))  # fmt: skip
     for network in options.address:
         print(f"{network}: banned")
     return 0
@@ -120,10 +121,11 @@ def _refuse_exempt(config: Config, networks: Iterable[str]) -> None:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    state_dir = load_config(options.config).state_dir
+    config = load_config(options.config)
+    state_dir = config.state_dir
     present = {ban.network for ban in stored_bans(state_dir, time.time())}
     with closing(_open(state_dir)) as database:
-        remove_bans(database, options.address)
+        remove_bans(database, options.address, publish=bool(config.shared_state.server))
     for network in options.address:
         print(f"{network}: {'ban removed' if network in present else 'not banned'}")
     sys.stdout.flush()
