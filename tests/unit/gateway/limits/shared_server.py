@@ -20,7 +20,7 @@ from mailgate.limit_settings import SharedState
 # Debian's packages of tools have the server in this program, which goes by the name that it is called by.
 PROGRAMS = {"/usr/bin/valkey-check-rdb": "valkey-server", "/usr/bin/redis-check-rdb": "redis-server"}
 MISSING = "neither valkey-tools nor redis-tools is installed (make setup-tests)"
-PASSWORD = "a password"  # noqa: S105
+PASSWORD = "a password"
 
 
 def program() -> tuple[str, str] | None:
@@ -70,7 +70,7 @@ class SharedServer:
         return False
 
     def command(self, *words: str) -> str:
-        """Return the first line of the reply to a command."""
+        """Return the reply to a command, a line or a string."""
         context = ssl.create_default_context(cafile=self.certificate)
         with (
             socket.create_connection(("127.0.0.1", self.port), 5) as plain,
@@ -81,7 +81,7 @@ class SharedServer:
                 parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in each)
                 connection.sendall(f"*{len(each)}\r\n{parts}".encode())
                 reply = replies.readline().decode().strip()
-            return reply
+            return replies.read(int(reply[1:])).decode() if reply[:1] == "$" and reply != "$-1" else reply
 
     def pause(self) -> None:
         """Let connections open but nothing be answered."""

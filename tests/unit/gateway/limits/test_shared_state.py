@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,10 @@ from gateway_doubles import wait_for
 from rule_clients import CLIENT, OK, OTHER, reply_to, rule
 from shared_server import MISSING, SharedServer, program
 
-from mailgate.config import Config
+from mailgate.cli import main
+from mailgate.config import Config, ConfigError, split_server
+from mailgate.config_file import load_config
+from mailgate.events import Counters
 from mailgate.limit_settings import Greylist, SharedState
 from mailgate.limits.bans import BanTable
 from mailgate.limits.greylist import Greylisting
@@ -34,35 +36,6 @@ from mailgate.state import BANS, open_state
 needs_server = pytest.mark.skipif(not program(), reason=MISSING)
 START = 2_000_000_000.0
 A, B, C = (Mailbox(name, "x.example") for name in "abc")
-
-
-@pytest.fixture(scope="session")
-def loopback(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Files of a certificate for 127.0.0.1 and its key."""
-    directory = tmp_path_factory.mktemp("loopback")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=store", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=directory, check=True, capture_output=True,
-    )  # fmt: skip
-    return str(directory / "cert.pem"), str(directory / "key.pem")
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, loopback: tuple[str, str]) -> Iterator[SharedServer]:
-    started = SharedServer(tmp_path_factory.mktemp("store"), loopback)
-    yield started
-    started.kill()
-
-
-@pytest.fixture
-def server(running: SharedServer) -> SharedServer:
-    """An empty server that runs."""
-    if not running.process or running.process.poll() is not None:
-        running.start()
-    running.resume()
-    running.command("FLUSHALL")
-    return running
 
 
 class Clock:
@@ -173,7 +146,7 @@ async def member(tmp_path: Path, server: SharedServer) -> AsyncIterator[Callable
 
 @pytest.fixture
 async def two(member: Callable[..., Member]) -> list[Member]:
-    """Two gateways that share a server."""
+    """Start two gateways that share a server."""
     return [await member(name).start() for name in ("gw1", "gw2")]
 
 
@@ -481,3 +454,61 @@ async def test_by_mail(with_limits, server):
     assert event["reason"].startswith(settings.server)
     assert (await reply_to(campus, address="203.0.113.9")).startswith("450 4.7.1 New sender")
     task.cancel()
+
+
+@needs_server
+async def test_status(tmp_path, server, capsys):
+    settings = server.settings
+    (tmp_path / "routes").write_text("a.example\t198.18.1.1\n")
+    (tmp_path / "mailgate.toml").write_text(
+        f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n[shared_state]\n'
+        f'server = "{settings.server}"\npassword_file = "{settings.password_file}"\nca_file = "{settings.ca_file}"\n'
+        "timeout_ms = 300\n"
+    )
+
+    async def line() -> str:
+        await asyncio.to_thread(main, ["status", "--config", str(tmp_path / "mailgate.toml")])
+        return next(each for each in capsys.readouterr().out.splitlines() if "shared store" in each)
+
+    assert "answers in" in await line()
+    counters = Counters(tmp_path)
+    counters.add("shared_state_failed", 3)
+    counters.close()
+    found = await line()
+    assert found.startswith("FAIL") and "failed 3 times in 10 minutes" in found
+
+
+class TestSettings:
+    def problems(self, tmp_path: Path, section: str) -> list[str]:
+        path = tmp_path / "mailgate.toml"
+        path.write_text(f'hostname = "gw1.univ.example"\nroutes_file = "/r"\n[shared_state]\n{section}\n')
+        with pytest.raises(ConfigError) as raised:
+            load_config(path, check_lists=True)
+        return [problem.removeprefix(f"{path}: ") for problem in raised.value.problems]
+
+    @pytest.mark.parametrize(
+        "server", ["gw1", "gw1:", "gw1:0", "gw1:x", "198.18.0.300:6380", "2001:db8::1:6380", "a b:1"]
+    )
+    def test_servers_that_are_not_valid(self, tmp_path, server):
+        (problem,) = self.problems(tmp_path, f'server = "{server}"')
+        assert problem.startswith("shared_state.server:") and "HOST:PORT" in problem
+
+    @pytest.mark.parametrize(
+        ("text", "host", "port"),
+        [("store.univ.example:6380", "store.univ.example", 6380), ("[2001:db8::1]:6380", "2001:db8::1", 6380)],
+    )
+    def test_servers(self, tmp_path, text, host, port):
+        path = tmp_path / "mailgate.toml"
+        path.write_text(f'hostname = "gw1.univ.example"\nroutes_file = "/r"\n[shared_state]\nserver = "{text}"\n')
+        assert split_server(load_config(path, check_lists=True).shared_state.server) == (host, port)
+
+    def test_files_are_checked_by_the_command_all_at_once(self, tmp_path):
+        (tmp_path / "empty").write_text("\n")
+        found = self.problems(
+            tmp_path, f'server = "198.18.0.1:6380"\npassword_file = "{tmp_path}/empty"\nca_file = "{tmp_path}/empty"'
+        )
+        assert [each.partition(":")[0] for each in found] == ["shared_state.password_file", "shared_state.ca_file"]
+        assert load_config(tmp_path / "mailgate.toml"), "the service does without the store"
+
+    def test_settings_without_a_server(self, tmp_path):
+        assert "must be set" in self.problems(tmp_path, "timeout_ms = 20")[0]

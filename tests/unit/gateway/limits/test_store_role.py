@@ -22,7 +22,7 @@ ROLE = Path(__file__).resolve().parents[4] / "roles" / "gateway"
 
 
 def render(text: str, directory: Path, port: int = 0, address: str = "127.0.0.1") -> str:
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(text)  # noqa: S701
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(text)
     return template.render(
         __gateway_store_dir=str(directory), gateway_store_address=address, gateway_store_port=port,
         gateway_store_memory=64,
@@ -38,7 +38,7 @@ def make_secrets(directory: Path, address: str = "127.0.0.1") -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SharedState]:
-    """A running store with the settings of the role, apart from the notification of systemd."""
+    """Run a store with the settings of the role, apart from the notification of systemd."""
     found = program()
     if not found:
         pytest.skip(MISSING)
