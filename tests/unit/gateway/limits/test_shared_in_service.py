@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three services as they are installed, of two workers each, that share a store: floods, a gateway that ends, and none."""
+"""Three services as they are installed, with two workers each, share a store: floods, one that ends, and no store."""
 
 from __future__ import annotations
 

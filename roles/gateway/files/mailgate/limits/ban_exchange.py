@@ -11,9 +11,9 @@ all its bans.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -78,7 +78,7 @@ class BanExchange:
 
     async def _check(self, database: sqlite3.Connection) -> None:
         """Begin again with a store that has other data than before."""
-        await self._remote.call("SET", GENERATION, uuid.uuid4().hex, "NX")
+        await self._remote.call("SET", GENERATION, os.urandom(16).hex(), "NX")
         found = await self._remote.call("GET", GENERATION)
         if not isinstance(found, bytes):
             raise self._remote.refuse("generation: not a valid answer")

@@ -113,7 +113,7 @@ class Remote:
                 return await work
         except TimeoutError:
             reason = f"no answer within {seconds:g} s"
-        # Whatever a server that is not a store may cause in the library.
+        # Any error that a server which is not a store may cause in the library.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise self.refuse(reason) from None
