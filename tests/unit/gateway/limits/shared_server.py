@@ -89,8 +89,8 @@ class SharedServer:
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
+        if self.process:
+            self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self.process:
