@@ -17,7 +17,7 @@ from test_bans_in_service import PROXY, replies, within_a_second
 
 from mailgate.cli import main
 
-pytestmark = pytest.mark.skipif(not program(), reason=MISSING)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not program(), reason=MISSING)]
 NAMES = ("gw1", "gw2", "gw3")
 
 

@@ -19,7 +19,7 @@ from mailgate.limits.failures import Failures
 from mailgate.limits.greylist import Greylisting
 from mailgate.limits.local_store import LocalStore
 from mailgate.limits.shared_limits import SharedLimits
-from mailgate.limits.store import Ban, GuardedStore
+from mailgate.limits.store import CALL_SECONDS, Ban, GuardedStore
 from mailgate.network import client_key, client_network, network_of
 from mailgate.rules.entries import pack
 from mailgate.rules.lists import LoadedList, is_changed, load_lists
@@ -90,7 +90,7 @@ class ClientLimits:
         self._local.window = greylist.window_hours * 3600
         self._local.lifetime = greylist.lifetime_days * 86400
         self._local.publishes = bool(config.shared_state.server)
-        self._store.use(self._shared.use(config))
+        self._store.use(self._shared.use(config), CALL_SECONDS + config.shared_state.timeout_ms / 1000)
         rates = config.rates
         self._seconds = rates.minutes * 60
         self._counts_incoming = any(

@@ -123,9 +123,10 @@ class GuardedStore:
         self._clock = clock
         self._paused_until = -PAUSE_SECONDS
 
-    def use(self, store: Store) -> None:
-        """Use another store from now on."""
+    def use(self, store: Store, seconds: float = CALL_SECONDS) -> None:
+        """Use another store, or another time limit, from now on."""
         self._store = store
+        self._seconds = seconds
         self._paused_until = -PAUSE_SECONDS
 
     async def _call(self, call: Callable[[], Awaitable[_T]], otherwise: Callable[[], _T]) -> _T:
