@@ -64,8 +64,8 @@ async def test_three_gateways_act_as_one_and_go_on_alone(pyz: Path, tmp_path: Pa
             await service.until("READY=1")
             services.append(service)
             ports.append(port)
-        # Two of each worker, and one of each exchange.
-        await connected(server, 2 * 2 * len(NAMES))
+        # Five of each worker.
+        await connected(server, 5 * 2 * len(NAMES))
 
         # A flood that is spread over all of them gets what one client may have.
         flood = await asyncio.gather(*(accepted(port, CLIENT, 10) for port in ports for _ in range(3)))

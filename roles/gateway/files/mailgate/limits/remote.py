@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 BACKGROUND_SECONDS = 1.0
 # Importing the library on a machine that is busy, and reading password and certificates.
 _IMPORT_SECONDS = 30.0
-# Simultaneous calls of a worker.
-_CONNECTIONS = 8
-# Connections that a probe opens, so that clients do not wait for the handshake.
-_PREPARED = 2
+# Simultaneous calls of a worker; one may wait for changes of bans. A probe opens all connections, so that no client waits
+# for a handshake.
+_CONNECTIONS = 5
 
 
 class Remote:
@@ -49,6 +48,8 @@ class Remote:
         self._failed = failed
         self._clock = clock
         self._client: Valkey | None = None
+        # First come, first served, which the pool of the library is not.
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._probe_at = -PAUSE_SECONDS
         #: Whether clients may wait for it.
         self.available = False
@@ -129,16 +130,17 @@ class Remote:
     async def _execute(self, *command: object) -> Any:
         assert self._client
         execute: Callable[..., Awaitable[Any]] = self._client.execute_command
-        return await execute(*command)
+        async with self._turns:
+            return await execute(*command)
 
     async def _prepare(self) -> None:
-        await asyncio.gather(*(self._execute("PING") for _ in range(_PREPARED)))
+        await asyncio.gather(*(self._execute("PING") for _ in range(_CONNECTIONS)))
 
 
 def connect(settings: SharedState) -> Valkey:
     """Return a client of the store, which connects with its first command; raise OSError for files."""
     # Imported here because it costs every worker 15 MB, and most gateways have no shared store.
-    from valkey.asyncio import BlockingConnectionPool, Connection, SSLConnection, Valkey  # noqa: PLC0415
+    from valkey.asyncio import Connection, ConnectionPool, SSLConnection, Valkey  # noqa: PLC0415
     from valkey.asyncio.retry import Retry  # noqa: PLC0415
     from valkey.backoff import NoBackoff  # noqa: PLC0415
 
@@ -152,14 +154,13 @@ def connect(settings: SharedState) -> Valkey:
             "ssl_check_hostname": True,
             "ssl_min_version": ssl.TLSVersion.TLSv1_2,
         }
-    pool = BlockingConnectionPool(
+    pool = ConnectionPool(
         **{"connection_class": Connection, **encryption},
         host=host,
         port=port,
         username=settings.user or None,
         password=password_of(settings) or None,
         max_connections=_CONNECTIONS,
-        timeout=None,
         socket_timeout=None,
         socket_connect_timeout=BACKGROUND_SECONDS,
         retry=Retry(NoBackoff(), 0),
