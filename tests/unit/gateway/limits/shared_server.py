@@ -45,7 +45,7 @@ class SharedServer:
             server=f"127.0.0.1:{self.port}",
             password_file=str(self.password_file),
             ca_file=self.certificate,
-            timeout_ms=300,
+            timeout_ms=1000,
         )
 
     def start(self) -> None:

@@ -24,7 +24,7 @@ NAMES = ("gw1", "gw2", "gw3")
 def section(server: SharedServer) -> str:
     settings = server.settings
     return (
-        f'[rates]\nrecipients_per_client = 30\n[shared_state]\nserver = "{settings.server}"\ntimeout_ms = 500\n'
+        f'[rates]\nrecipients_per_client = 30\n[shared_state]\nserver = "{settings.server}"\ntimeout_ms = 1000\n'
         f'password_file = "{settings.password_file}"\nca_file = "{settings.ca_file}"\n'
     )
 

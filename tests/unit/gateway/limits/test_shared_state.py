@@ -38,6 +38,12 @@ START = 2_000_000_000.0
 A, B, C = (Mailbox(name, "x.example") for name in "abc")
 
 
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe a server that failed soon."""
+    monkeypatch.setattr("mailgate.limits.remote.PAUSE_SECONDS", 0.1)
+
+
 class Clock:
     """Seconds since 1970, the same for all gateways."""
 
@@ -80,8 +86,8 @@ class Member:
 
     async def start(self) -> Member:
         self.task = asyncio.create_task(self.shared.keep(exchange=True))
-        await wait_for(lambda: self.remote.available or self.failures)
-        assert self.remote.available, self.failures
+        await wait_for(lambda: self.remote.available, 10)
+        self.failures.clear()
         return self
 
     async def finish(self) -> None:
@@ -101,7 +107,7 @@ class Member:
             await self.bans.sync()
             return (self.bans.find(address) is not None) == banned
 
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 10
         while not await agrees():
             assert time.monotonic() < deadline, self.failures
             await asyncio.sleep(0.01)
@@ -280,10 +286,26 @@ class TestBans:
         first.unban(CLIENT)
         await wait_for(lambda: first.failures and second.failures)
         server.start()
-        for each in two:
-            each.remote._probe_at = 0
         await second.bans_client(OTHER)
         await second.bans_client(CLIENT, banned=False)
+
+    @pytest.mark.parametrize("order", [("gw1", "gw2"), ("gw2", "gw1")])
+    async def test_a_removal_without_the_server_prevails_whoever_comes_back_first(self, two, server, member, order):
+        first, second = two
+        await first.ban(CLIENT)
+        await second.bans_client(CLIENT)
+        for each in two:
+            await each.finish()
+        first.unban(CLIENT)
+        server.command("FLUSHALL")
+        again = [await member(name).start() for name in order]
+        fresh = await member("gw3").start()
+        await again[0].ban(OTHER)
+        await again[1].ban("198.18.6.6")
+        for each in (*again, fresh):
+            await each.bans_client(OTHER)
+            await each.bans_client("198.18.6.6")
+            await each.bans_client(CLIENT, banned=False)
 
     async def test_a_server_that_has_lost_its_data_gets_them_again(self, two, server, member):
         first, second = two
@@ -292,8 +314,6 @@ class TestBans:
         server.kill()
         await wait_for(lambda: first.failures and second.failures)
         server.start()
-        for each in two:
-            each.remote._probe_at = 0
         third = await member("gw3").start()
         await third.bans_client(CLIENT)
 
@@ -332,10 +352,9 @@ class TestFailures:
         server.pause()
         started = time.monotonic()
         assert await first.take(200) == 10
-        assert time.monotonic() - started < 0.9, "timeout_ms of the test is 300"
-        assert "no answer within 0.3 s" in first.failures[0]
+        assert time.monotonic() - started < 1.9, "timeout_ms of the test is 1000"
+        assert "no answer within 1 s" in first.failures[0]
         server.resume()
-        first.remote._probe_at = 0
         await wait_for(lambda: first.remote.available)
         assert await first.take(1, "new") == 1
 
@@ -344,7 +363,7 @@ class TestFailures:
         server.pause()
         started = time.monotonic()
         await asyncio.gather(*(first.store.take(f"c{number}", 1, 600) for number in range(200)))
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 1.9
 
     async def test_a_wrong_password(self, member, server, tmp_path):
         other = tmp_path / "password"
@@ -353,8 +372,7 @@ class TestFailures:
         assert not await first.remote.probe()
         assert "WRONGPASS" in first.failures[0] or "password" in first.failures[0]
         other.write_text(server.password_file.read_text())
-        first.remote._probe_at = 0
-        assert await first.remote.probe(), "the file is read again"
+        assert await first.start(), "the file is read again"
 
     @pytest.mark.parametrize("missing", ["password_file", "ca_file"])
     async def test_a_missing_file(self, member, server, missing):
@@ -442,7 +460,7 @@ async def test_by_mail(with_limits, server):
     campus = await with_limits(
         "[rates]\nrecipients_per_client = 4\n[shared_state]\n"
         f'server = "{settings.server}"\npassword_file = "{settings.password_file}"\nca_file = "{settings.ca_file}"\n'
-        f"timeout_ms = 300\n{new}"
+        f"timeout_ms = 1000\n{new}"
     )
     limits = campus.gateway.client_limits
     task = asyncio.create_task(limits.share(exchange=True))
@@ -463,7 +481,7 @@ async def test_status(tmp_path, server, capsys):
     (tmp_path / "mailgate.toml").write_text(
         f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n[shared_state]\n'
         f'server = "{settings.server}"\npassword_file = "{settings.password_file}"\nca_file = "{settings.ca_file}"\n'
-        "timeout_ms = 300\n"
+        "timeout_ms = 1000\n"
     )
 
     async def line() -> str:

@@ -5,7 +5,7 @@
 All gateways apply the same changes in the same order, so their bans become equal. A change that cannot be published
 waits in the database of bans, and the position in the stream is there too, so a gateway that was stopped or had no
 connection goes on where it was. A store that has lost its data has another generation; then each gateway publishes
-all its bans.
+all its bans and removals. A ban that is older than a removal has no effect, so their order does not matter then.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ from mailgate.limits.store import Ban
 from mailgate.rules.entries import parse_network
 from mailgate.state import BANS, open_state
 
+_REMOVE = (
+    "INSERT INTO removed VALUES (?, ?) ON CONFLICT (network) DO UPDATE SET at = excluded.at WHERE excluded.at > at"
+)
+_PRESENT = "SELECT network, until, since FROM bans WHERE network = ?"
+_REMOVED_SINCE = "SELECT 1 FROM removed WHERE network = ? AND at >= ?"
 # Changes that the stream keeps, about 100 bytes each.
 _MAX_ENTRIES = 200_000
 _AT_ONCE = 500
@@ -37,6 +42,9 @@ _MAX_BAN_SECONDS = 366 * 86_400
 _MAX_REASON = 200
 # A store that is not sound must not ban everybody.
 _MIN_PREFIX = 8
+# Bans last at most 24 days, as at the border, unless `bans.minutes` is more.
+_REMOVAL_SECONDS = 32 * 86_400
+_REMOVED_SCHEMA = "CREATE TABLE IF NOT EXISTS removed (network TEXT PRIMARY KEY, at INTEGER NOT NULL)"
 _POSITION_SCHEMA = "CREATE TABLE IF NOT EXISTS position (generation TEXT NOT NULL, entry TEXT NOT NULL)"
 
 
@@ -73,6 +81,7 @@ class BanExchange:
     def _open(self) -> sqlite3.Connection:
         database = open_state(self._path, BAN_SCHEMA, busy_seconds=BUSY_SECONDS)
         database.execute(UNPUBLISHED_SCHEMA)
+        database.execute(_REMOVED_SCHEMA)
         database.execute(_POSITION_SCHEMA)
         return database
 
@@ -89,6 +98,10 @@ class BanExchange:
         database.execute("DELETE FROM position")
         database.execute("INSERT INTO position VALUES (?, '0-0')", (generation,))
         database.execute("DELETE FROM unpublished WHERE until > 0")
+        database.execute("DELETE FROM removed WHERE at < ?", (int(self._clock()) - _REMOVAL_SECONDS,))
+        database.execute(
+            "INSERT INTO unpublished (network, until, since, reason) SELECT network, 0, at, '' FROM removed"
+        )
         database.execute(
             "INSERT INTO unpublished (network, until, since, reason)"
             " SELECT network, until, since, reason FROM bans WHERE until > ? ORDER BY number",
@@ -123,14 +136,22 @@ class BanExchange:
 
     def _apply(self, database: sqlite3.Connection, entries: list[object], position: str) -> None:
         now = int(self._clock())
-        changes = {ban.network: ban for fields in entries if (ban := _change_in(fields, now))}
-        present = {
-            row[0]: row[1]
-            for network in changes
-            if (row := database.execute("SELECT network, until FROM bans WHERE network = ?", (network,)).fetchone())
-        }
-        removed = [network for network, ban in changes.items() if not ban.until and network in present]
-        added = [ban for ban in changes.values() if ban.until > now and present.get(ban.network) != ban.until]
+        changes: dict[str, Ban] = {}
+        for change in filter(None, (_change_in(fields, now) for fields in entries)):
+            if not change.until:
+                database.execute(_REMOVE, (change.network, change.since))
+            elif database.execute(_REMOVED_SINCE, (change.network, change.since)).fetchone():
+                continue
+            changes[change.network] = change
+        present = {row[0]: row[1:] for network in changes if (row := database.execute(_PRESENT, (network,)).fetchone())}
+        removed = [
+            network
+            for network, ban in changes.items()
+            if not ban.until and network in present and present[network][1] <= ban.since
+        ]
+        added = [
+            ban for ban in changes.values() if ban.until > now and present.get(ban.network) != (ban.until, ban.since)
+        ]
         if removed:
             remove_bans(database, removed)
         if added:

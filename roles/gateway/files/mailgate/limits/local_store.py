@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS bans (
     reason TEXT NOT NULL
 )
 """
-# Changes that `ban_exchange` has not yet published; `until` is 0 for a removal.
+# Changes that `ban_exchange` has not yet published; for a removal, `until` is 0 and `since` its time.
 UNPUBLISHED_SCHEMA = """
 CREATE TABLE IF NOT EXISTS unpublished (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -252,7 +252,7 @@ def remove_bans(database: sqlite3.Connection, networks: Iterable[str], *, publis
     database.executemany("DELETE FROM bans WHERE network = ?", rows)
     if publish:
         database.execute(UNPUBLISHED_SCHEMA)
-        database.executemany(_ADD_UNPUBLISHED, [(*row, 0, 0, "") for row in rows])
+        database.executemany(_ADD_UNPUBLISHED, [(*row, 0, int(time.time()), "") for row in rows])
     removals = int(database.execute("PRAGMA user_version").fetchone()[0]) + 1
     database.execute(f"PRAGMA user_version = {removals % (1 << 31)}")
     database.execute("COMMIT")

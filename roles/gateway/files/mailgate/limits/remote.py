@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from valkey.asyncio import Valkey
 
 # Connecting, and calls that no client waits for.
-BACKGROUND_SECONDS = 1.0
+BACKGROUND_SECONDS = 3.0
 # Importing the library on a machine that is busy, and reading password and certificates.
 _IMPORT_SECONDS = 30.0
-# Simultaneous calls of a worker; one may wait for changes of bans. A probe opens all connections, so that no client waits
-# for a handshake.
+# Simultaneous calls of a worker; one may wait for changes of bans. A probe opens all connections, so that clients need
+# not wait for a handshake.
 _CONNECTIONS = 5
 
 
