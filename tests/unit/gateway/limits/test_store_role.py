@@ -94,6 +94,16 @@ def test_secrets_are_private_and_the_key_of_the_authority_is_gone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mailgate-store"]
 
 
+def test_the_certificate_has_what_python_3_13_requires(tmp_path):
+    directory = tmp_path / "mailgate-store"
+    make_secrets(directory)
+    verified = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-verify_ip", "127.0.0.1", "-CAfile", "ca.pem", "cert.pem"],
+        cwd=directory, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert verified.stdout == "cert.pem: OK\n", verified.stderr
+
+
 def test_a_new_address_gets_new_secrets(tmp_path):
     directory = tmp_path / "mailgate-store"
     make_secrets(directory)
