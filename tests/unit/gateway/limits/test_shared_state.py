@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -306,6 +307,15 @@ class TestBans:
             await each.bans_client(OTHER)
             await each.bans_client("198.18.6.6")
             await each.bans_client(CLIENT, banned=False)
+
+    @pytest.mark.parametrize("removal_first", [True, False])
+    async def test_a_ban_after_a_removal_prevails_in_any_order(self, server, member, removal_first):
+        now = int(time.time())
+        entries = [json.dumps([CLIENT, 0, now - 60, ""]), json.dumps([CLIENT, now + 600, now - 30, "again"])]
+        for entry in entries if removal_first else reversed(entries):
+            server.command("XADD", STREAM, "*", "change", entry)
+        first = await member().start()
+        await first.bans_client(CLIENT)
 
     async def test_a_server_that_has_lost_its_data_gets_them_again(self, two, server, member):
         first, second = two

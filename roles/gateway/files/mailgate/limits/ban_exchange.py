@@ -140,6 +140,8 @@ class BanExchange:
         for change in filter(None, (_change_in(fields, now) for fields in entries)):
             if not change.until:
                 database.execute(_REMOVE, (change.network, change.since))
+                if (other := changes.get(change.network)) and other.since > change.since:
+                    continue
             elif database.execute(_REMOVED_SINCE, (change.network, change.since)).fetchone():
                 continue
             changes[change.network] = change
