@@ -59,7 +59,7 @@ class SharedServer:
         self.process = subprocess.Popen(
             [name, str(self.directory / "store.conf")], executable=path, stdout=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not self._answers():
             assert time.monotonic() < deadline and self.process.poll() is None, "the server does not start"
             time.sleep(0.01)
