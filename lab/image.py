@@ -206,8 +206,8 @@ def prepare(layers: Iterable[frozenset[str]] = (), suite: str = SUITE) -> Images
     check_machine()
     cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
-    packages = groups()
-    content = key(check_suite(suite), *packages)
+    packages = groups(check_suite(suite))
+    content = key(suite, *packages)
     repository = cache / f"repository-{content}"
     base = cache / f"base-{key(content, BASE_PACKAGES, CUSTOMIZE)}"
     extra = cache / f"repository-extra-{key(content, *extra_groups())}"

@@ -28,6 +28,9 @@ ROLE_PACKAGES = (
     "ulogd2",
 )  # fmt: skip
 
+#: The same, by suite.
+SUITE_PACKAGES = {"bookworm": ("redis-tools",), "trixie": ("valkey-tools",)}
+
 #: Packages that roles install on hosts with nothing that they would replace: sendmail or another of them.
 INSTEAD_PACKAGES = ("postfix",)
 
@@ -60,15 +63,15 @@ LAYERS = frozenset(LAYER_PACKAGES | EXTRA_LAYER_PACKAGES)
 APART = ("exim", "postfix", "ufw")
 
 
-def all_packages() -> list[str]:
-    """Return all packages named above, sorted."""
+def all_packages(suite: str = SUITE) -> list[str]:
+    """Return all packages named above for a suite, sorted."""
     layered = [package for packages in LAYER_PACKAGES.values() for package in packages]
-    return sorted({*BASE_PACKAGES, *ROLE_PACKAGES, *layered})
+    return sorted({*BASE_PACKAGES, *ROLE_PACKAGES, *SUITE_PACKAGES[suite], *layered})
 
 
-def groups() -> list[list[str]]:
-    """Return all packages that roles may install, in groups that can be installed together."""
-    return [all_packages(), *([name] for name in INSTEAD_PACKAGES)]
+def groups(suite: str = SUITE) -> list[list[str]]:
+    """Return all packages that roles may install on a suite, in groups that can be installed together."""
+    return [all_packages(suite), *([name] for name in INSTEAD_PACKAGES)]
 
 
 def extra_groups() -> list[list[str]]:

@@ -43,7 +43,11 @@ HOST_VARIABLES = (
     "mailgate_mta",
     "mailgate_keep_route",
 )
-ROLE_VARIABLES = ("mailgate_max_message_bytes", "mailgate_keep_packages")  # read by the roles alone
+ROLE_VARIABLES = (
+    "mailgate_max_message_bytes",
+    "mailgate_keep_packages",
+    "mailgate_shared_state",
+)  # read by the roles alone
 KNOWN_VARIABLES = (*CAMPUS_VARIABLES, *(name for name in HOST_VARIABLES if name != "ansible_host"), *ROLE_VARIABLES)
 PREFIX = "mailgate_"
 LIKELY = 0.8  # similarity from which a misspelt name is read as the one that it resembles

@@ -23,7 +23,7 @@ from gateway_doubles import Client, Hop
 
 import mailgate
 
-REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dkim", "dns", "h11", "public", "publicsuffixlist", "pyclamd")
+REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dkim", "dns", "h11", "public", "publicsuffixlist", "pyclamd", "valkey")
 
 
 def build(tree: Path) -> Path:

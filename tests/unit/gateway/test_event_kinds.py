@@ -48,6 +48,8 @@ def test_no_declared_event_is_unused():
         "state_restored",
         "early_talker",
         "pipelining",
+        "limits_store_failed",
+        "shared_state_failed",
     }
     assert {*KINDS} - {name for _place, names, _fields in written() for name in names} <= indirect
 

@@ -73,6 +73,11 @@ def test_what_roles_install_instead_of_sendmail_is_resolved_apart():
     assert any("postfix" in group for group in groups())
 
 
+def test_the_store_of_a_suite_is_in_its_repository():
+    assert "redis-tools" in all_packages("bookworm") and "redis-tools" not in all_packages("trixie")
+    assert "valkey-tools" in groups("trixie")[0]
+
+
 def test_an_unknown_suite_is_refused_with_the_known_ones():
     with pytest.raises(LabError, match="'sid' is unknown; use one of bookworm, trixie"):
         check_suite("sid")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailgate.event_settings import EventSettings
-from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates
+from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates, SharedState
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 from mailgate.signing_settings import DkimKey, Signing
@@ -74,6 +74,14 @@ def dns_endpoint(text: str) -> Endpoint:
         return Endpoint(str(ipaddress.ip_address(text)), 53)
     except ValueError:
         return Endpoint.parse(text)
+
+
+def split_server(text: str) -> tuple[str, int]:
+    """Return host (a name or IP address) and port of a server; raise ValueError if `text` is not HOST:PORT."""
+    host, _colon, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise ValueError(text)
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def in_domains(domain: str, names: tuple[str, ...]) -> bool:
@@ -535,6 +543,9 @@ class Config:
     )
     rates: Rates = section(Rates, "Rates of clients, networks, senders and recipients, and of hosts that may relay.")
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
+    shared_state: SharedState = section(
+        SharedState, "Bans, rates and greylist that all gateways share; without it, each gateway has its own."
+    )
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")
     rspamd: Rspamd = section(Rspamd, "Spam scan with rspamd, and what is done with spam.")

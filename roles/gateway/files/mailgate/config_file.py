@@ -22,8 +22,11 @@ from mailgate.config import (
     IPNetwork,
     clamd_address,
     dns_endpoint,
+    split_server,
 )
 from mailgate.content.notices import check_template
+from mailgate.limit_settings import SharedState
+from mailgate.limits.remote import shared_file_problems
 from mailgate.routes import Routes, load_routes
 from mailgate.rule_settings import ListSetting, RuleSetting
 from mailgate.rules.check import list_file_problems, problems_of
@@ -49,7 +52,8 @@ def load_config(path: Path, *, warn: Warn | None = None, check_lists: bool = Fal
     Args:
         path: The file.
         warn: Called with a line for each deprecated setting.
-        check_lists: Also read the files of lists. The service does without a list that is invalid.
+        check_lists: Also read the files of lists and of the shared store. The service does without them if they are
+            invalid.
 
     Raises:
         ConfigError: The file cannot be read or has invalid settings.
@@ -76,6 +80,8 @@ def parse_config(
     _check_combinations(reader, config)
     if check_lists:
         reader.problems += list_file_problems(config.lists)
+        for key, problem in shared_file_problems(config.shared_state):
+            reader.add_problem(key, problem)
     if reader.problems:
         raise ConfigError(reader.problems)
     if warn:
@@ -93,7 +99,7 @@ def load(
         config_path: The settings file.
         routes_path: Delivery table to load in place of the one that the settings name.
         warn: Called with a line for each deprecated setting.
-        check_lists: Also read the files of lists.
+        check_lists: Also read the files of lists and of the shared store.
 
     Raises:
         ConfigError: The settings or the certificate are invalid.
@@ -295,6 +301,8 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
     _check_keys(reader, config)
     for key, text in problems_of(config):
         reader.add_problem(key, text)
+    if not config.shared_state.server and config.shared_state != SharedState():
+        reader.add_problem("shared_state.server", "must be set if other settings of shared_state are")
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
 
@@ -428,6 +436,15 @@ def _dns_server(text: str) -> str:
     return text
 
 
+def _server(text: str) -> str:
+    if text:
+        host, _port = split_server(text)
+        if host.replace(".", "").isdigit() or not is_domain(host):
+            # An IPv6 address must have its brackets.
+            Endpoint.parse(text)
+    return text
+
+
 def _reply(*, ascii_only: bool) -> Callable[[str], str]:
     return lambda text: check_text(text, ascii_only=ascii_only)
 
@@ -476,6 +493,7 @@ FORMS = {
     "zone": Form(_zone, "a valid domain"),
     "dns_code": Form(_dns_code, "a valid IPv4 address with numbers, ranges or *, and optionally =POINTS"),
     "dns_server": Form(_dns_server, "a valid IP address, ADDRESS:PORT or [ADDRESS]:PORT"),
+    "server": Form(_server, "a valid HOST:PORT, ADDRESS:PORT or [ADDRESS]:PORT"),
     "reply": Form(_reply(ascii_only=True), "a valid line of ASCII text with known fields in braces"),
     "reply_utf8": Form(_reply(ascii_only=False), "a valid line of text with known fields in braces"),
     "mime_type": Form(_text, "a valid MIME type such as application/x-dosexec, or a pattern with *"),

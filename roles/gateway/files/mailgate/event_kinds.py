@@ -244,6 +244,9 @@ KINDS: Mapping[str, EventKind] = {
     "limits_store_failed": EventKind(
         "bans or the greylist cannot be stored; workers use their memory", ("reason", "number")
     ),
+    "shared_state_failed": EventKind(
+        "the shared store fails or is too slow; the gateway uses its own memory", ("reason", "number")
+    ),
     # Rules
     "list_loaded": EventKind("a list of rules was loaded", ("list", "entries")),
     "list_refused": EventKind("a list is invalid or gone", ("list", "problems", "number")),

@@ -122,3 +122,29 @@ class Greylist:
     max_entries: int = setting(
         500_000, "Maximum number of senders in the database, which is pruned every five minutes.", maximum=10_000_000
     )
+
+
+@dataclass(frozen=True)
+class SharedState:
+    """Section `[shared_state]`."""
+
+    server: str = setting(
+        "",
+        "Valkey or Redis server of all gateways, `HOST:PORT`. If empty, each gateway has its own memory.",
+        form="server",
+    )
+    user: str = setting("", "User name at the server; if empty, the default user.", form="any_text")
+    password_file: str = setting(
+        "", "File with the password, readable by the user mailgate. If empty, no password.", form="path"
+    )
+    tls: bool = setting(True, "Whether the connection is encrypted, and the certificate verified.")
+    ca_file: str = setting(
+        "", "Certificate of the authority of the server's certificate; if empty, those of the system.", form="path"
+    )
+    timeout_ms: int = setting(
+        50,
+        "How long a client waits for the server. After a longer answer, the gateway uses its own memory for some"
+        " seconds.",
+        maximum=1000,
+        unit="milliseconds",
+    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -44,6 +44,13 @@ class RateBuckets:
         full_at[first] = max(full_at[first], due)
         full_at[second] = max(full_at[second], due)
         return True
+
+    def take_all(self, counted: Iterable[tuple[str, int]], seconds: int) -> int | None:
+        """Count one event of each name until one had its limit; return the position of that one, or None."""
+        for position, (name, limit) in enumerate(counted):
+            if not self.take(name, limit, seconds):
+                return position
+        return None
 
     def _find_slots(self, name: str) -> tuple[int, int]:
         digest = int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._key).digest(), "big")

@@ -9,7 +9,7 @@
 | `event_index/` | index of events, a file per day | SQLite | `event_index` |
 | `event_salt` | key of hashed addresses | text | `event_privacy` |
 | `recipients.sqlite` | results of recipient verification | SQLite | `delivery.verify_cache.VerificationCache` |
-| `bans.sqlite` | banned clients | SQLite | `limits.local_store.LocalStore` |
+| `bans.sqlite` | banned clients | SQLite | `limits.local_store.LocalStore`, `limits.ban_exchange.BanExchange` |
 | `greylist.sqlite` | senders that wait or have waited | SQLite | `limits.local_store.LocalStore` |
 | `delivered` | duplicate-delivery log | memory-mapped table | `delivery.duplicates.DuplicateLog` |
 | `known_routes`, `removed_routes` | the last delivery table, and the domains that left it | text | `removed_routes` |

@@ -137,6 +137,13 @@ class TestLimitsInStatus:
         assert "3 times" in found["rates"]
         assert "198.18.3.3" in found["relaying hosts"]
 
+    def test_a_shared_store_that_does_not_answer(self, installed, lines):
+        assert "shared store" not in lines()
+        with installed.open("a") as settings:
+            settings.write('[shared_state]\nserver = "127.0.0.1:1"\ntls = false\n')
+        line = lines()["shared store"]
+        assert line.startswith("FAIL") and "127.0.0.1:1" in line and line.endswith("the gateway uses its own memory")
+
     def test_a_store_that_fails(self, installed, lines):
         assert "store of limits" not in lines()
         counters = Counters(installed.parent)

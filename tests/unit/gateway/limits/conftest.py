@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from gateway_doubles import KEEP_CONNECTIONS, Campus
+from shared_server import SharedServer
 
 from mailgate.config_file import parse_config
 
-SECTIONS = ("limits", "bans", "rates", "greylist", "refusal", "rules", "lists", "relay_networks", "own_addresses")
+SECTIONS = ("limits", "bans", "rates", "greylist", "refusal", "rules", "lists", "relay_networks", "own_addresses",
+            "shared_state")  # fmt: skip
 
 
 @pytest.fixture
@@ -31,3 +34,32 @@ def with_limits(make_campus: Callable[..., Awaitable[Campus]]) -> Callable[..., 
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Files of a certificate for 127.0.0.1 and its key."""
+    directory = tmp_path_factory.mktemp("loopback")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=store", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=directory, check=True, capture_output=True,
+    )  # fmt: skip
+    return str(directory / "cert.pem"), str(directory / "key.pem")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, loopback: tuple[str, str]) -> Iterator[SharedServer]:
+    started = SharedServer(tmp_path_factory.mktemp("store"), loopback)
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def server(running: SharedServer) -> SharedServer:
+    """Return an empty server that runs."""
+    if not running.process or running.process.poll() is not None:
+        running.start()
+    running.resume()
+    running.command("FLUSHALL")
+    return running

@@ -163,7 +163,7 @@ class Broken:
             await asyncio.sleep(60)
         raise StoreError("down")
 
-    changed_bans = add_bans = take = network_successes = attempt = succeed = _fail
+    changed_bans = add_bans = take_all = network_successes = attempt = succeed = _fail
 
 
 class TestStore:

@@ -78,9 +78,11 @@ def _network(text: str) -> str:
 
 
 def _list(options: argparse.Namespace) -> int:
-    bans = stored_bans(load_config(options.config).state_dir, time.time())
+    config = load_config(options.config)
+    bans = stored_bans(config.state_dir, time.time())
     if options.format == "json":
-        print(json.dumps([_as_json(ban) for ban in bans], indent=2))
+        exempt = _exempt(config)
+        print(json.dumps([_as_json(ban, in_effect=not exempt(ban.network)) for ban in bans], indent=2))
     else:
         for ban in bans:
             until = datetime.fromtimestamp(ban.until).astimezone().isoformat(" ", "minutes")
@@ -88,11 +90,11 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(ban: Ban) -> dict[str, object]:
-    """Return a ban with the keys of the module border_bans."""
+def _as_json(ban: Ban, *, in_effect: bool) -> dict[str, object]:
+    """Return a ban with the keys of the module border_bans, and whether its client is not exempt."""
     until = datetime.fromtimestamp(ban.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     left = max(0, ban.until - int(time.time()))
-    return {"address": ban.network, **asdict(ban), "until": until, "seconds_left": left}
+    return {"address": ban.network, **asdict(ban), "until": until, "seconds_left": left, "in_effect": in_effect}
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -100,30 +102,38 @@ def _add(options: argparse.Namespace) -> int:
     _refuse_exempt(config, options.address)
     now = int(time.time())
     with closing(_open(config.state_dir)) as database:
-        add_bans(database, [Ban(each, now + options.duration, now, options.reason) for each in options.address], now)
+        add_bans(database, [Ban(each, now + options.duration, now, options.reason) for each in options.address], now,
+                 publish=bool(config.shared_state.server))  # fmt: skip
     for network in options.address:
         print(f"{network}: banned")
     return 0
 
 
+def _exempt(config: Config) -> Callable[[str], bool]:
+    """Return the function that tells whether a client, given by address or network, is never banned."""
+    tables = exempt_tables(config, {name: each.table for name, each in load_lists(config.lists).items()})
+    return lambda network: any(table.contains(pack(network.partition("/")[0])) for table in tables)
+
+
 def _refuse_exempt(config: Config, networks: Iterable[str]) -> None:
     """Raise ConfigError for clients that are never banned."""
-    tables = exempt_tables(config, {name: each.table for name, each in load_lists(config.lists).items()})
+    exempt = _exempt(config)
     problems = [
         f"{network}: not banned: it is a gateway, this host, or in relay_networks, proxy_protocol_from, refusal.exempt"
         " or bans.never"
         for network in networks
-        if any(table.contains(pack(network.partition("/")[0])) for table in tables)
+        if exempt(network)
     ]
     if problems:
         raise ConfigError(problems)
 
 
 def _remove(options: argparse.Namespace) -> int:
-    state_dir = load_config(options.config).state_dir
+    config = load_config(options.config)
+    state_dir = config.state_dir
     present = {ban.network for ban in stored_bans(state_dir, time.time())}
     with closing(_open(state_dir)) as database:
-        remove_bans(database, options.address)
+        remove_bans(database, options.address, publish=bool(config.shared_state.server))
     for network in options.address:
         print(f"{network}: {'ban removed' if network in present else 'not banned'}")
     sys.stdout.flush()

@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator
 
 from mailgate.commands.recent_events import recent_counts
 from mailgate.config import Config
-from mailgate.limits.clients import BAN_REFUSED, BANNED, RATE_EXCEEDED, RELAY_ALARM, STORE_FAILED
+from mailgate.limit_settings import SharedState
+from mailgate.limits.clients import BAN_REFUSED, BANNED, RATE_EXCEEDED, RELAY_ALARM, SHARED_FAILED, STORE_FAILED
 from mailgate.limits.local_store import stored_bans, stored_senders
+from mailgate.limits.remote import Remote
 from mailgate.limits.sent_mail import DAY, UNSENT_LOGGED, UNSENT_REFUSED, stored_times
+from mailgate.limits.store import StoreError
 
 HOURS = 24
 FAILURE_MINUTES = 10
@@ -37,7 +41,8 @@ def limit_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
         )
         if waiting or passed:
             yield "greylist", True, f"{waiting} senders wait, {passed} have waited"
-    failures = recent_counts(config, FAILURE_MINUTES * 60).get(STORE_FAILED, 0)
+    recent = recent_counts(config, FAILURE_MINUTES * 60)
+    failures = recent.get(STORE_FAILED, 0)
     if failures:
         yield (
             "store of limits",
@@ -47,6 +52,8 @@ def limit_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
                 " limits_store_failed in the journal)"
             ),
         )
+    if config.shared_state.server:
+        yield "shared store", *asyncio.run(_shared_store(config.shared_state, recent.get(SHARED_FAILED, 0)))
     if exceeded := counts.get(RATE_EXCEEDED, 0):
         yield "rates", True, f"exceeded {exceeded} times in {HOURS} hours"
     if config.bounces.unsent != "deliver":
@@ -55,6 +62,29 @@ def limit_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
     if alarms:
         # The gateway itself works.
         yield "relaying hosts", True, f"alarm: more recipients than usual in {HOURS} hours from {', '.join(alarms)}"
+
+
+async def _shared_store(settings: SharedState, failures: int) -> tuple[bool, str]:
+    """Return whether the shared store answers now and did recently, and the details."""
+    reasons: list[str] = []
+    remote = Remote(settings, reasons.append)
+    own = "; the gateway uses its own memory"
+    try:
+        if not await remote.probe():
+            return False, f"{reasons[-1]}{own}"
+        began = time.monotonic()
+        await remote.call("PING")
+        detail = f"{settings.server}: answers in {(time.monotonic() - began) * 1000:.1f} ms"
+    except StoreError as error:
+        return False, f"{error}{own}"
+    finally:
+        await remote.close()
+    if failures:
+        return False, (
+            f"{detail}, but failed {failures} times in {FAILURE_MINUTES} minutes (see shared_state_failed in the"
+            " journal)"
+        )
+    return True, detail
 
 
 def _sent_mail(config: Config, counts: dict[str, int]) -> tuple[str, bool, str]:

@@ -15,9 +15,11 @@ from mailgate.config import Config
 from mailgate.events import Events
 from mailgate.limits.bans import BanTable
 from mailgate.limits.exemption import exempt_tables, network_tables
+from mailgate.limits.failures import Failures
 from mailgate.limits.greylist import Greylisting
 from mailgate.limits.local_store import LocalStore
-from mailgate.limits.store import Ban, GuardedStore
+from mailgate.limits.shared_limits import SharedLimits
+from mailgate.limits.store import CALL_SECONDS, Ban, GuardedStore
 from mailgate.network import client_key, client_network, network_of
 from mailgate.rules.entries import pack
 from mailgate.rules.lists import LoadedList, is_changed, load_lists
@@ -29,10 +31,12 @@ log = logging.getLogger("mailgate")
 
 # Counters of events.
 BANNED, BAN_REFUSED, RATE_EXCEEDED, STORE_FAILED = "banned", "ban_refused", "rate_exceeded", "limits_store_failed"
+SHARED_FAILED = "shared_state_failed"
 RELAY_ALARM = "relay_alarm:"
 SYNC_SECONDS = 0.5
+# With other gateways, since a ban passes several workers.
+SHARED_SYNC_SECONDS = 0.2
 PRUNE_SECONDS = 300
-REPORT_SECONDS = 60.0
 # An alarm about one host is repeated after this time.
 ALARM_SECONDS = 3600
 
@@ -61,10 +65,11 @@ class ClientLimits:
         self._send_alarm = alarm
         self._rates = counters.rates
         self._local = LocalStore(config.state_dir, counters.rates)
+        self._store_failed = Failures(events, STORE_FAILED)
+        self._shared = SharedLimits(self._local, counters.rates, Failures(events, SHARED_FAILED))
         self._store = GuardedStore(self._local, counters.rates, self._store_failed)
         self._lists: dict[str, LoadedList] = {}
-        self._failures = self._refused = 0
-        self._reported = -REPORT_SECONDS
+        self._refused = 0
         self.bans = BanTable(self._store)
         self.greylisting = Greylisting(self._store)
         self.use(config)
@@ -84,6 +89,8 @@ class ClientLimits:
         self._local.max_senders = greylist.max_entries
         self._local.window = greylist.window_hours * 3600
         self._local.lifetime = greylist.lifetime_days * 86400
+        self._local.publishes = bool(config.shared_state.server)
+        self._store.use(self._shared.use(config), CALL_SECONDS + config.shared_state.timeout_ms / 1000)
         rates = config.rates
         self._seconds = rates.minutes * 60
         self._counts_incoming = any(
@@ -161,16 +168,21 @@ class ClientLimits:
         if not self._counts_incoming or self.is_exempt(client):
             return None
         rates = self._config.rates
-        for limit, name, reply in (
-            (rates.recipients_per_client, f"client {client_key(client)}", TOO_MANY_OF_CLIENT),
-            (rates.recipients_per_network, f"network {network_of(client)}", TOO_MANY_OF_NETWORK),
-            (0 if sender.null else rates.recipients_per_sender, f"sender {sender}".lower(), TOO_MANY_OF_SENDER),
-            (rates.messages_per_recipient, f"recipient {recipient}".lower(), TOO_MANY_FOR_RECIPIENT),
-        ):
-            if limit and not await self._store.take(name, limit, self._seconds):
-                self._events.count(RATE_EXCEEDED)
-                return reply
-        return None
+        counted = [
+            (limit, name, reply)
+            for limit, name, reply in (
+                (rates.recipients_per_client, f"client {client_key(client)}", TOO_MANY_OF_CLIENT),
+                (rates.recipients_per_network, f"network {network_of(client)}", TOO_MANY_OF_NETWORK),
+                (0 if sender.null else rates.recipients_per_sender, f"sender {sender}".lower(), TOO_MANY_OF_SENDER),
+                (rates.messages_per_recipient, f"recipient {recipient}".lower(), TOO_MANY_FOR_RECIPIENT),
+            )
+            if limit
+        ]
+        exceeded = await self._store.take_all([(name, limit) for limit, name, _reply in counted], self._seconds)
+        if exceeded is None:
+            return None
+        self._events.count(RATE_EXCEEDED)
+        return counted[exceeded][2]
 
     async def _refuse_relayed(self, client: str) -> Reply | None:
         """Count a recipient of a host that may relay; give an alarm if its account may be abused."""
@@ -211,7 +223,15 @@ class ClientLimits:
                 await self.bans.sync()
             except Exception:
                 log.exception("cannot exchange bans")
-            await asyncio.sleep(SYNC_SECONDS)
+            await asyncio.sleep(SHARED_SYNC_SECONDS if self._shared.store else SYNC_SECONDS)
+
+    async def share(self, *, exchange: bool) -> None:
+        """Keep the connection to the shared store, for as long as the worker runs.
+
+        Args:
+            exchange: Exchange bans with other gateways; one worker does.
+        """
+        await self._shared.keep(exchange=exchange)
 
     async def prune(self) -> None:
         """Delete superfluous senders of the greylist, for as long as the worker runs; one worker does."""
@@ -221,16 +241,6 @@ class ClientLimits:
                 await asyncio.to_thread(self._local.prune)
             except sqlite3.Error as error:
                 self._store_failed(str(error))
-
-    def _store_failed(self, reason: str) -> None:
-        """Count a failure of the store, and log failures once a minute."""
-        self._events.count(STORE_FAILED)
-        self._failures += 1
-        now = time.monotonic()
-        if now - self._reported >= REPORT_SECONDS:
-            self._reported = now
-            self._events.emit("limits_store_failed", reason=reason, number=self._failures)
-            self._failures = 0
 
     def count_refused(self) -> None:
         """Add the refused connections to the counter."""

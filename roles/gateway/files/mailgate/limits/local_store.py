@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,17 @@ CREATE TABLE IF NOT EXISTS bans (
     reason TEXT NOT NULL
 )
 """
+# Changes that `ban_exchange` has not yet published; for a removal, `until` is 0 and `since` its time.
+UNPUBLISHED_SCHEMA = """
+CREATE TABLE IF NOT EXISTS unpublished (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    network TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    reason TEXT NOT NULL
+)
+"""
+_ADD_UNPUBLISHED = "INSERT INTO unpublished (network, until, since, reason) VALUES (?, ?, ?, ?)"
 GREYLIST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS senders (
     network TEXT NOT NULL, -- of the client
@@ -99,6 +110,8 @@ class LocalStore:
         self._banned = 0
         #: Bound of the bans.
         self.max_bans = 50_000
+        #: Whether other gateways are told of bans.
+        self.publishes = False
         #: Bounds of the greylist: entries, and seconds for which senders that have not or have waited are kept.
         self.max_senders = 500_000
         self.window = 172_800
@@ -128,7 +141,7 @@ class LocalStore:
         """Add bans, and remove those that have ended."""
         added = list(bans)
         with self._bans.use() as database:
-            add_bans(database, added, self._clock())
+            add_bans(database, added, self._clock(), publish=self.publishes)
             self._banned += len(added)
             if self._banned > self.max_bans // 10:
                 self._banned = 0
@@ -139,9 +152,9 @@ class LocalStore:
 
     # Rates
 
-    async def take(self, name: str, limit: int, seconds: int) -> bool:
-        """Count one event of `name`; return False, and do not count it, if there were `limit` in `seconds`."""
-        return self._rates.take(name, limit, seconds)
+    async def take_all(self, counted: Sequence[tuple[str, int]], seconds: int) -> int | None:
+        """Count one event of each name until one had its limit; return the position of that one, or None."""
+        return self._rates.take_all(counted, seconds)
 
     # Greylist
 
@@ -160,7 +173,7 @@ class LocalStore:
                 "SELECT first, passed, last FROM senders WHERE network = ? AND key = ?", (network, key)
             ).fetchone()
             if row and (now - row[2] < self.lifetime if row[1] else row[0] >= expired):
-                return Attempt(row[0], bool(row[1]))
+                return Attempt(row[0], bool(row[1]), row[2])
             database.execute("REPLACE INTO senders VALUES (?, ?, ?, ?, 0)", (network, key, now, now))
             return Attempt(now, passed=False)
 
@@ -215,12 +228,16 @@ def list_bans(database: sqlite3.Connection, now: float) -> list[Ban]:
     return [Ban(*row) for row in rows]
 
 
-def add_bans(database: sqlite3.Connection, bans: Iterable[Ban], now: float) -> None:
-    """Add bans, and remove those that have ended."""
+def add_bans(database: sqlite3.Connection, bans: Iterable[Ban], now: float, *, publish: bool = False) -> None:
+    """Add bans, remove those that have ended, and record the new ones for other gateways if `publish`."""
+    rows = [(ban.network, ban.until, ban.since, ban.reason) for ban in bans]
     database.execute("BEGIN IMMEDIATE")
     try:
         database.execute("DELETE FROM bans WHERE until <= ?", (int(now),))
-        database.executemany(_ADD_BAN, [(ban.network, ban.until, ban.since, ban.reason) for ban in bans])
+        database.executemany(_ADD_BAN, rows)
+        if publish:
+            database.execute(UNPUBLISHED_SCHEMA)
+            database.executemany(_ADD_UNPUBLISHED, rows)
         database.execute("COMMIT")
     except sqlite3.Error:
         if database.in_transaction:
@@ -228,10 +245,14 @@ def add_bans(database: sqlite3.Connection, bans: Iterable[Ban], now: float) -> N
         raise
 
 
-def remove_bans(database: sqlite3.Connection, networks: Iterable[str]) -> None:
-    """Remove bans, so that workers read all of them again."""
+def remove_bans(database: sqlite3.Connection, networks: Iterable[str], *, publish: bool = False) -> None:
+    """Remove bans, so that workers read all of them again; record that for other gateways if `publish`."""
+    rows = [(network,) for network in networks]
     database.execute("BEGIN IMMEDIATE")
-    database.executemany("DELETE FROM bans WHERE network = ?", [(network,) for network in networks])
+    database.executemany("DELETE FROM bans WHERE network = ?", rows)
+    if publish:
+        database.execute(UNPUBLISHED_SCHEMA)
+        database.executemany(_ADD_UNPUBLISHED, [(*row, 0, int(time.time()), "") for row in rows])
     removals = int(database.execute("PRAGMA user_version").fetchone()[0]) + 1
     database.execute(f"PRAGMA user_version = {removals % (1 << 31)}")
     database.execute("COMMIT")

@@ -57,10 +57,17 @@ class BanChanges:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A sender in the greylist: its first attempt in seconds since 1970, and whether it has waited."""
+    """A sender in the greylist.
+
+    Attributes:
+        first: Its first attempt, in seconds since 1970.
+        passed: Whether it has waited.
+        last: Its last attempt once it has waited.
+    """
 
     first: int
     passed: bool
+    last: int = 0
 
 
 class Store(Protocol):
@@ -72,8 +79,12 @@ class Store(Protocol):
     async def add_bans(self, bans: Iterable[Ban]) -> None:
         """Add bans, in place of those of the same network."""
 
-    async def take(self, name: str, limit: int, seconds: int) -> bool:
-        """Count one event of `name`; return False, and do not count it, if there were `limit` in `seconds`."""
+    async def take_all(self, counted: Sequence[tuple[str, int]], seconds: int) -> int | None:
+        """Count one event of each name, given with its limit in `seconds`, until one had its limit.
+
+        Returns:
+            The position of that name, which is not counted, nor are those after it; None if there is none.
+        """
 
     async def network_successes(self, network: str) -> int:
         """Return how many senders of a network have waited."""
@@ -112,6 +123,12 @@ class GuardedStore:
         self._clock = clock
         self._paused_until = -PAUSE_SECONDS
 
+    def use(self, store: Store, seconds: float = CALL_SECONDS) -> None:
+        """Use another store, or another time limit, from now on."""
+        self._store = store
+        self._seconds = seconds
+        self._paused_until = -PAUSE_SECONDS
+
     async def _call(self, call: Callable[[], Awaitable[_T]], otherwise: Callable[[], _T]) -> _T:
         if self._clock() < self._paused_until:
             return otherwise()
@@ -142,9 +159,13 @@ class GuardedStore:
         return await self._call(add, lambda: False)
 
     async def take(self, name: str, limit: int, seconds: int) -> bool:
-        """Count one event as `Store.take`; by the workers' own memory if the store fails."""
+        """Count one event of `name`; return False, and do not count it, if there were `limit` in `seconds`."""
+        return await self.take_all([(name, limit)], seconds) is None
+
+    async def take_all(self, counted: Sequence[tuple[str, int]], seconds: int) -> int | None:
+        """Count events as `Store.take_all`; by the workers' own memory if the store fails."""
         own = self._own
-        return await self._call(lambda: self._store.take(name, limit, seconds), lambda: own.take(name, limit, seconds))
+        return await self._call(lambda: self._store.take_all(counted, seconds), lambda: own.take_all(counted, seconds))
 
     async def network_successes(self, network: str) -> int | None:
         """Return how many senders of a network have waited, None if the store fails."""

@@ -77,7 +77,9 @@ class Worker:
         tasks.append(self._loop.create_task(self.gateway.watch_lists()))
         tasks.append(self._loop.create_task(self.gateway.watch_keys()))
         tasks.append(self._loop.create_task(self.gateway.client_limits.sync()))
-        if self._worker_counters.number == 0:
+        first = self._worker_counters.number == 0
+        tasks.append(self._loop.create_task(self.gateway.client_limits.share(exchange=first)))
+        if first:
             tasks.append(self._loop.create_task(self._housekeeping()))
             tasks.append(self._loop.create_task(self.gateway.client_limits.prune()))
         self._worker_counters.heartbeat()
