@@ -24,6 +24,7 @@ from mailgate.config import (
     dns_endpoint,
 )
 from mailgate.content.notices import check_template
+from mailgate.front import front_problems
 from mailgate.routes import Routes, load_routes
 from mailgate.rule_settings import ListSetting, RuleSetting
 from mailgate.rules.check import list_file_problems, problems_of
@@ -267,7 +268,7 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem("tls", "certificate and key must be set together")
     if encryption.required_for and encryption.outbound == "off":
         reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
-    for key, text in problems_of(config):
+    for key, text in (*problems_of(config), *front_problems(config)):
         reader.add_problem(key, text)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")

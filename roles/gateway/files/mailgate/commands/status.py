@@ -51,6 +51,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
     """Run all checks; never raise."""
     return [
         *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
+        *(_banner(f"front {endpoint}", _reachable(endpoint)) for endpoint in config.front_listen),
         _banner(f"queue {config.queue}", config.queue),
         _queue_length(),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
