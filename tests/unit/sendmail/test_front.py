@@ -31,12 +31,16 @@ VARIABLES: dict[str, Any] = {
     "gateway_max_message_bytes": 100_000, "gateway_front_max_daemon_children": 20, "gateway_front_connection_rate": 50,
     "gateway_front_double_bounce_address": "nobody", "gateway_front_greet_pause": 0, "gateway_front_extra": [],
     "gateway_front_client_connections": 10, "gateway_front_client_rate": 120, "gateway_front_access": [],
-    # Names that m4 knows.
-    "gateway_routes": [{"domain": name} for name in ("eng.univ.example", "*.lab.univ.example", "include.define.example")],
+    # With names that m4 knows.
+    "gateway_routes": [
+        {"domain": name} for name in ("eng.univ.example", "*.lab.univ.example", "include.define.example")
+    ],
     "gateway_external": ["hosted.lab.univ.example"],
 }  # fmt: skip
-ACCEPTED = ("a@eng.univ.example", "A@ENG.univ.example", "a@x.lab.univ.example", "a@include.define.example", "postmaster",
-            "Postmaster@gw1.univ.example", '"a b"@eng.univ.example')  # fmt: skip
+ACCEPTED = (
+    "a@eng.univ.example", "A@ENG.univ.example", "a@x.lab.univ.example", "a@include.define.example", "postmaster",
+    "Postmaster@gw1.univ.example", '"a b"@eng.univ.example',
+)  # fmt: skip
 REFUSED = (
     "a@elsewhere.example", "a@lab.univ.example", "a@x.eng.univ.example", "a@hosted.lab.univ.example", "root",
     "root@gw1.univ.example", "a%elsewhere.example@eng.univ.example", "elsewhere.example!a@eng.univ.example",
@@ -47,7 +51,7 @@ REFUSED = (
 
 def rendered(**changed: object) -> dict[str, str]:
     """Return the files of the role's templates."""
-    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)
     environment.filters["regex_replace"] = lambda text, pattern, new: re.sub(pattern, new, text)
     names = ("front.mc", "front.domains", "front.access")
     files = {

@@ -10,10 +10,22 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 
 from mailgate.config import Config
-from mailgate.limit_settings import BanSettings, Greylist, Rates
 
+# Settings about clients. Their defaults, and 0 for what is off, are no reason to refuse a file.
+_OF_CLIENTS = {
+    "authentication": ("evaluate",),
+    "bans": ("unknown_recipients",),
+    "greylist": ("delay",),
+    "limits": ("greet_delay",),
+    "rates": (
+        "connections_per_client", "recipients_per_client", "recipients_per_network", "recipients_per_sender",
+        "messages_per_recipient", "relayed_per_client", "relay_alarm",
+    ),
+    "refusal": ("greylist_score",),
+}  # fmt: skip
 _HIDDEN = "has no effect with a front, which hides the addresses of clients; remove it, or the front"
 
 
@@ -32,17 +44,14 @@ def front_problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "proxy_protocol_from", "the front does not understand PROXY headers; remove it, or the front"
     for number, rule in enumerate(config.rules, 1):
         yield f"rules[{number}] ({rule.name})", "has no effect with a front, as no rule applies to this host; remove it"
-    if config.authentication.evaluate:
-        yield "authentication.evaluate", _HIDDEN
-    if config.limits.greet_delay:
-        yield "limits.greet_delay", f"{_HIDDEN}. The front has a delay of its own"
-    if config.bans.unknown_recipients not in {0, BanSettings().unknown_recipients}:
-        yield "bans.unknown_recipients", _HIDDEN
-    for name in ("connections_per_client", "recipients_per_client", "recipients_per_network", "recipients_per_sender",
-                 "messages_per_recipient", "relayed_per_client"):  # fmt: skip
-        if getattr(config.rates, name):
-            yield f"rates.{name}", f"{_HIDDEN}. The front has limits of its own"
-    if config.rates.relay_alarm != Rates().relay_alarm:
-        yield "rates.relay_alarm", _HIDDEN
-    if config.greylist.delay != Greylist().delay or config.refusal.greylist_score:
-        yield "greylist", _HIDDEN
+    yield from _without_effect(config)
+
+
+def _without_effect(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield the settings about clients that are not as by default."""
+    for section, names in _OF_CLIENTS.items():
+        settings = getattr(config, section)
+        defaults = {item.name: item.default for item in fields(settings) if item.default is not MISSING}
+        for name in names:
+            if getattr(settings, name) not in {defaults[name], 0}:
+                yield f"{section}.{name}", _HIDDEN
