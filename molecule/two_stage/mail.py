@@ -26,8 +26,9 @@ campus = Campus(Twin(SCENARIO / "inventory", os.environ["MAILGATE_TWIN"]))
 
 
 def apply(front: str) -> None:
-    """Apply the roles with a front or without one."""
-    done = campus.twin.playbook("molecule/two_stage/converge.yml", ("-e", f"gateway_front={front}"))
+    """Apply the roles to the gateway, with a front or without one."""
+    options = ("--limit", "gw1.univ.example", "-e", f"gateway_front={front}")
+    done = campus.twin.playbook("molecule/two_stage/converge.yml", options)
     if done.returncode:
         raise SystemExit(f"converge.yml: {done.stdout.decode()[-6000:]}{done.stderr.decode()}")
 
@@ -79,7 +80,7 @@ check("mail for one from another", 250, campus.send("outside", letter, GATEWAY))
 check("nothing is left in the queue", "0", within(20, QUEUED, "0", "gw1"))
 
 # Away and back while mail flows. Senders whose connection is refused try again; the stream does not.
-STREAM = "systemd-run -q --unit=stream python3 /run/stream/stream.py front"
+STREAM = "systemd-run -q --collect --unit=stream python3 /run/stream/stream.py front"
 STOP = "touch /run/stream/stop; timeout 60 sh -c 'while systemctl -q is-active stream; do sleep 0.1; done'"
 stream = (SCENARIO.parent / "move" / "stream.py").read_bytes()
 campus.sh("outside", "mkdir -p /run/stream; cat > /run/stream/stream.py", stream)
@@ -93,7 +94,8 @@ check("who listens with it again", WITH, listeners())
 campus.sh("outside", STOP)
 results = [json.loads(line) for line in campus.sh("outside", "cat /run/stream/front.*").splitlines()]
 accepted = Counter(message_id for message_id, _stage, code, _text in results if code == 250)
-print(f"     {len(results)} messages, {accepted.total()} accepted", flush=True)
+stages = Counter((stage, code, text[:40]) for _id, stage, code, text in results if code != 250)
+print(f"     {len(results)} messages, {accepted.total()} accepted, others {dict(stages)}", flush=True)
 check("enough messages were accepted", True, accepted.total() > 20)
 check("refused for good", [], [result for result in results if result[2] >= 500])
 arrived: Counter[str] = Counter()
@@ -107,7 +109,7 @@ check("accepted, but not in a mailbox", [], sorted((accepted - arrived).elements
 # A message that waits in the front's queue is delivered after the front has gone.
 campus.sh("mech", "systemctl stop sendmail; pkill -x sendmail-mta; true")
 letter = Letter(f"alice+{uuid.uuid4().hex}@{DOMAIN}")
-check("mail for a recipient that was never seen, while the server is down", 250, campus.send("outside", letter, GATEWAY))
+check("mail for a new recipient while the server is down", 250, campus.send("outside", letter, GATEWAY))
 check("it waits in the queue of the front", "1", campus.sh("gw1", QUEUED).strip())
 apply("none")
 check("the gateway has port 25, and the front delivers", WITHOUT, listeners())

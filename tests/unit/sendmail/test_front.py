@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import re
 import smtplib
 import socket
 import subprocess
@@ -15,22 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 import real_sendmail
 from real_sendmail import run
 
-ROLE = Path(__file__).resolve().parents[3] / "roles" / "gateway"
+from bench.front import RUN, SPOOL, rendered
+
 PORT, HOP, QUEUE = 2525, 10026, 10025
 USER = ["setpriv", "--reuid=smmta", "--regid=smmsp", "--clear-groups", "--no-new-privs"]
-RUN, SPOOL = "/run/mailgate-front", "/var/lib/mailgate-front"
-VARIABLES: dict[str, Any] = {
+CHANGED: dict[str, Any] = {
     "__gateway_front_listen": [f"127.0.0.1:{PORT}"], "__gateway_front_hop": f"127.0.0.1:{HOP}",
-    "__gateway_front_queue": SPOOL, "__gateway_front_run": RUN, "__gateway_front_user": "smmta",
-    "__gateway_tls_files": [], "gateway_queue": f"127.0.0.1:{QUEUE}", "gateway_hostname": "gw1.univ.example",
-    "gateway_max_message_bytes": 100_000, "gateway_front_max_daemon_children": 20, "gateway_front_connection_rate": 50,
-    "gateway_front_double_bounce_address": "nobody", "gateway_front_greet_pause": 0, "gateway_front_extra": [],
-    "gateway_front_client_connections": 10, "gateway_front_client_rate": 120, "gateway_front_access": [],
+    "gateway_max_message_bytes": 100_000,
     # With names that m4 knows.
     "gateway_routes": [
         {"domain": name} for name in ("eng.univ.example", "*.lab.univ.example", "include.define.example")
@@ -47,18 +41,6 @@ REFUSED = (
     '"a@elsewhere.example"@eng.univ.example', "@eng.univ.example:a@elsewhere.example",
     "@elsewhere.example:a@eng.univ.example", "a@[127.0.0.1]", "a@[198.18.0.25]",
 )  # fmt: skip
-
-
-def rendered(**changed: object) -> dict[str, str]:
-    """Return the files of the role's templates."""
-    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)
-    environment.filters["regex_replace"] = lambda text, pattern, new: re.sub(pattern, new, text)
-    names = ("front.mc", "front.domains", "front.access")
-    files = {
-        name: environment.from_string((ROLE / "templates/front" / f"{name}.j2").read_text()).render(VARIABLES | changed)
-        for name in names
-    }
-    return files | {"front-build": (ROLE / "files/front/front-build").read_text()}
 
 
 def build(files: dict[str, str]) -> tuple[int, str, str]:
@@ -160,7 +142,7 @@ def debian(request: pytest.FixtureRequest) -> real_sendmail.System:
 def result(debian: real_sendmail.System) -> dict[str, Any]:
     # Loads what smtplib and sockets need; Python's own files are not in the system.
     "x".encode("idna")
-    found: dict[str, Any] = debian.do(live, rendered())
+    found: dict[str, Any] = debian.do(live, rendered(**CHANGED))
     return found
 
 
