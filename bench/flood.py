@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A flood of invented recipients from thousands of addresses, beside ordinary mail; and refused connections.
 
-The gateway, and Postfix with postscreen and address verification, one after the other with the same flood: forged
-senders and invented recipients, each attempt from another address over a connection of its own. Ordinary mail comes at
-a fixed rate from clients that have sent before, once without and once during the flood. Then connections of a banned
-network, one after the other: at the gateway by `mailgate ban`, at Postfix by postscreen's access list.
+Postfix with postscreen and address verification, the gateway, and the two-stage form, sendmail in front of the gateway,
+one after the other with the same flood: forged senders and invented recipients, each attempt from another address over
+a connection of its own. An attempt begins at its time, however slow the others are, and sends a message if its
+recipient is accepted. Ordinary mail comes at a fixed rate from clients that have sent before, once without and once
+during the flood. Bounces are counted at the queue, on their way to the forged senders, and at the inner server. Then
+connections of a banned network, one after the other: at the gateway by `mailgate ban`, at Postfix by postscreen's
+access list.
 
 python3 -m bench.flood [--rate N] [--seconds N] [--rounds N]       (as root; in its own network namespace)
 """
@@ -24,10 +27,11 @@ import statistics
 import subprocess
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.inner_server import INNER, PROGRAM
-from bench.machine import DOMAIN, GATEWAY, POSTFIX, BenchMachine, bench_machine
+from bench.machine import DOMAIN, FRONT, GATEWAY, POSTFIX, QUEUE, SETTINGS, BenchMachine, bench_machine
 from bench.rootfs import CACHE
 
 ADDRESSES = 2000
@@ -35,9 +39,15 @@ ORDINARY_RATE, ORDINARY_CLIENTS = 10, 20
 REFUSED = 3000
 BANNED = "198.18.66"
 PORTS = {"postfix": POSTFIX, "gateway": GATEWAY}
-# Attempts at the same time; Postfix needs seconds for each recipient that it verifies.
-MAX_OPEN = 6000
+# The programs of each form.
+PROGRAMS = {"postfix": ("postfix",), "gateway": ("gateway",), "two_stage": ("front", "gateway")}
+# How long an attempt lasts at most; Postfix needs seconds for each recipient that it verifies.
 CONNECT_SECONDS = 30
+# What the role sets for a gateway with a front, and a state of its own.
+BEHIND_FRONT = (
+    SETTINGS.replace("/var/lib/mailgate", "/var/lib/mailgate/behind")
+    + "max_unknown_recipients = 0\nmax_unknown_recipients_per_client = 0\n"
+)
 POSTSCREEN = {
     "smtpd_recipient_restrictions": "reject_unauth_destination, reject_unverified_recipient",
     "unverified_recipient_reject_code": "550",
@@ -58,8 +68,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3, help="of refused connections")
     with bench_machine(parser) as (machine, options):
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, soft))
+        # One for each attempt that is not over.
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         # Each address of these networks is one of this machine.
         for network in ("198.18.0.0/16", "198.19.0.0/16"):
             subprocess.run(["ip", "route", "add", "local", network, "dev", "lo"], check=True)
@@ -72,9 +83,9 @@ def main() -> None:
 def start(machine: BenchMachine) -> None:
     """Start the inner server, the queue and both peers."""
     (machine.root / "inner_server.py").write_text(PROGRAM)
-    machine.start("inner", ["python3", "/inner_server.py"])
+    machine.start("inner", ["python3", "/inner_server.py", str(INNER)])
+    machine.start("queue", ["python3", "/inner_server.py", str(QUEUE), "any"])
     machine.start_clamd()
-    machine.start_sink(10025, "queue")
     (machine.root / "etc/postfix/denied").write_text(f"{BANNED}.0/24 reject\n")
     machine.start_postfix(settings=POSTSCREEN, postscreen=True)
     machine.start_gateway(next_hop=INNER)
@@ -83,39 +94,56 @@ def start(machine: BenchMachine) -> None:
 
 
 def measure(machine: BenchMachine, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure both peers."""
+    """Measure all forms."""
     result: dict[str, Any] = {"rate": options.rate, "seconds": options.seconds, "addresses": ADDRESSES}
     for name, port in PORTS.items():
-        # Ordinary clients and the recipient become known.
-        asyncio.run(ordinary(port, 4))
-        cpu = machine.cpu(name)
-        quiet = asyncio.run(ordinary(port, options.seconds))
-        quiet_cpu, before = machine.cpu(name) - cpu, inner_counts()
-        cpu = machine.cpu(name)
-        flooded, replies, seconds = asyncio.run(flood(port, options))
-        flood_cpu, after = machine.cpu(name) - cpu, inner_counts()
-        attempts = sum(replies.values())
-        refused = sum(number for reply, number in replies.items() if reply[:1] in "45")
-        result[name] = {
-            "quiet": quiet,
-            "flood": flooded,
-            "p99_to_quiet": flooded["p99_ms"] / quiet["p99_ms"],
-            "replies": dict(replies),
-            "refusals_per_second": refused / seconds,
-            "own_cpu_ms_per_attempt": (flood_cpu - quiet_cpu) / attempts * 1000,
-            "calls_to_inner_server": after["invented"] - before["invented"],
-            "bounces": after["bounces"] - before["bounces"],
-            "memory_mb": machine.memory(name) / 1e6,
-        }
+        result[name] = measure_form(machine, name, port, options)
     result["refused_connections"] = refused_connections(machine, options.rounds)
+    machine.stop("gateway")
+    behind = machine.root / "var/lib/mailgate/behind"
+    behind.mkdir()
+    machine.start_gateway(next_hop=INNER, settings=BEHIND_FRONT)
+    machine.start_front()
+    result["two_stage"] = measure_form(machine, "two_stage", FRONT, options)
     return result
+
+
+def measure_form(machine: BenchMachine, name: str, port: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure one form: ordinary mail alone, then with the flood."""
+
+    def cpu() -> float:
+        return sum(map(machine.cpu, PROGRAMS[name]))
+
+    # Ordinary clients and the recipient become known.
+    asyncio.run(ordinary(port, 4))
+    begin = cpu()
+    quiet = asyncio.run(ordinary(port, options.seconds))
+    quiet_cpu, before = cpu() - begin, counts()
+    begin = cpu()
+    flooded, found = asyncio.run(flood(port, options))
+    flood_cpu, after = cpu() - begin, counts()
+    attempts = sum(found.replies.values())
+    refused = sum(number for reply, number in found.replies.items() if reply.startswith(("4", "5")))
+    return {
+        "quiet": quiet,
+        "flood": flooded,
+        "p99_to_quiet": flooded["p99_ms"] / quiet["p99_ms"] if flooded["p99_ms"] and quiet["p99_ms"] else None,
+        "offered_per_second": attempts / found.offering,
+        "latest_start_ms": found.latest * 1000,
+        "replies": dict(found.replies),
+        "refusals_per_second": refused / found.seconds,
+        "own_cpu_ms_per_attempt": (flood_cpu - quiet_cpu) / attempts * 1000,
+        "calls_to_inner_server": after["invented"] - before["invented"],
+        "bounces": after["bounces"] - before["bounces"],
+        "memory_mb": sum(map(machine.memory, PROGRAMS[name])) / 1e6,
+    }
 
 
 # Ordinary mail
 
 
-async def ordinary(port: int, seconds: int) -> dict[str, float]:
-    """Send messages at a fixed rate; return how long they took, in ms."""
+async def ordinary(port: int, seconds: int) -> dict[str, float | None]:
+    """Send messages at a fixed rate; return how long they took, in ms; None if none was accepted."""
     start_at, tasks = time.monotonic() + 0.2, []
     for number in range(seconds * ORDINARY_RATE):
         due = start_at + number / ORDINARY_RATE
@@ -123,11 +151,10 @@ async def ordinary(port: int, seconds: int) -> dict[str, float]:
         tasks.append(asyncio.create_task(send(port, f"198.19.{number % ORDINARY_CLIENTS}.1", due)))
     found = await asyncio.gather(*tasks)
     delays = sorted(delay * 1000 for delay, accepted in found if accepted)
-    if not delays:
-        raise RuntimeError("no ordinary mail was accepted")
     return {
-        "messages": len(found), "refused": len(found) - len(delays), "median_ms": statistics.median(delays),
-        "p99_ms": delays[int(len(delays) * 0.99)],
+        "messages": len(found), "not_accepted": len(found) - len(delays),
+        "median_ms": statistics.median(delays) if delays else None,
+        "p99_ms": delays[int(len(delays) * 0.99)] if delays else None,
     }  # fmt: skip
 
 
@@ -176,11 +203,20 @@ async def one_reply(reader: asyncio.StreamReader) -> bytes:
 # The flood
 
 
-async def flood(port: int, options: argparse.Namespace) -> tuple[dict[str, float], Counter[str], float]:
-    """Make attempts at a fixed rate beside ordinary mail; return its delays, the replies, and the seconds taken."""
+@dataclass
+class Flood:
+    """What a flood met: the replies, and in seconds how long it was offered, took in all, and was late at most."""
+
+    replies: Counter[str] = field(default_factory=Counter)
+    offering: float = 0.0
+    seconds: float = 0.0
+    latest: float = 0.0
+
+
+async def flood(port: int, options: argparse.Namespace) -> tuple[dict[str, float | None], Flood]:
+    """Make attempts at a fixed rate beside ordinary mail; return its delays and what the attempts met."""
     rng = random.Random(7)  # noqa: S311
-    replies: Counter[str] = Counter()
-    places = asyncio.Semaphore(MAX_OPEN)
+    found = Flood()
 
     async def attempt(number: int) -> None:
         host = number % ADDRESSES
@@ -188,20 +224,22 @@ async def flood(port: int, options: argparse.Namespace) -> tuple[dict[str, float
         reply = await dialogue(
             port, f"198.18.{host // 250 + 100}.{host % 250 + 1}",
             (b"EHLO pc.example", f"MAIL FROM:<{name}@{name[:5]}.example>".encode(),
-             f"RCPT TO:<{name}@{DOMAIN}>".encode()),
+             f"RCPT TO:<{name}@{DOMAIN}>".encode(), b"DATA", b"Subject: offer\r\n\r\nBuy.\r\n."),
         )  # fmt: skip
-        replies[reply[:9] if reply[:1] in "45" else reply[:3] or "none"] += 1
-        places.release()
+        # "none": the connection was refused or broken, or took too long.
+        found.replies[reply[:9] if reply.startswith(("4", "5")) else reply[:3] or "none"] += 1
 
     async def attempts() -> None:
         running = set()
         started = time.monotonic()
         for number in range(options.rate * options.seconds):
-            await asyncio.sleep(max(0.0, started + number / options.rate - time.monotonic()))
-            await places.acquire()
+            due = started + number / options.rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            found.latest = max(found.latest, time.monotonic() - due)
             task = asyncio.create_task(attempt(number))
             running.add(task)
             task.add_done_callback(running.discard)
+        found.offering = time.monotonic() - started
         while running:
             await asyncio.wait(running)
 
@@ -209,16 +247,19 @@ async def flood(port: int, options: argparse.Namespace) -> tuple[dict[str, float
     flooding = asyncio.create_task(attempts())
     delays = await ordinary(port, options.seconds)
     await flooding
-    return delays, replies, time.monotonic() - started
+    found.seconds = time.monotonic() - started
+    return delays, found
 
 
-def inner_counts() -> dict[str, int]:
-    """Return what the inner server has counted."""
-    with socket.create_connection(("127.0.0.1", INNER)) as connection:
-        connection.recv(1000)
-        connection.sendall(b"XCOUNT\r\n")
-        invented, bounces = connection.recv(1000).split()[1:3]
-    return {"invented": int(invented), "bounces": int(bounces)}
+def counts() -> dict[str, int]:
+    """Return what the inner server and the queue have counted: invented recipients, and bounces at both."""
+    found = []
+    for port in (INNER, QUEUE):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.recv(1000)
+            connection.sendall(b"XCOUNT\r\n")
+            found.append([int(word) for word in connection.recv(1000).split()[1:3]])
+    return {"invented": found[0][0], "bounces": found[0][1] + found[1][1]}
 
 
 # Refused connections

@@ -1,15 +1,20 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An inner mail server for the flood: it knows alice only, and counts invented recipients and bounces (XCOUNT)."""
+"""A mail server for the flood, which knows alice only: it counts invented recipients and bounces (XCOUNT).
+
+PROGRAM PORT [any]: with `any`, it accepts all recipients, as the servers of forged senders do for bounces.
+"""
 
 from __future__ import annotations
 
 INNER = 2700
 # Runs in the bench's system, which has Python without packages.
-PROGRAM = f"""\
+PROGRAM = """\
 import asyncio
+import sys
 
 counts = [0, 0]
+accepts_any = sys.argv[2:] == ["any"]
 
 
 async def serve(reader, writer):
@@ -23,7 +28,7 @@ async def serve(reader, writer):
             elif verb == b"MAIL":
                 sender = line[10:].strip()
                 writer.write(b"250 2.1.0 Ok\\r\\n")
-            elif verb == b"RCPT" and b"<alice@" not in line:
+            elif verb == b"RCPT" and not accepts_any and b"<alice@" not in line:
                 counts[0] += 1
                 writer.write(b"550 5.1.1 User unknown\\r\\n")
             elif verb == b"DATA":
@@ -47,7 +52,7 @@ async def serve(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", {INNER}, backlog=1000)
+    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), backlog=1000)
     await server.serve_forever()
 
 

@@ -23,11 +23,12 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bench.front import RUN, SPOOL, rendered
 from bench.rootfs import CACHE, prepare
 from lab.repository import CONFINED
 from lab.tools import CGROUPS, REPOSITORY
 
-SINK, POSTFIX, GATEWAY, QUEUE, MILTER = 2600, 2525, 2526, 10025, 7357
+SINK, POSTFIX, GATEWAY, FRONT, QUEUE, MILTER = 2600, 2525, 2526, 2527, 10025, 7357
 DOMAIN = "mech.eng.univ.example"
 SIGNATURES = 100_000
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -298,7 +299,26 @@ class BenchMachine:
         spool = self.root / "var/spool/postfix"
         return sum(len(files) for d in ("incoming", "active", "deferred") for _p, _d, files in os.walk(spool / d))
 
-    def start_gateway(self, more: str = "", *, workers: int = 0, next_hop: int = SINK) -> None:
+    def start_front(self) -> None:
+        """Start sendmail in front of the gateway, as the role installs it; the gateway is started by itself."""
+        files = rendered(
+            __gateway_front_listen=[f"127.0.0.1:{FRONT}"], __gateway_front_hop=f"127.0.0.1:{GATEWAY}",
+            gateway_queue=f"127.0.0.1:{QUEUE}", gateway_routes=[{"domain": DOMAIN}],
+        )  # fmt: skip
+        for name, text in files.items():
+            (self.root / "etc" / name).write_text(text)
+        for directory in (RUN, SPOOL):
+            (self.root / directory[1:]).mkdir(mode=0o750, parents=True)
+            shutil.chown(self.root / directory[1:], self._id("smmta"), self._id("smmta"))
+        user = ["setpriv", "--reuid=smmta", "--regid=smmta", "--clear-groups"]
+        self.run("front", [*user, "sh", "/etc/front-build", "/etc/front.mc", "/etc/front.domains", "/etc/front.access",
+                           RUN])  # fmt: skip
+        self.start("front", [*user, "sendmail-mta", f"-C{RUN}/sendmail.cf", "-bD", "-q10m"])
+        _wait_for(lambda: _connects(FRONT), 20, "the front did not start")
+
+    def start_gateway(
+        self, more: str = "", *, workers: int = 0, next_hop: int = SINK, settings: str = SETTINGS
+    ) -> None:
         """Start the gateway service as the role installs it."""
         app = self.root / "opt/mailgate"
         if not app.exists():
@@ -308,7 +328,7 @@ class BenchMachine:
             shutil.copytree(REPOSITORY / "roles/gateway/files/mailgate", app / "mailgate")
             (app / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
         (self.root / "etc/mailgate.routes").write_text(f"{DOMAIN}\t[127.0.0.1]:{next_hop}\n")
-        text = f"workers = {workers}\n" + SETTINGS + more
+        text = f"workers = {workers}\n" + settings + more
         (self.root / "etc/mailgate.toml").write_text(text)
         self.start("gateway", ["python3", "-I", "/opt/mailgate", "serve", "--config", "/etc/mailgate.toml"])
         _wait_for(lambda: _connects(GATEWAY), 20, "mailgate did not start")

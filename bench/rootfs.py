@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 from lab.image import check_machine, key
@@ -13,9 +15,11 @@ from lab.repository import CONFINED, machine_sources
 from lab.tools import REPOSITORY, command, step
 
 INCLUDE = (
-    "ca-certificates", "clamav-daemon", "clamav-milter", "clamdscan", "hyperfine", "iproute2", "netbase", "postfix",
-    "procps", "python3",
+    "ca-certificates", "clamav-daemon", "clamav-milter", "clamdscan", "hyperfine", "iproute2", "libldap-2.5-0",
+    "liblockfile1", "libwrap0", "m4", "netbase", "postfix", "procps", "python3",
 )  # fmt: skip
+# These conflict with Postfix, so they are unpacked without being installed.
+UNPACKED = ("sendmail-bin", "sendmail-cf")
 
 CACHE = REPOSITORY / ".cache" / "bench"
 
@@ -23,7 +27,7 @@ CACHE = REPOSITORY / ".cache" / "bench"
 def prepare() -> Path:
     """Return the system's directory; build it if it is missing."""
     check_machine()
-    root = CACHE / f"root-{key(SUITE, INCLUDE)}"
+    root = CACHE / f"root-{key(SUITE, (*INCLUDE, *UNPACKED))}"
     if root.exists():
         return root
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -31,11 +35,20 @@ def prepare() -> Path:
     shutil.rmtree(building, ignore_errors=True)
     sources = CACHE / "debian.sources"
     sources.write_text(machine_sources())
-    with step("system for the bench: Postfix, clamd, clamav-milter"):
+    with step("system for the bench: Postfix, sendmail, clamd, clamav-milter"):
         command(
             [*CONFINED, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(INCLUDE)}",
              "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
              "--dpkgopt=force-unsafe-io", SUITE, building, sources]
         )  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=CACHE) as packages:
+        subprocess.run(["apt-get", "-qq", "download", *UNPACKED], cwd=packages, check=True)
+        for package in Path(packages).glob("*.deb"):
+            command(["dpkg-deb", "--extract", package, building])
+    (building / "usr/sbin/sendmail-mta").symlink_to("/usr/libexec/sendmail/sendmail")
+    with (building / "etc/passwd").open("a") as users:
+        users.write("smmta:x:990:990::/:/usr/sbin/nologin\n")
+    with (building / "etc/group").open("a") as groups:
+        groups.write("smmta:x:990:\n")
     building.rename(root)
     return root

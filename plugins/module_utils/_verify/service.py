@@ -103,6 +103,7 @@ def _service(reader: Reader) -> dict[str, Any]:
     return {
         "status": status,
         "failed": [line.removeprefix("FAIL").strip() for line in lines if line.startswith("FAIL")],
+        "front": any(line.split()[1:2] == ["front"] for line in lines),
         "clamd": next((line.partition(": ")[2] for line in lines if " clamd " in line), ""),
         "error": "" if lines else (errors.strip() or f"exit status {status}"),
         "version": version.strip(),

@@ -427,6 +427,20 @@ def test_every_kind_is_planted_somewhere():
     assert set(KINDS) == planted | others
 
 
+def test_a_front_accepts_unknown_users_but_must_not_relay():
+    campus = Sound()
+    for each in campus.smtp("198.18.0.25")["unknown"]:
+        each.update(code=250, text="OK")
+    campus.smtp("198.18.0.25")["relay"]["accepted"] = [{"name": "form", "recipient": "a!b@c.example", "local": True}]
+    campus.facts(GW1)["service"]["front"] = True
+    assert [fault.id for fault in campus.verdict().faults] == []
+    campus.facts(GW2)["service"]["front"] = campus.facts(GW1)["service"].pop("front")
+    assert "unverified" in [fault.kind for fault in campus.verdict().faults]
+    campus.facts(GW1)["service"]["front"] = True
+    campus.smtp("198.18.0.25")["relay"]["accepted"][0]["local"] = False
+    assert campus.first() == ("relay", GW1)
+
+
 def test_a_run_without_vantage_points():
     campus = Sound()
     (fault,) = judge(campus.plan, list(campus.hosts.values()), [], limits=Limits(), now=NOW).faults

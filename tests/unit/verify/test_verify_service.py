@@ -55,7 +55,7 @@ def host(tmp_path):
         path.chmod(0o755)
 
     program("mailgate", 'case "$1" in status) cat "$0.status"; exit 1;; --version) echo 0.3.0;; *) echo "[]";; esac')
-    status = "ok    queue 127.0.0.1:10025: 220 ready\nFAIL  clamd /run/clamd: refused\n"
+    status = "ok    queue 127.0.0.1:10025: 220 ready\nok    front 0.0.0.0:25: 220\nFAIL  clamd /run/clamd: refused\n"
     (programs / "mailgate.status").write_text(status)
     program("mailgate-border", "echo 'ipv4: the jump is missing'; exit 1")
     program("systemctl", "echo failed; exit 3")
@@ -70,6 +70,7 @@ def test_gateway_and_router(host, store):
     found = facts(Question(["gateways", "borders"]), host, store)
     service = found["service"]
     assert service["failed"] == ["clamd /run/clamd: refused"]
+    assert service["front"]
     assert (service["version"], service["routes"], service["error"]) == ("0.3.0", [], "")
     assert found["signatures"] == 1000
     guard = found["guard"]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +21,13 @@ _OPEN = "open"
 NO_ROUTE = "no_route"
 
 
-def judge(plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: float) -> Iterator[Fault]:
-    """Yield the faults that all vantage points together find by SMTP."""
+def judge(
+    plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: float, fronted: Collection[str] = ()
+) -> Iterator[Fault]:
+    """Yield the faults that all vantage points together find by SMTP.
+
+    `fronted` are the gateways with a front, which accepts unknown users by design; the gateway behind it refuses them.
+    """
     refusing = {
         each["domain"]
         for probe in probes
@@ -32,16 +37,23 @@ def judge(plan: Plan, probes: Sequence[Mapping[str, Any]], limits: Limits, now: 
     }
     yield from _families(probes)
     for probe in probes:
-        for fault in _probed(plan, probe, refusing, limits, now):
+        for fault in _probed(plan, probe, refusing, limits, now, fronted):
             yield replace(fault, seen=(str(probe["host"]),))
 
 
-def _probed(plan: Plan, probe: Mapping[str, Any], refusing: set[str], limits: Limits, now: float) -> Iterator[Fault]:
+def _probed(  # noqa: PLR0917
+    plan: Plan,
+    probe: Mapping[str, Any],
+    refusing: set[str],
+    limits: Limits,
+    now: float,
+    fronted: Collection[str],
+) -> Iterator[Fault]:
     """Yield the faults that one vantage point finds."""
     gateways = list(_answers(plan, probe, "gateways"))
     offering = sorted({each["host"] for each in gateways if "STARTTLS" in each["extensions"]})
     for answer in gateways:
-        yield from _gateway(plan, answer, offering, refusing)
+        yield from _gateway(plan, answer, offering, set() if answer["name"] in fronted else refusing)
         yield from _certificate(answer, limits, now)
     for answer in _answers(plan, probe, "inner"):
         yield from _inner(plan, answer, str(probe["side"]))

@@ -101,7 +101,9 @@ def judge(
     _add(every, hosts.judge(plan, answers, limits, now), "")
     for probe in usable:
         _add(every, dns.judge(plan, probe, limits, now), str(probe["host"]))
-    _add(every, smtp.judge(plan, usable, limits, now), "")
+    services = {str(answer["host"]): (answer.get("facts") or {}).get("service") or {} for answer in answers}
+    fronted = {host for host, service in services.items() if service.get("front")}
+    _add(every, smtp.judge(plan, usable, limits, now, fronted), "")
     _add(every, deliveries.judge(messages, sent), "")
     rules = outbound.rules(plan, routers or {}, now)
     _add(every, outbound.judge(plan, servers, rules, answers, probes), "")

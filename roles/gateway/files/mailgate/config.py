@@ -480,6 +480,12 @@ class Config:
         "Addresses and ports to listen on, IPv6 in brackets. `[::]` is IPv6 only, so give both.",
         form="endpoint",
     )
+    front_listen: tuple[Endpoint, ...] = setting(
+        (),
+        "Addresses and ports on which a sendmail accepts all mail in place of this service, which listens on loopback"
+        " only and does not see the addresses of clients.",
+        form="endpoint",
+    )
     state_dir: Path = setting(
         Path("/var/lib/mailgate"),
         "Directory for the state of the service (counters, verification cache, duplicate-delivery log, quarantine),"

@@ -25,6 +25,7 @@ from mailgate.config import (
     split_server,
 )
 from mailgate.content.notices import check_template
+from mailgate.front import front_problems
 from mailgate.limit_settings import SharedState
 from mailgate.limits.remote import shared_file_problems
 from mailgate.routes import Routes, load_routes
@@ -299,7 +300,7 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
     _check_bounces(reader, config)
     _check_keys(reader, config)
-    for key, text in problems_of(config):
+    for key, text in (*problems_of(config), *front_problems(config)):
         reader.add_problem(key, text)
     if not config.shared_state.server and config.shared_state != SharedState():
         reader.add_problem("shared_state.server", "must be set if other settings of shared_state are")

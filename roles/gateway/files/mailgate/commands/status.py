@@ -31,6 +31,8 @@ from mailgate.state import open_read_only
 
 SECONDS = 5
 MEGABYTE = 1 << 20
+# The state directory of mailgate-front.service.
+FRONT_QUEUE = Path("/var/lib/mailgate-front")
 # Below it, files that grow are about to fail.
 MIN_FREE_BYTES = 16 * MEGABYTE
 # Removed domains that are listed.
@@ -51,8 +53,10 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
     """Run all checks; never raise."""
     return [
         *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
+        *(_banner(f"front {endpoint}", _reachable(endpoint)) for endpoint in config.front_listen),
         _banner(f"queue {config.queue}", config.queue),
         _queue_length(),
+        *((_front_queue(FRONT_QUEUE),) if config.front_listen else ()),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
@@ -137,6 +141,18 @@ def _queue_length() -> Check:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("mail in the queue", True, f"unknown: {error}")
     return Check("mail in the queue", True, queue_length(result.stdout))
+
+
+def _front_queue(directory: Path) -> Check:
+    """Count the messages in the queue of the front; its directory is for its user and root only."""
+    name = "mail in the queue of the front"
+    try:
+        number = sum(path.name.startswith("qf") for path in directory.iterdir())
+    except PermissionError:
+        return Check(name, True, "unknown; run as root")
+    except OSError as error:
+        return Check(name, False, str(error))
+    return Check(name, True, f"{number} message{'' if number == 1 else 's'}")
 
 
 def queue_length(listing: str) -> str:
