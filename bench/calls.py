@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.calls_peers import connected, converse, start_clamd, start_next_hop
-from bench.machine import DOMAIN, sample_message
+from bench.machine import DOMAIN, GATEWAY_ENVIRONMENT, sample_message
 from bench.rootfs import CACHE
 from bench.service import free_port
 from lab.tools import REPOSITORY
@@ -96,7 +96,8 @@ class Worker:
             f'[scan]\nsocket = "{directory}/clamd"\nremembered = 0\nsignature_dir = ""\n'
             f"[limits]\nmax_connections_per_client = {MAX_PER_CLIENT}\n"
         )
-        environment = {**os.environ, "PYTHONPATH": f"{options.source}{os.pathsep}{REPOSITORY}", "PYTHONHASHSEED": "0"}
+        path = f"{options.source}{os.pathsep}{REPOSITORY}"
+        environment = {**os.environ, **GATEWAY_ENVIRONMENT, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
         command = [sys.executable, "-m", "mailgate", "ban", "--config", str(settings), "add", f"{BANNED}/32"]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         program = [sys.executable, str(REPOSITORY / "bench/calls_worker.py"), str(settings), str(self._profile)]
@@ -166,7 +167,10 @@ def run(case: Case, port: int, *, number: int = 0) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Return the calls of each case, or the instructions, by connection: the least of some batches, as work in the background adds to some."""
+    """Return the calls of each case by connection, or the instructions: the least of some batches.
+
+    Work in the background adds to all of them.
+    """
     results: dict[str, dict[str, float]] = {}
     with worker(options) as running:
         count, figure = (running.instructions, "instructions") if options.instructions else (running.calls, "calls")
@@ -194,7 +198,7 @@ def enter_namespace() -> NoReturn:
     """Run this program again in a network namespace, which needs no privileges."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     program = [sys.executable, "-m", "bench.calls", "--inside", *sys.argv[1:]]
-    os.execvp("unshare", ["unshare", *user, "--net", "sh", "-c", f'{NETWORK} && exec "$@"', "sh", *program])
+    os.execvp("unshare", ["unshare", *user, "--net", "sh", "-c", f'{NETWORK} && exec "$@"', "sh", *program])  # noqa: S606
 
 
 def main() -> None:
@@ -206,7 +210,9 @@ def main() -> None:
     parser.add_argument("--source", type=Path, default=SOURCE, help="directory of the package `mailgate`")
     parser.add_argument("--top", type=int, default=0, help="print so many functions of each case")
     parser.add_argument("--sort", default="tottime", help="of these functions; see pstats")
-    parser.add_argument("--limits", type=Path, help="JSON file as written by this bench; exit with 1 beyond its numbers")
+    parser.add_argument(
+        "--limits", type=Path, help="JSON file as written by this bench; exit with 1 beyond its numbers"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.inside:

@@ -14,7 +14,7 @@ from lab.tools import REPOSITORY, command, step
 
 INCLUDE = (
     "ca-certificates", "clamav-daemon", "clamav-milter", "clamdscan", "hyperfine", "iproute2", "netbase", "postfix",
-    "procps", "python3",
+    "procps", "python3", "python3-uvloop",
 )  # fmt: skip
 
 CACHE = REPOSITORY / ".cache" / "bench"

@@ -201,7 +201,8 @@ class Connection(BaseConnection):
         self.discard_unread()
         transport.write(go_ahead)
         encrypted = await self.loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=seconds)
-        if encrypted is None:
-            raise ConnectionResetError("connection closed by the client")
+        # uvloop ends the handshake without an error if the connection was aborted meanwhile.
+        if encrypted is None or transport.is_closing():
+            raise ConnectionResetError("connection closed")
         self._reading_paused = False
         self.transport = encrypted

@@ -42,8 +42,9 @@ END_OF_DATA = "."
 MAX_IDLE_COMMANDS = 100
 # Idle commands and errors when places are short.
 MAX_HURRIED_COMMANDS = 5
-# For a client to read the last replies.
+# For a client to read the last replies, and to read that it is closed early.
 LINGER_SECONDS = 30
+SHORT_LINGER_SECONDS = 1
 PROXY_SECONDS = 10
 TLS_SECONDS = 30
 # How long the end of a session waits for TCP to acknowledge a reply that no command has confirmed.
@@ -138,6 +139,8 @@ class Protocol(Connection, SMTP):
         self._idle_commands = 0
         # Waiting for a command.
         self._idle = False
+        # Ends the connection if the client does not read the last replies.
+        self._linger: asyncio.TimerHandle | None = None
         self._receipts = Receipts(gateway.reply_received, gateway.reply_lost)
 
     # Connection
@@ -162,6 +165,8 @@ class Protocol(Connection, SMTP):
         """Remove the connection; the delivery of a message continues."""
         self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
         super().connection_lost(exc)
+        if self._linger:
+            self._linger.cancel()
         if self._visit:
             self._gateway.sessions.discard(self)
             self._gateway.admission.leave(self._visit)
@@ -199,13 +204,20 @@ class Protocol(Connection, SMTP):
         if self.transport is None:
             return
         self._gateway.events.emit("connection_closed", id=self.id, client=self._client_address, reply=reply)
-        if not self._handshaking:
-            self.transport.write(reply.wire())
         # Neither a client that does not read nor one that does not end TLS may delay it.
         if self.transport.get_write_buffer_size() or self.encrypted or self._handshaking:
+            if not self._handshaking:
+                self.transport.write(reply.wire())
             self.transport.abort()
-        else:
-            self.transport.close()
+            return
+        self.transport.write(reply.wire())
+        self._close_soon(self.transport, SHORT_LINGER_SECONDS)
+
+    def _close_soon(self, transport: asyncio.Transport, seconds: float) -> None:
+        """Close a connection, after `seconds` even if the client does not read what was sent."""
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._linger = self.loop.call_later(seconds, transport.abort)
 
     @property
     def _client_address(self) -> str:
@@ -269,10 +281,7 @@ class Protocol(Connection, SMTP):
             # asyncio does not report a connection that was lost during a TLS handshake.
             self._gateway.sessions.discard(self)
             self._gateway.admission.leave(self._visit)
-        self.transport.close()
-        if self.transport.get_write_buffer_size():
-            # The client does not read the last replies.
-            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self._close_soon(self.transport, LINGER_SECONDS)
 
     def _set_waiting(self, *, waiting: bool) -> None:
         """Note whether the gateway waits for the client, or the client for the gateway."""
