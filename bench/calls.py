@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,13 @@ class Worker:
                        *program]  # fmt: skip
         self._process = subprocess.Popen(program, env=environment, stdout=subprocess.PIPE)
         self._expect(b"ready\n")
+        # Bans are loaded soon after the start.
+        for _ in range(300):
+            with connected(self.port, BANNED) as (_connection, replies):
+                if replies.readline().startswith(CASES["banned"].wanted):
+                    return
+            time.sleep(0.1)
+        raise RuntimeError("bench: the worker does not ban")
 
     def _expect(self, line: bytes) -> None:
         assert self._process.stdout

@@ -99,7 +99,7 @@ class ClientConnection(BaseConnection):
             if self._close_reason:
                 raise ClientConnectionError(self._close_reason)
             try:
-                await self._wait_for_input()
+                await self._input()
             except TimeoutError:
                 raise ClientConnectionError(f"timed out: no reply within {seconds:.0f} s", timed_out=True) from None
         return reply

@@ -142,11 +142,11 @@ class Connection(BaseConnection):
             self.transport.resume_reading()
         return taken
 
-    async def _more(self) -> None:
-        """Wait for input; raise EOFError or TimeoutError."""
+    def _more(self) -> asyncio.Future[None]:
+        """Return what is done when there is more input, as `_input`; raise EOFError, too."""
         if self._eof:
             raise EOFError("connection closed by the client")
-        await self._wait_for_input()
+        return self._input()
 
     # asyncio.StreamReader, as used to read the PROXY header
 

@@ -378,7 +378,7 @@ class Session(Protocol):
     async def smtp_HELP(self, arg: str | None) -> None:
         """List the commands."""
         self._count_idle_command()
-        await self._reply(Reply.of(214, "2.0.0 " + " ".join(self._smtp_methods)))
+        await self._reply(Reply.of(214, "2.0.0 " + " ".join(self.commands)))
 
     def _client(self) -> Client:
         protocol = "ESMTP" if self.session.extended_smtp else "SMTP"
