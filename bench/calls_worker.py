@@ -11,6 +11,7 @@ python3 bench/calls_worker.py SETTINGS PROFILE      (with `mailgate` in PYTHONPA
 from __future__ import annotations
 
 import cProfile
+import gc
 import os
 import signal
 import sys
@@ -42,6 +43,8 @@ def main() -> None:
     alive, _write_end = os.pipe()
     config, routes = load(settings)
     sockets = [supervisor.listening_socket(endpoint) for endpoint in config.listen]
+    gc.freeze()
+    gc.set_threshold(*supervisor.GC_THRESHOLDS)
     with Path(os.devnull).open("w") as sys.stdout:
         os.write(1, b"ready\n")
         worker.main(settings, config, routes, WorkerCounters(), sockets, generation=1, supervisor=alive)
