@@ -16,7 +16,7 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 from aiosmtpd.proxy_protocol import get_proxy
@@ -72,6 +72,12 @@ class _NoHooks:
 
 
 _NO_HOOKS = _NoHooks()
+
+
+@lru_cache(maxsize=8)
+def _greeting(hostname: str) -> Reply:
+    """Return the greeting."""
+    return Reply.of(220, f"{hostname} {IDENT}")
 
 
 @cache
@@ -247,7 +253,7 @@ class Protocol(Connection, SMTP):
             if self._gateway.config.is_proxy(self._client_address):
                 await self._read_proxy_header()
             await self._watch_for_early_talker()
-            await self._reply(Reply.of(220, f"{self.hostname} {self.__ident__}"))
+            await self._reply(_greeting(self.hostname))
             while self.transport is not None:
                 await self._handle_command()
         except ClosingError as closing:
@@ -438,8 +444,12 @@ class Protocol(Connection, SMTP):
     def _count_idle_command(self) -> None:
         """Count a command outside of a transaction's progress; too many of them end the session."""
         self._idle_commands += 1
-        if self._idle_commands > (MAX_HURRIED_COMMANDS if self._hurried else MAX_IDLE_COMMANDS):
+        if self._exceeds(self._idle_commands, MAX_IDLE_COMMANDS):
             raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a mail transaction"))
+
+    def _exceeds(self, number: int, limit: int) -> bool:
+        """Return whether these are too many commands; fewer are allowed to clients that must be quick."""
+        return number > limit or (number > MAX_HURRIED_COMMANDS and self._hurried)
 
     async def _reply(self, reply: Reply) -> None:
         if reply.code >= 400:
@@ -482,8 +492,7 @@ class Protocol(Connection, SMTP):
     async def _error(self, reply: Reply) -> None:
         """Reject a command; too many rejected commands end the session."""
         self._errors += 1
-        limit = self._gateway.config.limits.max_errors
-        if self._errors > (min(limit, MAX_HURRIED_COMMANDS) if self._hurried else limit):
+        if self._exceeds(self._errors, self._gateway.config.limits.max_errors):
             raise ClosingError(Reply.of(421, "4.7.0 Too many errors"))
         await self._reply(reply)
 
