@@ -32,5 +32,5 @@ def test_every_case_has_a_limit():
 def test_a_worker_needs_no_more_calls_than_before():
     """Run the bench; if more calls are worth it, write new limits, a twentieth above what it prints."""
     command = [sys.executable, "-m", "bench.calls", "--loop", "uvloop", "--limits", str(LIMITS)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,7 +17,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 def find_loop(wanted: str) -> tuple[LoopFactory | None, str]:
     """Return what makes an event loop, and the name of the loop with its version; never raise.
 
-    A system without uvloop, or with one that does not load, gets the loop of asyncio whatever the setting says: mail
+    A system without uvloop, or with one that does not load, gets the loop of asyncio with any setting: mail
     must not depend on it.
 
     Args:

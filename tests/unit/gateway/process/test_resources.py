@@ -115,7 +115,7 @@ class TestMemory:
         monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4194304")
         monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "8388608")
         encoded = base64.encodebytes(random.Random(1).randbytes(57_000)).replace(b"\n", b"\r\n")
-        head = b"Subject: x\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        head = b"Subject: x\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
         content = b"Subject: x\r\n\r\n" + b". A line of text.\r\n" * 1_000_000 if dotted else head + encoded * 250
         async with serving(pyz, tmp_path, "session_idle = 0\n") as (service, hop, port):
             await service.until("READY=1")

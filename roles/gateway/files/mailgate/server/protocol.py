@@ -89,7 +89,7 @@ def _state_of_aiosmtpd(kind: type[Protocol]) -> dict[str, object]:
     """
     scratch = kind.__new__(kind)
     SMTP.__init__(scratch, _NO_HOOKS, hostname="-", ident=IDENT, loop=asyncio.get_running_loop())
-    mine = ("_closed", "_loop", "_smtp_methods", "_stream_reader_wr", "_strong_reader", "loop")
+    mine = ("_client_connected_cb", "_closed", "_loop", "_smtp_methods", "_stream_reader_wr", "_strong_reader", "loop")
     return {name: value for name, value in vars(scratch).items() if name not in mine}
 
 
