@@ -84,7 +84,7 @@ def _greeting(hostname: str) -> Reply:
 def _state_of_aiosmtpd(kind: type[Protocol]) -> dict[str, object]:
     """Return the attributes that aiosmtpd's constructor sets, but for those of one connection or one event loop.
 
-    The constructor searches names and builds tables, which are the same for all connections; it would be a fifth of the
+    The constructor searches names and builds tables, which are the same for all connections; it would be an eighth of the
     work for a refused connection.
     """
     scratch = kind.__new__(kind)
