@@ -6,14 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
+from ansible.plugins.filter.core import ternary, to_bool
+from jinja2.nativetypes import NativeEnvironment
 
 from mailgate.admission import TIMEOUT
 from mailgate.commands.status import event_loop_check
+from mailgate.config import Config
 from mailgate.event_loop import find_loop
+from mailgate.setting import declarations
 from mailgate.smtp import tcp
+
+ROLE = Path(__file__).resolve().parents[3] / "roles" / "gateway"
 
 
 @pytest.fixture(params=["missing", "broken", "other"])
@@ -58,6 +66,24 @@ def test_status_reports_the_loop(monkeypatch):
     missing = event_loop_check("uvloop")
     assert not missing.ok
     assert missing.detail == "asyncio; uvloop is not installed"
+
+
+@pytest.mark.parametrize(("loop", "installed"), [("auto", True), ("uvloop", True), ("asyncio", False)])
+def test_the_role_installs_uvloop_if_it_is_to_be_used(loop, installed):
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    system = yaml.safe_load((ROLE / "vars/main/debian.yml").read_text())["__gateway_debian"]
+    environment = NativeEnvironment()
+    environment.filters |= {"ternary": ternary, "bool": to_bool}
+    template = environment.from_string(defaults["gateway_packages"])
+    packages = template.render(gateway_event_loop=loop, gateway_fail2ban=False, __gateway_system=system)
+    assert ("python3-uvloop" in packages) == installed
+    assert packages[:2] == system["packages"]
+
+
+def test_the_role_has_the_choices_of_the_service():
+    spec = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    declared = next(setting for field, setting in declarations(Config) if field.name == "event_loop")
+    assert tuple(spec["gateway_event_loop"]["choices"]) == declared.choices
 
 
 class LateTransport(asyncio.Transport):
