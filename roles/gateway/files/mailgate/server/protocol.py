@@ -16,7 +16,7 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from aiosmtpd.proxy_protocol import get_proxy
@@ -72,25 +72,16 @@ class _NoHooks:
 
 
 _NO_HOOKS = _NoHooks()
+# Attributes of aiosmtpd's class that belong to one connection or one event loop.
+_NOT_SHARED = frozenset(
+    ("_client_connected_cb", "_closed", "_loop", "_smtp_methods", "_stream_reader_wr", "_strong_reader", "loop")
+)
 
 
 @lru_cache(maxsize=8)
 def _greeting(hostname: str) -> Reply:
     """Return the greeting."""
     return Reply.of(220, f"{hostname} {IDENT}")
-
-
-@cache
-def _state_of_aiosmtpd(kind: type[Protocol]) -> dict[str, object]:
-    """Return the attributes that aiosmtpd's constructor sets, but for those of one connection or one event loop.
-
-    The constructor searches names and builds tables, which are the same for all connections; it would be an eighth of the
-    work for a refused connection.
-    """
-    scratch = kind.__new__(kind)
-    SMTP.__init__(scratch, _NO_HOOKS, hostname="-", ident=IDENT, loop=asyncio.get_running_loop())
-    mine = ("_client_connected_cb", "_closed", "_loop", "_smtp_methods", "_stream_reader_wr", "_strong_reader", "loop")
-    return {name: value for name, value in vars(scratch).items() if name not in mine}
 
 
 class Protocol(Connection, SMTP):
@@ -107,6 +98,7 @@ class Protocol(Connection, SMTP):
     tls_context: ssl.SSLContext | None
     _handler_coroutine: asyncio.Task[None] | None
 
+    _state: ClassVar[dict[str, object]]
     offered: ClassVar[tuple[str, ...]] = ()
     #: The method of each command. aiosmtpd's table, which has bound methods, would be made for each connection.
     commands: ClassVar[Mapping[str, Callable[[Any, str | None], Awaitable[None]]]] = {}
@@ -128,7 +120,7 @@ class Protocol(Connection, SMTP):
             gateway: State of the worker.
             checked: `Gateway.refuse_connection` has let the client pass.
         """
-        vars(self).update(_state_of_aiosmtpd(type(self)))
+        vars(self).update(self._state_of_aiosmtpd())
         self.hostname = gateway.config.hostname
         self.data_size_limit = gateway.config.limits.max_message_bytes
         self.tls_context = gateway.encrypt
@@ -155,6 +147,19 @@ class Protocol(Connection, SMTP):
         # Ends the connection if the client does not read the last replies.
         self._linger: asyncio.TimerHandle | None = None
         self._receipts = Receipts(gateway.reply_received, gateway.reply_lost)
+
+    @classmethod
+    def _state_of_aiosmtpd(cls) -> dict[str, object]:
+        """Return the attributes that aiosmtpd's constructor sets, but for those of one connection or one event loop.
+
+        The constructor searches names and builds tables, which are the same for all connections; it would be an eighth
+        of the work for a refused connection.
+        """
+        if "_state" not in vars(cls):
+            scratch = cls.__new__(cls)
+            SMTP.__init__(scratch, _NO_HOOKS, hostname="-", ident=IDENT, loop=asyncio.get_running_loop())
+            cls._state = {name: value for name, value in vars(scratch).items() if name not in _NOT_SHARED}
+        return cls._state
 
     # Connection
 

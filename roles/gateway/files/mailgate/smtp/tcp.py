@@ -33,7 +33,8 @@ def acknowledgment(transport: asyncio.BaseTransport | None) -> Acknowledgment | 
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + _U64.size)
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: the socket of uvloop is closed.
         return None
     if len(info) < _BYTES_ACKED + _U64.size:
         return None
