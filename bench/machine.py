@@ -232,20 +232,8 @@ class BenchMachine:
                     time.sleep(0.05)
 
     def message(self, size: int) -> bytes:
-        """Return a message of about `size` KiB with text and a random attachment; also write it to /message.SIZE."""
-        rng = random.Random(size)  # noqa: S311
-        words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(500)]
-        text = "\r\n".join(" ".join(rng.choices(words, k=10)) for _ in range(30))
-        head = (
-            f"From: <a@sender.example>\r\nTo: <alice@{DOMAIN}>\r\nSubject: bench {size}\r\n"
-            f"Message-ID: <bench.{size}@sender.example>\r\nMIME-Version: 1.0\r\n"
-            'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\n'
-            f"{text}\r\n--b1\r\nContent-Type: application/octet-stream; name=data.bin\r\n"  # language: quoted
-            "Content-Transfer-Encoding: base64\r\n\r\n"
-        ).encode()
-        room = max(0, size * 1024 - len(head) - 10)
-        attachment = base64.encodebytes(rng.randbytes(room * 57 // 78)).replace(b"\n", b"\r\n")
-        whole = head + attachment + b"--b1--\r\n"
+        """Return a message of about `size` KiB; also write it to /message.SIZE."""
+        whole = sample_message(size)
         (self.root / f"message.{size}").write_bytes(whole.replace(b"\r\n", b"\n"))
         return whole
 
@@ -332,6 +320,23 @@ class BenchMachine:
         (self.root / "etc/mailgate.toml").write_text(text)
         self.start("gateway", ["python3", "-I", "/opt/mailgate", "serve", "--config", "/etc/mailgate.toml"])
         _wait_for(lambda: _connects(GATEWAY), 20, "mailgate did not start")
+
+
+def sample_message(size: int) -> bytes:
+    """Return a message of about `size` KiB with text and a random attachment."""
+    rng = random.Random(size)  # noqa: S311
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(500)]
+    text = "\r\n".join(" ".join(rng.choices(words, k=10)) for _ in range(30))
+    head = (
+        f"From: <a@sender.example>\r\nTo: <alice@{DOMAIN}>\r\nSubject: bench {size}\r\n"
+        f"Message-ID: <bench.{size}@sender.example>\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\n'
+        f"{text}\r\n--b1\r\nContent-Type: application/octet-stream; name=data.bin\r\n"  # language: quoted
+        "Content-Transfer-Encoding: base64\r\n\r\n"
+    ).encode()
+    room = max(0, size * 1024 - len(head) - 10)
+    attachment = base64.encodebytes(rng.randbytes(room * 57 // 78)).replace(b"\n", b"\r\n")
+    return head + attachment + b"--b1--\r\n"
 
 
 def _service(line: str) -> str:

@@ -13,9 +13,17 @@ import pytest
 from fake_clamd import VERSION, FakeClamd, FakeClamdOfFiles
 from gateway_doubles import Campus, Database, start_campus
 from real_clamd import CLAMD, MISSING, RealClamd
-from service_process import build
+from service_process import ON_UVLOOP, build
 
 from mailgate.state import open_state
+
+if ON_UVLOOP:
+
+    def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], object]]:
+        """Run all tests of the gateway on uvloop."""
+        import uvloop
+
+        return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -23,6 +23,9 @@ from gateway_doubles import Client, Hop
 
 import mailgate
 
+# MAILGATE_TEST_LOOP=uvloop runs the tests and the service on uvloop, which is not in the archive but in the system.
+ON_UVLOOP = os.environ.get("MAILGATE_TEST_LOOP") == "uvloop"
+_ISOLATED = ("-I",) if ON_UVLOOP else ("-I", "-S")
 REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dkim", "dns", "h11", "public", "publicsuffixlist", "pyclamd", "valkey")
 
 
@@ -50,7 +53,7 @@ class Running:
         self.notifications.bind(str(directory / "notify"))
         self.notifications.settimeout(10)
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
+            [sys.executable, *_ISOLATED, str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
             env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
             stdout=subprocess.PIPE,
             text=True,

@@ -514,6 +514,12 @@ class Config:
         minimum=0,
         maximum=64,
     )
+    event_loop: str = setting(
+        "auto",
+        "Event loop of the workers; `uvloop` needs less processor time, `auto` is uvloop where it is installed"
+        " (Debian's python3-uvloop), and `asyncio` is Python's own, which is also used if uvloop is missing.",
+        choices=("auto", "uvloop", "asyncio"),
+    )
     proxy_protocol_from: tuple[IPNetwork, ...] = setting(
         (),
         "Networks of load balancers, which must begin every connection with a PROXY header (version 1 or 2).",

@@ -47,6 +47,7 @@ FIELDS: Mapping[str, EventField] = {
     "doubtful": EventField(bool, "whether the server may have accepted the message although its reply is missing"),
     "entries": EventField(int, "entries of the list"),
     "errors": EventField(int, "commands that were refused"),
+    "event_loop": EventField(str, "event loop of the workers"),
     "failed": EventField(list, "recipients that do not have the message", address=True),
     "finding": EventField(str, "`infected`, `encrypted`, `over_limits`, `unchecked` or `attachment`"),
     "given_up": EventField(int, "messages whose processing was cancelled"),
@@ -257,7 +258,7 @@ KINDS: Mapping[str, EventKind] = {
     "signatures_old": EventKind(
         "signatures are older than `scan.max_signature_days`", ("scanner", "version", "reason")
     ),
-    "started": EventKind("the service started", ("routes", "workers", "listen")),
+    "started": EventKind("the service started", ("routes", "workers", "listen"), ("event_loop",)),
     "reloaded": EventKind("new settings are in use", ("routes",)),
     "reload_refused": EventKind("new settings have errors; the previous ones stay in use", ("problems",)),
     "restart_needed": EventKind("a changed setting needs a restart", ("reason",)),

@@ -51,6 +51,8 @@ class EventLimiter:
         self._logged: Counter[str] = Counter()
         self._by_client: Counter[tuple[str, object]] = Counter()
         self._suppressed: Counter[str] = Counter()
+        #: Number of events of this interval that were not logged.
+        self.suppressed = 0
 
     def allows(self, event: str, client: object = None) -> bool:
         """Count an event; return whether to log it."""
@@ -59,6 +61,7 @@ class EventLimiter:
             return True
         if self._logged[event] >= limit.total or self._by_client[event, client] >= limit.per_client:
             self._suppressed[event] += 1
+            self.suppressed += 1
             return False
         self._logged[event] += 1
         if client is not None:
@@ -70,15 +73,11 @@ class EventLimiter:
         """Whether the interval has ended."""
         return self._clock() >= self._end
 
-    @property
-    def suppressed(self) -> int:
-        """Number of events of this interval that were not logged."""
-        return self._suppressed.total()
-
     def restart(self) -> dict[str, int]:
         """Begin a new interval; return how many events of each kind the last one suppressed."""
         suppressed = dict(self._suppressed)
         for counter in (self._logged, self._by_client, self._suppressed):
             counter.clear()
+        self.suppressed = 0
         self._end = self._clock() + INTERVAL_SECONDS
         return suppressed

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import secrets
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class Message:
 
 def new_id() -> str:
     """Return a unique id of ID_LENGTH characters: the time in milliseconds and 24 random bits, in hexadecimal."""
-    return f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
+    return f"{int(time.time() * 1000):x}{os.urandom(3).hex()}"
 
 
 def count_hops(content: bytes) -> int:

@@ -71,7 +71,9 @@ class TestStatus:
     def test_status_names_what_fails(self, installed, capsys):
         assert main(["status", "--config", str(installed)]) == 1
         lines = capsys.readouterr().out.splitlines()
-        assert [line[:4].strip() for line in lines] == ["FAIL", "FAIL", "ok", "FAIL", "ok", "ok", "ok", "FAIL", "ok"]
+        assert [line[:4].strip() for line in lines] == [
+            "FAIL", "FAIL", "ok", "FAIL", "ok", "ok", "ok", "ok", "FAIL", "ok",
+        ]  # fmt: skip
         assert Endpoint("127.0.0.1", 2) and "127.0.0.1:2" in lines[0]
 
     def test_the_unpacker_is_asked_to_open_an_archive(self):

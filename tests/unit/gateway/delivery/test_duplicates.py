@@ -303,6 +303,8 @@ class TestAcknowledgment:
         server = await asyncio.start_server(lambda _reader, writer: accepted.set_result(writer), "127.0.0.1", 0)
         _reader, client = await asyncio.open_connection(*server.sockets[0].getsockname())
         transport = (await accepted).transport
+        # What it has not read resets the connection when it closes.
+        client.transport.pause_reading()
         transport.write(b"220\r\n")
         before = tcp.sent_position(transport)
         assert before is not None

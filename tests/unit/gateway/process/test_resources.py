@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import random
+import re
 import resource
 from pathlib import Path
 
+import pytest
 from gateway_doubles import EICAR, wait_for
 from service_process import Running, connect, serving
 
@@ -31,6 +35,12 @@ def handles(service: Running) -> int:
 def cpu_seconds(service: Running) -> float:
     fields = [Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split() for worker in service.workers()]
     return sum(int(words[11]) + int(words[12]) for words in fields) / TICKS
+
+
+def memory(service: Running, name: str) -> list[int]:
+    """Return VmRSS (now) or VmHWM (at most so far) of each worker, in bytes."""
+    texts = [Path(f"/proc/{worker}/status").read_text() for worker in service.workers()]
+    return [int(re.search(rf"{name}:\s+(\d+) kB", text)[1]) * 1024 for text in texts]
 
 
 async def deliver(port: int, content: bytes = MESSAGE) -> str:
@@ -95,3 +105,24 @@ class TestLimits:
             assert (await deliver(port)).startswith("250")
             assert (await deliver(port, infected)).startswith("250"), "kept, and delivered without"
             assert EICAR not in hop.received[-1].content
+
+
+class TestMemory:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("dotted", [False, True])
+    async def test_few_copies_of_a_message_exist(self, pyz, tmp_path, monkeypatch, dotted):
+        """Count the copies at the peak, with the unit's environment: 1.3, or 3.3 if lines begin with dots."""
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4194304")
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "8388608")
+        encoded = base64.encodebytes(random.Random(1).randbytes(57_000)).replace(b"\n", b"\r\n")
+        head = b"Subject: x\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        content = b"Subject: x\r\n\r\n" + b". A line of text.\r\n" * 1_000_000 if dotted else head + encoded * 250
+        async with serving(pyz, tmp_path, "session_idle = 0\n") as (service, hop, port):
+            await service.until("READY=1")
+            for _ in range(4):
+                assert (await deliver(port)).startswith("250")
+            before = memory(service, "VmRSS")
+            assert (await deliver(port, content.replace(b"\r\n.", b"\r\n.."))).startswith("250")
+            growth = max(peak - rss for peak, rss in zip(memory(service, "VmHWM"), before, strict=True))
+            assert len(hop.received[-1].content) > len(content)
+            assert growth < (4 if dotted else 2) * len(content)

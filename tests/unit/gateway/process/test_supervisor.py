@@ -15,7 +15,7 @@ import sys
 
 import pytest
 from gateway_doubles import Client, Hop, wait_for
-from service_process import Running, alive, connect, free_port, serving, write_settings
+from service_process import ON_UVLOOP, Running, alive, connect, free_port, serving, write_settings
 
 from mailgate.admission import MIN_IDLE_SECONDS, SWEEP_SECONDS
 from mailgate.config import Endpoint
@@ -25,7 +25,9 @@ from mailgate.process.supervisor import KEEPALIVE, listening_socket
 class TestService:
     async def test_start_reload_and_stop(self, pyz, tmp_path):
         async with serving(pyz, tmp_path) as (service, hop, port):
-            assert "1 routes" in await service.until("READY=1")
+            status = await service.until("READY=1")
+            assert "1 routes" in status
+            assert "workers, uvloop" in status if ON_UVLOOP else "asyncio; uvloop is not installed" in status
             await service.until("WATCHDOG=1")
             client = await connect(port)
             assert (await client.start("x@a.example"))[0].startswith("250")
@@ -53,6 +55,7 @@ class TestService:
             out = await service.ended()
             assert service.process.returncode == 0
             assert '"event": "reload_refused"' in out
+            assert ('"event_loop": "uvloop' if ON_UVLOOP else '"event_loop": "asyncio; ') in out
             assert '"event": "routes_removed", "number": 1, "domains": ["a.example"]' in out
             assert len(hop.received) == 2
 

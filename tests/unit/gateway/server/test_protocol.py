@@ -29,9 +29,9 @@ class TestCommands:
         client = await campus.connect(hello=False)
         listener = only_session(campus)
         assert isinstance(listener, SMTP)
+        assert set(listener.commands) == OURS
+        assert {method.__module__ for method in listener.commands.values()} == {"mailgate.server.session"}
         # Private attributes of aiosmtpd: its other tables of commands must stay empty.
-        assert set(listener._smtp_methods) == OURS
-        assert {method.__func__.__module__ for method in listener._smtp_methods.values()} == {"mailgate.server.session"}
         assert listener._auth_methods == listener._handle_hooks == {}
         assert (await client.say("HELP")).split()[2:] == sorted(OURS)
 

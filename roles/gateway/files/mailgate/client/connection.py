@@ -44,7 +44,9 @@ class ClientConnection(BaseConnection):
         """Buffer input and wake the waiting task."""
         self._buffer += data
         # All that a server sends after it has received our last byte acknowledges that byte.
-        self._early = tcp.outstanding(self.transport) > 0
+        self._early = self.transport is not None and (
+            self.transport.get_write_buffer_size() > 0 or tcp.outstanding(self.transport) > 0
+        )
         if len(self._buffer) > MAX_REPLY_BYTES:
             self._close_reason = "reply too long"
             self.abort()
@@ -97,7 +99,7 @@ class ClientConnection(BaseConnection):
             if self._close_reason:
                 raise ClientConnectionError(self._close_reason)
             try:
-                await self._wait_for_input()
+                await self._input()
             except TimeoutError:
                 raise ClientConnectionError(f"timed out: no reply within {seconds:.0f} s", timed_out=True) from None
         return reply

@@ -24,6 +24,7 @@ from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.event_index.follower import bytes_behind
 from mailgate.event_index.store import DailyStore, StoreError
+from mailgate.event_loop import find_loop
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.scan.scanner import signature_age
@@ -60,6 +61,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
         _routes(config, routes),
+        event_loop_check(config.event_loop),
         state_check(config.state_dir),
         *index_checks(config),
         _cache(config),
@@ -87,6 +89,12 @@ def state_check(directory: Path) -> Check:
     elif found.f_flag & os.ST_RDONLY:
         return Check(name, False, f"{directory}: read-only; mail continues, but state cannot be stored")
     return Check(name, free >= MIN_FREE_BYTES, detail)
+
+
+def event_loop_check(wanted: str) -> Check:
+    """Report the event loop that a start of the service uses; mail does not depend on uvloop."""
+    _factory, name = find_loop(wanted)
+    return Check("event loop", wanted != "uvloop" or name.startswith("uvloop"), name)
 
 
 def index_checks(config: Config) -> list[Check]:

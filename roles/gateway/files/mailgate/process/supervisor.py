@@ -16,12 +16,14 @@ import socket
 import sqlite3
 import time
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from mailgate import removed_routes
 from mailgate.config import ConfigError, Endpoint
 from mailgate.config_file import load
 from mailgate.delivery.verify_cache import VerificationCache
+from mailgate.event_loop import find_loop
 from mailgate.event_spool import Spool
 from mailgate.events import Counters, Events
 from mailgate.process import systemd, worker
@@ -46,6 +48,8 @@ GC_THRESHOLDS = (5_000, 20, 20)
 BACKOFF_SECONDS = 1
 # Removed domains that an event lists.
 MAX_DOMAINS = 100
+# Settings that a reload does not change.
+_at_start = attrgetter("listen", "state_dir", "workers", "event_loop")
 _SIGNALS = frozenset({signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 
 
@@ -98,6 +102,7 @@ class Service:
         self._events = Events(None)
         self._keep_events()
         self._compare_routes()
+        self._loop_name = ""
         self._workers = self._config.workers or min(len(os.sched_getaffinity(0)), MAX_DEFAULT_WORKERS)
         self._generation = 1
         self._sockets: list[socket.socket] = []
@@ -110,6 +115,8 @@ class Service:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         # Only this process holds the write end, so workers get end-of-file when it exits.
         self._alive, write_end = os.pipe()
+        # Loaded here, so that the workers share its memory.
+        _factory, self._loop_name = find_loop(self._config.event_loop)
         # Keep the garbage collector from writing to memory that the workers share.
         gc.collect()
         gc.freeze()
@@ -122,7 +129,11 @@ class Service:
             raise StartError("a worker exited during startup; see its log output above")
         systemd.notify(f"READY=1\nSTATUS={self._status()}")
         self._events.emit(
-            "started", routes=len(self._routes), workers=self._workers, listen=[str(e) for e in self._config.listen]
+            "started",
+            routes=len(self._routes),
+            workers=self._workers,
+            listen=[str(e) for e in self._config.listen],
+            event_loop=self._loop_name,
         )
         pause = min(systemd.watchdog_seconds() or 1.0, 1.0)
         while True:
@@ -154,7 +165,7 @@ class Service:
         )
 
     def _status(self) -> str:
-        return f"{len(self._routes)} routes, {self._workers} workers"
+        return f"{len(self._routes)} routes, {self._workers} workers, {self._loop_name}"
 
     # Workers
 
@@ -247,8 +258,8 @@ class Service:
             systemd.notify("READY=1\nSTATUS=settings refused, running with the previous ones")
             return
         old = self._config
-        if (config.listen, config.state_dir, config.workers) != (old.listen, old.state_dir, old.workers):
-            self._events.emit("restart_needed", reason="listen, state_dir or workers changed")
+        if _at_start(config) != _at_start(old):
+            self._events.emit("restart_needed", reason="listen, state_dir, workers or event_loop changed")
         self._config, self._routes = config, routes
         if config.events != old.events:
             self._keep_events()

@@ -20,6 +20,7 @@ from pathlib import Path
 from mailgate.config import Config, ConfigError
 from mailgate.config_file import load
 from mailgate.event_limiter import INTERVAL_SECONDS
+from mailgate.event_loop import find_loop
 from mailgate.events import Counters, Events
 from mailgate.gateway import Gateway
 from mailgate.message import new_id
@@ -226,4 +227,6 @@ def main(
     async def serve() -> None:
         await Worker(config_path, config, routes, worker_counters, sockets).run(generation, supervisor)
 
-    asyncio.run(serve())
+    factory, _name = find_loop(config.event_loop)
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(serve())

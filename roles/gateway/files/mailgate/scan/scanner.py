@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 from mailgate.config import Scan, clamd_address
 from mailgate.scan.cache import CachedVerdict, CacheKey, ScanCache, cache_key, digest
@@ -216,11 +216,18 @@ class Scanner:
 
 def signature_age(version: str, now: float) -> float | None:
     """Return the age in seconds of the signatures in `version` (an answer to VERSION), None if it has none."""
+    made = _made_at(version)
+    return None if made is None else max(0.0, now - made)
+
+
+# Each scan needs it, and the version changes a few times a day.
+@lru_cache(maxsize=16)
+def _made_at(version: str) -> float | None:
+    """Return when the signatures in `version` were made, in seconds since 1970; None if it has none."""
     parts = version.split("/")
     if len(parts) != 3:
         return None
     try:
-        made = time.mktime(time.strptime(parts[2].strip(), "%a %b %d %H:%M:%S %Y"))
+        return time.mktime(time.strptime(parts[2].strip(), "%a %b %d %H:%M:%S %Y"))
     except (ValueError, OverflowError):
         return None
-    return max(0.0, now - made)

@@ -142,11 +142,11 @@ class Connection(BaseConnection):
             self.transport.resume_reading()
         return taken
 
-    async def _more(self) -> None:
-        """Wait for input; raise EOFError or TimeoutError."""
+    def _more(self) -> asyncio.Future[None]:
+        """Return what is done when there is more input, as `_input`; raise EOFError, too."""
         if self._eof:
             raise EOFError("connection closed by the client")
-        await self._wait_for_input()
+        return self._input()
 
     # asyncio.StreamReader, as used to read the PROXY header
 
@@ -201,7 +201,8 @@ class Connection(BaseConnection):
         self.discard_unread()
         transport.write(go_ahead)
         encrypted = await self.loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=seconds)
-        if encrypted is None:
-            raise ConnectionResetError("connection closed by the client")
+        # uvloop ends the handshake without an error if the connection was aborted meanwhile.
+        if encrypted is None or transport.is_closing():
+            raise ConnectionResetError("connection closed")
         self._reading_paused = False
         self.transport = encrypted

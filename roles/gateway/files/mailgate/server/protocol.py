@@ -15,8 +15,9 @@ import contextlib
 import ipaddress
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, ClassVar
 
 from aiosmtpd.proxy_protocol import get_proxy
 from aiosmtpd.smtp import SMTP, Envelope
@@ -42,8 +43,9 @@ END_OF_DATA = "."
 MAX_IDLE_COMMANDS = 100
 # Idle commands and errors when places are short.
 MAX_HURRIED_COMMANDS = 5
-# For a client to read the last replies.
+# For a client to read the last replies, and to read that it is closed early.
 LINGER_SECONDS = 30
+SHORT_LINGER_SECONDS = 1
 PROXY_SECONDS = 10
 TLS_SECONDS = 30
 # How long the end of a session waits for TCP to acknowledge a reply that no command has confirmed.
@@ -70,6 +72,16 @@ class _NoHooks:
 
 
 _NO_HOOKS = _NoHooks()
+# Attributes of aiosmtpd's class that belong to one connection or one event loop.
+_NOT_SHARED = frozenset(
+    ("_client_connected_cb", "_closed", "_loop", "_smtp_methods", "_stream_reader_wr", "_strong_reader", "loop")
+)
+
+
+@lru_cache(maxsize=8)
+def _greeting(hostname: str) -> Reply:
+    """Return the greeting."""
+    return Reply.of(220, f"{hostname} {IDENT}")
 
 
 class Protocol(Connection, SMTP):
@@ -85,21 +97,20 @@ class Protocol(Connection, SMTP):
     data_size_limit: int
     tls_context: ssl.SSLContext | None
     _handler_coroutine: asyncio.Task[None] | None
-    _smtp_methods: dict[str, Callable[[str | None], Awaitable[None]]]
 
+    _state: ClassVar[dict[str, object]]
     offered: ClassVar[tuple[str, ...]] = ()
+    #: The method of each command. aiosmtpd's table, which has bound methods, would be made for each connection.
+    commands: ClassVar[Mapping[str, Callable[[Any, str | None], Awaitable[None]]]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = (name for name in vars(cls) if name.startswith("smtp_"))
         cls.offered = tuple(dict.fromkeys((*cls.offered, *own)))
+        cls.commands = {name.removeprefix("smtp_"): getattr(cls, name) for name in sorted(cls.offered)}
 
     def __dir__(self) -> Iterable[str]:
-        """Return the names in which aiosmtpd searches for commands and AUTH mechanisms, for each connection.
-
-        All other names are omitted: commands of aiosmtpd must not be found, and the search through all names, twice,
-        would make the construction of this object six times as slow.
-        """
+        """Return the names in which aiosmtpd searches for commands and AUTH mechanisms; its own must not be found."""
         return self.offered
 
     def __init__(self, gateway: Gateway, *, checked: bool = False) -> None:
@@ -109,15 +120,10 @@ class Protocol(Connection, SMTP):
             gateway: State of the worker.
             checked: `Gateway.refuse_connection` has let the client pass.
         """
-        SMTP.__init__(
-            self,
-            _NO_HOOKS,
-            hostname=gateway.config.hostname,
-            ident=IDENT,
-            data_size_limit=gateway.config.limits.max_message_bytes,
-            tls_context=gateway.encrypt,
-            loop=asyncio.get_running_loop(),
-        )
+        vars(self).update(self._state_of_aiosmtpd())
+        self.hostname = gateway.config.hostname
+        self.data_size_limit = gateway.config.limits.max_message_bytes
+        self.tls_context = gateway.encrypt
         Connection.__init__(self)
         self._gateway = gateway
         #: Id of the connection in events.
@@ -138,7 +144,22 @@ class Protocol(Connection, SMTP):
         self._idle_commands = 0
         # Waiting for a command.
         self._idle = False
+        # Ends the connection if the client does not read the last replies.
+        self._linger: asyncio.TimerHandle | None = None
         self._receipts = Receipts(gateway.reply_received, gateway.reply_lost)
+
+    @classmethod
+    def _state_of_aiosmtpd(cls) -> dict[str, object]:
+        """Return the attributes that aiosmtpd's constructor sets, but for those of one connection or one event loop.
+
+        The constructor searches names and builds tables, which are the same for all connections; it would be an eighth
+        of the work for a refused connection.
+        """
+        if "_state" not in vars(cls):
+            scratch = cls.__new__(cls)
+            SMTP.__init__(scratch, _NO_HOOKS, hostname="-", ident=IDENT, loop=asyncio.get_running_loop())
+            cls._state = {name: value for name, value in vars(scratch).items() if name not in _NOT_SHARED}
+        return cls._state
 
     # Connection
 
@@ -162,6 +183,8 @@ class Protocol(Connection, SMTP):
         """Remove the connection; the delivery of a message continues."""
         self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
         super().connection_lost(exc)
+        if self._linger:
+            self._linger.cancel()
         if self._visit:
             self._gateway.sessions.discard(self)
             self._gateway.admission.leave(self._visit)
@@ -199,13 +222,20 @@ class Protocol(Connection, SMTP):
         if self.transport is None:
             return
         self._gateway.events.emit("connection_closed", id=self.id, client=self._client_address, reply=reply)
-        if not self._handshaking:
-            self.transport.write(reply.wire())
         # Neither a client that does not read nor one that does not end TLS may delay it.
         if self.transport.get_write_buffer_size() or self.encrypted or self._handshaking:
+            if not self._handshaking:
+                self.transport.write(reply.wire())
             self.transport.abort()
-        else:
-            self.transport.close()
+            return
+        self.transport.write(reply.wire())
+        self._close_soon(self.transport, SHORT_LINGER_SECONDS)
+
+    def _close_soon(self, transport: asyncio.Transport, seconds: float) -> None:
+        """Close a connection, after `seconds` even if the client does not read what was sent."""
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._linger = self.loop.call_later(seconds, transport.abort)
 
     @property
     def _client_address(self) -> str:
@@ -228,7 +258,7 @@ class Protocol(Connection, SMTP):
             if self._gateway.config.is_proxy(self._client_address):
                 await self._read_proxy_header()
             await self._watch_for_early_talker()
-            await self._reply(Reply.of(220, f"{self.hostname} {self.__ident__}"))
+            await self._reply(_greeting(self.hostname))
             while self.transport is not None:
                 await self._handle_command()
         except ClosingError as closing:
@@ -269,10 +299,7 @@ class Protocol(Connection, SMTP):
             # asyncio does not report a connection that was lost during a TLS handshake.
             self._gateway.sessions.discard(self)
             self._gateway.admission.leave(self._visit)
-        self.transport.close()
-        if self.transport.get_write_buffer_size():
-            # The client does not read the last replies.
-            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self._close_soon(self.transport, LINGER_SECONDS)
 
     def _set_waiting(self, *, waiting: bool) -> None:
         """Note whether the gateway waits for the client, or the client for the gateway."""
@@ -375,7 +402,7 @@ class Protocol(Connection, SMTP):
             return
         verb, _space, rest = text.partition(b" ")
         self._verb = verb[:MAX_VERB].upper().decode("latin-1")
-        method = self._smtp_methods.get(self._verb)
+        method = self.commands.get(self._verb)
         if method is None:
             await self._error(Reply.of(500, "5.5.2 Command not recognized"))
             return
@@ -386,7 +413,7 @@ class Protocol(Connection, SMTP):
             await self._error(Reply.of(553, "5.6.7 Bad UTF-8 syntax"))
             return
         try:
-            await method(argument)
+            await method(self, argument)
         except AddressError as error:
             await self._error(error.reply)
         except (ClosingError, ConnectionError, EOFError):
@@ -422,8 +449,12 @@ class Protocol(Connection, SMTP):
     def _count_idle_command(self) -> None:
         """Count a command outside of a transaction's progress; too many of them end the session."""
         self._idle_commands += 1
-        if self._idle_commands > (MAX_HURRIED_COMMANDS if self._hurried else MAX_IDLE_COMMANDS):
+        if self._exceeds(self._idle_commands, MAX_IDLE_COMMANDS):
             raise ClosingError(Reply.of(421, "4.7.0 Too many commands without a mail transaction"))
+
+    def _exceeds(self, number: int, limit: int) -> bool:
+        """Return whether these are too many commands; fewer are allowed to clients that must be quick."""
+        return number > limit or (number > MAX_HURRIED_COMMANDS and self._hurried)
 
     async def _reply(self, reply: Reply) -> None:
         if reply.code >= 400:
@@ -466,8 +497,7 @@ class Protocol(Connection, SMTP):
     async def _error(self, reply: Reply) -> None:
         """Reject a command; too many rejected commands end the session."""
         self._errors += 1
-        limit = self._gateway.config.limits.max_errors
-        if self._errors > (min(limit, MAX_HURRIED_COMMANDS) if self._hurried else limit):
+        if self._exceeds(self._errors, self._gateway.config.limits.max_errors):
             raise ClosingError(Reply.of(421, "4.7.0 Too many errors"))
         await self._reply(reply)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailgate.admission import Visit
@@ -32,8 +33,24 @@ if TYPE_CHECKING:
 
 _TOO_MANY = Reply.of(452, "4.5.3 Too many recipients")
 _OK = Reply.of(250, "2.0.0 OK")
+_SENDER_ACCEPTED = Reply.of(250, "2.1.0 Sender accepted")
+_GO_AHEAD = Reply.of(354, "End data with <CR><LF>.<CR><LF>")
+_BYE = Reply.of(221, "2.0.0 Bye")
 _INSUFFICIENT_STORAGE = Reply.of(452, "4.3.1 Insufficient system storage; try again later")
 _MESSAGE_TOO_BIG = Reply.of(552, "5.3.4 Message size exceeds fixed limit")
+
+
+@lru_cache(maxsize=8)
+def _hello(hostname: str) -> Reply:
+    """Return the reply to HELO."""
+    return Reply.of(250, hostname)
+
+
+@lru_cache(maxsize=8)
+def _extensions(hostname: str, max_size: int, *, tls: bool) -> Reply:
+    """Return the reply to EHLO."""
+    lines = [hostname, "PIPELINING", f"SIZE {max_size}", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
+    return Reply(250, (*lines, "STARTTLS") if tls else tuple(lines))
 
 
 class Session(Protocol):
@@ -91,13 +108,11 @@ class Session(Protocol):
         self.session.extended_smtp = extended
         rules = self._gateway.rules
         self._screening = rules.screen(self._client_address, self.session.host_name, self.traits) if rules else None
-        lines = [self.hostname]
         if extended:
-            size = f"SIZE {self.data_size_limit}"
-            lines += ["PIPELINING", size, "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
-            if self.tls_context and not self.session.ssl:
-                lines.append("STARTTLS")
-        await self._reply(Reply(250, tuple(lines)))
+            tls = self.tls_context is not None and not self.session.ssl
+            await self._reply(_extensions(self.hostname, self.data_size_limit, tls=tls))
+        else:
+            await self._reply(_hello(self.hostname))
 
     async def smtp_STARTTLS(self, arg: str | None) -> None:
         """Start TLS and reset the session (RFC 3207)."""
@@ -147,7 +162,7 @@ class Session(Protocol):
         )
         if self._screening:
             self._screening.begin(path.mailbox, self._transaction.id)
-        await self._reply(Reply.of(250, "2.1.0 Sender accepted"))
+        await self._reply(_SENDER_ACCEPTED)
 
     @staticmethod
     def _check_mail_parameters(path: Path) -> Reply | None:
@@ -305,7 +320,7 @@ class Session(Protocol):
             await self._error(Reply.of(503, "5.5.1 No valid recipients"))
             return
         self._note_pipelining()
-        await self._reply(Reply.of(354, "End data with <CR><LF>.<CR><LF>"))
+        await self._reply(_GO_AHEAD)
         reservation = _Reservation(self._gateway.budget)
         try:
             content = await self._receive(reservation)
@@ -379,7 +394,7 @@ class Session(Protocol):
 
     async def smtp_QUIT(self, arg: str | None) -> None:
         """Close the session."""
-        raise ClosingError(Reply.of(221, "2.0.0 Bye"))
+        raise ClosingError(_BYE)
 
     async def smtp_VRFY(self, arg: str | None) -> None:
         """Disclose nothing about addresses."""
@@ -393,7 +408,7 @@ class Session(Protocol):
     async def smtp_HELP(self, arg: str | None) -> None:
         """List the commands."""
         self._count_idle_command()
-        await self._reply(Reply.of(214, "2.0.0 " + " ".join(self._smtp_methods)))
+        await self._reply(Reply.of(214, "2.0.0 " + " ".join(self.commands)))
 
     def _client(self) -> Client:
         protocol = "ESMTP" if self.session.extended_smtp else "SMTP"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from mailgate.smtp.reply import Reply
 
@@ -64,10 +63,13 @@ class Mailbox:
     domain: str
 
     def __str__(self) -> str:
-        return self._text
+        # In place of functools.cached_property, which takes a lock in Python 3.11.
+        text: str | None = self.__dict__.get("_text")
+        if text is None:
+            text = self.__dict__["_text"] = self._quoted()
+        return text
 
-    @cached_property
-    def _text(self) -> str:
+    def _quoted(self) -> str:
         local = self.local
         if (local or self.domain) and not _PLAIN_LOCAL.fullmatch(local):
             local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'

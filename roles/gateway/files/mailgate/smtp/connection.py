@@ -50,15 +50,18 @@ class BaseConnection(asyncio.Protocol):
         if future and not future.done():
             future.set_result(None)
 
-    async def _wait_for_input(self) -> None:
-        """Wait for input or the end of the connection; raise TimeoutError at the deadline."""
+    def _input(self) -> asyncio.Future[None]:
+        """Return what is done at the next input, the end of the connection or the deadline.
+
+        It is no coroutine, since each of these that waits takes part in all that wakes the task.
+
+        Raises:
+            TimeoutError: The deadline is over.
+        """
         if self._deadline <= self.loop.time():
             raise TimeoutError
         self._read_waiter = self.loop.create_future()
-        try:
-            await self._read_waiter
-        finally:
-            self._read_waiter = None
+        return self._read_waiter
 
     async def _wait_for_drain(self) -> None:
         """Wait until the transport accepts more data or the connection ends."""

@@ -87,7 +87,10 @@ class DataDecoder:
 def _dotted_lines(data: bytes) -> Iterator[re.Match[bytes]]:
     """Yield each CRLF that is followed by a dot."""
     # A base64 attachment contains no dots, and a search for a single byte is faster than a regular expression.
-    first, last = data.find(b"."), data.rfind(b".")
+    first = data.find(b".")
+    if first < 0:
+        return
+    last = data.rfind(b".")
     yield from _DOTTED.finditer(data, max(0, first - 2), data.rfind(b".", 0, max(0, last)) + 1)
     if last >= 2 and (found := _DOTTED.match(data, last - 2)):
         yield found

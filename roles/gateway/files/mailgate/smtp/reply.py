@@ -36,6 +36,13 @@ class Reply:
 
     def wire(self) -> bytes:
         """Return the reply in wire format, with its final CRLF."""
+        # Most replies are constants.
+        wire: bytes | None = self.__dict__.get("_wire")
+        if wire is None:
+            wire = self.__dict__["_wire"] = self._encoded()
+        return wire
+
+    def _encoded(self) -> bytes:
         if len(self.lines) == 1:
             return f"{self.code} {self.lines[0]}\r\n".encode("ascii", "replace")
         lines = self.lines or ("",)

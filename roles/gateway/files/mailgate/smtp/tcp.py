@@ -33,7 +33,8 @@ def acknowledgment(transport: asyncio.BaseTransport | None) -> Acknowledgment | 
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + _U64.size)
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: the socket of uvloop is closed.
         return None
     if len(info) < _BYTES_ACKED + _U64.size:
         return None
@@ -53,9 +54,13 @@ def outstanding(transport: asyncio.BaseTransport | None) -> int:
 
 
 def sent_position(transport: asyncio.WriteTransport | None) -> int | None:
-    """Return the position of the end of what was sent, or None if that is unknown."""
-    if transport is None or transport.get_write_buffer_size():
+    """Return the position of the end of what was written, or None if that is unknown."""
+    if transport is None:
+        return None
+    # Some versions of uvloop send at the end of the loop's iteration. Encrypted data has another length.
+    buffered = transport.get_write_buffer_size()
+    if buffered and transport.get_extra_info("ssl_object") is not None:
         return None
     acknowledged = acknowledgment(transport)
     # In this order: an acknowledgment that arrives meanwhile yields too low a position, never one out of reach.
-    return acknowledged.position + outstanding(transport) if acknowledged else None
+    return acknowledged.position + outstanding(transport) + buffered if acknowledged else None
