@@ -44,13 +44,16 @@ def test_the_gateway_itself_must_not_be_reached_by_others():
 def test_everything_without_effect_is_reported_at_once():
     text = (
         BEHIND + 'relay_networks = ["198.18.0.0/16"]\nproxy_protocol_from = ["192.0.2.0/24"]\n'
+        'own_names = ["g.example"]\n'
         "[limits]\ngreet_delay = 2\n[bans]\nunknown_recipients = 100\n[rates]\nrecipients_per_sender = 5\n"
-        "relay_alarm = 5\n[greylist]\ndelay = 60\n[authentication]\nevaluate = true\n" + RULE
+        "relay_alarm = 5\n[greylist]\ndelay = 60\n[authentication]\nevaluate = true\n"
+        '[bounces]\nunsent = "log"\ndomains = ["a.example"]\n[refusal]\nseparate_choices = true\n'
+        '[rspamd]\nsocket = "127.0.0.1:11333"\n[dkim."a.example"]\nselector = "s"\nkey_file = "/k"\n' + RULE
     )  # fmt: skip
     assert sorted(keys(text)) == sorted([
         "relay_networks", "proxy_protocol_from", "limits.greet_delay", "bans.unknown_recipients",
         "rates.recipients_per_sender", "rates.relay_alarm", "greylist.delay", "authentication.evaluate",
-        "rules[1] (list)",
+        "rules[1] (list)", "bounces.unsent", "refusal.separate_choices", "rspamd.socket", "dkim",
     ])  # fmt: skip
 
 

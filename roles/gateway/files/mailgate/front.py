@@ -18,13 +18,15 @@ from mailgate.config import Config
 _OF_CLIENTS = {
     "authentication": ("evaluate",),
     "bans": ("unknown_recipients",),
+    "bounces": ("unsent",),
     "greylist": ("delay",),
     "limits": ("greet_delay",),
     "rates": (
         "connections_per_client", "recipients_per_client", "recipients_per_network", "recipients_per_sender",
         "messages_per_recipient", "relayed_per_client", "relay_alarm",
     ),
-    "refusal": ("greylist_score",),
+    "refusal": ("greylist_score", "separate_choices"),
+    "rspamd": ("socket",),
 }  # fmt: skip
 _HIDDEN = "has no effect with a front, which hides the addresses of clients; remove it, or the front"
 
@@ -44,6 +46,8 @@ def front_problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "proxy_protocol_from", "the front does not understand PROXY headers; remove it, or the front"
     for number, rule in enumerate(config.rules, 1):
         yield f"rules[{number}] ({rule.name})", "has no effect with a front, as no rule applies to this host; remove it"
+    if config.dkim:
+        yield "dkim", "has no effect with a front, as no host may relay; remove it, or the front"
     yield from _without_effect(config)
 
 

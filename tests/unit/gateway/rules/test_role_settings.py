@@ -20,8 +20,12 @@ ROLE = ROOT / "roles" / "gateway"
 PAGES = ("rules", "authentication", "limits", "outgoing", "spam")
 GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
-EXAMPLES = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
-SECTIONS = ("refusal", "authentication", "bans", "rates", "limits", "greylist", "rspamd", "signing", "bounces")
+BLOCKS = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
+# Others are variables of the inventory.
+EXAMPLES = [block for block in BLOCKS if next(iter(block)).startswith("gateway_")]
+SECTIONS = (
+    "refusal", "authentication", "bans", "rates", "limits", "greylist", "shared_state", "rspamd", "signing", "bounces"
+)  # fmt: skip
 TABLES = (
     "gateway_relay_networks",
     "gateway_dkim",
@@ -30,6 +34,7 @@ TABLES = (
     "gateway_domains",
     "gateway_never_ban",
     "gateway_rspamd_install",
+    "gateway_shared_state_password",
 )
 NAMES = (*TABLES, *(f"gateway_{s}" for s in SECTIONS))
 
@@ -61,7 +66,7 @@ def messages(variables: dict) -> list[str]:
 
 
 def test_the_guides_have_examples():
-    assert len(EXAMPLES) == 14
+    assert len(EXAMPLES) == 15
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))
