@@ -30,8 +30,8 @@ async def replies(port: int, address: str) -> set[str]:
     return set(await asyncio.gather(*(first_reply(port, address) for _ in range(12))))
 
 
-async def within_a_second(port: int, address: str, wanted: str) -> None:
-    deadline = asyncio.get_running_loop().time() + 1
+async def soon(port: int, address: str, wanted: str) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
     while (found := {reply[:3] for reply in await replies(port, address)}) != {wanted}:
         assert asyncio.get_running_loop().time() < deadline, found
 
@@ -48,13 +48,13 @@ async def test_bans_of_a_worker_and_of_the_command_hold_in_all_workers_and_after
         with contextlib.suppress(EOFError, ConnectionError):
             for number in range(10):
                 await client.say(f"RCPT TO:<x{number}@a.example>")
-        await within_a_second(port, CLIENT, "421")
+        await soon(port, CLIENT, "421")
         assert await asyncio.to_thread(main, [*command, "add", OTHER]) == 0
-        await within_a_second(port, OTHER, "421")
+        await soon(port, OTHER, "421")
         assert await asyncio.to_thread(main, [*command, "remove", OTHER]) == 0
-        await within_a_second(port, OTHER, "220")
+        await soon(port, OTHER, "220")
     (tmp_path / "notify").unlink()
     async with serving(pyz, tmp_path, LOW, PROXY) as (service, _hop, port):
         await service.until("READY=1")
-        await within_a_second(port, CLIENT, "421")
+        await soon(port, CLIENT, "421")
         assert await replies(port, OTHER) == {"220 gw1.u"}

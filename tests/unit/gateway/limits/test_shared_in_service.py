@@ -13,7 +13,7 @@ from gateway_doubles import Client
 from rule_clients import CLIENT, OTHER
 from service_process import Running, serving
 from shared_server import MISSING, SharedServer, program
-from test_bans_in_service import PROXY, replies, within_a_second
+from test_bans_in_service import PROXY, replies, soon
 
 from mailgate.cli import main
 
@@ -75,16 +75,16 @@ async def test_three_gateways_act_as_one_and_go_on_alone(pyz: Path, tmp_path: Pa
         # A ban at one is a ban at all.
         command = ["ban", "--config", str(tmp_path / "gw1" / "mailgate.toml")]
         assert await asyncio.to_thread(main, [*command, "add", OTHER]) == 0
-        await asyncio.gather(*(within_a_second(port, OTHER, "421") for port in ports))
+        await asyncio.gather(*(soon(port, OTHER, "421") for port in ports))
         assert await asyncio.to_thread(main, [*command, "remove", OTHER]) == 0
-        await asyncio.gather(*(within_a_second(port, OTHER, "220") for port in ports))
+        await asyncio.gather(*(soon(port, OTHER, "220") for port in ports))
 
         # One ends.
         services[0].process.kill()
         services[0].process.wait()
         other = ["ban", "--config", str(tmp_path / "gw2" / "mailgate.toml")]
         assert await asyncio.to_thread(main, [*other, "add", OTHER]) == 0
-        await asyncio.gather(*(within_a_second(port, OTHER, "421") for port in ports[1:]))
+        await asyncio.gather(*(soon(port, OTHER, "421") for port in ports[1:]))
         assert sum(await asyncio.gather(*(accepted(port, CLIENT, 10) for port in ports[1:]))) < 10
 
         # The store ends: each has what it has seen, and mail goes on.
