@@ -172,6 +172,6 @@ def _change_in(fields: object, now: int) -> Ban | None:
     except (AttributeError, RecursionError, TypeError, ValueError):
         return None
     latest = now + _MAX_BAN_SECONDS
-    if not all(type(each) is int and 0 <= each <= latest for each in (until, since)) or length < _MIN_PREFIX:
+    if not all(isinstance(each, int) and 0 <= each <= latest for each in (until, since)) or length < _MIN_PREFIX:
         return None
     return Ban(network, until, since, "".join(each for each in str(reason) if each.isprintable())[:_MAX_REASON])

@@ -109,11 +109,12 @@ class Remote:
         return StoreError(text)
 
     async def _guard(self, work: Any, seconds: float) -> Any:
+        reason = f"no answer within {seconds:g} s"
         try:
             async with asyncio.timeout(seconds):
                 return await work
         except TimeoutError:
-            reason = f"no answer within {seconds:g} s"
+            pass
         # Any error that a server which is not a store may cause in the library.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -134,7 +135,7 @@ class Remote:
             return await execute(*command)
 
     async def _prepare(self) -> None:
-        await asyncio.gather(*(self._execute("PING") for _ in range(_CONNECTIONS)))
+        await asyncio.gather(*(self._execute("PING") for _each in range(_CONNECTIONS)))
 
 
 def connect(settings: SharedState) -> Valkey:

@@ -51,7 +51,7 @@ class SharedStore:
         limits: list[object] = [limit for _name, limit in counted]
         try:
             found = await self._remote.run(TAKE, keys, [seconds * 1_000_000, *limits])
-            if type(found) is not int or not 0 <= found <= len(counted):
+            if not isinstance(found, int) or not 0 <= found <= len(counted):
                 raise self._remote.refuse("rates: not a valid answer")
         except StoreError:
             return self._own.take_all(counted, seconds)
@@ -96,6 +96,6 @@ def _key(kind: str, name: str, key: bytes = b"") -> str:
 
 def _first_and_passed(found: object) -> tuple[int, bool]:
     """Return the values of an answer; raise ValueError if it has another form."""
-    if isinstance(found, list) and len(found) == 2 and all(type(each) is int and each >= 0 for each in found):
+    if isinstance(found, list) and len(found) == 2 and all(isinstance(each, int) and each >= 0 for each in found):
         return found[0], bool(found[1])
     raise ValueError(found)
