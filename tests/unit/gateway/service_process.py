@@ -91,7 +91,7 @@ def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str 
     (directory / "mailgate.toml").write_text(
         f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
         f'listen = ["127.0.0.1:{port}"]\nqueue = "127.0.0.1:1"\n'
-        f"workers = 2\n{first}"
+        f'workers = 2\nevent_loop = "auto"\n{first}'
         f'[scan]\nsocket = "{directory}/clamd.ctl"\nfile_size = 0\n[timeouts]\ndrain = 5\n{more}'
     )
 
