@@ -63,7 +63,8 @@ took = seconds_until("421", "gw1", "gw2", "gw3")
 check(f"gw4 has no power: a ban at gw1 is in effect at the others ({took:.1f} s)", True, took < 3)
 campus.twin.start("gw4")
 took = seconds_until("421", "gw4")
-check("gw4 has power again, and the ban", ["421"], name(0, "gw4")["greetings"])
+# Its workers learn of it one after the other.
+check(f"gw4 has power again, and the ban ({took:.1f} s)", True, took < 20)
 campus.sh("gw1", f"mailgate ban remove {CLIENT}")
 seconds_until("220", *GATEWAYS)
 
