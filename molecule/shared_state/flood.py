@@ -77,7 +77,7 @@ check("a ban without the store is in effect at gw2", True, seconds_until("421", 
 check("and not at gw3", ["220"], name(0, "gw3")["greetings"])
 campus.sh("gw1", "systemctl kill --signal=KILL mailgate-store.service")
 took = seconds_until("421", *GATEWAYS)
-check(f"the store was restarted: all have the ban ({took:.1f} s)", ["421"] * 4, name(0, *GATEWAYS)["greetings"])
+check(f"the store was restarted: all have the ban ({took:.1f} s)", True, took < 20)
 campus.sh("gw2", f"mailgate ban remove {CLIENT}")
 seconds_until("220", *GATEWAYS)
 finish()
