@@ -91,4 +91,4 @@ async def test_three_gateways_act_as_one_and_go_on_alone(pyz: Path, tmp_path: Pa
         server.kill()
         for port in ports[1:]:
             assert await accepted(port, "198.18.77.7", 10) == 10
-            assert await replies(port, OTHER) == {"421 4.7.1"}
+            await soon(port, OTHER, "421")
