@@ -33,6 +33,7 @@ VOLATILE = {
     "/tmp",  # noqa: S108
     "/var/cache",
     "/var/lib/apt/lists",
+    "/var/lib/mailgate/event_index",
     "/var/lib/postfix",
     "/var/lib/systemd",
     "/var/log",
