@@ -12,12 +12,13 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mailgate.commands.actions import Actions
 from mailgate.config import Config, ConfigError
 from mailgate.config_file import load_config
 from mailgate.limits.exemption import exempt_tables
@@ -36,20 +37,12 @@ _DURATION = re.compile(r"(\d{1,7})([smhd])")
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands to the parser."""
-    commands = parser.add_subparsers(required=True, metavar="ACTION")
-
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
-
-    listing = command("list", _list, "List the bans of this gateway, those that end last first.")
-    listing.add_argument("--format", choices=("table", "json"), default="table")
-    listing.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
-    adding = command("add", _add, "Ban addresses or networks from this gateway, in effect within a second.")
+    actions = Actions(parser)
+    actions.add_list(_list, "List the bans of this gateway, those that end last first.")
+    adding = actions.add("add", _add, "Ban addresses or networks from this gateway, in effect within a second.")
     adding.add_argument("--duration", type=_duration, default="1h", help="number and s, m, h or d (default: 1h)")
     adding.add_argument("--reason", default="", help="reason, for the list of bans")
-    removing = command("remove", _remove, "Remove bans, in effect within a second.")
+    removing = actions.add("remove", _remove, "Remove bans, in effect within a second.")
     for sub in (adding, removing):
         sub.add_argument("address", nargs="+", type=_network)
 

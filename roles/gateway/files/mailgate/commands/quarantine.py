@@ -7,11 +7,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
 from mailgate.client.submit import submit
+from mailgate.commands.actions import Actions
 from mailgate.config import Config
 from mailgate.config_file import load_config
 from mailgate.content.quarantine import Entry, Quarantine
@@ -19,23 +19,15 @@ from mailgate.content.quarantine import Entry, Quarantine
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands to the parser."""
-    commands = parser.add_subparsers(required=True, metavar="ACTION")
-
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
-
-    listing = command("list", _list, "List all messages, oldest first.")
-    listing.add_argument("--format", choices=("table", "json"), default="table")
-    listing.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
-    show = command("show", _show, "Print an original message; it may be infected.")
-    release = command(
+    actions = Actions(parser)
+    actions.add_list(_list, "List all messages, oldest first.")
+    show = actions.add("show", _show, "Print an original message; it may be infected.")
+    release = actions.add(
         "release", _release, "Deliver messages to their recipients without another scan, then delete them."
     )
     release.add_argument("--keep", action="store_true", help="do not delete them")
     release.add_argument("--to", metavar="ADDRESS", action="append", help="deliver to this address instead")
-    delete = command("delete", _delete, "Delete messages.")
+    delete = actions.add("delete", _delete, "Delete messages.")
     show.add_argument("number")
     for sub in (release, delete):
         sub.add_argument("number", nargs="+")
