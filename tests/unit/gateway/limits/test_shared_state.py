@@ -317,6 +317,21 @@ class TestBans:
         first = await member().start()
         await first.bans_client(CLIENT)
 
+    @pytest.mark.parametrize("behind", [0, 90])
+    async def test_a_ban_after_a_removal_prevails_whatever_the_clocks_say(self, two, server, member, behind):
+        first, second = two
+        await first.ban(CLIENT)
+        await second.bans_client(CLIENT)
+        second.unban(CLIENT)
+        await first.bans_client(CLIENT, banned=False)
+        now = int(time.time()) - behind
+        first.bans.add(Ban(CLIENT, now + 600, now, "again"))
+        await first.bans.sync()
+        await second.bans_client(CLIENT)
+        fresh = await member("gw3").start()
+        await fresh.bans_client(CLIENT)
+        await first.bans_client(CLIENT)
+
     async def test_a_server_that_has_lost_its_data_gets_them_again(self, two, server, member):
         first, second = two
         await first.ban(CLIENT)

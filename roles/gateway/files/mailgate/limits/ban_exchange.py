@@ -5,7 +5,8 @@
 All gateways apply the same changes in the same order, so their bans become equal. A change that cannot be published
 waits in the database of bans, and the position in the stream is there too, so a gateway that was stopped or had no
 connection goes on where it was. A store that has lost its data has another generation; then each gateway publishes
-all its bans and removals. A ban that is older than a removal has no effect, so their order does not matter then.
+all its bans and removals. A ban that is no newer than a removal has no effect, so their order does not matter then. A ban
+that is added after a removal is published as newer, whatever the clocks of the gateways say.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _AT_ONCE = 500
 _CHECK_SECONDS = 30.0
 # Wait for changes of others, and so the delay of the own ones.
 _BLOCK_MS = 200
+_REMOVED_AT = "SELECT at FROM removed WHERE network = ?"
 _MAX_BAN_SECONDS = 366 * 86_400
 _MAX_REASON = 200
 # A store that is not sound must not ban everybody.
@@ -113,10 +115,21 @@ class BanExchange:
         while rows := database.execute(
             "SELECT number, network, until, since, reason FROM unpublished ORDER BY number LIMIT ?", (_AT_ONCE,)
         ).fetchall():
-            changes: list[object] = [json.dumps(row[1:], ensure_ascii=False) for row in rows]
+            changes: list[object] = [
+                json.dumps([network, until, self._order(database, network, until, since), reason], ensure_ascii=False)
+                for _number, network, until, since, reason in rows
+            ]
             await self._remote.run_in_background(PUBLISH, [STREAM], [_MAX_ENTRIES, *changes])
             # Published twice if this fails, which does no harm.
             database.execute("DELETE FROM unpublished WHERE number <= ?", (rows[-1][0],))
+
+    def _order(self, database: sqlite3.Connection, network: str, until: int, since: int) -> int:
+        """Return the time of a change, for a ban later than that of a removal which is known here."""
+        if not until:
+            database.execute(_REMOVE, (network, since))
+            return since
+        row = database.execute(_REMOVED_AT, (network,)).fetchone()
+        return max(since, row[0] + 1) if row else since
 
     async def _follow(self, database: sqlite3.Connection) -> None:
         row = database.execute("SELECT entry FROM position").fetchone()
