@@ -317,6 +317,16 @@ class TestBans:
         first = await member().start()
         await first.bans_client(CLIENT)
 
+    async def test_a_removal_prevails_whatever_the_clocks_say(self, two, monkeypatch):
+        first, second = two
+        await first.ban(CLIENT)
+        await second.bans_client(CLIENT)
+        behind = time.time() - 90
+        with monkeypatch.context() as patched:
+            patched.setattr("mailgate.limits.local_store.time.time", lambda: behind)
+            second.unban(CLIENT)
+        await first.bans_client(CLIENT, banned=False)
+
     @pytest.mark.parametrize("behind", [0, 90])
     async def test_a_ban_after_a_removal_prevails_whatever_the_clocks_say(self, two, server, member, behind):
         first, second = two

@@ -41,6 +41,11 @@ CREATE TABLE IF NOT EXISTS unpublished (
     reason TEXT NOT NULL
 )
 """
+# Not before the ban, which a gateway whose clock is ahead may have added.
+_ADD_REMOVAL = (
+    "INSERT INTO unpublished (network, until, since, reason)"
+    " SELECT ?, 0, MAX(?, TOTAL(since)), '' FROM bans WHERE network = ?"
+)
 _ADD_UNPUBLISHED = "INSERT INTO unpublished (network, until, since, reason) VALUES (?, ?, ?, ?)"
 GREYLIST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS senders (
@@ -249,10 +254,10 @@ def remove_bans(database: sqlite3.Connection, networks: Iterable[str], *, publis
     """Remove bans, so that workers read all of them again; record that for other gateways if `publish`."""
     rows = [(network,) for network in networks]
     database.execute("BEGIN IMMEDIATE")
-    database.executemany("DELETE FROM bans WHERE network = ?", rows)
     if publish:
         database.execute(UNPUBLISHED_SCHEMA)
-        database.executemany(_ADD_UNPUBLISHED, [(*row, 0, int(time.time()), "") for row in rows])
+        database.executemany(_ADD_REMOVAL, [(*row, int(time.time()), *row) for row in rows])
+    database.executemany("DELETE FROM bans WHERE network = ?", rows)
     removals = int(database.execute("PRAGMA user_version").fetchone()[0]) + 1
     database.execute(f"PRAGMA user_version = {removals % (1 << 31)}")
     database.execute("COMMIT")
