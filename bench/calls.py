@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -163,15 +164,21 @@ def worker(options: argparse.Namespace) -> Iterator[Worker]:
             running.stop()
 
 
-def run(case: Case, port: int, *, number: int = 0) -> None:
-    """Make the connections of a batch, one after the other; `number` of them if that is given."""
+@contextlib.contextmanager
+def crowd(case: Case, port: int) -> Iterator[None]:
+    """Hold as many connections as one client may have, if the case is beyond them."""
     with contextlib.ExitStack() as held:
-        if case.source == CROWDED:
-            for _ in range(MAX_PER_CLIENT):
-                _connection, replies = held.enter_context(connected(port, CROWDED))
-                replies.readline()
-        for _ in range(number or case.number):
-            converse(port, case.source, case.lines, case.wanted)
+        for _ in range(MAX_PER_CLIENT if case.source == CROWDED else 0):
+            _connection, replies = held.enter_context(connected(port, case.source))
+            if not (reply := replies.readline()).startswith(b"220"):
+                raise RuntimeError(f"{reply!r} in place of a greeting")
+        yield
+
+
+def run(case: Case, port: int, number: int) -> None:
+    """Make so many connections, one after the other."""
+    for _ in range(number):
+        converse(port, case.source, case.lines, case.wanted)
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -185,8 +192,10 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         batches = 2 if options.instructions else BATCHES
         for name in options.cases.split(","):
             case = CASES[name]
-            run(case, running.port, number=5)
-            found = [count(lambda case=case: run(case, running.port)) / case.number for _ in range(batches)]  # type: ignore[misc]
+            work = partial(run, case, running.port)
+            with crowd(case, running.port):
+                work(5)
+                found = [count(partial(work, case.number)) / case.number for _ in range(batches)]
             results[name] = {figure: round(min(found), 1)}
             if options.top and not options.instructions:
                 running.statistics().sort_stats(options.sort).print_stats(options.top)
