@@ -44,7 +44,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
             }
         )
         try:
-            plan = plan_inventory(AnsibleInventory((task_vars or {})["hostvars"]), args["today"])
+            plan = plan_inventory(AnsibleInventory(task_vars or {}), args["today"])
         except PlanRefused as refused:
             if args["allow_problems"]:
                 problems = [str(problem) for problem in refused.problems]

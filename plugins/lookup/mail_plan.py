@@ -71,7 +71,7 @@ class LookupModule(LookupBase):
         if not variables or "hostvars" not in variables:
             raise AnsibleError("the lookup mail_plan needs hostvars: use it in a task")
         try:
-            plan = as_result(plan_inventory(AnsibleInventory(variables["hostvars"]), self.get_option("today")))
+            plan = as_result(plan_inventory(AnsibleInventory(variables), self.get_option("today")))
         except ValueError as refused:
             raise AnsibleError(str(refused)) from None
         unknown = [term for term in terms if term not in plan]

@@ -198,8 +198,12 @@ def restored(module: AnsibleModule, name: str) -> dict[str, Any]:
     """Restore the files of the roles."""
     given = module.params
 
+    def manage(*words: str) -> None:
+        if systemctl := module.get_bin_path("systemctl"):
+            module.run_command([systemctl, *words])
+
     def stop(unit: str) -> None:
-        module.run_command(["systemctl", "disable", "--now", unit])
+        manage("disable", "--now", unit)
 
     def validate() -> str:
         if not given["validate"]:
@@ -221,7 +225,7 @@ def restored(module: AnsibleModule, name: str) -> dict[str, Any]:
         check=module.check_mode,
     )
     if outcome.files and not module.check_mode:
-        module.run_command(["systemctl", "daemon-reload"])
+        manage("daemon-reload")
         for role in given["by"]:
             # A later run must look at all of it again.
             (STORE / "applied" / f"{role}.json").unlink(missing_ok=True)

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted({path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")})
 #: Scenarios that run on Debian 13 too. The demo has hosts of both.
 TRIXIE = ["bind_mx_methods", "border_neighbours", "postfix_routes"]
+
+#: Colors and the frame that Molecule draws.
+STYLE = re.compile(r"(?m)^(?: |\x1b\[[0-9;]*m)*│ ?|\x1b\[[0-9;]*m")
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,7 +46,7 @@ def test_scenario_on_debian_13(scenario: str, tmp_path: Path) -> None:
 
 
 def run(scenario: str, name: str, environment: dict[str, str]) -> None:
-    """Run a scenario with variables of the environment; fail with the end of the log."""
+    """Run a scenario with variables of the environment; fail with the end of the log, and at last the failed tasks."""
     log = ROOT / ".cache" / "molecule" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
@@ -56,4 +61,21 @@ def run(scenario: str, name: str, environment: dict[str, str]) -> None:
             check=False,
         )
     if done.returncode:
-        pytest.fail("\n".join(log.read_text().splitlines()[-120:]), pytrace=False)
+        lines = STYLE.sub("", log.read_text()).splitlines()
+        pytest.fail("\n".join([*lines[-60:], "", *failed_tasks(lines)]), pytrace=False)
+
+
+def failed_tasks(lines: Sequence[str]) -> list[str]:
+    """Return the lines of the failed tasks, each from its heading on, without the middle of long ones."""
+    found: list[str] = []
+    start = 0
+    for number, line in enumerate(lines):
+        if "TASK [" in line:
+            start = number
+        elif "fatal:" in line:
+            end = next(
+                (k for k in range(number, len(lines)) if "TASK [" in lines[k] or "PLAY " in lines[k]), len(lines)
+            )
+            task = lines[start:end]
+            found += task if len(task) <= 60 else [*task[:20], "...", *task[-40:]]
+    return found

@@ -147,10 +147,13 @@ class Part:
         for k, (mx, moved) in enumerate(lines):
             if moved is not None and self.entries[moved].origin == origin:
                 body, ttl = document.retargeted(moved, mx), self.entries[moved].ttl
+                # Its place may be below another $TTL than before.
+                wanted, here = ttl if set_ttl is None else set_ttl, ttl if default is None else default
             else:
                 body, ttl = document.mx_body(mx, self.last_record if index is None else index, owner, origin), inherited
-            if set_ttl is not None:
-                body, ttl = with_ttl(body, set_ttl, ttl, default), set_ttl
+                wanted, here = set_ttl, inherited
+            if wanted is not None:
+                body, ttl = with_ttl(body, wanted, here, default), wanted
             yield Line(continuation if k else first_lead, body, like.eol, owner, origin, ttl)
 
 

@@ -26,14 +26,17 @@ HAS_ORIGIN = Origin is not None
 
 
 class AnsibleInventory:
-    """The inventory behind Ansible's ``hostvars``."""
+    """The inventory behind Ansible's ``hostvars`` and ``groups``, from the variables of a task."""
 
-    def __init__(self, hostvars: Any) -> None:
-        self.hostvars = hostvars
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self.hostvars: Any = variables["hostvars"]
+        # Before ansible-core 2.19 hostvars has the implicit localhost too, which the inventory does not list.
+        listed = set(variables["groups"]["all"])
+        self.names = [str(name) for name in self.hostvars if name in listed]
 
     def facts(self) -> list[HostFacts]:
         """Return the collection's variables of every host, templated; no others are read, as each look-up costs."""
-        return [self._host(name) for name in self.hostvars]
+        return [self._host(name) for name in self.names]
 
     def _host(self, host: str) -> HostFacts:
         variables = self.hostvars[host]
@@ -61,7 +64,7 @@ class AnsibleInventory:
             origin = Origin.get_tag(value) if Origin else None
             if origin and origin.path:
                 return Place(_short(origin.path), origin.line_num or 0)
-        name: str = facts.name if facts else next(iter(self.hostvars), "")
+        name: str = facts.name if facts else next(iter(self.names), "")
         file = self.hostvars[name].get("inventory_file") if name else None
         if not file:
             return Place()

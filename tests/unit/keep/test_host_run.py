@@ -62,6 +62,11 @@ def test_a_name_that_is_none_is_refused(run):
         assert "is not the name of a run" in run(state="restored", run=name, by=["gateway"])["msg"]
 
 
+def test_a_run_is_restored_on_a_host_without_systemd(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(state="restored", run=ONE, by=["gateway"])["files"] == [str(tmp_path / "table")]
+
+
 def test_a_run_is_checked_and_restored(run, store, tmp_path):
     path = tmp_path / "table"
     assert run(state="checked", run=ONE)["problems"] == []

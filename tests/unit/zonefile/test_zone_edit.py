@@ -316,6 +316,21 @@ def test_a_null_mx_is_respected():
     assert result.null_mx == [(b"a", b"u", b"example")]
 
 
+@pytest.mark.parametrize(
+    ("second", "head"),
+    [("MX 20 gw2.univ.example.", ""), ("3600 MX 20 gw2.univ.example.", "3600 "), ("60 MX 20 gw2.univ.example.", "60 ")],
+)
+@pytest.mark.parametrize("ttl", [None, 300])
+def test_a_record_that_moves_below_another_default_ttl_keeps_its_ttl(second, head, ttl):
+    text = f"mech MX 0 x.other.example.\n     A 198.18.1.30\n$TTL 9921\n     {second}\n"
+    result = edit(HEAD + text, mech((20, "x.other.example")), ttl=ttl)
+    stated = f"{ttl} " if ttl else head or "3600 "
+    lines = result.data.decode().partition("$TTL 9921\n")[2].splitlines()
+    assert [line.split(None, 1)[1] if line.startswith("mech") else line.strip() for line in lines][-1] == (
+        f"{stated}MX 20 x.other.example."
+    )
+
+
 def test_a_ttl_that_hangs_on_our_line_is_refused():
     with pytest.raises(ZoneError, match=r"inherits its TTL from the previous line.*\$TTL"):
         edit("@ 60 SOA ns1 h 7 1 1 1 1\n NS ns1\nmech 30 MX 0 x\nnext A 198.18.1.1\n", ("mech.u.example", []))
