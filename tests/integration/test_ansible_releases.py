@@ -81,7 +81,7 @@ def test_release_under_the_machines_python(release: str) -> None:
             arguments, cwd=ROOT, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=1500,
             check=False,
         )  # fmt: skip
-        assert done.returncode == 0, f"{release}: {arguments}\n{done.stderr[-2000:]}{done.stdout[-4000:]}"
+        assert done.returncode == 0, f"{release}: {arguments}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
 
 
 def download(directory: Path, *requirements: str) -> None:
@@ -139,4 +139,4 @@ def test_newer_release_under_debian_13(wheels: Path) -> None:
     for words in [*setup, *commands(f"{venv}/bin/python")]:
         arguments = [*words, str(home / "sanity")] if words[0].endswith("ansible_test") else words
         done = run_in(system, arguments, binds=[ROOT, WORK], env=env, seconds=1500)
-        assert done.returncode == 0, f"{NEWER}: {arguments}\n{done.stderr[-2000:]}{done.stdout[-4000:]}"
+        assert done.returncode == 0, f"{NEWER}: {arguments}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"

@@ -17,7 +17,10 @@ def run(command: Sequence[str], stdin: str = "") -> tuple[int, str, str]:
     """Return exit status, standard output and standard error; bytes that are not UTF-8 as `text.decode` does."""
     data = stdin.encode("utf-8", "surrogateescape")
     try:
-        done = subprocess.run(list(command), input=data, capture_output=True, check=False)
+        # AnsibleModule is not loaded where this is called.
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
+            list(command), input=data, capture_output=True, check=False
+        )
     except OSError as error:
         return NOT_FOUND, "", str(error)
     return done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape")
