@@ -30,7 +30,7 @@ def test_every_case_has_a_limit():
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("unshare"), reason="unshare is not installed here (apt-get install util-linux)")
 def test_a_worker_needs_no_more_calls_than_before():
-    """Run the bench; if more calls are worth it, write new limits, a twentieth above what it prints, more for large messages."""
+    """Run the bench; if more calls are worth it, write limits a twentieth above its figures, a sixth for 1 MiB."""
     command = [sys.executable, "-m", "bench.calls", "--loop", "uvloop", "--limits", str(LIMITS)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from gateway_doubles import Client
 from rule_clients import CLIENT, OTHER
 from service_process import Running, serving
 from shared_server import MISSING, SharedServer, program
-from test_bans_in_service import PROXY, replies, soon
+from test_bans_in_service import PROXY, soon
 
 from mailgate.cli import main
 

@@ -317,7 +317,7 @@ class TestBans:
         first = await member().start()
         await first.bans_client(CLIENT)
 
-    async def test_a_removal_prevails_whatever_the_clocks_say(self, two, monkeypatch):
+    async def test_a_removal_prevails_with_clocks_that_differ(self, two, monkeypatch):
         first, second = two
         await first.ban(CLIENT)
         await second.bans_client(CLIENT)
@@ -328,7 +328,7 @@ class TestBans:
         await first.bans_client(CLIENT, banned=False)
 
     @pytest.mark.parametrize("behind", [0, 90])
-    async def test_a_ban_after_a_removal_prevails_whatever_the_clocks_say(self, two, server, member, behind):
+    async def test_a_ban_after_a_removal_prevails_with_clocks_that_differ(self, two, server, member, behind):
         first, second = two
         await first.ban(CLIENT)
         await second.bans_client(CLIENT)

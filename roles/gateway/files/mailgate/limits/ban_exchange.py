@@ -5,8 +5,8 @@
 All gateways apply the same changes in the same order, so their bans become equal. A change that cannot be published
 waits in the database of bans, and the position in the stream is there too, so a gateway that was stopped or had no
 connection goes on where it was. A store that has lost its data has another generation; then each gateway publishes
-all its bans and removals. A ban that is no newer than a removal has no effect, so their order does not matter then. A ban
-that is added after a removal is published as newer, whatever the clocks of the gateways say.
+all its bans and removals. A ban that is no newer than a removal has no effect, so their order does not matter then. A
+ban that is added after a removal is published as newer, even if the clock of the gateway is behind.
 """
 
 from __future__ import annotations
