@@ -556,7 +556,8 @@ class Config:
     rates: Rates = section(Rates, "Rates of clients, networks, senders and recipients, and of hosts that may relay.")
     greylist: Greylist = section(Greylist, "Greylisting of senders, for rules and scores that ask for it.")
     shared_state: SharedState = section(
-        SharedState, "Bans, rates and greylist that all gateways share; without it, each gateway has its own."
+        SharedState,
+        "Bans, rates, greylist and verified recipients that all gateways share; without it, each has its own.",
     )
     refusal: Refusal = section(Refusal, "Refusal rules: where they apply, scores, and DNS for them.")
     authentication: Authentication = section(Authentication, "Mail authentication: SPF, DKIM, DMARC and ARC.")

@@ -19,6 +19,7 @@ from mailgate.config import MAX_ANSWER_SECONDS, Config, Scan
 from mailgate.content.inspection import Inspection
 from mailgate.delivery.context import DELIVERED, Delivery
 from mailgate.delivery.duplicates import DuplicateLog
+from mailgate.delivery.shared_results import SharedResults
 from mailgate.delivery.transaction import Transaction
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
@@ -187,6 +188,7 @@ class Gateway:
         self.inspection = Inspection(config, self.scanner, self.events, self.tasks)
         if self._delivery:
             self._delivery.close()
+        remote = self.client_limits.remote
         self._delivery = Delivery(
             config,
             self.verification_cache,
@@ -195,6 +197,7 @@ class Gateway:
             encrypt=tls.client_context(config),
             share=self.worker_counters.share,
             unknown_recipients=self.unknown_recipients,
+            shared_results=SharedResults(self.verification_cache, remote) if remote else None,
         )
 
     def _use_events(self) -> None:

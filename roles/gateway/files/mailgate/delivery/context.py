@@ -11,6 +11,7 @@ from mailgate.client.pool import Pool
 from mailgate.client.session import ClientSession
 from mailgate.config import Config
 from mailgate.delivery.queue_wakeup import QueueFlushTrigger
+from mailgate.delivery.shared_results import SharedResults
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify import RecipientVerifier
 from mailgate.delivery.verify_cache import VerificationCache
@@ -35,13 +36,21 @@ class Delivery:
         encrypt: ssl.SSLContext | None = None,
         share: float = 1.0,
         unknown_recipients: UnknownRecipients,
+        shared_results: SharedResults | None = None,
     ) -> None:
         self.config = config
         self.verification_cache = verification_cache
         self.events = events
         self.pool = Pool(config, background, encrypt=encrypt, share=share)
+        self.shared_results = shared_results
         self.verifier = RecipientVerifier(
-            config, self.pool, verification_cache, events, unknown_recipients, share=share
+            config,
+            self.pool,
+            verification_cache,
+            events,
+            unknown_recipients,
+            share=share,
+            shared_results=shared_results,
         )
         self.queue_hop = NextHop(config.queue.host, config.queue.port)
         self.flush_trigger = QueueFlushTrigger(self.pool, self.queue_hop, events)

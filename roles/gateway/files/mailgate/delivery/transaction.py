@@ -87,6 +87,8 @@ class Transaction:
             notify: NOTIFY and ORCPT as received (RFC 3461).
         """
         cached = self._delivery.verification_cache.find(recipient)
+        if cached is None and (shared := self._delivery.shared_results):
+            cached = await shared.find(recipient, route.verification_servers)
         if cached and not cached.known:
             return cached_refusal(recipient)
         self._set_notify(recipient, notify)

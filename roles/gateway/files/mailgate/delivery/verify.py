@@ -23,6 +23,7 @@ from mailgate.background import BackgroundTasks
 from mailgate.client.pool import Pool
 from mailgate.client.session import NextHopError
 from mailgate.config import Config
+from mailgate.delivery.shared_results import SharedResults
 from mailgate.delivery.unknown_recipients import UnknownRecipients
 from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.events import Events
@@ -67,6 +68,7 @@ class RecipientVerifier:
         unknown_recipients: UnknownRecipients,
         *,
         share: float,
+        shared_results: SharedResults | None = None,
     ) -> None:
         self._config = config
         self._max_probes = max(1, round(config.limits.max_verifications_per_next_hop * share))
@@ -74,6 +76,7 @@ class RecipientVerifier:
         self._cache = cache
         self._events = events
         self._unknown_recipients = unknown_recipients
+        self._shared_results = shared_results
         self._wait_seconds = config.timeouts.connect
         self._limits: dict[tuple[NextHop, ...], _ProbeLimit] = {}
         self._detecting: set[str] = set()
@@ -84,6 +87,8 @@ class RecipientVerifier:
     def stop(self) -> None:
         """Cancel background probes."""
         self.background.cancel()
+        if self._shared_results:
+            self._shared_results.background.cancel()
 
     @contextlib.asynccontextmanager
     async def probe_slot(self, servers: tuple[NextHop, ...], *, wait: bool = True) -> AsyncIterator[None]:
@@ -195,9 +200,17 @@ class RecipientVerifier:
             servers: The servers of which one sent it.
         """
         if reply.ok:
-            self._cache.store(recipient, known=True)
+            self._store(recipient, servers, known=True)
         elif is_unknown_recipient(reply) and len(self._confirming) < MAX_CONFIRMING:
             self._confirm(envelope.sender, recipient, servers)
+
+    def _store(self, recipient: Mailbox, servers: tuple[NextHop, ...], *, known: bool) -> None:
+        self._publish(self._cache.store(recipient, known=known), servers, known=known)
+
+    def _publish(self, keys: Sequence[str], servers: tuple[NextHop, ...], *, known: bool) -> None:
+        if shared := self._shared_results:
+            for key in keys:
+                shared.publish(key, servers, known=known)
 
     # In the background
 
@@ -214,7 +227,7 @@ class RecipientVerifier:
 
     async def _confirm_unknown(self, sender: Mailbox, recipient: Mailbox, servers: tuple[NextHop, ...]) -> None:
         if await self._is_unknown_to_others(sender, recipient, servers) and not self._cache.is_fresh(recipient):
-            self._cache.store(recipient, known=False)
+            self._store(recipient, servers, known=False)
 
     async def _is_unknown_to_others(self, sender: Mailbox, recipient: Mailbox, servers: tuple[NextHop, ...]) -> bool:
         """Return whether a server that refused the recipient to `sender` refuses it to other senders as well."""
@@ -242,7 +255,7 @@ class RecipientVerifier:
     async def _detect_catch_all(self, domain: str, servers: tuple[NextHop, ...]) -> None:
         reply = await self._background_probe(Mailbox(f"mailgate-{secrets.token_hex(12)}", domain), servers)
         if reply and (reply.ok or is_unknown_recipient(reply)):
-            self._cache.store_catch_all(domain, known=reply.ok)
+            self._publish(self._cache.store_catch_all(domain, known=reply.ok), servers, known=reply.ok)
             if reply.ok:
                 self._events.emit("catch_all", domain=domain, next_hops=servers)
 
@@ -263,7 +276,7 @@ class RecipientVerifier:
                 continue
             reply = await self._background_probe(mailbox, route.verification_servers)
             if reply and reply.ok:
-                self._cache.store(mailbox, known=True)
+                self._store(mailbox, route.verification_servers, known=True)
             elif reply and is_unknown_recipient(reply):
                 await self._confirm_unknown(NULL_SENDER.sender, mailbox, route.verification_servers)
             refreshed += reply is not None

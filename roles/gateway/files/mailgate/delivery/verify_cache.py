@@ -129,31 +129,46 @@ class VerificationCache:
         held = self._memory[key] = _Row(known, stored, self._clock())
         return held
 
-    def store(self, mailbox: Mailbox, *, known: bool) -> None:
-        """Store whether the recipient exists."""
+    @property
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return int(self._clock())
+
+    def store(self, mailbox: Mailbox, *, known: bool) -> list[str]:
+        """Store whether the recipient exists; return the keys of entries that are new, changed or refreshed."""
         if not known:
-            self._store(mailbox.key, known=False)
+            stored = self._store(mailbox.key, known=False)
             if self.catches_all(mailbox):
                 # No longer a catch-all, or another server of the domain is one.
-                self.store_catch_all(mailbox.domain, known=False)
-        elif not self.catches_all(mailbox):
-            self._store(mailbox.key, known=True)
+                stored += self.store_catch_all(mailbox.domain, known=False)
+            return stored
+        return [] if self.catches_all(mailbox) else self._store(mailbox.key, known=True)
 
-    def store_catch_all(self, domain: str, *, known: bool) -> None:
-        """Store whether the domain's server accepts any recipient."""
-        self._store(f"@{domain}", known=known)
+    def adopt(self, key: str, *, known: bool, at: int) -> None:
+        """Store a result that another gateway got at a time in seconds since 1970, unless a later one is here."""
+        row = self._row(key)
+        if row is None or row.stored < at:
+            self._write(key, known=known, at=min(at, self.now))
 
-    def _store(self, key: str, *, known: bool) -> None:
-        now = int(self._clock())
+    def store_catch_all(self, domain: str, *, known: bool) -> list[str]:
+        """Store whether the domain's server accepts any recipient; return keys as `store`."""
+        return self._store(f"@{domain}", known=known)
+
+    def _store(self, key: str, *, known: bool) -> list[str]:
+        now = self.now
         row = self._row(key)
         if row and known and row.known and row.stored >= now - REFRESH_SECONDS:
-            return
-        self._hold(key, known, now)
+            return []
+        self._write(key, known=known, at=now)
+        return [key]
+
+    def _write(self, key: str, *, known: bool, at: int) -> None:
+        self._hold(key, known, at)
         try:
             self._database.execute(
                 "INSERT INTO recipients VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET"
                 " known = excluded.known, code = excluded.code, text = excluded.text, at = excluded.at",
-                (key, known, 250 if known else 550, now),
+                (key, known, 250 if known else 550, at),
             )
         except sqlite3.Error as error:
             self._writing.failed(error)

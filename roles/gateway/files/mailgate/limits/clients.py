@@ -18,6 +18,7 @@ from mailgate.limits.exemption import exempt_tables, network_tables
 from mailgate.limits.failures import Failures
 from mailgate.limits.greylist import Greylisting
 from mailgate.limits.local_store import LocalStore
+from mailgate.limits.remote import Remote
 from mailgate.limits.shared_limits import SharedLimits
 from mailgate.limits.store import CALL_SECONDS, Ban, GuardedStore
 from mailgate.network import client_key, client_network, network_of
@@ -214,6 +215,11 @@ class ClientLimits:
         return 0 if self.is_exempt(client) else await self.greylisting.wait_seconds(client, sender, recipient)
 
     # The store
+
+    @property
+    def remote(self) -> Remote | None:
+        """The store that all gateways share; None if there is none."""
+        return self._shared.remote
 
     async def sync(self) -> None:
         """Exchange bans with the store, for as long as the worker runs."""

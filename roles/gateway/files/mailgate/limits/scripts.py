@@ -72,3 +72,19 @@ for number = 2, #ARGV do
 end
 return #ARGV - 1
 """)
+
+# KEYS: recipients. Result: `KNOWN TIME` of each, empty if there is none.
+RESULTS = Script("""
+local found = {}
+for number, key in ipairs(KEYS) do found[number] = redis.call('GET', key) or '' end
+return found
+""")
+
+# KEYS: recipient. ARGV: 1 if it is known, seconds since 1970, lifetime. A later result stays.
+KEEP_RESULT = Script("""
+local present = redis.call('GET', KEYS[1])
+local at = present and tonumber(string.match(present, '^%d (%d+)$') or '') or 0
+if at > tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'EX', ARGV[3])
+return 1
+""")

@@ -58,6 +58,11 @@ class SharedLimits:
             self.store.greylist = config.greylist
         return self.store or self._local
 
+    @property
+    def remote(self) -> Remote | None:
+        """The shared store itself; None if there is none."""
+        return self._remote
+
     async def keep(self, *, exchange: bool) -> None:
         """Keep the connection, and exchange bans if `exchange`, until cancelled."""
         try:
