@@ -30,6 +30,7 @@ from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESEN
 from mailgate.limits.alarm import alarm_mail
 from mailgate.limits.clients import ClientLimits
 from mailgate.limits.sent_mail import UNSENT_LOGGED, UNSENT_REFUSED, SentMail
+from mailgate.limits.shared_sent_mail import SharedSentMail
 from mailgate.message import (
     Client,
     Message,
@@ -154,6 +155,8 @@ class Gateway:
         self.spam: SpamFilter | None = None
         # None unless bounces of mail that was not sent are looked for.
         self.sent_mail: SentMail | None = None
+        # None unless gateways share it.
+        self.shared_sent_mail: SharedSentMail | None = None
         # None without keys.
         self.signer: Signer | None = None
         self._closing = BackgroundTasks()
@@ -254,6 +257,8 @@ class Gateway:
             self.sent_mail.use(self.config)
         else:
             self.sent_mail = SentMail(self.config)
+        remote = self.client_limits.remote if self.sent_mail else None
+        self.shared_sent_mail = SharedSentMail(remote, self.config.bounces.days) if remote else None
 
     def _use_signer(self) -> None:
         if not self.config.dkim:
@@ -438,7 +443,9 @@ class Gateway:
             self.events.count(PROCESSED)
             client = message.client.address
             if self.sent_mail and client and self.config.may_relay(client):
-                self.sent_mail.remember(message.sender)
+                first = self.sent_mail.remember(message.sender)
+                if first and self.shared_sent_mail:
+                    self.shared_sent_mail.publish(message.sender)
             reply = Reply.of(reply.code, f"2.0.0 Message accepted as {message.id}")
         self.events.emit(
             "message",
@@ -496,7 +503,7 @@ class Gateway:
             reject_bare_newlines=form.bare_newlines == "refuse",
             max_line=form.max_line_bytes,
             max_hops=form.max_hops,
-        ) or self._refuse_bounce(message)
+        ) or await self._refuse_bounce(message)
         if refusal:
             return refusal
         if form.bare_newlines == "normalize":
@@ -536,12 +543,14 @@ class Gateway:
             signed |= noted
         return await transaction.deliver(variants, began + ANSWER_SECONDS, needs_utf8=needs_utf8)
 
-    def _refuse_bounce(self, message: Message) -> Reply | None:
+    async def _refuse_bounce(self, message: Message) -> Reply | None:
         """Return the reply that refuses a bounce of a message that its recipients have not sent, or None."""
         memory, client = self.sent_mail, message.client.address
         if memory is None or not message.sender.null or self.client_limits.is_exempt(client):
             return None
         if not memory.is_unsent(message.recipients, message.content):
+            return None
+        if self.shared_sent_mail and await self.shared_sent_mail.has_any(message.recipients):
             return None
         refuses = self.config.bounces.unsent == "refuse" and memory.is_complete
         self.events.count(UNSENT_REFUSED if refuses else UNSENT_LOGGED)

@@ -88,3 +88,14 @@ if at > tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'EX', ARGV[3])
 return 1
 """)
+
+# KEYS: sender. ARGV: lifetime.
+KEEP_SENT = Script("redis.call('SET', KEYS[1], '1', 'EX', ARGV[1]) return 1")
+
+# KEYS: recipients. Result: whether one of them has sent mail.
+ANY_SENT = Script("""
+for number, key in ipairs(KEYS) do
+  if redis.call('EXISTS', key) == 1 then return 1 end
+end
+return 0
+""")

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Memory of the senders of mail, by which bounces of mail that nobody has sent are recognized (backscatter).
 
-The memory is that of one gateway, shared by its workers. What may be missing in it never leads to a refusal: a message
-that has left by another gateway is recognized by its Received field, which bounces quote; and a memory with a gap, such
-as a new file or a failed write, begins again.
+The memory is that of one gateway, shared by its workers; `shared_sent_mail` has that of all gateways. What may be missing
+in it never leads to a refusal: a message that has left by another gateway is recognized by its Received field, which
+bounces quote; and a memory with a gap, such as a new file or a failed write, begins again.
 """
 
 from __future__ import annotations
@@ -73,17 +73,17 @@ class SentMail:
         self._single = len(names) == 1
         self._by_gateway = trace_of(names)
 
-    def remember(self, sender: Mailbox) -> None:
-        """Remember a sender whose message was accepted; never raises."""
+    def remember(self, sender: Mailbox) -> bool:
+        """Remember a sender whose message was accepted; return whether it is the first today; never raises."""
         if sender.null or not in_domains(sender.domain, self._settings.domains):
-            return
+            return False
         day = int(self._clock()) // DAY
         if day != self._day or len(self._written) >= _MAX_WRITTEN:
             self._day = day
             self._written.clear()
         key = key_of(sender)
         if key in self._written:
-            return
+            return False
 
         def write(database: sqlite3.Connection) -> bool:
             database.execute("REPLACE INTO senders VALUES (?, ?)", (key, day))
@@ -94,6 +94,7 @@ class SentMail:
         else:
             # The sender is missing from now on.
             self._gap = True
+        return True
 
     def is_unsent(self, recipients: Sequence[Mailbox], content: bytes) -> bool:
         """Return whether a message with the null sender is about nothing that its recipients sent; never raises."""
