@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Memory of the senders of mail, by which bounces of mail that nobody has sent are recognized (backscatter).
 
-The memory is that of one gateway, shared by its workers; `shared_sent_mail` has that of all gateways. What may be missing
-in it never leads to a refusal: a message that has left by another gateway is recognized by its Received field, which
-bounces quote; and a memory with a gap, such as a new file or a failed write, begins again.
+The memory is that of one gateway, shared by its workers; `shared_sent_mail` has that of all gateways. What may be
+missing in it never leads to a refusal: a message that has left by another gateway is recognized by its Received field,
+which bounces quote; and a memory with a gap, such as a new file or a failed write, begins again.
 """
 
 from __future__ import annotations
