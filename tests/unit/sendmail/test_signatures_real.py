@@ -145,7 +145,7 @@ def _queue(content: bytes) -> None:
 
 def test_signatures_are_valid_after_the_queue():
     # Tests with other releases of ansible-core, which collect this file, do without it.
-    import dkim  # noqa: PLC0415
+    import dkim
 
     system = real_sendmail.system()
     if system is None:
