@@ -529,6 +529,9 @@ class Config:
     postmaster: str = setting(
         "", "Address that gets mail for a bare `postmaster`. If empty, the queue's own postmaster.", form="mailbox"
     )
+    report_mail_to: tuple[str, ...] = setting(
+        (), "Addresses that get the report of each month, which `mailgate report --mail` sends.", form="recipient"
+    )
     scan: Scan = section(Scan, "Virus scan, and actions on messages that do not pass it.")
     content: MessageFormat = section(MessageFormat, "Format of accepted messages.")
     limits: Limits = section(Limits, "Limits on connections, commands and messages, shared by all workers.")
