@@ -216,8 +216,8 @@ class TestData:
         assert list(found.by_domain) == ["eng.x"]
         part = found.by_domain["eng.x"]
         assert part.days == {"2026-07-02": {"accepted": 1, "queued": 1, "refused_recipients": 1}}
-        assert (part.viruses, part.rules) == ({"A b": 1}, {"no spam": 1})
-        assert sum(part.delays.values()) == 1
+        assert (part.lists["viruses"], part.lists["rules"]) == ({"A b": 1}, {"no spam": 1})
+        assert list(part.lists["delays"].values()) == [1]
         assert found.domains["sci.x"] == {"accepted": 1}
         assert found.domains["eng_x"] == {"accepted": 1}
         assert "far.x" not in found.domains

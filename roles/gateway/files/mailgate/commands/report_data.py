@@ -22,6 +22,15 @@ from mailgate.state import open_read_only
 _MAX_DELAYS = 200_000
 # Domains with more than the number of messages; a route for `*.suffix` has as many as senders invent.
 _MAX_DOMAINS = 5000
+# Dimensions of the index by the name of their list, of all mail and of a domain.
+LISTS = {
+    "viruses": "virus",
+    "rules": "rule",
+    "recipients": "recipient",
+    "networks": "network",
+    "refused_networks": "network_refused",
+}
+_DOMAIN_LISTS = {"viruses": "domain_virus", "rules": "domain_rule", "delays": "domain_delay"}
 
 
 @dataclass
@@ -35,12 +44,15 @@ class Period:
 
 @dataclass
 class DomainPart:
-    """What the index has about a domain: messages by day and verdict, viruses, refusals by reason, delays by bucket."""
+    """What the index has about a domain.
+
+    Attributes:
+        days: Messages by local day (YYYY-MM-DD) and column.
+        lists: Number by name of `viruses`, `rules` and `delays` (by bucket).
+    """
 
     days: dict[str, Counter[str]] = field(default_factory=dict)
-    viruses: Counter[str] = field(default_factory=Counter)
-    rules: Counter[str] = field(default_factory=Counter)
-    delays: Counter[int] = field(default_factory=Counter)
+    lists: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in _DOMAIN_LISTS})
 
 
 @dataclass
@@ -73,15 +85,6 @@ class Report:
         return {name: percentile(self.delays, share) for name, share in PERCENTILES.items()}
 
 
-LISTS = {
-    "viruses": "virus",
-    "rules": "rule",
-    "recipients": "recipient",
-    "networks": "network",
-    "refused_networks": "network_refused",
-}
-
-
 def collect(
     config: Config,
     store: EventStore,
@@ -111,15 +114,10 @@ def collect(
             if is_own(domain):
                 part = report.by_domain.setdefault(domain, DomainPart())
                 part.days.setdefault(day, Counter())[column] += number
-    for domain, name, number in _of_domains(store, "domain_virus", start, end):
-        if part := report.by_domain.get(domain):
-            part.viruses[name] += number
-    for domain, name, number in _of_domains(store, "domain_rule", start, end):
-        if part := report.by_domain.get(domain):
-            part.rules[name] += number
-    for domain, name, number in _of_domains(store, "domain_delay", start, end):
-        if part := report.by_domain.get(domain):
-            part.delays[int(name)] += number
+    for name, dimension in _DOMAIN_LISTS.items():
+        for domain, key, number in _of_domains(store, dimension, start, end):
+            if domain in report.by_domain:
+                report.by_domain[domain].lists[name][key] += number
     report.lists = {name: store.sums(dimension, start, end) for name, dimension in LISTS.items()}
     for bucket, number in store.sums("delay", start, end).items():
         report.delays[int(bucket)] += number
@@ -217,11 +215,11 @@ def _by_domain(report: Report, top: int) -> dict[str, dict[str, object]]:
     parts = {}
     for domain in sorted(busiest):
         part = report.by_domain[domain]
-        lists = {"viruses": part.viruses, "rules": part.rules, "recipients": Counter(recipients[domain])}
+        lists = {**part.lists, "recipients": Counter(recipients[domain])}
         parts[domain] = {
             "days": _plain(part.days),
             **{name: dict(lists[name].most_common(top)) for name in DOMAIN_LISTS},
-            "delays": _buckets(part.delays),
+            "delays": _buckets({int(bucket): number for bucket, number in part.lists["delays"].items()}),
         }
     return parts
 
