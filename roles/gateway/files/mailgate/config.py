@@ -529,6 +529,12 @@ class Config:
     postmaster: str = setting(
         "", "Address that gets mail for a bare `postmaster`. If empty, the queue's own postmaster.", form="mailbox"
     )
+    report_countries: str = setting(
+        "",
+        "CSV file of first address, last address and country (two letters), sorted by address, such as DB-IP's lite"
+        " file: reports then have the countries of clients. If empty, they have none.",
+        form="path",
+    )
     report_mail_to: tuple[str, ...] = setting(
         (), "Addresses that get the report of each month, which `mailgate report --mail` sends.", form="recipient"
     )

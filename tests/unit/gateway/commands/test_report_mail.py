@@ -47,9 +47,11 @@ def run(tmp_path: Path, queue: Hop) -> Run:
     store.add("20260702", [(event, b"{}")], "x", 1)
     store.close()
     (tmp_path / "routes").write_text("a.univ.example\t198.18.1.1\n")
+    (tmp_path / "countries.csv").write_text("198.18.0.0,198.18.255.255,JP\n")
     (tmp_path / "mailgate.toml").write_text(
         f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n'
         f'own_names = ["gw1.univ.example", "gw2.univ.example"]\nqueue = "127.0.0.1:{queue.port}"\n'
+        f'report_countries = "{tmp_path}/countries.csv"\n'
         'postmaster = "postmaster@univ.example"\nreport_mail_to = ["a@univ.example", "b@univ.example"]\n'
     )
 
@@ -85,6 +87,7 @@ async def test_the_message(run, queue, tmp_path, language):
         assert "gw1.univ.example" in part
     for part in (text, page):
         assert "2026-07-01 00:00 - 2026-08-01 00:00" in part
+        assert re.search(r"\bJP\b", part)
         # The gateway says whose mail is not in it.
         assert "gw2.univ.example" in part
     assert (tmp_path / REPORT_SENT).read_text() == "2026-07\n"
@@ -162,6 +165,15 @@ async def test_a_page_is_written_to_a_file(run, tmp_path, capsys):
     Page(text).check_self_contained(text, "en")
     assert await run("--html", str(tmp_path / "none" / "page.html")) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+async def test_a_file_of_countries_that_cannot_be_read_is_a_remark(run, queue, tmp_path, capsys):
+    (tmp_path / "countries.csv").write_text("\0")
+    assert await run("--month", "2026-07") == 0
+    (tmp_path / "countries.csv").unlink()
+    assert await run("--mail") == 0
+    assert capsys.readouterr().err.count("mailgate: report_countries: ") == 2
+    assert len(queue.received) == 1
 
 
 async def test_recipients_are_needed(run, queue, tmp_path, capsys):

@@ -8,10 +8,12 @@ import re
 import time
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 from page_reader import Page
 
+from mailgate.commands.report_countries import countries
 from mailgate.commands.report_data import Report, _days, collect
 from mailgate.config_file import parse_config
 from mailgate.event_index.store import DailyStore
@@ -57,6 +59,7 @@ def report_of(word: str = "") -> dict[str, object]:
         "recipients": {f"{word}alice@eng.univ.example": 30, "bob@sci.univ.example": 20},
         "networks": {f"{word}198.18.1": 6, "2001:db8:1": 2},
         "refused_networks": {f"{word}198.18.1": 6},
+        "countries": {"JP": 6, "ZZ": 2},
         "delays": {"buckets": {"0.0513": 59, "0.107": 3, "2.01": 1, "150": 1}},
         "quarantine": {"messages": 2, "bytes": 4096},
     }
@@ -121,7 +124,17 @@ def test_every_table_is_on_the_page_and_every_list_has_a_chart():
     assert found.tables == wanted
     charts = {each["aria-labelledby"].split("-")[0] for each in found.all("svg")}
     # One network of refusals is no chart.
-    assert charts == {"days", "faculties", "domains", "viruses", "rules", "recipients", "networks", "delays"}
+    assert charts == {
+        "days",
+        "faculties",
+        "domains",
+        "viruses",
+        "rules",
+        "recipients",
+        "networks",
+        "countries",
+        "delays",
+    }
     # A number that is drawn has its value as a title, which is what the table says.
     assert "2026-07" not in "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
     assert "<title>07-03, Through the queue: 2</title>" in text
@@ -171,6 +184,36 @@ class TestCharts:
         inner = element("b", "<i>")
         assert element("a", inner, "&", aria_label='"<') == '<a aria-label="&quot;&lt;"><b>&lt;i&gt;</b>&amp;</a>'
         assert isinstance(inner, Markup)
+
+
+class TestCountries:
+    NETWORKS: ClassVar = {
+        "198.18.1": 5,
+        "198.18.3": 2,
+        "9.9.9": 1,
+        "203.0.113": 3,
+        "2001:db8:1": 7,
+        "2002::": 1,
+        "": 4,
+        "x": 1,
+    }
+
+    def test_networks_are_counted_by_country(self, tmp_path):
+        path = tmp_path / "countries.csv"
+        path.write_text(
+            "10.0.0.0,10.255.255.255,ZZ\n198.18.0.0,198.18.1.255,jp\n198.18.3.0,198.18.3.255,US\n"
+            "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,FR\n"
+        )
+        assert countries(path, self.NETWORKS) == {"JP": 5, "US": 2, "FR": 7, "ZZ": 5}
+
+    @pytest.mark.parametrize(
+        "line", ["", "1.2.3.4,5", "1.2.3.4,1.2.3.3,JP", "1.0.0.0,1.0.0.9,Japan", "::1,1.2.3.4,JP", "0.0.0.9,0.0.1.0,JP"]
+    )
+    def test_another_form_is_an_error_with_its_line(self, tmp_path, line):
+        path = tmp_path / "countries.csv"
+        path.write_text(f"0.0.0.0,0.0.0.9,ZZ\n{line}\n")
+        with pytest.raises(ValueError, match="line 2"):
+            countries(path, self.NETWORKS)
 
 
 class TestData:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from mailgate.commands import report_mail
 from mailgate.commands.event_options import add_period, note
+from mailgate.commands.report_countries import countries
 from mailgate.commands.report_data import Report, as_json, collect
 from mailgate.config import LANGUAGES, Config, ConfigError
 from mailgate.config_file import load_config
@@ -83,8 +85,16 @@ def _collect(config: Config, since: datetime, until: datetime) -> Report:
     try:
         routes = load_routes(config.routes_file, own_addresses=config.own_addresses)
     except RoutesError:
-        return collect(config, store, since, until)
-    return collect(config, store, since, until, lambda domain: routes.find(domain) is not None)
+        report = collect(config, store, since, until)
+    else:
+        report = collect(config, store, since, until, lambda domain: routes.find(domain) is not None)
+    if config.report_countries:
+        try:
+            report.lists["countries"] = countries(Path(config.report_countries), report.lists["networks"])
+        except (OSError, ValueError, csv.Error) as error:
+            # The rest of the report does not need it.
+            note(f"report_countries: {config.report_countries}: {error}")
+    return report
 
 
 def _sums(config: Config, since: datetime, until: datetime, top: int) -> dict[str, object]:
