@@ -147,6 +147,8 @@ def test_a_faculty_has_its_own_numbers_only():
     assert (found["viruses"], found["rules"]) == ({"Eicar": 6}, {"spamlist": 16, "greylist": 2})
     assert (found["delays"]["p50"], found["delays"]["p99"]) == (0.0513, 2.01)
     text = pages("en")[1]
+    assert Page(text).tables[0][1] == ["engineering", "80", "4", "6", "2", "18", "8"]
+    assert "earlier days are missing" in text
     assert "alice@eng.univ.example" in text
     for other in ("sci.univ.example", "bob@", "elsewhere", "198.18.1", "Relay attempts", "Quarantine"):
         assert other not in text

@@ -46,6 +46,7 @@ _NO_FACULTY = N_("none")
 _MISSING = N_("{host} did not answer; its mail is missing.")
 _OTHERS = N_("Not included: {hosts}. The playbook campus.mailgate.report adds up all gateways.")
 _SHORT_INDEX = N_("The index begins on {day}: only the first table has the days before.")
+_NO_DAYS = N_("The index begins on {day}: earlier days are missing.")
 _MAX_TEXT = 300
 
 
@@ -65,16 +66,20 @@ class Table:
 
 
 def tables(report: Mapping[str, Any], translate: Translator, top: int = TOP) -> Iterator[Table]:
-    """Yield the tables that have rows; that of all mail is the first.
+    """Yield the tables that have rows; that of all mail, or of the faculty, is the first.
 
     Args:
         report: A sum of `sums.added`, or the part of a faculty.
         translate: Translates the titles.
         top: Entries of each list.
     """
+    order = [("days", VERDICTS), ("faculties", COLUMNS), ("domains", COLUMNS)]
     if "before" in report:
         yield _totals(report, translate)
-    for name, columns in (("days", VERDICTS), ("faculties", COLUMNS), ("domains", COLUMNS)):
+    else:
+        # The sum of a faculty comes first.
+        order.insert(0, order.pop(1))
+    for name, columns in order:
         if rows := list(_counts(report[name], name, columns, translate)):
             head = (translate(TITLES[name]), *(translate(TITLES[column]) for column in columns))
             yield Table(name, head, rows[:top] if name == "domains" else rows)
@@ -126,7 +131,8 @@ def notes(report: Mapping[str, Any], translate: Translator) -> list[str]:
     if report["others"]:
         found.append(translate(_OTHERS).format(hosts=", ".join(map(plain, report["others"]))))
     if report["index_since"]:
-        found.append(translate(_SHORT_INDEX).format(day=report["index_since"]))
+        text = _SHORT_INDEX if "before" in report else _NO_DAYS
+        found.append(translate(text).format(day=report["index_since"]))
     return found
 
 
