@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(["--again: only with --mail"])
     if options.mail:
         if options.since or options.until or options.html or options.format != "table":
-            raise ConfigError(["--mail: only with --month, --top, --language and --again"])
+            raise ConfigError(["--mail: only with --month, --language and --again"])
         month = options.month or report_mail.last_month(datetime.now().astimezone())
         return report_mail.send(
             config, month, language, lambda: _sums(config, month.since, month.until, top), again=options.again
@@ -74,20 +75,23 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(["--since must be before --until"])
     if options.html:
         sums = _sums(config, since, until, top)
-        return _write(options.html, page(sums, translator(language), language, config.hostname))
-    report = _collect(config, since, until)
+        return _write(options.html, page(sums, translator(language), language, config.hostname, top=top))
+    report = _collect(config, since, until, by_domain=options.format == "json")
     sys.stdout.write(render(report, style=options.format, language=language, top=top, hostname=config.hostname))
     return 0
 
 
-def _collect(config: Config, since: datetime, until: datetime) -> Report:
+def _collect(config: Config, since: datetime, until: datetime, *, by_domain: bool = False) -> Report:
+    """Return the report.
+
+    Args:
+        config: The settings.
+        since: Start.
+        until: End, exclusive.
+        by_domain: Whether it has what the pages of faculties need.
+    """
     store = DailyStore(config.state_dir, read_only=True, note=note)
-    try:
-        routes = load_routes(config.routes_file, own_addresses=config.own_addresses)
-    except RoutesError:
-        report = collect(config, store, since, until)
-    else:
-        report = collect(config, store, since, until, lambda domain: routes.find(domain) is not None)
+    report = collect(config, store, since, until, _is_own(config) if by_domain else None)
     if config.report_countries:
         try:
             report.lists["countries"] = countries(Path(config.report_countries), report.lists["networks"])
@@ -95,6 +99,15 @@ def _collect(config: Config, since: datetime, until: datetime) -> Report:
             # The rest of the report does not need it.
             note(f"report_countries: {config.report_countries}: {error}")
     return report
+
+
+def _is_own(config: Config) -> Callable[[str], bool]:
+    """Return what finds out whether a domain has a route; without valid routes, all are taken for the campus's own."""
+    try:
+        routes = load_routes(config.routes_file, own_addresses=config.own_addresses)
+    except RoutesError:
+        return lambda _domain: True
+    return lambda domain: routes.find(domain) is not None
 
 
 def _sums(config: Config, since: datetime, until: datetime, top: int) -> dict[str, object]:

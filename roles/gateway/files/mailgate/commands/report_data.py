@@ -66,7 +66,7 @@ class Report:
         delays: Number of accepted messages by bucket of the delay.
         quarantine: `messages`, `bytes`, and `oldest` in seconds since 1970; None if it cannot be read.
         index_since: First day of the index (YYYY-MM-DD) if the period begins earlier, else empty.
-        by_domain: More about the campus's domains.
+        by_domain: More about the campus's domains, if it was asked for.
     """
 
     period: Period
@@ -90,7 +90,7 @@ def collect(
     store: EventStore,
     since: datetime,
     until: datetime,
-    is_own: Callable[[str], bool] = lambda _domain: True,
+    is_own: Callable[[str], bool] | None = None,
 ) -> Report:
     """Return the report; raise sqlite3.Error if the counters are damaged.
 
@@ -99,7 +99,7 @@ def collect(
         store: The index.
         since: Start, with a UTC offset.
         until: End, exclusive.
-        is_own: Returns whether more than the number of messages is collected about a domain.
+        is_own: Returns whether more than the number of messages is collected about a domain; None for no domain.
     """
     before = since - (until - since)
     report = Report(_period(config, since, until), _period(config, before, since))
@@ -111,10 +111,10 @@ def collect(
         for key, number in store.sums("domain", first, last).items():
             domain, _space, column = key.rpartition(" ")
             report.domains.setdefault(domain, Counter())[column] += number
-            if is_own(domain):
+            if is_own and is_own(domain):
                 part = report.by_domain.setdefault(domain, DomainPart())
                 part.days.setdefault(day, Counter())[column] += number
-    for name, dimension in _DOMAIN_LISTS.items():
+    for name, dimension in _DOMAIN_LISTS.items() if report.by_domain else ():
         for domain, key, number in _of_domains(store, dimension, start, end):
             if domain in report.by_domain:
                 report.by_domain[domain].lists[name][key] += number

@@ -157,7 +157,11 @@ def _locked(directory: Path) -> Iterator[None]:
 def _prepare(record: Path, text: str) -> Path:
     """Write the new record beside the old one, on disk; return its path."""
     new = record.with_name(f".{record.name}.new")
-    with new.open("w", encoding="ascii") as file:
+    # One that a killed process of root has left.
+    new.unlink(missing_ok=True)
+    with new.open("x", encoding="ascii") as file:
+        # Root may run the command, too; the service's user reads the record.
+        new.chmod(0o644)
         file.write(f"{text}\n")
         file.flush()
         os.fsync(file.fileno())

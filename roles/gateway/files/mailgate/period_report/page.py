@@ -13,7 +13,7 @@ from ..translation import N_, Translator
 from .charts import Chart, bars, columns
 from .markup import LINE, Markup, element, join, style
 from .sums import VERDICTS
-from .tables import Table, dates, notes, plain, tables
+from .tables import TOP, Table, dates, notes, plain, tables
 
 _TITLE = N_("Mail report")
 _HEADINGS = {
@@ -45,7 +45,9 @@ _SHORT = 10
 _BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
-def page(report: Mapping[str, Any], translate: Translator, language: str, name: str, faculty: str = "") -> str:
+def page(
+    report: Mapping[str, Any], translate: Translator, language: str, name: str, faculty: str = "", *, top: int = TOP
+) -> str:
     """Return the page.
 
     Args:
@@ -54,6 +56,7 @@ def page(report: Mapping[str, Any], translate: Translator, language: str, name: 
         language: The language, as an HTML attribute.
         name: Name of the campus or gateway.
         faculty: Name of the faculty, empty for all.
+        top: Entries of each list.
     """
     title = f"{translate(_TITLE)}: {plain(name)}" if name else translate(_TITLE)
     title += f", {plain(faculty)}" if faculty else ""
@@ -63,7 +66,7 @@ def page(report: Mapping[str, Any], translate: Translator, language: str, name: 
     ]
     missing = [element("p", line, class_="note missing") for line in notes(report, translate)]
     header = element("header", element("h1", title), element("dl", *described), *missing)
-    sections = [_section(table, report, translate) for table in tables(report, translate)]
+    sections = [_section(table, report, translate) for table in tables(report, translate, top)]
     main = element("main", join(sections or [element("p", translate(_NOTHING))], LINE))
     return "\n".join(
         (
