@@ -64,7 +64,7 @@ def measure(directory: Path, messages: int, seed: int) -> dict[str, object]:
     written = write(directory, messages, random.Random(seed), samples)  # noqa: S311 (test data)
     generated = time.monotonic() - began
     settings = directory / "mailgate.toml"
-    (directory / "routes").write_text("univ.example\t198.18.1.1\n")
+    (directory / "routes").write_text("*.univ.example\t198.18.1.1\n")
     settings.write_text(
         f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
         f"[events]\nsubject = true\ndays = 3650\nmax_bytes = {1 << 50}\nindex_max_bytes = {1 << 50}\n"

@@ -12,8 +12,13 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ...roles.gateway.files.mailgate.period_report.page import page
+from ...roles.gateway.files.mailgate.period_report.sums import added, of_faculty
+from ...roles.gateway.files.mailgate.period_report.tables import as_csv, as_text
+from ...roles.gateway.files.mailgate.translation import translator
 from ..plugin_utils._inventory.names import Patterns
-from ..plugin_utils._report import period, trace
+from ..plugin_utils._report import trace
+from ..plugin_utils._report.files import FACULTIES, folder_names
 
 
 def mail_trace_questions(outputs: Mapping[str, str], plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -33,18 +38,34 @@ def mail_trace(
 
 def mail_report(outputs: Mapping[str, str], plan: Mapping[str, Any], missing: Sequence[str] = ()) -> dict[str, Any]:
     """Return the sum of the gateways' reports."""
-    faculties = Patterns((route["domain"], route["faculty"]) for route in plan["routes"])
-    return period.added(_parsed(outputs, dict), missing, lambda domain: str(faculties.find(domain) or ""))
+    return added(_parsed(outputs, dict), missing, faculty_of=_faculty_of(plan))
 
 
 def mail_report_text(report: Mapping[str, Any], form: str = "table", language: str = "en") -> str:
     """Return a report of mail_report as `table`, `csv` or `json`."""
     if form == "json":
         return json.dumps(report, indent=2) + "\n"
-    forms = {"table": period.as_text, "csv": period.as_csv}
+    forms = {"table": as_text, "csv": as_csv}
     if form not in forms:
         raise AnsibleFilterError(f"mail_report_text: unknown form '{form}'; known ones are csv, json, table")
-    return forms[form](report, language)
+    return forms[form](report, translator(language))
+
+
+def mail_report_pages(report: Mapping[str, Any], plan: Mapping[str, Any], language: str = "en") -> dict[str, str]:
+    """Return the pages of a report of mail_report by their path: of the campus, and of each faculty."""
+    translate, faculty_of, campus = translator(language), _faculty_of(plan), str(plan["campus"]["name"])
+    pages = {"report.html": page(report, translate, language, campus)}
+    faculties = sorted({str(route["faculty"]) for route in plan["routes"] if route["faculty"]})
+    for faculty, name in folder_names(faculties).items():
+        part = of_faculty(report, faculty, faculty_of)
+        pages[f"{FACULTIES}/{name}.html"] = page(part, translate, language, campus, faculty)
+    return pages
+
+
+def _faculty_of(plan: Mapping[str, Any]) -> Callable[[str], str]:
+    """Return what finds the faculty of a domain, empty for none."""
+    faculties = Patterns((route["domain"], route["faculty"]) for route in plan["routes"])
+    return lambda domain: str(faculties.find(domain) or "")
 
 
 def _parsed(outputs: Mapping[str, str], kind: type) -> dict[str, Any]:
@@ -66,6 +87,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "mail_report": mail_report,
+            "mail_report_pages": mail_report_pages,
             "mail_report_text": mail_report_text,
             "mail_trace": mail_trace,
             "mail_trace_questions": mail_trace_questions,

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from page_reader import Page
 from playbook_run import ROOT, run_playbook
 
 from ansible_collections.campus.mailgate.plugins.filter.mail_trace import FilterModule
@@ -95,15 +97,33 @@ class TestReport:
         found = FILTERS["mail_report"]({"gw1": json.dumps(REPORT), "gw2": json.dumps(REPORT)}, PLAN, ["gw3"])
         assert (found["processed"], found["before"]["processed"]) == (20, 16)
         assert found["faculties"] == {"": {"refused": 2}, "engineering": {"accepted": 10, "queued": 2}}
-        assert found["delays"] == {"p50": 0.5, "p95": 2.5, "p99": 2.5}
+        assert found["delays"] == {"p50": 0.5, "p95": 2.5, "p99": 2.5, "buckets": {"0.5": 18, "2.5": 2}}
         text = FILTERS["mail_report_text"](found)
-        assert text.splitlines()[2].split() == ["2026-07-01", "00:00", "-", "2026-08-01", "00:00", "20", "4", "2"]
+        assert text.splitlines()[1].split() == ["2026-07-01", "00:00", "-", "2026-08-01", "00:00", "20", "4", "2"]
         assert "gw3 did not answer" in text
         assert ",'=x@" not in (table := FILTERS["mail_report_text"](found, "csv", "ja"))
         assert "\n'=x@eng.univ.example,10\n" in table
         assert json.loads(FILTERS["mail_report_text"](found, "json")) == found
         with pytest.raises(AnsibleFilterError, match="unknown form"):
             FILTERS["mail_report_text"](found, "pdf")
+
+    @pytest.mark.parametrize("language", ["en", "ja"])
+    def test_the_campus_and_each_faculty_have_a_page(self, language):
+        plan = PLAN | {"campus": {"name": "例題大学" if language == "ja" else "Example University"}}
+        plan["routes"] = [*PLAN["routes"], {"domain": "law.univ.example", "faculty": "law/../school"}]
+        own = {"days": {}, "viruses": {"Eicar": 1}, "rules": {}, "recipients": {}, "delays": {"0.5": 5}}
+        report = REPORT | {"by_domain": {"x.eng.univ.example": own}}
+        found = FILTERS["mail_report"]({"gw1": json.dumps(report)}, plan, ["gw2"])
+        pages = FILTERS["mail_report_pages"](found, plan, language)
+        assert list(pages) == ["report.html", "faculties/engineering.html", "faculties/law_.._school.html"]
+        for name, text in pages.items():
+            page = Page(text)
+            page.check_self_contained(text, language)
+            shown = "".join(page.text)
+            assert bool(re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", shown)) is (language == "ja")
+            assert "gw2" in shown
+            assert ("x.eng.univ.example" in shown) is ("law" not in name)
+            assert ("other.example" in shown) is (name == "report.html")
 
     def test_without_an_answer_there_is_an_empty_report(self):
         found = FILTERS["mail_report"]({}, PLAN, ["gw1"])
@@ -146,3 +166,8 @@ class TestPlaybooks:
         assert status == 0, out
         assert "did not answer; its mail is missing." in out
         assert json.loads((tmp_path / "report.json").read_text())["processed"] == 10
+        names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
+        assert names == {"report.html", *(f"faculties/{name}.html" for name in ("engineering", "research", "science"))}
+        for name in names:
+            text = (tmp_path / name).read_text()
+            Page(text).check_self_contained(text, "en")

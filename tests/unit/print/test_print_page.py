@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import pytest
+from page_reader import Page
 from print_campus import PERMIT, big, hosts, plan_of, server
 
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report import difference as differences
@@ -18,49 +18,7 @@ from ansible_collections.campus.mailgate.plugins.plugin_utils._report.static imp
 from ansible_collections.campus.mailgate.plugins.plugin_utils._report.translations import translations
 
 EN = translations("en")
-VOID = {"meta", "br"}
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7777 * 7 }}"
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element is closed in order; keeps elements, and the text of each table."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: list[list[list[str]]] = []
-        self.text: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        assert len(dict(attrs)) == len(attrs)
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in ("th", "td"):
-            self.tables[-1][-1].append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text.append(data)
-        if self.open and self.open[-1] in ("th", "td"):
-            self.tables[-1][-1][-1] += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def page_of(plan, faculty=None, difference=None):
@@ -74,21 +32,9 @@ def test_the_page_is_well_formed_and_needs_nothing_else(language, faculty):
     plan = plan_of(hosts(), mailgate_language=language)
     text = page_of(plan, faculty)
     page = Page(text)
-    assert text.startswith("<!DOCTYPE html>\n")
-    assert page.all("html") == [{"lang": language}]
+    page.check_self_contained(text, language)
     assert page.all("title")
-    assert not [
-        name for name, _ in page.elements if name in ("script", "link", "img", "iframe", "object", "image", "use")
-    ]
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\((?!#)", text)
-    assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on") or a in ("src", "style")]
-    assert "default-src 'none'" in text
-    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
-    assert len(set(ids)) == len(ids)
-    assert {link["href"] for link in page.all("a")} <= {f"#{each}" for each in ids}
-    heads = [attributes.get("scope") for attributes in page.all("th")]
-    assert set(heads) == {"col", "row"}
-    assert all(attributes.get("aria-label") for attributes in page.all("table") + page.all("svg"))
+    assert {attributes.get("scope") for attributes in page.all("th")} == {"col", "row"}
 
 
 def test_every_row_is_on_the_page():

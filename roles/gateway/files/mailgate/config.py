@@ -529,6 +529,15 @@ class Config:
     postmaster: str = setting(
         "", "Address that gets mail for a bare `postmaster`. If empty, the queue's own postmaster.", form="mailbox"
     )
+    report_countries: str = setting(
+        "",
+        "CSV file of first address, last address and country (two letters), sorted by address, such as DB-IP's lite"
+        " file: reports then have the countries of clients. If empty, they have none.",
+        form="path",
+    )
+    report_mail_to: tuple[str, ...] = setting(
+        (), "Addresses that get the report of each month, which `mailgate report --mail` sends.", form="recipient"
+    )
     scan: Scan = section(Scan, "Virus scan, and actions on messages that do not pass it.")
     content: MessageFormat = section(MessageFormat, "Format of accepted messages.")
     limits: Limits = section(Limits, "Limits on connections, commands and messages, shared by all workers.")

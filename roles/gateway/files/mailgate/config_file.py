@@ -480,6 +480,7 @@ FORMS = {
     "ip_address": Form(_ip_address, "a valid IP address"),
     "network": Form(_network, "a valid network ADDRESS/BITS (without host bits)"),
     "mailbox": Form(_mailbox, "a valid address local@domain"),
+    "recipient": Form(lambda text: str(parse_mailbox(text)), "a valid address local@domain"),
     "subject_tag": Form(_subject_tag, "a valid text of up to 40 ASCII characters without spaces at its ends"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
     "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),

@@ -14,6 +14,7 @@
 | `delivered` | duplicate-delivery log | memory-mapped table | `delivery.duplicates.DuplicateLog` |
 | `known_routes`, `removed_routes` | the last delivery table, and the domains that left it | text | `removed_routes` |
 | `quarantine/` | kept messages | one file per message | `content.quarantine.Quarantine` |
+| `report_sent` | the latest month whose report was sent | text | `commands.report_mail` |
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ DUPLICATE_LOG = "delivered"
 KNOWN_ROUTES = "known_routes"
 REMOVED_ROUTES = "removed_routes"
 QUARANTINE = "quarantine"
+REPORT_SENT = "report_sent"
 
 
 def open_state(path: Path, schema: str, *, busy_seconds: float = 2) -> sqlite3.Connection:

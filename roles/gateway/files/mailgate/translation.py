@@ -36,7 +36,8 @@ def translator(language: str) -> Translator:
     """
     if language == SOURCE_LANGUAGE:
         return gettext.NullTranslations().gettext
-    catalog = pkgutil.get_data("mailgate", f"locale/{language}/LC_MESSAGES/{DOMAIN}.mo")
+    # The collection's filters import this module by another name.
+    catalog = pkgutil.get_data(__name__.rpartition(".")[0], f"locale/{language}/LC_MESSAGES/{DOMAIN}.mo")
     if catalog is None:
         raise FileNotFoundError(f"no catalog for {language}")
     return gettext.GNUTranslations(io.BytesIO(catalog)).gettext

@@ -51,9 +51,11 @@ _mailgate() {
         ' report:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' report:--since') :; return ;;
         ' report:--until') :; return ;;
+        ' report:--month') :; return ;;
         ' report:--top') :; return ;;
         ' report:--format') COMPREPLY=($(compgen -W "table csv json" -- "$current")); return ;;
         ' report:--language') COMPREPLY=($(compgen -W "en ja" -- "$current")); return ;;
+        ' report:--html') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' queue:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' queue:--domain') :; return ;;
         ' queue:--language') COMPREPLY=($(compgen -W "en ja" -- "$current")); return ;;
@@ -83,7 +85,7 @@ _mailgate() {
         ' search') COMPREPLY=($(compgen -W "-h --help --config --address --from --to --domain --client --id --message-id --subject --verdict --rule --virus --since --until --limit --json" -- "$current")) ;;
         ' trace') COMPREPLY=($(compgen -W "-h --help --config --since --until --limit --json --language" -- "$current")) ;;
         ' tail') COMPREPLY=($(compgen -W "-h --help --config --address --from --to --domain --client --id --message-id --subject --verdict --rule --virus --all --json" -- "$current")) ;;
-        ' report') COMPREPLY=($(compgen -W "-h --help --config --since --until --top --format --json --language" -- "$current")) ;;
+        ' report') COMPREPLY=($(compgen -W "-h --help --config --since --until --month --top --format --json --language --html --mail --again" -- "$current")) ;;
         ' queue') COMPREPLY=($(compgen -W "-h --help --config --domain --retry --json --language" -- "$current")) ;;
         ' index') COMPREPLY=($(compgen -W "-h --help --config --once" -- "$current")) ;;
         ' quarantine') COMPREPLY=($(compgen -W "list show release delete -h --help --config" -- "$current")) ;;

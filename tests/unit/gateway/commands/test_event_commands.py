@@ -323,7 +323,13 @@ class TestReport:
         assert list(found["days"].values()) == [{"accepted": 1, "refused": 1}]
         out = run("report", "--since", "1h", *given)[1]
         assert re.search(r"^127\.0\.0\.0/24 +2$", out, re.MULTILINE)
-        assert "(before: 0)" in out
+        assert re.search(r"^Period before +0 +0 +0$", out, re.MULTILINE)
+        part = found["by_domain"]["a.univ.example"]
+        assert list(part["days"].values()) == [{"accepted": 1, "refused": 1}]
+        assert (part["viruses"], part["recipients"]) == (found["viruses"], found["recipients"])
+        assert sum(part["delays"].values()) == 1
+        # It has no route here.
+        assert "b.univ.example" not in found["by_domain"]
         out = run("report", "--since", "1h", "--format", "csv", "--language", "ja", *given)[1]
         assert "alice@a.univ.example,1" in out
 

@@ -279,7 +279,8 @@ def test_facts_are_counted_per_hour(place):
         message(3, queued=1),
         {"event": "relay_refused", "client": "198.18.0.1", "recipient": "x@y.example", "reply": "550 no"},
         {"event": "relay_refused", "suppressed": 7},
-        {"event": "finding", "finding": "infected", "name": "Eicar", "id": "1", "recipients": []},
+        {"event": "finding", "finding": "infected", "name": "Eicar", "recipients": ["a@x.example", "b@x.example"]},
+        {"event": "recipient_refused", "rule": "a list", "recipient": "a@X.example", "reply": "550 no"},
     )
     place.follower.step()
 
@@ -290,7 +291,13 @@ def test_facts_are_counted_per_hour(place):
     assert sums("message") == {"accepted": 1, "queued": 1, "deferred": 1}
     assert sums("virus") == {"Eicar": 1}
     assert sums("domain")["eng.univ.example accepted"] == 1
-    assert sums("rule") == {"relay_refused": 1}
+    assert sums("rule") == {"relay_refused": 1, "a list": 1}
+    assert sums("domain_rule") == {"x.example a list": 1}
+    assert sums("domain_virus") == {"x.example Eicar": 1}
+    assert sums("domain")["x.example refused_recipients"] == 1
+    # Only of the message that servers accepted, to two domains.
+    assert {key.split()[0] for key in sums("domain_delay")} == {"eng.univ.example", "sci.univ.example"}
+    assert list(sums("domain_delay").values()) == [1, 1]
     assert list(place.reader.hourly("virus", NOON, NOON + 1)) == [(int(NOON // 3600), "Eicar", 1)]
     assert place.reader.sums("message", NOON + 3600, NOON + 7200) == {}
 

@@ -28,6 +28,8 @@ EXAMPLES = {
     "report": (
         ("mailgate report --since 2026-07-01 --until 2026-08-01", "a month, beside the time before"),
         ("mailgate report --since 7d --json", "for programs"),
+        ("mailgate report --month 2026-07 --html report.html", "a page with charts, which prints on A4"),
+        ("mailgate report --mail --again", "send the report of the last month once more"),
     ),
     "search": (
         ("mailgate search --to alice@eng.univ.example --since 2d", "her mail of two days"),

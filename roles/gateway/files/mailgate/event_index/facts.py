@@ -8,7 +8,7 @@ A fact is a dimension and a key with a number. Reports add facts up, so they nev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mailgate.event_index.terms import Event, recipients_of, verdict_of
 from mailgate.network import network_of
@@ -40,9 +40,7 @@ def _facts(event: Event) -> Iterator[Fact]:
     elif kind in ("relay_refused", "recipient_refused"):
         yield from _refusal(event)
     elif kind == "finding":
-        yield "finding", str(event.get("finding")), 1
-        if event.get("finding") == "infected":
-            yield "virus", str(event.get("name")), 1
+        yield from _finding(event)
     elif kind == "connection_refused":
         yield "network_refused", _network(event), 1
 
@@ -54,23 +52,43 @@ def _message(event: Event) -> Iterator[Fact]:
         yield "bytes", verdict, int(size)
     yield "network", _network(event), 1
     recipients = recipients_of(event)
-    for domain in {each.lower().rpartition("@")[2] for each in recipients}:
-        yield "domain", f"{domain[:_MAX_KEY]} {verdict}", 1
+    domains = _domains(recipients)
+    for domain in domains:
+        yield "domain", f"{domain} {verdict}", 1
     if verdict in ("accepted", "queued"):
         for recipient in recipients:
             yield "recipient", recipient.lower(), 1
         seconds = _number(event.get("seconds"))
         if seconds is not None:
-            yield "delay", str(bucket(seconds)), 1
+            delay = bucket(seconds)
+            yield "delay", str(delay), 1
+            # Not of queued mail: most of it is for domains outside, and the queue answers at once.
+            for domain in domains if verdict == "accepted" else ():
+                yield "domain_delay", f"{domain} {delay}", 1
+
+
+def _finding(event: Event) -> Iterator[Fact]:
+    yield "finding", str(event.get("finding")), 1
+    if event.get("finding") == "infected":
+        name = str(event.get("name"))
+        yield "virus", name, 1
+        for domain in _domains(recipients_of(event)):
+            yield "domain_virus", f"{domain} {name}", 1
 
 
 def _refusal(event: Event) -> Iterator[Fact]:
-    verdict = verdict_of(event)
-    yield "rule", str(event.get("rule") or event.get("event")), 1
+    verdict, rule = verdict_of(event), str(event.get("rule") or event.get("event"))
+    yield "rule", rule, 1
     yield "network_refused", _network(event), 1
-    for recipient in recipients_of(event):
-        if event.get("event") == "recipient_refused":
-            yield "domain", f"{recipient.lower().rpartition('@')[2][:_MAX_KEY]} {verdict}_recipients", 1
+    if event.get("event") == "recipient_refused":
+        for domain in _domains(recipients_of(event)):
+            yield "domain", f"{domain} {verdict}_recipients", 1
+            yield "domain_rule", f"{domain} {rule}", 1
+
+
+def _domains(recipients: Sequence[str]) -> set[str]:
+    """Return the domains of addresses; without spaces, which separate a domain from what follows it in a key."""
+    return {each.lower().rpartition("@")[2][:_MAX_KEY].replace(" ", "_") for each in recipients}
 
 
 def _number(value: object) -> float | None:

@@ -35,6 +35,17 @@ CREATE TABLE IF NOT EXISTS facts (
 CREATE TABLE IF NOT EXISTS progress (name TEXT PRIMARY KEY, position INTEGER) WITHOUT ROWID;
 PRAGMA user_version = {VERSION};
 """
+# The hours of a range that have facts, each found by a step in the primary key: a range of hours would make SQLite read
+# all dimensions.
+_OF_HOURS = """
+WITH RECURSIVE bounds(since, until) AS (VALUES (?, ?)), hours(each) AS (
+    SELECT min(hour) FROM facts WHERE hour >= (SELECT since FROM bounds) AND hour < (SELECT until FROM bounds)
+    UNION ALL
+    SELECT (SELECT min(hour) FROM facts WHERE hour > each AND hour < (SELECT until FROM bounds))
+    FROM hours WHERE each IS NOT NULL
+)
+"""
+_FACTS = "FROM hours CROSS JOIN facts ON hour = each AND dimension = ?"
 _CACHE_KIB = 16 * 1024
 # Alternatives of a criterion of which the rarest is searched for are counted up to this number.
 _COUNTED = 2000
@@ -209,15 +220,13 @@ class Shard:
     def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
         """Yield hour (since 1970), key and number of a dimension, of the hours that overlap `since` to `until`."""
         yield from self._database.execute(
-            "SELECT hour, key, number FROM facts WHERE hour >= ? AND hour < ? AND dimension = ?",
-            (*_hours(since, until), dimension),
+            f"{_OF_HOURS} SELECT hour, key, number {_FACTS}", (*_hours(since, until), dimension)
         )
 
     def sums(self, dimension: str, since: float, until: float, limit: int) -> Iterator[tuple[str, int]]:
         """Yield key and sum of a dimension in these hours, the largest first."""
         yield from self._database.execute(
-            "SELECT key, sum(number) FROM facts WHERE hour >= ? AND hour < ? AND dimension = ?"
-            " GROUP BY key ORDER BY 2 DESC LIMIT ?",
+            f"{_OF_HOURS} SELECT key, sum(number) {_FACTS} GROUP BY key ORDER BY 2 DESC LIMIT ?",
             (*_hours(since, until), dimension, limit),
         )
 

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mailgate.event_index.query import Query
-from mailgate.event_index.shard import Shard, time_of
+from mailgate.event_index.shard import MAX_TIME, Shard, time_of
 from mailgate.event_index.terms import Event, term
 from mailgate.event_spool import expired
 from mailgate.state import EVENT_INDEX, create_directory
@@ -21,8 +23,8 @@ from mailgate.state import EVENT_INDEX, create_directory
 T = TypeVar("T")
 
 _NAME = re.compile(r"(\d{8})\.sqlite")
-# Keys of a dimension that are read of a day, the most frequent.
-_MAX_KEYS = 20_000
+# Keys of a dimension that are read of a day by default, the most frequent.
+MAX_KEYS = 20_000
 _NOT_DAMAGE = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -50,6 +52,9 @@ class EventStore(Protocol):
     def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, position: int) -> None:
         """Add events of a day (YYYYMMDD, UTC) with their lines from the file `name`, read up to `position`."""
 
+    def days(self) -> list[str]:
+        """Return the indexed days (YYYYMMDD, UTC), newest first."""
+
     def find(self, query: Query) -> list[Event]:
         """Return the events that meet the criteria, newest first."""
 
@@ -59,8 +64,8 @@ class EventStore(Protocol):
     def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
         """Yield hour (since 1970), key and number of a dimension of `facts`."""
 
-    def sums(self, dimension: str, since: float, until: float) -> Counter[str]:
-        """Return the sum of each key of a dimension of `facts`; of very many keys, rare ones may be missing."""
+    def sums(self, dimension: str, since: float, until: float, limit: int = MAX_KEYS) -> Counter[str]:
+        """Return the sum of each key of a dimension of `facts`; of more than `limit` in a day, rare ones miss."""
 
     def prune(self, now: float) -> None:
         """Remove days that are too old, and the oldest until the rest is small enough."""
@@ -189,7 +194,7 @@ class DailyStore:
     # Reading
 
     def days(self) -> list[str]:
-        """Return the indexed days, newest first."""
+        """See EventStore."""
         try:
             names = [path.name for path in self._directory.iterdir()]
         except FileNotFoundError:
@@ -212,9 +217,13 @@ class DailyStore:
         except sqlite3.Error:
             return {}
 
-    def _shards(self) -> Iterator[Shard]:
-        """Yield the files that can be read, newest first."""
+    def _shards(self, since: float = 0, until: float = math.inf) -> Iterator[Shard]:
+        """Yield the files that can be read and may have events of a time, newest first."""
+        # An event is written a moment after its time, so it may be in the file of the next day.
+        first, last = _day(since), _day(until + 86400)
         for day in self.days():
+            if not first <= day <= last:
+                continue
             path = self._directory / f"{day}.sqlite"
             try:
                 shard = Shard(path, read_only=True)
@@ -226,9 +235,9 @@ class DailyStore:
             finally:
                 shard.close()
 
-    def _read(self, work: Callable[[Shard], Iterator[T]]) -> Iterator[T]:
-        """Yield what `work` yields of each day; the rest of a damaged day is skipped with a note."""
-        for shard in self._shards():
+    def _read(self, work: Callable[[Shard], Iterator[T]], since: float = 0, until: float = math.inf) -> Iterator[T]:
+        """Yield what `work` yields of each day of a time; the rest of a damaged day is skipped with a note."""
+        for shard in self._shards(since, until):
             try:
                 yield from work(shard)
             except sqlite3.Error as error:
@@ -250,11 +259,18 @@ class DailyStore:
 
     def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
         """See EventStore."""
-        return self._read(lambda shard: shard.hourly(dimension, since, until))
+        return self._read(lambda shard: shard.hourly(dimension, since, until), since, until)
 
-    def sums(self, dimension: str, since: float, until: float) -> Counter[str]:
+    def sums(self, dimension: str, since: float, until: float, limit: int = MAX_KEYS) -> Counter[str]:
         """See EventStore."""
         found: Counter[str] = Counter()
-        for key, number in self._read(lambda shard: shard.sums(dimension, since, until, _MAX_KEYS)):
+        for key, number in self._read(lambda shard: shard.sums(dimension, since, until, limit), since, until):
             found[key] += number
         return found
+
+
+def _day(moment: float) -> str:
+    """Return the day (YYYYMMDD, UTC) of a time in seconds since 1970; the last one if it is too large."""
+    if not 0 <= moment < MAX_TIME:
+        return "0" if moment < 0 else "99999999"
+    return time.strftime("%Y%m%d", time.gmtime(moment))
