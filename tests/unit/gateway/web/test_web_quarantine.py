@@ -54,7 +54,7 @@ async def test_others_change_nothing(web, user):
     token = await token_of(web)
     for action in ("release", "delete"):
         assert (await web.post(f"/quarantine/{KEPT}/{action}", user, token=token)).status_code == 403
-        with pytest.raises(DataError, match="forbidden|mallory"):
+        with pytest.raises(DataError, match=r"forbidden|mallory"):
             await Data(str(web.path / "data.sock"), user).ask(action, {"number": KEPT})
     assert [entry.id for entry in web.quarantine.entries()] == [KEPT]
 

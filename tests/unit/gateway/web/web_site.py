@@ -27,9 +27,9 @@ from mailgate.web.data_server import Current, start
 # What a mail can have in any field: markup, a quoted attribute, a template, control characters, a half surrogate.
 ATTACKS = (
     "<script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "' onmouseover='alert(1)",
-    "{{ 7*7 }}{% raw %}",
+    "{{ 191*7321 }}{% raw %}",
     "</title><svg onload=alert(1)>",
     "javascript:alert(1)",
     "\x00\x1b[31m\u202eevil\ud800",
@@ -62,8 +62,8 @@ def events(now: float, marker: str = ATTACK) -> list[dict[str, object]]:
          "recipients": both, "removed": [marker], "reason": marker},
         {"event": "delivered", **mail, "next_hop": "198.18.1.1", "recipients": both[:1], "reply": f"250 {marker}",
          "seconds": 0.1, "queue_id": marker},
-        {"event": "delivered", **mail, "next_hop": "198.18.1.2", "recipients": both[1:], "reply": "250 ok <bob@law.univ.example>",
-         "seconds": 0.1},
+        {"event": "delivered", **mail, "next_hop": "198.18.1.2", "recipients": both[1:],
+         "reply": "250 ok <bob@law.univ.example>", "seconds": 0.1},
         {"event": "message", **mail, **who, "recipients": both, "reply": f"250 2.0.0 {marker}", "seconds": 0.2,
          "size": 900, "message_id": f"<{marker}@sender.example>", "subject": marker},
         {"event": "recipient_refused", "id": "19ab3f0c5d2e4f999", **who, "recipient": f"{marker}@law.univ.example",
@@ -112,10 +112,14 @@ def write_state(path: Path, now: float, marker: str = ATTACK) -> None:
     for event in events(now, marker):
         assert spool.append(json.dumps({"v": 1, "time": now - 60, **event}).encode() + b"\n")
     spool.close()
-    follower = Follower(path, DailyStore(path))
+    store = DailyStore(path)
+    follower = Follower(path, store)
     while follower.step():
         pass
-    entry = Entry(KEPT, now, marker, f"{marker}@s.example", (f"{marker}@eng.univ.example", "bob@law.univ.example"), marker, 9)
+    store.close()
+    entry = Entry(
+        KEPT, now, marker, f"{marker}@s.example", (f"{marker}@eng.univ.example", "bob@law.univ.example"), marker, 9
+    )
     Quarantine(path, QuarantineLimits()).put(entry, [b"Subject: x\r\n\r\nx\r\n"])
 
 
@@ -151,7 +155,7 @@ class Page(HTMLParser):
         self.tags.append((tag, found))
         if tag in ("meta", "link", "input", "br", "line"):
             return
-        foreign = found.get("class") == "data" or "lang" in found and tag != "html"
+        foreign = found.get("class") == "data" or ("lang" in found and tag != "html")
         # Steps and answers quote mail within sentences; other tests cover their texts.
         foreign = foreign or found.get("class") in ("step", "explanation")
         self.open.append((tag, foreign))
