@@ -335,6 +335,8 @@ def _check_web(reader: _Reader, config: Config) -> None:
             f"{listen} is not on loopback; set web.proxies to the addresses of the web servers in front of the page,"
             " or listen on 127.0.0.1",
         )
+    if (config.web.peers or config.web.peer_listen) and not config.web.peer_file:
+        reader.add_problem("web.peer_file", "must be set for web.peers and web.peer_listen")
     users = [
         *config.web.postmasters,
         *config.web.viewers,
@@ -403,6 +405,15 @@ def _clamd(text: str) -> str:
 
 def _web_endpoint(text: str) -> str:
     return str(Endpoint.parse(text))
+
+
+def _optional_endpoint(text: str) -> str:
+    return _web_endpoint(text) if text else ""
+
+
+def _peer(text: str) -> str:
+    name, _equals, endpoint = text.partition("=")
+    return f"{_hostname(name)}={_web_endpoint(endpoint)}"
 
 
 def _header_name(text: str) -> str:
@@ -518,6 +529,7 @@ FORMS = {
     "domain": Form(_domain, "a valid domain or *.domain"),
     "endpoint": Form(Endpoint.parse, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
     "clamd": Form(_clamd, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),
+    "optional_endpoint": Form(_optional_endpoint, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
     "optional_header_name": Form(
         lambda text: _header_name(text) if text else "", "a valid name of a header, of letters, digits and -"
     ),
@@ -527,6 +539,7 @@ FORMS = {
     "mailbox": Form(_mailbox, "a valid address local@domain"),
     "subject_tag": Form(_subject_tag, "a valid text of up to 40 ASCII characters without spaces at its ends"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
+    "peer": Form(_peer, "a valid NAME=ADDRESS:PORT or NAME=[ADDRESS]:PORT"),
     "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),
     "any_selector": Form(
         lambda text: _selector(text) if text else "",

@@ -36,6 +36,20 @@ class WebSettings:
         "Header with the names of the user's groups, separated by commas or semicolons; if empty, there are no groups.",
         form="optional_header_name",
     )
+    peers: tuple[str, ...] = setting(
+        (),
+        "Other gateways that the page shows too, each as `NAME=ADDRESS:PORT` with the `peer_listen` of that gateway.",
+        form="peer",
+    )
+    peer_listen: str = setting(
+        "",
+        "Address and port on which other gateways ask what their pages show, by TLS with the certificate of `peer_file`"
+        " on both sides; if empty, they cannot.",
+        form="optional_endpoint",
+    )
+    peer_file: str = setting(
+        "", "File with a private key and its certificate, the same on all gateways; who has it may ask.", form="path"
+    )
     postmasters: tuple[str, ...] = setting(
         (), f"Users who see everything, and release or delete quarantined messages{_USERS}", form="text"
     )

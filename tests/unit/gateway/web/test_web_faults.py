@@ -15,7 +15,7 @@ from mailgate.config_file import load_config
 from mailgate.event_index.store import DailyStore
 from mailgate.state import COUNTERS, EVENT_INDEX, EVENTS
 from mailgate.web.data_client import Data, DataError
-from mailgate.web.data_server import Current, answer_to, start
+from mailgate.web.data_server import Current, Desk, answer_to, start
 from mailgate.web.operations import Operations
 
 PAGES = ("/", "/search?text=x@eng.univ.example", "/live", "/report", "/quarantine")
@@ -98,7 +98,7 @@ def test_an_invalid_request_is_refused(tmp_path, line):
 async def test_a_client_that_sends_nothing_or_too_much_is_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr("mailgate.web.data_server.READ_SECONDS", 0.05)
     path = str(tmp_path / "s")
-    server = await start(Current(write_settings(tmp_path)).operations, path)
+    server = await start(Desk(Current(write_settings(tmp_path)).operations), path)
     reader, writer = await asyncio.open_unix_connection(path)
     assert await reader.read() == b""
     writer.close()

@@ -22,7 +22,7 @@ from mailgate.event_index.follower import Follower
 from mailgate.event_index.store import DailyStore
 from mailgate.event_spool import Spool
 from mailgate.web.app import application
-from mailgate.web.data_server import Current, start
+from mailgate.web.data_server import Current, Desk, start
 
 # What a mail can have in any field: markup, a quoted attribute, a template, control characters, a half surrogate.
 ATTACKS = (
@@ -131,7 +131,7 @@ async def web_site(
     settings = write_settings(path, more, queue)
     write_state(path, time.time(), marker)
     socket = str(path / "data.sock")
-    server = await start(Current(settings).operations, socket)
+    server = await start(Desk(Current(settings).operations), socket)
     app = application(load_config(settings), socket)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(peer, 5000))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://page.univ.example") as client:

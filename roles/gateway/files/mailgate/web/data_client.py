@@ -32,9 +32,15 @@ class Data:
     groups: Sequence[str] = ()
     seconds: float = SECONDS
 
-    async def ask(self, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
-        """Return the answer to a question; raise DataError."""
-        request = {"operation": operation, "user": self.user, "groups": list(self.groups), "arguments": dict(arguments)}
+    async def ask(self, operation: str, arguments: Mapping[str, object], gateway: str = "") -> dict[str, Any]:
+        """Return the answer of a gateway, empty for this one, to a question; raise DataError."""
+        request = {
+            "operation": operation,
+            "user": self.user,
+            "groups": list(self.groups),
+            "arguments": dict(arguments),
+            "gateway": gateway,
+        }
         try:
             async with asyncio.timeout(self.seconds):
                 line = await self._exchange(json.dumps(request).encode("ascii") + b"\n")

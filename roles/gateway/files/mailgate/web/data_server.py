@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`mailgate web-data`: answers the web page over a Unix socket, as the gateway's user.
 
-A request is a line of JSON, {"operation": NAME, "user": NAME, "groups": [NAME], "arguments": {}}; the answer is a line,
-{"answer": {}} or {"refused": REASON, "text": TEXT}. What the user may do is decided here, by the settings of the
-gateway, whatever the page has decided.
+A request is a line of JSON, {"operation": NAME, "user": NAME, "groups": [NAME], "arguments": {}}, with "gateway": NAME
+for another gateway, which is then asked. The answer is a line, {"answer": {}} or {"refused": REASON, "text": TEXT}.
+What the user may do is decided here, by the settings of the gateway, independently of the page.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from mailgate.client.submit import QueueError
-from mailgate.config import ConfigError
+from mailgate.config import ConfigError, Endpoint
 from mailgate.config_file import load
 from mailgate.content.quarantine import QuarantineError
 from mailgate.event_index.store import StoreError
 from mailgate.routes import RoutesError
+from mailgate.web import peers
 from mailgate.web.access import access_of
 from mailgate.web.operations import Operations, Refused
 
@@ -101,21 +102,40 @@ async def _serve(current: Current, path: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await start(current.operations, path)
-    async with server:
-        await stop.wait()
+    desk = Desk(current.operations)
+    server = await start(desk, path)
+    others = await start_for_peers(desk)
+    await stop.wait()
+    for each in (server, others):
+        if each:
+            each.close()
 
 
-async def start(operations: Callable[[], Operations], path: str) -> asyncio.Server:
-    """Listen at a path, or on the socket of systemd."""
-    slots = asyncio.Semaphore(CONCURRENCY)
+class Desk:
+    """Answers requests: a few at a time, and those for another gateway by asking it."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, operations: Callable[[], Operations]) -> None:
+        self.operations = operations
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def serve_page(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the page."""
+        await self._serve(reader, writer, relays=True)
+
+    async def serve_peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer another gateway, about this one only."""
+        await self._serve(reader, writer, relays=False)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, relays: bool) -> None:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 line = await reader.readline()
-            async with slots:
-                answer = await asyncio.to_thread(answer_to, line, operations)
+            gateway, request = gateway_of(line) if relays else ("", {})
+            if gateway:
+                answer = await peers.ask(self.operations().config.web, gateway, request)
+            else:
+                async with self._slots:
+                    answer = await asyncio.to_thread(answer_to, line, self.operations)
             writer.write(json.dumps(answer).encode("ascii") + b"\n")
             await writer.drain()
         except (OSError, ValueError, TimeoutError):
@@ -124,12 +144,41 @@ async def start(operations: Callable[[], Operations], path: str) -> asyncio.Serv
         finally:
             writer.close()
 
+
+def gateway_of(line: bytes) -> tuple[str, dict[str, object]]:
+    """Return the name of the gateway that a request is for, empty for this one, and the request."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return "", {}
+    gateway = request.get("gateway") if isinstance(request, dict) else ""
+    return (gateway, request) if isinstance(gateway, str) else ("", {})
+
+
+async def start(desk: Desk, path: str) -> asyncio.Server:
+    """Listen at a path, or on the socket of systemd."""
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         # systemd owns the socket's file, which Python 3.13 would remove.
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         passed = socket.socket(fileno=LISTEN_FD)
-        return await asyncio.start_unix_server(serve, sock=passed, limit=MAX_REQUEST, **keep)
-    return await asyncio.start_unix_server(serve, path=path, limit=MAX_REQUEST)
+        return await asyncio.start_unix_server(desk.serve_page, sock=passed, limit=MAX_REQUEST, **keep)
+    return await asyncio.start_unix_server(desk.serve_page, path=path, limit=MAX_REQUEST)
+
+
+async def start_for_peers(desk: Desk) -> asyncio.Server | None:
+    """Listen for other gateways if the settings say so; a failure is logged, as the page works without."""
+    settings = desk.operations().config.web
+    if not settings.peer_listen:
+        return None
+    listen = Endpoint.parse(settings.peer_listen)
+    try:
+        tls = peers.context(settings.peer_file, server=True)
+        return await asyncio.start_server(
+            desk.serve_peer, listen.host, listen.port, ssl=tls, limit=MAX_REQUEST, ssl_handshake_timeout=READ_SECONDS
+        )
+    except OSError as error:
+        log.warning("other gateways cannot ask: %s (%s): %s", listen, settings.peer_file, error)
+        return None
 
 
 def answer_to(line: bytes, operations: Callable[[], Operations]) -> dict[str, Any]:

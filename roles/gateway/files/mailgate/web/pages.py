@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from datetime import date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
 
@@ -144,6 +145,7 @@ async def mail(visit: Visit) -> Response:
     return visit.page(
         "mail.html.j2",
         id=trace.id,
+        gateway=visit.gateway,
         steps=steps(trace, visit.translate),
         outcome=list(outcome(trace, visit.translate)),
         events=trace.events,
@@ -223,7 +225,7 @@ async def quarantine(visit: Visit) -> Response:
 async def kept(visit: Visit) -> Response:
     """Return one message of the quarantine, with what can be done with it."""
     found = await visit.ask("quarantine", number=visit.request.path_params["number"])
-    return visit.page("kept.html.j2", entry=found["entries"][0])
+    return visit.page("kept.html.j2", entry=found["entries"][0], gateway=visit.gateway)
 
 
 async def change(visit: Visit) -> Response:
@@ -235,7 +237,7 @@ async def change(visit: Visit) -> Response:
         raise PageError("forbidden")
     await visit.form()
     done = await visit.ask(action, number=number)
-    return RedirectResponse(f"/quarantine?done={action}&number={done['number']}", status_code=303)
+    return RedirectResponse(f"/quarantine?{urlencode({'done': action, 'number': done['number']})}", status_code=303)
 
 
 async def language(visit: Visit) -> Response:

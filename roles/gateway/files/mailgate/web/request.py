@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who asks, in which language, and for what: a request to the web page."""
+"""A request to the web page: its user, its language, and its questions to the gateways."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -21,6 +22,7 @@ from mailgate.translation import Text, translator
 from mailgate.web import texts
 from mailgate.web.access import Access, access_of
 from mailgate.web.data_client import Data, DataError
+from mailgate.web.peers import endpoints
 from mailgate.web.rendering import render
 
 COOKIE = "mailgate_language"
@@ -106,26 +108,45 @@ class Visit:
             raise PageError("not_signed_in")
         return Data(self.site.socket, self.access.user, self._groups)
 
+    @property
+    def gateways(self) -> list[str]:
+        """Names of the gateways, this one first."""
+        return [self.site.config.hostname, *endpoints(self.site.config.web)]
+
+    @property
+    def gateway(self) -> str:
+        """The gateway that the address of the page names, by default this one; raise PageError."""
+        name = self.parameter("gateway", self.gateways[0])
+        if name not in self.gateways:
+            raise PageError("not_found")
+        return name
+
     async def ask(self, operation: str, **arguments: object) -> dict[str, Any]:
-        """Return the answer to a question; raise PageError."""
+        """Return the answer of the page's gateway to a question; raise PageError."""
         try:
-            return await self._data.ask(operation, arguments)
+            return await self._ask(self.gateway, operation, arguments)
         except DataError as error:
             raise PageError(error.reason, str(error)) from error
+
+    async def _ask(self, gateway: str, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
+        return await self._data.ask(operation, arguments, "" if gateway == self.gateways[0] else gateway)
 
     async def ask_all(self, operation: str, **arguments: object) -> list[Answer]:
         """Return the answers of all gateways; one that fails has a problem in place of an answer.
 
         Raises:
-            PageError: The question is not valid or not allowed.
+            PageError: The question is not valid or not allowed on this gateway.
         """
-        name = self.site.config.hostname
+        return list(await asyncio.gather(*(self._ask_one(name, operation, arguments) for name in self.gateways)))
+
+    async def _ask_one(self, gateway: str, operation: str, arguments: Mapping[str, object]) -> Answer:
         try:
-            return [Answer(name, await self._data.ask(operation, arguments))]
+            return Answer(gateway, await self._ask(gateway, operation, arguments))
         except DataError as error:
-            if error.reason in ("failed", "unreachable"):
-                return [Answer(name, problem=f"{self.translate(texts.ERRORS[error.reason][0])}: {error}")]
-            raise PageError(error.reason, str(error)) from error
+            if gateway == self.gateways[0] and error.reason in ("forbidden", "invalid"):
+                raise PageError(error.reason, str(error)) from error
+            title = texts.ERRORS[error.reason if error.reason in texts.ERRORS else "failed"][0]
+            return Answer(gateway, problem=f"{self.translate(title)}: {error}")
 
     # Forms
 
@@ -178,6 +199,7 @@ class Visit:
             "languages": {"en": "English", "ja": "日本語"},
             "here": here if self.request.method == "GET" else "/",
             "path": self.request.url.path,
+            "gateways": self.gateways,
             "texts": texts,
             "token": self.token,
             "urlencode": urlencode,
