@@ -48,6 +48,17 @@ def test_a_page_that_others_reach_needs_the_web_servers(listen):
     assert parse_config(f'{NEEDED}[web]\nlisten = "{listen}"\nproxies = ["198.18.0.5"]\n').web.listen == listen
 
 
+def test_other_gateways_need_a_key_and_an_address():
+    assert problems('[web]\npeers = ["gw2.example=198.18.0.2:8026"]\n') == [
+        "x: web.peer_file: must be set for web.peers and web.peer_listen"
+    ]
+    assert problems('[web]\npeers = ["gw2", "=198.18.0.2:1"]\npeer_listen = "x"\npeer_file = "/k"\n') == [
+        "x: web.peers: 'gw2' is not a valid NAME=ADDRESS:PORT or NAME=[ADDRESS]:PORT",
+        "x: web.peers: '=198.18.0.2:1' is not a valid NAME=ADDRESS:PORT or NAME=[ADDRESS]:PORT",
+        "x: web.peer_listen: 'x' is not a valid ADDRESS:PORT or [ADDRESS]:PORT",
+    ]
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:8025", "[::1]:8025", "127.9.9.9:1"])
 def test_loopback_needs_nothing(listen):
     assert parse_config(f'{NEEDED}[web]\nlisten = "{listen}"\n').web.listen == listen
