@@ -39,6 +39,8 @@ MAX_ROWS = 200
 TOP = 20
 CHECK_SECONDS = 20
 MAX_TEXT = 400
+# Events that the index does not have yet; a parsed event takes ten times its size, and several users may ask.
+UNINDEXED_BYTES = 4 * 1024 * 1024
 # Longest period of a report.
 MAX_DAYS = 800
 
@@ -121,7 +123,7 @@ class Operations:
             until=_time(given, "until", float("inf")),
             limit=limit if access.domains is None else limit * 4,
         )
-        events = EventReader(self.config, notes.append).find(wanted)
+        events = EventReader(self.config, notes.append, UNINDEXED_BYTES).find(wanted)
         shown = [seen for event in events if (seen := visible(event, access, self.config.may_relay)) is not None]
         return {"events": shown[:limit], "notes": notes}
 
@@ -131,7 +133,8 @@ class Operations:
         if not number or "@" in number:
             raise Refused("invalid", "id")
         options = argparse.Namespace(subject=number, since=None, until=None, limit=1)
-        for found in traces(self.config, options):
+        reader = EventReader(self.config, lambda _note: None, UNINDEXED_BYTES)
+        for found in traces(self.config, options, reader):
             events = visible_events(found.events, access, self.config.may_relay)
             if not events:
                 continue
