@@ -71,9 +71,9 @@ class Front:
         self.checks = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scripts = {"/first.js": FIRST, "/axe.js": AXE.read_text() if AXE.exists() else "", "/run.js": RUN}
-        if scope["path"] in scripts and self.checks:
-            await Response(scripts[scope["path"]], media_type="text/javascript")(scope, receive, send)
+        files = {"/first.js": FIRST, "/axe.js": AXE.read_text() if AXE.exists() else "", "/run.js": RUN}
+        if scope["path"] in files and self.checks:
+            await Response(files[scope["path"]], media_type="text/javascript")(scope, receive, send)
             return
         own = [(b"x-remote-user", b"alice"), (b"cookie", f"mailgate_language={self.language}".encode())]
         started: list[Message] = []
@@ -85,7 +85,8 @@ class Front:
                 started.append(message)
             else:
                 body = message["body"].replace(b"<head>", b'<head><script src="/first.js"></script>')
-                body = body.replace(b"</body>", b'<script src="/axe.js"></script><script src="/run.js"></script></body>')
+                scripts = b'<script src="/axe.js"></script><script src="/run.js"></script></body>'
+                body = body.replace(b"</body>", scripts)
                 dropped = (b"content-security-policy", b"content-length")
                 headers = [pair for pair in started.pop()["headers"] if pair[0] not in dropped]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -123,7 +124,7 @@ async def browser_on(path: Path, marker: str) -> AsyncIterator[Browser]:
         settings = uvicorn.Config(front, port=port, log_config=None, lifespan="off", ws="none")
         server = uvicorn.Server(settings)
         task = asyncio.create_task(server.serve())
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 (it has no event)
             await asyncio.sleep(0.02)
         try:
             yield Browser(front, port, path)
@@ -148,14 +149,19 @@ async def test_axe_finds_nothing_serious_and_no_markup_from_mail_runs(tmp_path):
                 assert result["violations"] == [], (name, language)
 
 
-async def test_pages_are_drawn_within_their_own_policy(tmp_path):
+@pytest.fixture
+def screenshots(tmp_path) -> Path:
     directory = Path(os.environ.get("MAILGATE_SCREENSHOTS") or tmp_path)
     directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+async def test_pages_are_drawn_within_their_own_policy(tmp_path, screenshots):
     async with browser_on(tmp_path, "alice") as browser:
         for language in ("en", "ja"):
             browser.front.language = language
             for name in ("now", "search", "report", "kept"):
-                file = directory / f"{name}.{language}.png"
+                file = screenshots / f"{name}.{language}.png"
                 _out, log = await browser.run(PAGES[name], f"--screenshot={file}", "--window-size=1280,1400")
                 assert file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size > 20_000
                 assert "CONSOLE" not in log, log
