@@ -39,7 +39,7 @@ ERRORS = {
     "/language/xx": 404,
 }
 # Words that are the same in both languages.
-NAMES = r"gw|univ|example|mailgate|SMTP|HELO|IP|Message-ID|ID|URL|id|DNS|web-data|service|MB|log|Id"
+NAMES = r"gw|univ|example|mailgate|SMTP|HELO|IP|Message-ID|ID|URL|DKIM|id|DNS|web-data|service|MB|log|Id"
 
 
 def own_words(text: str) -> list[str]:

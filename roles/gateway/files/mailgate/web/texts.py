@@ -65,6 +65,19 @@ CHECKS = {
     "state directory": N_("State directory"),
     "index of events": N_("Index of events"),
     "recipient cache": N_("Verified recipients"),
+    "bans": N_("Bans"),
+    "greylist": N_("Greylist"),
+    "shared store": N_("Shared store"),
+    "rates": N_("Rates"),
+    "sent mail": N_("Sent mail"),
+    "relaying hosts": N_("Relaying hosts"),
+    "rules": N_("Refusal rules"),
+    "mail authentication": N_("Mail authentication"),
+    "list ": N_("List"),
+    "DNS": N_("DNS of rules"),
+    "rspamd ": N_("Spam scanner"),
+    "spam scan": N_("Spam scan"),
+    "DKIM of ": N_("DKIM key"),
 }
 # Title and explanation of an error, by its reason.
 ERRORS = {
