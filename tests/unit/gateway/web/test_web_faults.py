@@ -11,6 +11,7 @@ import os
 import pytest
 from web_site import KEPT, MAIL, SETTINGS, web_site, write_settings
 
+from mailgate.commands.status import Check
 from mailgate.config_file import load_config
 from mailgate.event_index.store import DailyStore
 from mailgate.state import COUNTERS, EVENT_INDEX, EVENTS
@@ -138,3 +139,17 @@ def test_checks_are_not_made_for_every_visitor(tmp_path, monkeypatch):
     clock[0] += 30
     operations._checked()
     assert made == [1]
+
+
+async def test_a_check_has_a_translated_name_and_what_it_is_about(web, monkeypatch):
+    checks = [
+        Check("clamd /run/a", True, "up"),
+        Check("DNS list zen.example", True, "x"),
+        Check("of tomorrow", False, "y"),
+    ]
+    monkeypatch.setattr("mailgate.web.operations.run_checks", lambda *_arguments: checks)
+    page = (await web.get("/", language="ja")).text
+    assert 'ウイルス検査 <span lang="en"><bdi class="data">/run/a</bdi></span>' in page
+    assert 'DNS リスト <span lang="en"><bdi class="data">zen.example</bdi></span>' in page
+    assert '<span lang="en"><bdi class="data">of tomorrow</bdi></span>' in page
+    assert "失敗した検査があります" in page

@@ -44,7 +44,7 @@ async def now(visit: Visit) -> Response:
         total: Counter[str] = Counter()
         for _label, numbers in rows:
             total.update(numbers)
-        checks = [(_check_name(check["name"], visit), check) for check in each.answer.get("checks", ())]
+        checks = [(*_check_name(check["name"], visit), check) for check in each.answer.get("checks", ())]
         gateways.append(
             {"name": each.gateway, "answer": each.answer, "chart": stacked(rows, series), "rows": rows, "total": total,
              "checks": checks}
@@ -56,9 +56,12 @@ def _hour(hour: int) -> str:
     return datetime.fromtimestamp(hour * 3600).astimezone().strftime("%H:%M")
 
 
-def _check_name(name: str, visit: Visit) -> str:
-    """Return the translated name of a check; empty if it has none."""
-    return next((visit.translate(text) for start, text in texts.CHECKS.items() if name.startswith(start)), "")
+def _check_name(name: str, visit: Visit) -> tuple[str, str]:
+    """Return the translated name of a check, empty if it has none, and what it is about."""
+    for start, text in texts.CHECKS.items():
+        if name.startswith(start):
+            return visit.translate(text), name.removeprefix(start) if start.endswith(" ") else ""
+    return "", name
 
 
 def _series(visit: Visit) -> dict[str, str]:
