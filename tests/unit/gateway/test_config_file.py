@@ -106,8 +106,8 @@ class TestSettings:
         import tomllib
 
         given = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
-        # Rules, lists and keys are comments.
-        assert {*given, "rules", "lists", "dkim"} == set(vars(default))
+        # Rules, lists, keys and faculties are comments.
+        assert {*given, "rules", "lists", "dkim", "web_faculties"} == set(vars(default))
         for section in ("scan", "content", "limits", "timeouts", "cache", "attachments", "quarantine", "notices"):
             assert set(given[section]) == set(vars(getattr(default, section)))
 

@@ -33,6 +33,8 @@ SETTINGS = [
     for item, setting in declarations(kind)
 ]
 LIMITS = [item.name for item in dataclasses.fields(Limits)]
+# Forms of tables, which have readers of their own.
+TABLES = ("domain_table", "faculty_tables", "key_tables", "list_tables", "rule_tables")
 # Variables of the role with another name than the setting.
 VARIABLES = {"scan.socket": "gateway_clamd_socket", "limits.max_message_bytes": "gateway_max_message_bytes"}
 
@@ -58,7 +60,7 @@ def test_generated_files_are_up_to_date():
 def test_declaration_is_complete(item, setting):
     assert setting.help.endswith(".")
     assert setting.help.count("`") % 2 == 0
-    assert setting.form in FORMS or setting.form in ("domain_table", "key_tables", "list_tables", "rule_tables")
+    assert setting.form in FORMS or setting.form in TABLES
     if isinstance(item.default, int) and not isinstance(item.default, bool):
         assert setting.minimum <= item.default <= (setting.maximum or item.default)
     if setting.choices:

@@ -23,6 +23,7 @@ from mailgate.content.quarantine import QuarantineError
 from mailgate.event_index.store import StoreError
 from mailgate.routes import RoutesError, load_routes
 from mailgate.smtp.lines import normalize
+from mailgate.web_settings import DATA_SOCKET
 
 DEFAULT_CONFIG = Path("/etc/mailgate/mailgate.toml")
 STYLES = ("table", "csv", "json")
@@ -121,6 +122,14 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     why.add_argument("--json", action="store_true", help="print JSON")
     why.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
+    page = command("web", _web, "Serve the web page for postmaster and faculties; started by systemd.")
+    data = command(
+        "web-data",
+        _web_data,
+        "Answer the web page from the gateway's state; started by systemd's mailgate-web-data.socket.",
+    )
+    for sub in (page, data):
+        sub.add_argument("--socket", default=DATA_SOCKET, help=f"socket of web-data (default: {DATA_SOCKET})")
     state = command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
     state.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -158,6 +167,18 @@ def _unpack(_options: argparse.Namespace) -> int:
     from mailgate.archives import server  # noqa: PLC0415 (as above)
 
     return server.main()
+
+
+def _web(options: argparse.Namespace) -> int:
+    from mailgate.web import app  # noqa: PLC0415 (imports the web framework)
+
+    return app.serve(load_config(options.config), options.socket)
+
+
+def _web_data(options: argparse.Namespace) -> int:
+    from mailgate.web import data_server  # noqa: PLC0415 (imports what few commands need)
+
+    return data_server.main(options.config, options.socket)
 
 
 def _check(options: argparse.Namespace) -> int:

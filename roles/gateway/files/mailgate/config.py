@@ -21,6 +21,7 @@ from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSet
 from mailgate.setting import declarations, describe, section, setting
 from mailgate.signing_settings import DkimKey, Signing
 from mailgate.spam_settings import Rspamd
+from mailgate.web_settings import Faculty, WebSettings
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A client waits ten minutes for the reply to its final dot (RFC 5321 section 4.5.3.2.6). Stay well below it.
@@ -574,6 +575,7 @@ class Config:
     signing: Signing = section(
         Signing, "DKIM signatures of mail from hosts in `relay_networks`, by the keys of `dkim`."
     )
+    web: WebSettings = section(WebSettings, "Web page for postmaster and faculties, `mailgate web`.")
     dkim: Mapping[str, DkimKey] = field(
         default_factory=dict,
         metadata=describe(
@@ -600,6 +602,14 @@ class Config:
             " a message gets what the recipient's own domain chose; a message whose content one of them refuses is"
             " refused for all.",
             form="domain_table",
+        ),
+    )
+
+    web_faculties: Mapping[str, Faculty] = field(
+        default_factory=dict,
+        metadata=describe(
+            "Faculties whose users see the mail for their own domains on the web page, a table each.",
+            form="faculty_tables",
         ),
     )
 

@@ -37,12 +37,14 @@ from mailgate.rules.replies import check_text
 from mailgate.setting import Setting, declarations
 from mailgate.signing_settings import DkimKey
 from mailgate.smtp.address import AddressError, is_domain, parse_mailbox
+from mailgate.web_settings import Faculty
 
 _RULE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 # Labels of RFC 6376 section 3.1, and underscores, which are in use.
 _SELECTOR = re.compile(
     r"(?!.{64})[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*"
 )
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,60}")
 # Receives one line for each deprecated name in the file.
 Warn = Callable[[str], object]
 
@@ -160,6 +162,7 @@ class _Reader:
         """Return the value of one setting or section, or None after reporting a problem."""
         tables = {
             "domain_table": self.domains,
+            "faculty_tables": self.faculties,
             "key_tables": self.keys,
             "list_tables": self.lists,
             "rule_tables": self.rules,
@@ -227,6 +230,13 @@ class _Reader:
             values = self.table(table, ListSetting, f"{name}.{text}")
             found[text] = ListSetting(**{"kind": "name", **values})
         return found
+
+    def faculties(self, name: str, given: object) -> dict[str, Faculty]:
+        """Return the faculties of the web page by name."""
+        if not isinstance(given, dict):
+            self.add_problem(name, "must be a table")
+            return {}
+        return {text: Faculty(**self.table(table, Faculty, f'{name}."{text}"')) for text, table in given.items()}
 
     def keys(self, name: str, given: object) -> dict[str, DkimKey]:
         """Return the keys of DKIM by domain, in lower case."""
@@ -300,6 +310,7 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem("tls.required_for", 'requires tls.outbound = "opportunistic"')
     _check_bounces(reader, config)
     _check_keys(reader, config)
+    _check_web(reader, config)
     for key, text in (*problems_of(config), *front_problems(config)):
         reader.add_problem(key, text)
     if not config.shared_state.server and config.shared_state != SharedState():
@@ -314,6 +325,28 @@ def _check_keys(reader: _Reader, config: Config) -> None:
             reader.add_problem(f'dkim."{domain}"', "previous_selector and previous_key_file must be set together")
         elif key.previous_selector and key.previous_selector == key.selector:
             reader.add_problem(f'dkim."{domain}".previous_selector', "must differ from selector")
+
+
+def _check_web(reader: _Reader, config: Config) -> None:
+    listen = Endpoint.parse(config.web.listen)
+    if not ipaddress.ip_address(listen.host).is_loopback and not config.web.proxies:
+        reader.add_problem(
+            "web.listen",
+            f"{listen} is not on loopback; set web.proxies to the addresses of the web servers in front of the page,"
+            " or listen on 127.0.0.1",
+        )
+    if (config.web.peers or config.web.peer_listen) and not config.web.peer_file:
+        reader.add_problem("web.peer_file", "must be set for web.peers and web.peer_listen")
+    users = [
+        *config.web.postmasters,
+        *config.web.viewers,
+        *(u for each in config.web_faculties.values() for u in each.users),
+    ]
+    if not config.web.groups_header and (groups := [user for user in users if user.startswith("@")]):
+        reader.add_problem("web.groups_header", f"must be set, as {groups[0]} is a group")
+    for name, faculty in config.web_faculties.items():
+        if faculty.users and not faculty.domains:
+            reader.add_problem(f'web_faculties."{name}".domains', "must name the domains that its users see")
 
 
 def _check_bounces(reader: _Reader, config: Config) -> None:
@@ -367,6 +400,25 @@ def _identifier(text: str) -> str:
 
 def _clamd(text: str) -> str:
     clamd_address(text)
+    return text
+
+
+def _web_endpoint(text: str) -> str:
+    return str(Endpoint.parse(text))
+
+
+def _optional_endpoint(text: str) -> str:
+    return _web_endpoint(text) if text else ""
+
+
+def _peer(text: str) -> str:
+    name, _equals, endpoint = text.partition("=")
+    return f"{_hostname(name)}={_web_endpoint(endpoint)}"
+
+
+def _header_name(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text):
+        raise ValueError(text)
     return text
 
 
@@ -471,11 +523,16 @@ FORMS = {
     "any_text": Form(str, "a string"),
     "path": Form(str, "a path"),
     "absolute_path": Form(_absolute_path, "a valid absolute path"),
+    "header_name": Form(_header_name, "a valid name of a header, of letters, digits and -"),
     "hostname": Form(_hostname, "a valid host name"),
     "identifier": Form(_identifier, "a valid host name"),
     "domain": Form(_domain, "a valid domain or *.domain"),
     "endpoint": Form(Endpoint.parse, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
     "clamd": Form(_clamd, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),
+    "optional_endpoint": Form(_optional_endpoint, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
+    "optional_header_name": Form(
+        lambda text: _header_name(text) if text else "", "a valid name of a header, of letters, digits and -"
+    ),
     "optional_socket": Form(_optional_socket, "a valid absolute path, ADDRESS:PORT or [ADDRESS]:PORT"),
     "ip_address": Form(_ip_address, "a valid IP address"),
     "network": Form(_network, "a valid network ADDRESS/BITS (without host bits)"),
@@ -483,6 +540,7 @@ FORMS = {
     "recipient": Form(lambda text: str(parse_mailbox(text)), "a valid address local@domain"),
     "subject_tag": Form(_subject_tag, "a valid text of up to 40 ASCII characters without spaces at its ends"),
     "extension": Form(_extension, "a valid file name extension such as exe"),
+    "peer": Form(_peer, "a valid NAME=ADDRESS:PORT or NAME=[ADDRESS]:PORT"),
     "rule_name": Form(_rule_name, "a valid name of letters, digits, _ and -, up to 40 characters"),
     "any_selector": Form(
         lambda text: _selector(text) if text else "",
@@ -492,6 +550,7 @@ FORMS = {
     "network_entry": Form(_entry(parse_network), f"{EXPECTED['network']}, or @list"),
     "name_entry": Form(_entry(parse_name), f"{EXPECTED['name']}, or @list"),
     "address_entry": Form(_entry(parse_address), f"{EXPECTED['address']}, or @list"),
+    "web_endpoint": Form(_web_endpoint, "a valid ADDRESS:PORT or [ADDRESS]:PORT"),
     "zone": Form(_zone, "a valid domain"),
     "dns_code": Form(_dns_code, "a valid IPv4 address with numbers, ranges or *, and optionally =POINTS"),
     "dns_server": Form(_dns_server, "a valid IP address, ADDRESS:PORT or [ADDRESS]:PORT"),

@@ -33,5 +33,5 @@ def client_network(address: str) -> str:
 def _prefix(address: str, size: int) -> str:
     try:
         return socket.inet_pton(socket.AF_INET6, address)[:size].hex(":", 2)
-    except OSError:
+    except (OSError, ValueError):
         return address

@@ -6,7 +6,7 @@ _mailgate() {
     local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$word" in -*) ;; *) case "$words $word" in
-            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" ban"|" ban list"|" ban add"|" ban remove"|" dkim"|" unpack"|" explain"|" status") words="$words $word" ;;
+            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" ban"|" ban list"|" ban add"|" ban remove"|" dkim"|" unpack"|" explain"|" web"|" web-data"|" status") words="$words $word" ;;
         esac ;; esac
     done
     COMPREPLY=()
@@ -76,6 +76,10 @@ _mailgate() {
         ' explain:--from-header') :; return ;;
         ' explain:--message') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' explain:--language') COMPREPLY=($(compgen -W "en ja" -- "$current")); return ;;
+        ' web:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
+        ' web:--socket') :; return ;;
+        ' web-data:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
+        ' web-data:--socket') :; return ;;
         ' status:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
     esac
     case "$words" in
@@ -100,8 +104,10 @@ _mailgate() {
         ' dkim') COMPREPLY=($(compgen -W "-h --help --config --zone --json" -- "$current")) ;;
         ' unpack') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
         ' explain') COMPREPLY=($(compgen -W "-h --help --config --client --helo --from --to --from-header --message --json --language" -- "$current")) ;;
+        ' web') COMPREPLY=($(compgen -W "-h --help --config --socket" -- "$current")) ;;
+        ' web-data') COMPREPLY=($(compgen -W "-h --help --config --socket" -- "$current")) ;;
         ' status') COMPREPLY=($(compgen -W "-h --help --config --json" -- "$current")) ;;
-        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index quarantine ban dkim unpack explain status --help --version" -- "$current")) ;;
+        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index quarantine ban dkim unpack explain web web-data status --help --version" -- "$current")) ;;
     esac
 }
 complete -F _mailgate mailgate

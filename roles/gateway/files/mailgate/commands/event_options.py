@@ -9,7 +9,7 @@ import ipaddress
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from mailgate.config import Config, ConfigError
@@ -137,11 +137,23 @@ def address_terms(role: str, address: str, hashes: AddressHasher | None) -> Crit
 class EventReader:
     """Index and files of events, read together."""
 
-    def __init__(self, config: Config) -> None:
-        self.store = DailyStore(config.state_dir, read_only=True, note=note)
-        self._recent, behind = unindexed(config.state_dir, self.store, UNINDEXED_BYTES)
+    def __init__(
+        self, config: Config, remark: Callable[[str], object] | None = None, max_bytes: int = UNINDEXED_BYTES
+    ) -> None:
+        """Read the events that are not in the index yet.
+
+        Args:
+            config: Settings.
+            remark: Receives a line about what is missing; without it, standard error does.
+            max_bytes: Size up to which these events are read.
+        """
+        remark = remark or note
+        self.store = DailyStore(config.state_dir, read_only=True, note=remark)
+        self._recent, behind = unindexed(config.state_dir, self.store, max_bytes)
         if behind:
-            note(f"the index is behind: {behind >> 20} MB of the newest events are missing; see mailgate-index.service")
+            remark(
+                f"the index is behind: {behind >> 20} MB of the newest events are missing; see mailgate-index.service"
+            )
 
     def find(self, query: Query) -> list[Event]:
         """Return the newest events that meet the criteria, newest first."""

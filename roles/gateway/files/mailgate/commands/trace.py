@@ -112,9 +112,9 @@ def run(options: argparse.Namespace) -> int:
     return 0 if found else 1
 
 
-def traces(config: Config, options: argparse.Namespace) -> list[Trace]:
+def traces(config: Config, options: argparse.Namespace, reader: EventReader | None = None) -> list[Trace]:
     """Return the mails that the arguments ask for, oldest first, with what the queue says about them."""
-    reader = EventReader(config)
+    reader = reader or EventReader(config)
     found = [Trace(number, events) for number in _ids(reader, config, options) if (events := _events(reader, number))]
     ids = {each: trace for trace in found for each in _queue_ids(trace.events)}
     if ids:

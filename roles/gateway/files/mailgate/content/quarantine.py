@@ -71,14 +71,24 @@ class Quarantine:
             part.unlink(missing_ok=True)
             raise QuarantineError(f"{self._directory}: {error}") from error
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield all entries, oldest first; raise QuarantineError if the directory cannot be read."""
+    def entries(self, note: Callable[[str], object] | None = None) -> Iterator[Entry]:
+        """Yield all entries, oldest first; raise QuarantineError if the directory cannot be read.
+
+        Args:
+            note: Receives a line for each damaged file, which is skipped; without it, that is an error too.
+        """
         for _time, path, _size in self._files():
             try:
                 with path.open("rb") as file:
-                    yield _entry(file.readline())
+                    found = _entry(file.readline())
             except FileNotFoundError:
                 continue
+            except (QuarantineError, OSError) as error:
+                if note is None:
+                    raise
+                note(f"{path.name}: skipped: {error}")
+                continue
+            yield found
 
     def read(self, number: str) -> tuple[Entry, bytes]:
         """Return an entry and its message; raise QuarantineError."""
