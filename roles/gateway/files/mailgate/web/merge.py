@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mailgate.commands.report_data import LISTS, TOTALS
+from mailgate.commands.report_data import LISTS
 from mailgate.event_index.shard import time_of
+from mailgate.period_report.sums import TOTALS
 
 
 def reports(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

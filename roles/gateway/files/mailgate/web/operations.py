@@ -22,7 +22,7 @@ from mailgate import __version__
 from mailgate.client.submit import submit
 from mailgate.commands.event_options import EventReader, address_terms, key_of
 from mailgate.commands.recent_events import recent_counts
-from mailgate.commands.report_data import LISTS, VERDICTS, as_json, collect
+from mailgate.commands.report_data import LISTS, as_json, collect
 from mailgate.commands.status import run_checks
 from mailgate.commands.trace import traces
 from mailgate.config import LANGUAGES, Config
@@ -30,6 +30,7 @@ from mailgate.content.quarantine import Entry, Quarantine, QuarantineError
 from mailgate.event_index.query import Query
 from mailgate.event_index.store import DailyStore
 from mailgate.event_index.terms import VERDICTS as ALL_VERDICTS
+from mailgate.period_report.sums import VERDICTS
 from mailgate.routes import Routes
 from mailgate.web.access import Access, domain_terms, visible, visible_counts, visible_events
 
