@@ -138,12 +138,8 @@ def _queue_files(directory: Path) -> Iterator[str]:
         for item in items:
             if _QUEUE_FILE.fullmatch(item.name):
                 yield item.name
-            elif item.name.startswith("qd") and item.is_dir(follow_symlinks=False):
+            elif item.name.startswith(("qd", "qf")) and item.is_dir(follow_symlinks=False):
                 # Several queues, or one whose files are in directories by kind.
-                yield from _queue_files(directory / item.name)
-                if (directory / item.name / "qf").is_dir():
-                    yield from _queue_files(directory / item.name / "qf")
-            elif item.name == "qf" and item.is_dir(follow_symlinks=False):
                 yield from _queue_files(directory / item.name)
 
 
