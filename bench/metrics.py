@@ -26,10 +26,10 @@ from lab.tools import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "roles/gateway/files"))
 
-from mailgate.metrics.memory import MetricMemory  # noqa: E402
-from mailgate.metrics.recorder import Recorder  # noqa: E402
-from mailgate.metrics.series import BYTES, SECONDS  # noqa: E402
-from mailgate.smtp.reply import Reply  # noqa: E402
+from mailgate.metrics.memory import MetricMemory
+from mailgate.metrics.recorder import Recorder
+from mailgate.metrics.series import BYTES, SECONDS
+from mailgate.smtp.reply import Reply
 
 EVENTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("recipient", {"verified": "server"}),

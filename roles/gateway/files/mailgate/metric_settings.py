@@ -5,19 +5,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mailgate.setting import setting
-
-if TYPE_CHECKING:
-    from mailgate.config import Endpoint
 
 
 @dataclass(frozen=True)
 class MetricSettings:
     """Section `[metrics]`."""
 
-    listen: tuple[Endpoint, ...] = setting(
+    # Each an Endpoint of `config`, which imports this module.
+    listen: tuple[Any, ...] = setting(
         (),
         "Addresses and ports for HTTP with `/metrics` (Prometheus), `/health` and `/ready` (load balancers), without"
         " encryption or password: use loopback, or a network for administration. If empty, nothing is counted.",

@@ -132,7 +132,7 @@ class TestMetricsOfAService:
 
     async def test_health_names_what_fails(self, pyz, tmp_path):
         number = free_port()
-        async with ready(pyz, tmp_path, number) as (service, _hop, _port):
+        async with ready(pyz, tmp_path, number) as (_service, _hop, _port):
             await scraped(number, lambda now: now["mailgate_ready", ()] == 1)
             status, answer = await page(number, "/health")
             assert status == 503
@@ -146,15 +146,31 @@ class TestMetricsOfAService:
                 assert (await send(port, "x@a.example")).startswith("250")
                 assert len(service.workers()) == 2
 
-    async def test_without_metrics_there_is_no_exporter(self, pyz, tmp_path):
-        async with serving(pyz, tmp_path) as (service, _hop, port):
+    async def test_a_reload_starts_and_stops_it(self, pyz, tmp_path):
+        number = free_port()
+        async with serving(pyz, tmp_path) as (service, hop, port):
             await service.until("READY=1")
             assert (await send(port, "x@a.example")).startswith("250")
-            assert len(service.workers()) == 2
+            assert len(service.workers()) == 2, "there is no exporter"
+            write_settings(tmp_path, port, hop, "a.example", metrics_at(number))
+            service.process.send_signal(signal.SIGHUP)
+            await service.until("RELOADING=1")
+            await service.until("READY=1")
+            await send(port, "x@a.example")
+            found = await scraped(number, lambda now: now["mailgate_connections_total", ("served",)] == 1)
+            assert found["mailgate_messages_total", ("accepted",)] == 1, "counted since the reload"
+            write_settings(tmp_path, port, hop, "a.example")
+            service.process.send_signal(signal.SIGHUP)
+            await service.until("RELOADING=1")
+            await service.until("READY=1")
+            await wait_for(lambda: len(service.workers()) == 2)
+            with pytest.raises(ConnectionError):
+                await scrape(number)
+            assert (await send(port, "x@a.example")).startswith("250")
 
     async def test_scrapes_under_load(self, pyz, tmp_path):
         number = free_port()
-        async with ready(pyz, tmp_path, number) as (service, _hop, port):
+        async with ready(pyz, tmp_path, number) as (_service, _hop, port):
             await scraped(number, lambda now: True)
 
             async def several() -> list[str]:
@@ -183,7 +199,7 @@ class TestMetricsOfAService:
 
     async def test_viruses(self, pyz, tmp_path):
         number = free_port()
-        async with ready(pyz, tmp_path, number) as (service, _hop, port):
+        async with ready(pyz, tmp_path, number) as (_service, _hop, port):
             await send(port, "x@a.example", content=b"Subject: x\r\n\r\n" + EICAR + b"\r\n")
             found = await scraped(number, lambda now: now["mailgate_events_total", ("message",)] == 1)
             infected = sum(
@@ -195,7 +211,7 @@ class TestMetricsOfAService:
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
 async def test_formats(pyz, tmp_path, accept):
     number = free_port()
-    async with ready(pyz, tmp_path, number) as (service, _hop, _port):
+    async with ready(pyz, tmp_path, number) as (_service, _hop, _port):
         await scraped(number, lambda now: True)
         status, kind, body = await asyncio.to_thread(get, number, "/metrics", Accept=accept)
         assert status == 200

@@ -59,7 +59,7 @@ class TestQueue:
             raise PermissionError
 
         monkeypatch.setattr(os, "scandir", refuse)
-        monkeypatch.setattr(probes, "waiting", lambda: [])
+        monkeypatch.setattr(probes, "waiting", list)
         assert probes.read_queue("/var/spool/mqueue") == (0, None)
 
     def test_greeting(self):

@@ -115,7 +115,7 @@ class GatewayCollector(Collector):
         found = {(name,): process for name, pid in pids.items() if (process := probes.read_process(pid))}
         yield "process_cpu_seconds", {labels: each.cpu for labels, each in found.items()}
         yield "process_resident_memory_bytes", {labels: each.memory for labels, each in found.items()}
-        yield "process_open_fds", {labels: each.files for labels, each in found.items()}
+        yield "process_open_fds", {labels: each.files for labels, each in found.items() if each.files is not None}
 
     def _probes(self) -> dict[str, tuple[Callable[[], Any], float, Callable[[Any], Values]]]:
         """Return by name what is read, for how many seconds it is kept, and the metrics that it gives."""

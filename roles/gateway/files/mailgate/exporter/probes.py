@@ -201,18 +201,21 @@ def read_shared_store(config: Config) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Use of a process: processor seconds, resident bytes, open files."""
+    """Use of a process: processor seconds, resident bytes, open files (None: not shown to this user)."""
 
     cpu: float
     memory: int
-    files: int
+    files: int | None
 
 
 def read_process(pid: int) -> Process | None:
     """Return what a process uses (proc(5)), None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        files = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
     except OSError:
         return None
+    try:
+        files: int | None = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+    except OSError:
+        files = None
     return Process((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE, files)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The supervisor's part of the exporter: its sockets and its process. Whatever fails here, mail continues."""
+"""The supervisor's part of the exporter: its sockets and its process. A failure here never stops mail."""
 
 from __future__ import annotations
 
