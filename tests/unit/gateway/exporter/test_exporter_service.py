@@ -17,6 +17,9 @@ from gateway_doubles import EICAR, Hop, wait_for
 from scrape import get, page, scrape, scraped
 from service_process import Running, alive, connect, free_port, serving, write_settings
 
+from mailgate.commands.status import _exporter as status_of
+from mailgate.config import Endpoint
+
 
 def metrics_at(port: int) -> str:
     return f'[metrics]\nlisten = ["127.0.0.1:{port}"]\nqueue_directory = ""\n'
@@ -138,6 +141,8 @@ class TestMetricsOfAService:
             assert status == 503
             assert list(answer["problems"]) == ["queue"], "nothing listens on its port"
             assert answer["problems"]["queue"].startswith("127.0.0.1:1: ")
+            check = await asyncio.to_thread(status_of, Endpoint("127.0.0.1", number))
+            assert (check.ok, check.detail) == (True, "/ready answers 200")
 
     async def test_an_address_that_is_in_use_stops_no_mail(self, pyz, tmp_path):
         with socket.create_server(("127.0.0.1", 0)) as other:

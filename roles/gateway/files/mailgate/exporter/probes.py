@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from mailgate.commands.limits_status import shared_store
-from mailgate.commands.mail_queue import QueueUnreadableError, waiting
 from mailgate.config import Config, Endpoint, clamd_address
 from mailgate.content.quarantine import Quarantine, QuarantineError
 from mailgate.delivery.verify_cache import VerificationCache, count
@@ -32,7 +31,7 @@ from mailgate.limits.local_store import stored_bans, stored_senders
 from mailgate.scan.scanner import signature_age
 from mailgate.state import EVENTS, open_read_only
 
-ERRORS = (OSError, sqlite3.Error, QuarantineError, QueueUnreadableError, StoreError, ValueError)
+ERRORS = (OSError, sqlite3.Error, QuarantineError, StoreError, ValueError)
 # Waiting for a server: several together stay below the 10 s that Prometheus waits.
 SECONDS = 2.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -122,13 +121,9 @@ def queue_problem(endpoint: Endpoint) -> str:
 def read_queue(directory: str) -> tuple[int, float | None]:
     """Return the number of messages in the queue, and when the oldest was queued (seconds since 1970).
 
-    The names of files say both; without the right to list them, `mailq` is asked, which needs more.
+    The names of files say both. `mailq` reads the files, which the service may not, and takes longer.
     """
-    try:
-        names = list(_queue_files(Path(directory)))
-    except PermissionError:
-        found = waiting()
-        return len(found), min((each.since for each in found), default=None)
+    names = list(_queue_files(Path(directory)))
     times = [since for name in names if (since := queued_at(name, time.time())) is not None]
     return len(names), min(times, default=None)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from mailgate.exporter.health import Health
 from mailgate.exporter.http_server import Server
 from mailgate.routes import Routes
 from mailgate.worker_counters import SharedCounters
+
+NICE = 5
 
 
 def main(
@@ -32,6 +35,9 @@ def main(
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, stop)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(OSError):
+        # Mail first.
+        os.nice(NICE)
     health = Health(config, shared)
     pages = {
         "/metrics": metrics_page(GatewayCollector(config, routes, shared, health, supervisor)),

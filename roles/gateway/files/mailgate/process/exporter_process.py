@@ -19,8 +19,11 @@ from mailgate.worker_counters import SharedCounters
 
 log = logging.getLogger("mailgate")
 
-# Pause before it is started again, or its addresses are tried again.
+# Pause before it is started again, twice as long after each failure, or before its addresses are tried again.
 RETRY_SECONDS = 1.0
+MAX_RETRY_SECONDS = 60.0
+# After so long, it works.
+STABLE_SECONDS = 60.0
 BACKLOG = 64
 # systemd sends SIGTERM to all processes at once, but the exporter shall answer 503 as long as the service drains.
 STOP = signal.SIGUSR1
@@ -46,6 +49,8 @@ class ExporterProcess:
         self._settings: tuple[Config, Routes] | None = None
         self._process = 0
         self._former: list[int] = []
+        self._started = 0.0
+        self._pause = RETRY_SECONDS
         self._retry_at = 0.0
         self._failures = FailureLog("cannot serve metrics")
 
@@ -65,14 +70,19 @@ class ExporterProcess:
     def check(self) -> None:
         """Start the exporter if it should run and does not; never raises."""
         self._former = [process for process in self._former if not _has_ended(process)]
+        now = time.monotonic()
+        missing = len(self._sockets) < len(self._addresses)
+        stable = now - self._started > STABLE_SECONDS
         if self._process and _has_ended(self._process):
             self._process = 0
-            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._pause = RETRY_SECONDS if stable else min(2 * self._pause, MAX_RETRY_SECONDS)
+            self._retry_at = now + self._pause / 2
             self._failures.failed(OSError("the exporter has ended; it is started again"))
-        missing = len(self._sockets) < len(self._addresses)
-        if time.monotonic() < self._retry_at or not (missing or (self._addresses and not self._process)):
+        elif self._process and stable and not missing:
+            self._failures.worked()
+        if now < self._retry_at or not (missing or (self._addresses and not self._process)):
             return
-        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self._retry_at = now + RETRY_SECONDS
         if self._open() and self._settings:
             self._replace(*self._settings)
 
@@ -92,6 +102,7 @@ class ExporterProcess:
     def _replace(self, config: Config, routes: Routes) -> None:
         """Start an exporter, then stop the one before."""
         former, self._process = self._process, 0
+        self._started = time.monotonic()
         try:
             self._start(config, routes)
         except OSError as error:
