@@ -191,6 +191,18 @@ class TestMetricsOfAService:
             found = await scrape(number)
             assert found["mailgate_messages_total", ("accepted",)] == 40
 
+    async def test_an_exporter_whose_supervisor_ends_while_it_starts(self, pyz, tmp_path):
+        number = free_port()
+        async with serving(pyz, tmp_path, metrics_at(number)) as (service, _hop, _port):
+            await service.until("READY=1")
+            await wait_for(lambda: len(service.workers()) == 3)
+            exporter = service.workers()[-1]
+            os.kill(exporter, signal.SIGSTOP)
+            service.process.kill()
+            service.process.wait()
+            os.kill(exporter, signal.SIGCONT)
+            await wait_for(lambda: not alive([exporter]))
+
     @pytest.mark.slow
     async def test_the_exporter_ends_with_its_supervisor(self, pyz, tmp_path):
         number = free_port()

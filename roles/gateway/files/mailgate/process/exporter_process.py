@@ -116,6 +116,8 @@ class ExporterProcess:
             os.kill(process, STOP)
 
     def _start(self, config: Config, routes: Routes) -> None:
+        # Asked here, since the supervisor may have ended when the new process does.
+        supervisor = os.getpid()
         self._process = os.fork()
         if self._process:
             return
@@ -124,7 +126,7 @@ class ExporterProcess:
             # Imported here because no other process needs it.
             from mailgate.exporter import service  # noqa: PLC0415
 
-            service.main(config, routes, self._shared, list(self._sockets.values()), os.getppid())
+            service.main(config, routes, self._shared, list(self._sockets.values()), supervisor)
         except BaseException:
             log.exception("exporter")
         finally:
