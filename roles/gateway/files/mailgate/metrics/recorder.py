@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Counts the events of one process as metrics.
 
-Every event of a message passes here, so a message costs some twenty function calls and a few additions to memory: no lock, no
-system call, no text.
+Every event of a message passes here, so a message costs some twenty function calls and a few additions to memory: no
+lock, no system call, no text.
 """
 
 from __future__ import annotations
