@@ -132,12 +132,12 @@ $(STAMPS)/machine: lab/setup-machine
 # Valkey or Redis for the tests of shared state; the package of tools has the server and starts none.
 STORE = $(if $(shell apt-cache show valkey-tools 2>/dev/null),valkey-tools,redis-tools)
 
-# Programs of the unit tests: netfilter, clamd, rspamd, bsdtar, the tools of BIND, mail readers (tests/readers), and a browser and a web
+# Programs of the unit tests: netfilter, clamd, rspamd, promtool, bsdtar, the tools of BIND, mail readers (tests/readers), and a browser and a web
 # server for the web page.
 READERS := .cache/readers
 $(STAMPS)/tests: lab/setup-machine tests/readers/package-lock.json
 	@lab/setup-machine shellcheck iptables ipset nftables clamav-daemon opendkim 7zip libarchive-tools lzip ncompress bind9-utils \
-	  rspamd mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi chromium nginx-light $(STORE)
+	  rspamd prometheus mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi chromium nginx-light $(STORE)
 	@command -v npm >/dev/null || lab/setup-machine nodejs npm
 	@mkdir -p $(READERS) && cp tests/readers/package.json tests/readers/package-lock.json $(READERS)
 	@npm ci --prefix $(READERS) --ignore-scripts --no-audit --no-fund --silent

@@ -6,7 +6,7 @@ They hardly depend on the machine and on what else it does, so one run can be co
 compares them with numbers that are not to be exceeded. A case is a connection that sends one message, or is refused;
 clients send each command after the reply to the one before. The peers of the worker are in this process.
 
-python3 -m bench.calls [--instructions] [--loop uvloop] [--source DIRECTORY] [--top 20]
+python3 -m bench.calls [--instructions] [--loop uvloop] [--metrics] [--source DIRECTORY] [--top 20]
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class Worker:
             f'listen = ["127.0.0.1:{self.port}"]\nqueue = "127.0.0.1:1"\nworkers = 1\n{options.settings}\n'
             f'[scan]\nsocket = "{directory}/clamd"\nremembered = 0\nsignature_dir = ""\n'
             f"[limits]\nmax_connections_per_client = {MAX_PER_CLIENT}\n"
+            f"[metrics]\nlisten = {[f'127.0.0.1:{free_port()}'] if options.metrics else []}\n"
         )
         path = f"{options.source}{os.pathsep}{REPOSITORY}"
         environment = {**os.environ, **GATEWAY_ENVIRONMENT, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--instructions", action="store_true", help="instructions, by valgrind, in place of calls")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), help="event loop")
+    parser.add_argument("--metrics", action="store_true", help="count metrics for Prometheus too")
     parser.add_argument("--source", type=Path, default=SOURCE, help="directory of the package `mailgate`")
     parser.add_argument("--top", type=int, default=0, help="print so many functions of each case")
     parser.add_argument("--sort", default="tottime", help="of these functions; see pstats")

@@ -25,7 +25,7 @@ LAYER_PACKAGES = {
 ROLE_PACKAGES = (
     "7zip", "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent",
     "iptables", "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "nftables",
-    "python3-cryptography", "python3-uvloop", "rspamd", "tcpdump", "ulogd2",
+    "python3-cryptography", "python3-jinja2", "python3-uvloop", "rspamd", "tcpdump", "ulogd2",
 )  # fmt: skip
 
 #: The same, by suite.

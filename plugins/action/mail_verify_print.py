@@ -22,6 +22,7 @@ from ..plugin_utils._report.translations import translations
 from ..plugin_utils._report.verify import outbound
 from ..plugin_utils._report.verify.limits import Limits
 from ..plugin_utils._report.verify.page import Report, as_html, as_json, as_junit, as_text, record
+from ..plugin_utils._report.verify.textfile import as_textfile, first_expiry
 from ..plugin_utils._report.verify.verdict import Acknowledged, BaselineError, judge, read_baseline
 
 _LIMITS = {field.name: {"type": "int", "default": field.default} for field in fields(Limits)}
@@ -33,6 +34,8 @@ ARGUMENTS = {
     "found": {"type": "list", "elements": "dict", "default": []},
     "outbound": {"type": "list", "elements": "str", "default": []},
     "dest": {"type": "path"},
+    "textfile": {"type": "path"},
+    "began": {"type": "float"},
     "baseline": {"type": "path"},
     "limits": {"type": "dict", "options": _LIMITS, "apply_defaults": True},
     "show": {"type": "bool", "default": False},
@@ -80,6 +83,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
                 "verify.xml": as_junit(report, catalog),
             }
             changed = self._write(Path(args["dest"]), files)
+        if args["textfile"]:
+            path = Path(args["textfile"])
+            seconds = None if args["began"] is None else max(0.0, now - args["began"])
+            metrics = as_textfile(verdict, now, seconds=seconds, expiry=first_expiry(args["probes"]))
+            changed += self._write(path.parent, {path.name: metrics})
         text = as_text(report, catalog)
         if args["show"]:
             display.display(text)

@@ -60,6 +60,17 @@ options:
       - The directory for C(verify.html), C(verify.txt), C(verify.json) and C(verify.xml). It is created if it does not
         exist.
     type: path
+  textfile:
+    description:
+      - A file for the textfile collector of Prometheus' C(node_exporter) on the controller, for example
+        C(/var/lib/prometheus/node-exporter/mailgate.prom). It has the faults by level and kind, the time of the
+        verification, its duration if O(began) is given, and when the first certificate of a mail server expires.
+    type: path
+    version_added: 0.3.0
+  began:
+    description: When the verification began, in seconds since 1970.
+    type: float
+    version_added: 0.3.0
   baseline:
     description:
       - A YAML file with acknowledged faults, a list of entries with C(fault) (the name in brackets of the report, with

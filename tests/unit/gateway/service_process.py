@@ -26,7 +26,19 @@ import mailgate
 # MAILGATE_TEST_LOOP=uvloop runs the tests and the service on uvloop, which is not in the archive but in the system.
 ON_UVLOOP = os.environ.get("MAILGATE_TEST_LOOP") == "uvloop"
 _ISOLATED = ("-I",) if ON_UVLOOP else ("-I", "-S")
-REQUIREMENTS = ("aiosmtpd", "attr", "attrs", "dkim", "dns", "h11", "public", "publicsuffixlist", "pyclamd", "valkey")
+REQUIREMENTS = (
+    "aiosmtpd",
+    "attr",
+    "attrs",
+    "dkim",
+    "dns",
+    "h11",
+    "prometheus_client",
+    "public",
+    "publicsuffixlist",
+    "pyclamd",
+    "valkey",
+)
 
 
 def build(tree: Path) -> Path:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,17 @@ max_line_bytes = 50
             "language", "postmaster", "scan.infected", "scan.concurrency", "limits.max_connections", "limits.speed",
             "limits.max_bytes_in_flight", "timeouts", "content.max_line_bytes",
         }  # fmt: skip
+
+    @pytest.mark.parametrize("listen", ["127.0.0.1:25", "0.0.0.0:25", "127.0.0.1:10025", "0.0.0.0:10025", "[::1]:25"])
+    def test_metrics_at_an_address_of_mail_are_rejected(self, listen):
+        with pytest.raises(ConfigError, match=r"metrics.listen: .* is used for mail"):
+            parse_config(f'hostname = "g.example"\nroutes_file = "/r"\n[metrics]\nlisten = ["{listen}"]\n')
+
+    def test_metrics_at_addresses_of_their_own(self):
+        listen = ["127.0.0.1:9812", "[2001:db8::1]:9812", "198.18.0.1:9812"]
+        text = f'hostname = "g.example"\nroutes_file = "/r"\n[metrics]\nlisten = {json.dumps(listen)}\n'
+        assert [str(each) for each in parse_config(text).metrics.listen] == listen
+        assert parse_config('hostname = "g.example"\nroutes_file = "/r"\n').metrics.listen == ()
 
     def test_a_queue_that_is_the_service_itself_is_rejected(self):
         with pytest.raises(ConfigError, match="loop"):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mailgate.event_settings import EventSettings
 from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates, SharedState
+from mailgate.metric_settings import MetricSettings
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
 from mailgate.setting import declarations, describe, section, setting
 from mailgate.signing_settings import DkimKey, Signing
@@ -558,6 +559,9 @@ class Config:
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
     events: EventSettings = section(
         EventSettings, "Events in files and their index, for `mailgate search`, `trace`, `tail` and `report`."
+    )
+    metrics: MetricSettings = section(
+        MetricSettings, "Metrics for Prometheus, and pages that say whether this gateway works."
     )
     bans: BanSettings = section(BanSettings, "Bans of clients that guess addresses; see `mailgate ban --help`.")
     bounces: Bounces = section(

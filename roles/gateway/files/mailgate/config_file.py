@@ -315,8 +315,16 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem(key, text)
     if not config.shared_state.server and config.shared_state != SharedState():
         reader.add_problem("shared_state.server", "must be set if other settings of shared_state are")
+    _check_metrics(reader, config)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
+
+
+def _check_metrics(reader: _Reader, config: Config) -> None:
+    others = (*config.listen, *config.front_listen, config.queue)
+    for endpoint in config.metrics.listen:
+        if any(_is_same(endpoint, other) or _is_same(other, endpoint) for other in others):
+            reader.add_problem("metrics.listen", f"{endpoint} is used for mail; give it an address and port of its own")
 
 
 def _check_keys(reader: _Reader, config: Config) -> None:

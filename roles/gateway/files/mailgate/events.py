@@ -22,6 +22,7 @@ from mailgate.event_limiter import EventLimiter
 from mailgate.event_privacy import AddressHasher
 from mailgate.event_spool import Spool
 from mailgate.failure_log import FailureLog
+from mailgate.metrics.recorder import Recorder
 from mailgate.state import COUNTERS, open_state
 
 # Columns of the report; other events are only logged.
@@ -118,7 +119,11 @@ _WITH_ADDRESSES = frozenset(
 
 
 class Events:
-    """Log events and count those of the report."""
+    """Log events and count those of the report.
+
+    Attributes:
+        metrics: Counts events for Prometheus, and takes durations of stages; None if nobody asks for them.
+    """
 
     def __init__(
         self,
@@ -148,6 +153,7 @@ class Events:
         self._spool: Spool | None = None
         self._hasher: AddressHasher | None = None
         self._spool_failures = FailureLog("cannot write the files of events")
+        self.metrics: Recorder | None = None
 
     def keep_in(
         self, spool: Spool | None, hasher: AddressHasher | None = None, *, addresses_in_journal: bool = True
@@ -176,6 +182,8 @@ class Events:
             event: A kind of `event_kinds`.
             fields: Its fields; those that are None are omitted.
         """
+        if self.metrics is not None:
+            self.metrics.record(event, fields)
         limiter = self._limiter
         if limiter.over:
             self.report_suppressed()
@@ -232,6 +240,8 @@ class Events:
         """Add to a counter of the report."""
         if self._counters:
             self._counters.add(event, number)
+        if self.metrics is not None:
+            self.metrics.count(event, number)
 
     def close(self) -> None:
         """Log how many events were suppressed, and close the file."""

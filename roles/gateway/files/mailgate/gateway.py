@@ -173,6 +173,7 @@ class Gateway:
         self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
         self.encrypt = encrypt
         self._use_events()
+        self._use_metrics()
         self._use_rules()
         self._use_spam()
         self._use_signer()
@@ -217,6 +218,12 @@ class Gateway:
         self._event_settings = settings
         spool = Spool(state_dir, settings.max_bytes, settings.days) if settings.max_bytes else None
         self.events.keep_in(spool, hashes, addresses_in_journal=settings.journal == "all")
+
+    def _use_metrics(self) -> None:
+        if not self.config.metrics.listen:
+            self.events.metrics = None
+        elif self.events.metrics is None:
+            self.events.metrics = self.worker_counters.recorder()
 
     def _use_rules(self) -> None:
         config = self.config
@@ -521,8 +528,7 @@ class Gateway:
         if message.tags is not None:
             message = _with_content(message, without_forged(message.content))
         with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
-            scan_until = asyncio.get_running_loop().time() + config.timeouts.scan
-            variants = await _inspect(inspection, message, scan_until, spam)
+            variants = await self._scan(inspection, message, config.timeouts.scan, spam)
         if isinstance(variants, Reply):
             if not variants.ok:
                 self.events.count(PROCESSED)
@@ -542,6 +548,17 @@ class Gateway:
                 variants, noted = await self.signer.sign(message, variants)
             signed |= noted
         return await transaction.deliver(variants, began + ANSWER_SECONDS, needs_utf8=needs_utf8)
+
+    async def _scan(
+        self, inspection: Inspection, message: Message, seconds: float, spam: SpamCheck | None
+    ) -> list[MessageVariant] | Reply:
+        """Scan a message for viruses and spam, for at most `seconds`; return what to deliver, or the reply."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        found = await _inspect(inspection, message, began + seconds, spam)
+        if self.events.metrics:
+            self.events.metrics.observe("scan", loop.time() - began)
+        return found
 
     async def _refuse_bounce(self, message: Message) -> Reply | None:
         """Return the reply that refuses a bounce of a message that its recipients have not sent, or None."""

@@ -14,6 +14,8 @@ import time
 from functools import lru_cache
 from hashlib import blake2b
 
+from mailgate.metrics.memory import MetricMemory
+from mailgate.metrics.recorder import Recorder
 from mailgate.network import client_key
 from mailgate.rate_buckets import RateBuckets
 from mailgate.recipient_counts import RecipientCounts
@@ -36,6 +38,8 @@ class SharedCounters:
         self.workers = workers
         self.recipients = RecipientCounts(workers)
         self.rates = RateBuckets()
+        # The last row is the supervisor's.
+        self.metrics = MetricMemory(workers + 1)
         self._map = mmap.mmap(-1, workers * _ROW)
         view = memoryview(self._map)
         rows = [view[number * _ROW : (number + 1) * _ROW] for number in range(workers)]
@@ -156,6 +160,10 @@ class WorkerCounters:
     def rates(self) -> RateBuckets:
         """Rates of all workers by name."""
         return self._shared.rates
+
+    def recorder(self) -> Recorder:
+        """Return what counts the metrics of this worker."""
+        return Recorder(self._shared.metrics, self.number)
 
     @property
     def message_bytes(self) -> int:

@@ -146,6 +146,13 @@ class TestLimitsInStatus:
         line = lines()["shared store"]
         assert line.startswith("FAIL") and "127.0.0.1:1" in line and line.endswith("the gateway uses its own memory")
 
+    def test_an_exporter_that_does_not_answer(self, installed, lines):
+        assert not [line for line in lines().values() if "metrics" in line]
+        with installed.open("a") as settings:
+            settings.write('[metrics]\nlisten = ["127.0.0.1:3"]\n')
+        (line,) = [line for line in lines().values() if "metrics 127.0.0.1:3" in line]
+        assert line.startswith("FAIL") and line.endswith("mail continues")
+
     def test_a_store_that_fails(self, installed, lines):
         assert "store of limits" not in lines()
         counters = Counters(installed.parent)

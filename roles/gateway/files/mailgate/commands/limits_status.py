@@ -53,7 +53,7 @@ def limit_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
             ),
         )
     if config.shared_state.server:
-        yield "shared store", *asyncio.run(_shared_store(config.shared_state, recent.get(SHARED_FAILED, 0)))
+        yield "shared store", *asyncio.run(shared_store(config.shared_state, recent.get(SHARED_FAILED, 0)))
     if exceeded := counts.get(RATE_EXCEEDED, 0):
         yield "rates", True, f"exceeded {exceeded} times in {HOURS} hours"
     if config.bounces.unsent != "deliver":
@@ -64,7 +64,7 @@ def limit_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
         yield "relaying hosts", True, f"alarm: more recipients than usual in {HOURS} hours from {', '.join(alarms)}"
 
 
-async def _shared_store(settings: SharedState, failures: int) -> tuple[bool, str]:
+async def shared_store(settings: SharedState, failures: int) -> tuple[bool, str]:
     """Return whether the shared store answers now and did recently, and the details."""
     reasons: list[str] = []
     remote = Remote(settings, reasons.append)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import http
+import http.client
 import os
 import re
 import socket
@@ -55,6 +57,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
     return [
         *(_banner(f"listening on {endpoint}", _reachable(endpoint)) for endpoint in config.listen),
         *(_banner(f"front {endpoint}", _reachable(endpoint)) for endpoint in config.front_listen),
+        *(_exporter(endpoint) for endpoint in config.metrics.listen),
         _banner(f"queue {config.queue}", config.queue),
         _queue_length(),
         *((_front_queue(FRONT_QUEUE),) if config.front_listen else ()),
@@ -140,6 +143,20 @@ def _banner(name: str, endpoint: Endpoint) -> Check:
     except OSError as error:
         return Check(name, False, str(error))
     return Check(name, banner.startswith("220"), banner)
+
+
+def _exporter(endpoint: Endpoint) -> Check:
+    """Ask for the page of load balancers; mail does not depend on it."""
+    target = _reachable(endpoint)
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=SECONDS)
+    try:
+        connection.request("GET", "/ready")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return Check(f"metrics {endpoint}", False, f"{error}; mail continues")
+    finally:
+        connection.close()
+    return Check(f"metrics {endpoint}", status == http.HTTPStatus.OK, f"/ready answers {status}")
 
 
 def _queue_length() -> Check:

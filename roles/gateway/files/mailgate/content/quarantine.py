@@ -123,6 +123,11 @@ class Quarantine:
             removed += 1
         return removed
 
+    def usage(self) -> tuple[int, int]:
+        """Return the number of messages and their size in bytes; raise QuarantineError."""
+        sizes = [size for _time, _path, size in self._files()]
+        return len(sizes), sum(sizes)
+
     def _path(self, number: str) -> Path:
         if not _ID.fullmatch(number):
             raise QuarantineError(f"{number!r} is not a valid message number")

@@ -26,7 +26,9 @@ from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.event_loop import find_loop
 from mailgate.event_spool import Spool
 from mailgate.events import Counters, Events
+from mailgate.metrics.recorder import Recorder
 from mailgate.process import systemd, worker
+from mailgate.process.exporter_process import ExporterProcess
 from mailgate.routes import RoutesError
 from mailgate.worker_counters import SharedCounters, WorkerCounters
 
@@ -108,13 +110,16 @@ class Service:
         self._sockets: list[socket.socket] = []
         self._shared = SharedCounters(self._workers)
         self._slots = [_WorkerSlot(number) for number in range(self._workers)]
+        self._recorder = Recorder(self._shared.metrics, self._workers)
+        self._exporter = ExporterProcess(self._shared, listening_socket, self._close_own)
+        self._use_metrics()
 
     def run(self) -> None:
         """Serve until a stop is signalled."""
         self._sockets = [listening_socket(endpoint) for endpoint in self._config.listen]
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         # Only this process holds the write end, so workers get end-of-file when it exits.
-        self._alive, write_end = os.pipe()
+        self._alive, self._write_end = os.pipe()
         # Loaded here, so that the workers share its memory.
         _factory, self._loop_name = find_loop(self._config.event_loop)
         # Keep the garbage collector from writing to memory that the workers share.
@@ -123,10 +128,11 @@ class Service:
         # Few objects of a message are in cycles; at the default thresholds, the search for them takes 3 % of the time.
         gc.set_threshold(*GC_THRESHOLDS)
         for slot in self._slots:
-            self._start(slot, write_end)
+            self._start(slot)
         if not self._wait_for_workers(READY_SECONDS, all_alive=True):
             self._kill()
             raise StartError("a worker exited during startup; see its log output above")
+        self._exporter.use(self._config, self._routes)
         systemd.notify(f"READY=1\nSTATUS={self._status()}")
         self._events.emit(
             "started",
@@ -142,7 +148,8 @@ class Service:
                 break
             if received and received.si_signo == signal.SIGHUP:
                 self._reload()
-            self._check_workers(write_end)
+            self._check_workers()
+            self._exporter.check()
             systemd.notify("WATCHDOG=1")
         self._stop()
 
@@ -164,22 +171,34 @@ class Service:
             Spool(self._config.state_dir, settings.max_bytes, settings.days) if settings.max_bytes else None
         )
 
+    def _use_metrics(self) -> None:
+        self._events.metrics = self._recorder if self._config.metrics.listen else None
+
+    def _close_own(self) -> None:
+        """Close, in the exporter, what it must not hold open."""
+        os.close(self._write_end)
+        os.close(self._alive)
+        for sock in self._sockets:
+            sock.close()
+
     def _status(self) -> str:
         return f"{len(self._routes)} routes, {self._workers} workers, {self._loop_name}"
 
     # Workers
 
-    def _start(self, slot: _WorkerSlot, write_end: int) -> None:
+    def _start(self, slot: _WorkerSlot) -> None:
         self._shared.clear(slot.number)
         worker_counters = WorkerCounters(self._shared, slot.number)
         worker_counters.heartbeat()
         slot.started = time.monotonic()
         slot.process = os.fork()
         if slot.process:
+            self._shared.metrics.processes[slot.number] = slot.process
             return
         status = 1
         try:
-            os.close(write_end)
+            os.close(self._write_end)
+            self._exporter.close_sockets()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             worker.main(
                 self._config_path,
@@ -197,13 +216,13 @@ class Service:
             # Skip the exit handlers of the supervisor.
             os._exit(status)
 
-    def _check_workers(self, write_end: int) -> None:
+    def _check_workers(self) -> None:
         """Replace workers that exited and kill those that hang."""
         self._reap()
         now = time.monotonic()
         for slot in self._slots:
             if not slot.process and now >= slot.restart_at:
-                self._start(slot, write_end)
+                self._start(slot)
             elif slot.process and self._shared.seconds_since_heartbeat(slot.number) > HEARTBEAT_SECONDS:
                 self._events.emit("worker_hangs", worker=slot.process)
                 os.kill(slot.process, signal.SIGKILL)
@@ -219,7 +238,7 @@ class Service:
             if process:
                 self._events.emit("worker_ended", worker=process, status=os.waitstatus_to_exitcode(status))
                 now = time.monotonic()
-                slot.process = 0
+                slot.process = self._shared.metrics.processes[slot.number] = 0
                 # Back off before restarting a worker that fails at startup.
                 slot.restart_at = now + (BACKOFF_SECONDS if now - slot.started < BACKOFF_SECONDS else 0)
                 self._shared.clear(slot.number)
@@ -263,15 +282,18 @@ class Service:
         self._config, self._routes = config, routes
         if config.events != old.events:
             self._keep_events()
+        self._use_metrics()
         self._compare_routes()
         self._generation += 1
         self._signal(signal.SIGHUP)
         self._wait_for_workers(READY_SECONDS)
+        self._exporter.use(config, routes)
         self._events.emit("reloaded", routes=len(routes))
         systemd.notify(f"READY=1\nSTATUS={self._status()}")
 
     def _stop(self) -> None:
         """Stop the workers after they have finished their running transactions."""
+        self._shared.metrics.draining[0] = 1
         for sock in self._sockets:
             sock.close()
         self._generation += 1
@@ -285,6 +307,7 @@ class Service:
             systemd.notify("WATCHDOG=1")
             time.sleep(0.02)
         self._kill()
+        self._exporter.stop()
         self._events.emit("stopped")
 
     def _kill(self) -> None:

@@ -76,6 +76,7 @@ class Resolver:
     Args:
         settings: The DNS servers, none for those of /etc/resolv.conf, and the limits.
         failed: Called with the origin of a question that was not answered, and the reason.
+        answered: Called with the seconds that a question took, in DNS.
         clock: Time in seconds.
     """
 
@@ -84,12 +85,14 @@ class Resolver:
         settings: Refusal,
         *,
         failed: Callable[[str, str], object],
+        answered: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._seconds = settings.dns_seconds
         self._max_queries = settings.dns_queries
         self._max_entries = settings.dns_cache
         self._failed = failed
+        self._answered = answered
         self._clock = clock
         self._cache: OrderedDict[Question, tuple[float, Answer | None]] = OrderedDict()
         self._asked: dict[Question, asyncio.Task[Answer | None]] = {}
@@ -158,6 +161,7 @@ class Resolver:
     async def _answer(self, question: Question) -> Answer | None:
         """Return the answer, or None; never raises."""
         answer, seconds, reason, in_time = None, float(FAILED_SECONDS), "", True
+        began = self._clock()
         try:
             async with asyncio.timeout(self._seconds):
                 answer, seconds = await self._ask(question)
@@ -167,6 +171,8 @@ class Resolver:
             # A reply that dnspython cannot read may raise anything, and must not stop mail.
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         now = self._clock()
+        if self._answered:
+            self._answered(now - began)
         # Senders choose the names of mail authentication, and may choose some that are never answered.
         if in_time or question.kind not in (*RECORD_TYPES, "spf"):
             for outage in dict.fromkeys((self._zone(question), self._all)):

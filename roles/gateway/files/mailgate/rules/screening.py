@@ -61,7 +61,7 @@ class Rules:
         wanted = (servers, refusal.dns_seconds, refusal.dns_queries, refusal.dns_cache)
         if wanted != self._resolver_settings:
             self._resolver_settings = wanted
-            self._resolver = Resolver(refusal, failed=self._dns_failed, clock=self._clock)
+            self._resolver = Resolver(refusal, failed=self._dns_failed, answered=self._dns_answered, clock=self._clock)
         self._compile()
         if self.ruleset.identifier:
             # Imported here because only this needs libraries of mail authentication.
@@ -127,6 +127,10 @@ class Rules:
     def _dns_failed(self, origin: str, reason: str) -> None:
         self._events.count(COUNT_DNS_FAILURE + origin)
         self._report(f"dns {origin}", "dns_failed", of=origin, reason=reason)
+
+    def _dns_answered(self, seconds: float) -> None:
+        if self._events.metrics:
+            self._events.metrics.observe("dns", seconds)
 
     def _report(self, key: str, event: str, **fields: object) -> None:
         """Log an event once a minute."""

@@ -289,7 +289,11 @@ class Session(Protocol):
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
         """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
         stranger = self._visit is not None and not self._visit.known
+        metrics = self._gateway.events.metrics
+        began = self.loop.time() if metrics else 0.0
         reply = self._defer_guess(recipient, stranger=stranger) or await transaction.add(recipient, route, notify)
+        if metrics:
+            metrics.observe("verify", self.loop.time() - began)
         return SESSION_LIMIT if self._named.add(self._client_address, recipient, reply, stranger=stranger) else reply
 
     def _defer_guess(self, recipient: Mailbox, *, stranger: bool) -> Reply | None:
