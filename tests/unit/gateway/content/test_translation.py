@@ -45,8 +45,9 @@ KINDS = ("infected", "encrypted", "attachment")
 
 
 def msgids() -> set[str]:
-    """Texts that the code marks for translation."""
-    return {message for _file, _line, message, _comments, _context in extract_from_dir(PACKAGE)}
+    """Texts that code and templates mark for translation."""
+    found = extract_from_dir(PACKAGE, method_map=[("**.py", "python"), ("**.j2", "jinja2")])
+    return {message for _file, _line, message, _comments, _context in found}
 
 
 def po(language: str) -> Catalog:

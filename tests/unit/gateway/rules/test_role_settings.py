@@ -47,7 +47,8 @@ def render(variables: dict) -> str:
         "hostname": "gw1.univ.example", "routes_file": "/etc/mailgate/routes", "own_names": ["gw1.univ.example"],
         "relay_networks": variables.get("gateway_relay_networks", []),
     }  # fmt: skip
-    given = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, **variables}
+    empty = {"gateway_lists": {}, "gateway_rules": [], "gateway_domains": {}, "gateway_web_faculties": {}}
+    given = {**empty, **variables}
     sections = {name: given.get(f"gateway_{name}", {}) for name in SECTIONS}
     sections["bans"] = {**sections["bans"], "never": given.get("gateway_never_ban", [])}
     if given.get("gateway_rspamd_install"):
