@@ -317,6 +317,18 @@ class TestBans:
         first = await member().start()
         await first.bans_client(CLIENT)
 
+    async def test_a_ban_does_not_return_by_its_own_publication(self, member):
+        one = member()
+        assert await one.remote.probe()
+        await one.ban(CLIENT)
+        exchange = one.shared._exchange
+        with closing(exchange._open()) as database:
+            await exchange._check(database)
+            await exchange._publish(database)
+            one.unban(CLIENT)
+            await exchange._follow(database)
+        await one.bans_client(CLIENT, banned=False)
+
     async def test_a_removal_prevails_with_clocks_that_differ(self, two, monkeypatch):
         first, second = two
         await first.ban(CLIENT)

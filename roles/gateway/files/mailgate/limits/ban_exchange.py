@@ -19,7 +19,15 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from mailgate.limits.local_store import BAN_SCHEMA, BUSY_SECONDS, UNPUBLISHED_SCHEMA, add_bans, remove_bans
+from mailgate.limits.local_store import (
+    BAN_SCHEMA,
+    BUSY_SECONDS,
+    REMOVE,
+    REMOVED_SCHEMA,
+    UNPUBLISHED_SCHEMA,
+    add_bans,
+    remove_bans,
+)
 from mailgate.limits.remote import Remote
 from mailgate.limits.scripts import BANS as STREAM
 from mailgate.limits.scripts import GENERATION, PUBLISH
@@ -27,9 +35,6 @@ from mailgate.limits.store import Ban
 from mailgate.rules.entries import parse_network
 from mailgate.state import BANS, open_state
 
-_REMOVE = (
-    "INSERT INTO removed VALUES (?, ?) ON CONFLICT (network) DO UPDATE SET at = excluded.at WHERE excluded.at > at"
-)
 _PRESENT = "SELECT network, until, since FROM bans WHERE network = ?"
 _REMOVED_SINCE = "SELECT 1 FROM removed WHERE network = ? AND at >= ?"
 # Changes that the stream keeps, about 100 bytes each.
@@ -46,7 +51,6 @@ _MAX_REASON = 200
 _MIN_PREFIX = 8
 # Bans last at most 24 days, as at the border, unless `bans.minutes` is more.
 _REMOVAL_SECONDS = 32 * 86_400
-_REMOVED_SCHEMA = "CREATE TABLE IF NOT EXISTS removed (network TEXT PRIMARY KEY, at INTEGER NOT NULL)"
 _POSITION_SCHEMA = "CREATE TABLE IF NOT EXISTS position (generation TEXT NOT NULL, entry TEXT NOT NULL)"
 
 
@@ -83,7 +87,7 @@ class BanExchange:
     def _open(self) -> sqlite3.Connection:
         database = open_state(self._path, BAN_SCHEMA, busy_seconds=BUSY_SECONDS)
         database.execute(UNPUBLISHED_SCHEMA)
-        database.execute(_REMOVED_SCHEMA)
+        database.execute(REMOVED_SCHEMA)
         database.execute(_POSITION_SCHEMA)
         return database
 
@@ -126,7 +130,6 @@ class BanExchange:
     def _order(self, database: sqlite3.Connection, network: str, until: int, since: int) -> int:
         """Return the time of a change, for a ban later than that of a removal which is known here."""
         if not until:
-            database.execute(_REMOVE, (network, since))
             return since
         row = database.execute(_REMOVED_AT, (network,)).fetchone()
         return max(since, row[0] + 1) if row else since
@@ -152,7 +155,7 @@ class BanExchange:
         changes: dict[str, Ban] = {}
         for change in filter(None, (_change_in(fields, now) for fields in entries)):
             if not change.until:
-                database.execute(_REMOVE, (change.network, change.since))
+                database.execute(REMOVE, (change.network, change.since))
                 if (other := changes.get(change.network)) and other.since > change.since:
                     continue
             elif database.execute(_REMOVED_SINCE, (change.network, change.since)).fetchone():

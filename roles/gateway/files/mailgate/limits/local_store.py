@@ -41,11 +41,11 @@ CREATE TABLE IF NOT EXISTS unpublished (
     reason TEXT NOT NULL
 )
 """
+# Removals that are known here, by which older bans of other gateways have no effect.
+REMOVED_SCHEMA = "CREATE TABLE IF NOT EXISTS removed (network TEXT PRIMARY KEY, at INTEGER NOT NULL)"
+REMOVE = "INSERT INTO removed VALUES (?, ?) ON CONFLICT (network) DO UPDATE SET at = excluded.at WHERE excluded.at > at"
 # Not before the ban, which a gateway whose clock is ahead may have added.
-_ADD_REMOVAL = (
-    "INSERT INTO unpublished (network, until, since, reason)"
-    " SELECT ?, 0, MAX(?, TOTAL(since)), '' FROM bans WHERE network = ?"
-)
+_REMOVAL_TIME = "SELECT MAX(?, CAST(TOTAL(since) AS INTEGER)) FROM bans WHERE network = ?"
 _ADD_UNPUBLISHED = "INSERT INTO unpublished (network, until, since, reason) VALUES (?, ?, ?, ?)"
 GREYLIST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS senders (
@@ -256,7 +256,12 @@ def remove_bans(database: sqlite3.Connection, networks: Iterable[str], *, publis
     database.execute("BEGIN IMMEDIATE")
     if publish:
         database.execute(UNPUBLISHED_SCHEMA)
-        database.executemany(_ADD_REMOVAL, [(*row, int(time.time()), *row) for row in rows])
+        database.execute(REMOVED_SCHEMA)
+        now = int(time.time())
+        for (network,) in rows:
+            at = database.execute(_REMOVAL_TIME, (now, network)).fetchone()[0]
+            database.execute(REMOVE, (network, at))
+            database.execute(_ADD_UNPUBLISHED, (network, 0, at, ""))
     database.executemany("DELETE FROM bans WHERE network = ?", rows)
     removals = int(database.execute("PRAGMA user_version").fetchone()[0]) + 1
     database.execute(f"PRAGMA user_version = {removals % (1 << 31)}")
