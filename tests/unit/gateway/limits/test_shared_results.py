@@ -42,7 +42,7 @@ class Member:
         await self.published()
 
     async def published(self) -> None:
-        await wait_for(lambda: not self.results._pending)
+        await wait_for(lambda: not self.results.publisher.pending)
 
     async def knows(self, mailbox: Mailbox, servers: tuple[NextHop, ...] = SERVERS) -> bool | None:
         entry = await self.results.find(mailbox, servers)
@@ -146,7 +146,7 @@ async def test_by_mail(campus, two):
     assert await reply_to(campus, to="alice@a.univ.example") == OK
     assert (await reply_to(campus, to="ghost@a.univ.example")).startswith("550")
     await cached_as_unknown(campus, "ghost@a.univ.example")
-    await wait_for(lambda: not campus.gateway._delivery.shared_results._pending)
+    await wait_for(lambda: not campus.gateway._delivery.shared_results.publisher.pending)
     assert await two[0].knows(Mailbox("ghost", "a.univ.example"), servers) is False
     assert await two[0].knows(Mailbox("alice", "a.univ.example"), servers) is True
 

@@ -38,7 +38,7 @@ async def other(server: SharedServer) -> AsyncIterator[SharedSentMail]:
 
 async def published(shared: SharedSentMail, sender: Mailbox) -> None:
     shared.publish(sender)
-    await wait_for(lambda: not shared._pending)
+    await wait_for(lambda: not shared.publisher.pending)
 
 
 async def test_one_of_several(other, server):
@@ -78,7 +78,7 @@ async def test_by_mail(make_campus, other, server):
 
     assert not await other.has_any([BOB])
     await send(campus, str(BOB))
-    await wait_for(lambda: not campus.gateway.shared_sent_mail._pending)
+    await wait_for(lambda: not campus.gateway.shared_sent_mail.publisher.pending)
     assert await other.has_any([BOB])
     server.kill()
     assert await bounce(campus, ALICE) == REFUSED

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from mailgate.background import BackgroundTasks
 from mailgate.delivery.verify_cache import CacheEntry, VerificationCache
+from mailgate.limits.publisher import Publisher
 from mailgate.limits.remote import Remote
 from mailgate.limits.scripts import KEEP_RESULT, PREFIX, RESULTS
 from mailgate.limits.store import StoreError
 from mailgate.routes import NextHop
 from mailgate.smtp.address import Mailbox
-
-# Results that wait to be published; others are dropped, and cost a probe at another gateway.
-MAX_PENDING = 200
 
 
 class SharedResults:
@@ -33,8 +30,7 @@ class SharedResults:
     def __init__(self, cache: VerificationCache, remote: Remote) -> None:
         self._cache = cache
         self._remote = remote
-        self._pending = 0
-        self.background = BackgroundTasks()
+        self.publisher = Publisher(remote)
 
     async def find(self, recipient: Mailbox, servers: tuple[NextHop, ...]) -> CacheEntry | None:
         """Return what another gateway knows of a recipient that is not in the cache, or None; the cache has it then."""
@@ -53,27 +49,15 @@ class SharedResults:
         return self._cache.find(recipient)
 
     def publish(self, name: str, servers: tuple[NextHop, ...], *, known: bool) -> None:
-        """Tell the others a result, in the background.
+        """Tell the others a result, in the background; one that is dropped costs a probe at another gateway.
 
         Args:
             name: The key of a mailbox, or `@domain` for a catch-all.
             servers: The verification servers of the domain.
             known: The result.
         """
-        if self._pending >= MAX_PENDING or not self._remote.available:
-            return
-        self._pending += 1
-        self.background.spawn(self._publish(_key(name, servers), known=known))
-
-    async def _publish(self, key: str, *, known: bool) -> None:
         seconds = self._cache.known_seconds if known else self._cache.unknown_seconds
-        try:
-            await self._remote.run_in_background(KEEP_RESULT, [key], [int(known), self._cache.now, seconds])
-        except StoreError:
-            # Counted already; another gateway asks the server itself.
-            pass
-        finally:
-            self._pending -= 1
+        self.publisher.publish(KEEP_RESULT, _key(name, servers), [int(known), self._cache.now, seconds])
 
 
 def _key(name: str, servers: tuple[NextHop, ...]) -> str:

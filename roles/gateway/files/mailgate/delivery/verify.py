@@ -88,7 +88,7 @@ class RecipientVerifier:
         """Cancel background probes."""
         self.background.cancel()
         if self._shared_results:
-            self._shared_results.background.cancel()
+            self._shared_results.publisher.background.cancel()
 
     @contextlib.asynccontextmanager
     async def probe_slot(self, servers: tuple[NextHop, ...], *, wait: bool = True) -> AsyncIterator[None]:

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailgate.background import BackgroundTasks
+from mailgate.limits.publisher import Publisher
 from mailgate.limits.remote import Remote
 from mailgate.limits.scripts import ANY_SENT, KEEP_SENT, PREFIX
 from mailgate.limits.sent_mail import DAY, key_of
 from mailgate.limits.store import StoreError
 from mailgate.smtp.address import Mailbox
-
-# Senders that wait to be published; others are in the memory of this gateway only, today.
-MAX_PENDING = 200
 
 
 class SharedSentMail:
@@ -28,23 +25,11 @@ class SharedSentMail:
     def __init__(self, remote: Remote, days: int) -> None:
         self._remote = remote
         self._days = days
-        self._pending = 0
-        self.background = BackgroundTasks()
+        self.publisher = Publisher(remote)
 
     def publish(self, sender: Mailbox) -> None:
-        """Tell the others a sender, in the background."""
-        if self._pending < MAX_PENDING and self._remote.available:
-            self._pending += 1
-            self.background.spawn(self._publish(_key(sender)))
-
-    async def _publish(self, key: str) -> None:
-        try:
-            await self._remote.run_in_background(KEEP_SENT, [key], [self._days * DAY])
-        except StoreError:
-            # Counted already.
-            pass
-        finally:
-            self._pending -= 1
+        """Tell the others a sender, in the background; one that is dropped is in the memory of this gateway only."""
+        self.publisher.publish(KEEP_SENT, _key(sender), [self._days * DAY])
 
     async def has_any(self, recipients: Sequence[Mailbox]) -> bool:
         """Return whether one of these has sent mail by any gateway, as far as the store answers."""
