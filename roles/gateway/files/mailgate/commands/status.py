@@ -10,7 +10,6 @@ import http
 import http.client
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 import pyclamd
 
 from mailgate.archives.unpacker import Unpacker, UnpackerError
+from mailgate.client.greeting import read_greeting
 from mailgate.commands.event_options import UNINDEXED_BYTES
 from mailgate.commands.limits_status import limit_checks
 from mailgate.config import Config, Endpoint, Scan, clamd_address
@@ -136,10 +136,7 @@ def _reachable(endpoint: Endpoint) -> Endpoint:
 
 def _banner(name: str, endpoint: Endpoint) -> Check:
     try:
-        with socket.create_connection((endpoint.host, endpoint.port), SECONDS) as connection:
-            connection.settimeout(SECONDS)
-            banner = connection.recv(512).decode("ascii", "replace").strip()
-            connection.sendall(b"QUIT\r\n")
+        banner = read_greeting(endpoint, SECONDS)
     except OSError as error:
         return Check(name, False, str(error))
     return Check(name, banner.startswith("220"), banner)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from mailgate.client.greeting import read_greeting
 from mailgate.commands.limits_status import shared_store
 from mailgate.config import Config, Endpoint, clamd_address
 from mailgate.content.quarantine import Quarantine, QuarantineError
@@ -109,10 +110,7 @@ def _scanner(text: str) -> Scanner:
 def queue_problem(endpoint: Endpoint) -> str:
     """Return why the queue does not take mail; empty if it greets."""
     try:
-        with socket.create_connection((endpoint.host, endpoint.port), SECONDS) as connection:
-            connection.settimeout(SECONDS)
-            banner = connection.recv(512).decode("ascii", "replace").strip()
-            connection.sendall(b"QUIT\r\n")
+        banner = read_greeting(endpoint, SECONDS)
     except OSError as error:
         return str(error)
     return "" if banner.startswith("220") else banner or "no greeting"
