@@ -16,7 +16,7 @@ from lab.tools import REPOSITORY, command, step
 
 INCLUDE = (
     "ca-certificates", "clamav-daemon", "clamav-milter", "clamdscan", "hyperfine", "iproute2", "libldap-2.5-0",
-    "liblockfile1", "libwrap0", "m4", "netbase", "postfix", "procps", "python3", "python3-uvloop",
+    "liblockfile1", "libwrap0", "m4", "netbase", "postfix", "python3-jinja2", "procps", "python3", "python3-uvloop",
 )  # fmt: skip
 # These conflict with Postfix, so they are unpacked without being installed.
 UNPACKED = ("sendmail-bin", "sendmail-cf")

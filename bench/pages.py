@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 mailgate contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long pages of the web page take, with an index of many messages, without and during a flood (`lab.flood`).
+
+The index has messages of the last 30 days, made with the given seed (`bench.search`). Index, page and its data side
+run with the priority of their units. Each page is read in turn, again and again, one request at a time.
+
+python3 -m bench.pages [--messages N] [--rate N] [--seconds N]       (as root; in a namespace of its own)
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import itertools
+import json
+import random
+import shutil
+import statistics
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bench.inner_server import INNER, PROGRAM
+from bench.machine import DOMAIN, GATEWAY, QUEUE, SETTINGS, BenchMachine, bench_machine
+from bench.rootfs import CACHE
+from bench.search import message
+from lab.flood import Target, flood, own_addresses
+
+STATE, SOCKET, PORT = "var/lib/mailgate", "/run/mailgate-web.sock", 8025
+DAYS = 30
+WEB = f'[web]\npostmasters = ["alice"]\nlisten = "127.0.0.1:{PORT}"\n'
+MAILGATE = ["python3", "-I", "/opt/mailgate"]
+CONFIG = ["--config", "/etc/mailgate.toml"]
+
+
+def main() -> None:
+    """Measure, print, write as JSON."""
+    parser = argparse.ArgumentParser(prog="bench.pages")
+    parser.add_argument("--messages", type=int, default=200_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=int, default=500, help="attempts of the flood a second")
+    parser.add_argument("--seconds", type=int, default=30)
+    with bench_machine(parser) as (machine, options):
+        own_addresses()
+        paths = start(machine, options)
+        result = measure(paths, options)
+    (CACHE / "pages.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+def start(machine: BenchMachine, options: argparse.Namespace) -> dict[str, str]:
+    """Start the gateway with its index and page; return the paths of the pages by name."""
+    (machine.root / "inner_server.py").write_text(PROGRAM)
+    machine.start("inner", ["python3", "/inner_server.py", str(INNER)])
+    machine.start("queue", ["python3", "/inner_server.py", str(QUEUE), "any"])
+    machine.start_clamd()
+    state = machine.root / STATE
+    sample = write(state / "events", options.messages, random.Random(options.seed))  # noqa: S311 (test data)
+    machine.start_gateway(next_hop=INNER, settings=SETTINGS + WEB)
+    machine.run("index", [*MAILGATE, "index", "--once", *CONFIG], seconds=7200)
+    machine.start("index", ["nice", "-n", "19", *MAILGATE, "index", *CONFIG])
+    machine.start("data", ["nice", "-n", "15", *MAILGATE, "web-data", *CONFIG, "--socket", SOCKET])
+    machine.start("web", ["nice", "-n", "10", *MAILGATE, "web", *CONFIG, "--socket", SOCKET])
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            read("/")
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    return {
+        "now": "/",
+        "search domain": "/search?text=d1.univ.example",
+        "search recipient": f"/search?text={sample['recipients'][0]}",
+        "search id": f"/search?text={sample['id']}",
+        "live log": "/live",
+        "report of 30 days": "/report",
+        "mail": f"/mail?id={sample['id']}",
+        "quarantine": "/quarantine",
+        "address": f"/address?client=192.0.2.1&recipient=x@{DOMAIN}",
+        "routes": "/routes",
+    }
+
+
+def write(directory: Path, messages: int, chance: random.Random) -> dict[str, Any]:
+    """Write files of events as the service does; return the event of a message in the middle."""
+    directory.mkdir(parents=True)
+    end, sample = time.time(), {}
+    moments = ((number, end - DAYS * 86400 * (1 - number / messages)) for number in range(messages))
+    for hour, numbered in itertools.groupby(moments, key=lambda each: int(each[1] // 3600)):
+        name = time.strftime("%Y%m%d-%H", time.gmtime(hour * 3600))
+        with (directory / f"{name}.0000.jsonl").open("wb") as file:
+            for number, moment in numbered:
+                for event in message(number, moment, chance):
+                    file.write(json.dumps({"v": 1, "time": round(moment, 3), **event}).encode() + b"\n")
+                    if number == messages // 2 and event["event"] == "message":
+                        sample = event
+    owner = directory.parent.stat()
+    for path in (directory, *directory.iterdir()):
+        shutil.chown(path, owner.st_uid, owner.st_gid)
+    return sample
+
+
+def measure(paths: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
+    """Read all pages for some seconds, and again during a flood."""
+    with ProcessPoolExecutor(1) as pool:
+        quiet = times(paths, pool.submit(time.sleep, options.seconds))
+        target = Target("127.0.0.1", GATEWAY, f"alice@{DOMAIN}")
+        flooding = pool.submit(flood, target, options.rate, options.seconds)
+        during = times(paths, flooding)
+        beside, met = flooding.result()
+    return {
+        "messages": options.messages,
+        "seed": options.seed,
+        "rate": options.rate,
+        "attempts": met.attempts,
+        "refused": met.refused,
+        "ordinary_not_accepted": beside.not_accepted,
+        "quiet": quiet,
+        "flood": during,
+    }
+
+
+def times(paths: dict[str, str], until: Future[Any]) -> dict[str, Any]:
+    """Read the pages in turn until something has ended; return the number, median and maximum in ms of each."""
+    found: dict[str, list[float]] = {name: [] for name in paths}
+    while not until.done():
+        for name, path in paths.items():
+            began = time.perf_counter()
+            read(path)
+            found[name].append((time.perf_counter() - began) * 1000)
+    return {
+        name: {"reads": len(each), "median_ms": round(statistics.median(each), 1), "max_ms": round(max(each), 1)}
+        for name, each in found.items()
+    }
+
+
+def read(path: str) -> None:
+    """Read a page as the web server in front of it; raise RuntimeError unless it is whole."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+    try:
+        connection.request("GET", path, headers={"X-Remote-User": "alice"})
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status != 200 or b"</html>" not in body:
+        raise RuntimeError(f"{path}: {answer.status}: {body[:300]!r}")
+
+
+if __name__ == "__main__":
+    main()
