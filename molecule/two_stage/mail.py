@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send mail from outside to a gateway with a front, and take the front away and back; exit status 1 on a difference."""
+"""Send mail from outside to a gateway with a front, and take the front away and back; exit status 1 on a difference.
+
+In the end, the same flood to the gateway without the front and with it, as a table.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
+from lab import flood as flood_clients
 from lab.campus import Campus
 from lab.checks import check, finish
 from lab.mail import Letter, as_received, without_trace
@@ -20,8 +24,10 @@ from lab.twin import Twin
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 GATEWAY, DOMAIN, MAILBOX = "198.18.0.25", "mech.eng.univ.example", "/var/mail/bob"
 ARRIVAL_SECONDS = 60
+FLOOD_RATE, FLOOD_SECONDS = 200, 15
 QUEUED = "ls /var/lib/mailgate-front | grep -c ^qf || true"
 
+FLOOD_CLIENTS = Path(flood_clients.__file__).read_bytes()
 campus = Campus(Twin(SCENARIO / "inventory", os.environ["MAILGATE_TWIN"]))
 
 
@@ -31,6 +37,11 @@ def apply(front: str) -> None:
     done = campus.twin.playbook("molecule/two_stage/converge.yml", options)
     if done.returncode:
         raise SystemExit(f"converge.yml: {done.stdout.decode()[-6000:]}{done.stderr.decode()}")
+
+
+def front_files() -> str:
+    """Return what there is of a front."""
+    return campus.sh("gw1", "ls -d /etc/mailgate/front* /var/lib/mailgate-front || true")
 
 
 def rcpt_reply(recipient: str) -> str:
@@ -51,6 +62,38 @@ def listeners() -> list[str]:
     """Return the programs that listen on port 25 of the gateway, and on that of the service behind a front."""
     text = campus.sh("gw1", "ss -Hltnp '( sport = :25 or sport = :10026 )'")
     return sorted({f"{port} {name}" for port, name in re.findall(r":(\d+) .*?\(\(\"([\w-]+)\"", text)})
+
+
+def flood() -> dict[str, object]:
+    """Flood the gateway beside ordinary mail; return the row of the table."""
+    cpu = "cat /sys/fs/cgroup/system.slice/mailgate*.service/cpu.stat | awk '/^usage_usec/ {s += $2} END {print s}'"
+    bounces = "journalctl --quiet --unit mailgate-front --output cat | grep -c ' DSN: ' || true"
+    unknown = "journalctl --quiet --output cat | grep -c '<[a-z]*@.*User unknown' || true"
+
+    def counts() -> list[int]:
+        return [int(campus.sh("gw1", cpu)), int(campus.sh("gw1", bounces)), int(campus.sh("mech", unknown))]
+
+    before = counts()
+    words = ["python3", "-", GATEWAY, "25", f"alice@{DOMAIN}", str(FLOOD_RATE), str(FLOOD_SECONDS)]
+    done = campus.twin.exec("outside", words, input=FLOOD_CLIENTS)
+    if done.returncode:
+        raise SystemExit(done.stderr.decode())
+    met = json.loads(done.stdout)
+    processor, bounced, asked = (after - each for after, each in zip(counts(), before, strict=True))
+    replies = Counter(met["replies"])
+    return {
+        "attempts": met["attempts"],
+        "refused at RCPT": sum(number for reply, number in replies.items() if reply[:1] in ("4", "5")),
+        "accepted": replies["250"],
+        "no connection or no reply": replies["none"],
+        "bounces": bounced,
+        "invented users at the inner server": asked,
+        "ordinary messages": met["flood"]["messages"],
+        "of these not accepted": met["flood"]["not_accepted"],
+        "their median and p99, ms": [met["flood"]["median_ms"], met["flood"]["p99_ms"]],
+        "without the flood, ms": [met["quiet"]["median_ms"], met["quiet"]["p99_ms"]],
+        "processor time, ms": processor // 1000,
+    }
 
 
 WITH, WITHOUT = ["10026 mailgate", "25 sendmail-mta"], ["25 mailgate"]
@@ -87,7 +130,13 @@ campus.sh("outside", "mkdir -p /run/stream; cat > /run/stream/stream.py", stream
 campus.sh("outside", f"{STREAM} {GATEWAY}")
 apply("none")
 check("who listens without the front", WITHOUT, listeners())
-check("its unit and its files", "", campus.sh("gw1", "ls -d /etc/mailgate/front* /var/lib/mailgate-front || true"))
+# While messages wait in its queue, it stays to deliver them, and the role is applied again.
+for _again in range(5):
+    if not front_files():
+        break
+    within(60, QUEUED, "0", "gw1")
+    apply("none")
+check("its unit and its files", "", front_files())
 check("an unknown user without it", "RCPT 550 5.1.1", rcpt_reply(f"nobody-here@{DOMAIN}"))
 apply("sendmail")
 check("who listens with it again", WITH, listeners())
@@ -119,8 +168,18 @@ check("it leaves the queue", "0", within(60, QUEUED, "0", "gw1"))
 arrival = f"grep -c '^Message-ID: <{letter.message_id}>' /var/mail/alice || true"
 check("it arrives", "1", within(20, arrival, "1", "mech"))
 apply("none")
-check("then the front is removed", "", campus.sh("gw1", "ls -d /etc/mailgate/front* /var/lib/mailgate-front || true"))
+alone = flood()
+check("then the front is removed", "", front_files())
 apply("sendmail")
 check("who listens in the end", WITH, listeners())
+
+behind = flood()
+for what, figure in alone.items():
+    print(f"     {what:40} {figure!s:>20} {behind[what]!s:>20}", flush=True)
+check("the gateway alone refuses every attempt at RCPT", alone["attempts"], alone["refused at RCPT"])
+check("and bounces nothing", 0, alone["bounces"])
+check("ordinary mail that it does not accept", 0, alone["of these not accepted"])
+check("the front accepts some", True, int(str(behind["accepted"])) > 0)
+check("and bounces them", True, int(str(behind["bounces"])) > 0)
 
 finish()
