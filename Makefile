@@ -91,7 +91,7 @@ lint: setup-tests setup
 	tests/sanity/lint
 
 # Each measurement takes minutes, on an otherwise idle machine; results in .cache/bench.
-BENCHES ?= plan gateway_routes startup border zones mail limits shared_state flood pages scan infected infected_readers
+BENCHES ?= plan gateway_routes startup border zones mail limits shared_state flood pages prices scan infected infected_readers
 bench: setup-tests setup
 	@for bench in $(BENCHES); do \
 	  echo "== $$bench"; python -m bench.$$bench $$([ $$bench = scan ] && echo time) || exit 1; done

@@ -143,7 +143,9 @@ class BenchMachine:
         (self.root / "etc/resolv.conf").write_text("")
         for name in ("run/clamav", "var/lib/mailgate", "var/lib/clamav"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
-            shutil.chown(self.root / name, self._id("clamav"))
+            # The state directory is root's, as the gateway here: commands take the rights of its owner.
+            if "clamav" in name:
+                shutil.chown(self.root / name, self._id("clamav"))
 
     def _id(self, user: str) -> int:
         lines = (self.root / "etc/passwd").read_text().splitlines()

@@ -15,7 +15,6 @@ import http.client
 import itertools
 import json
 import random
-import shutil
 import statistics
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -99,9 +98,6 @@ def write(directory: Path, messages: int, chance: random.Random) -> dict[str, An
                     file.write(json.dumps({"v": 1, "time": round(moment, 3), **event}).encode() + b"\n")
                     if number == messages // 2 and event["event"] == "message":
                         sample = event
-    owner = directory.parent.stat()
-    for path in (directory, *directory.iterdir()):
-        shutil.chown(path, owner.st_uid, owner.st_gid)
     return sample
 
 
