@@ -31,7 +31,7 @@ TESTS = [
     "zonefile",
 ]  # fmt: skip
 PACKAGES = (
-    "dnspython", "hypothesis", "Jinja2", "pytest", "pytest-asyncio", "pytest-xdist", "PyYAML",
+    "dnspython", "hypothesis", "Jinja2", "prometheus-client", "pytest", "pytest-asyncio", "pytest-xdist", "PyYAML",
 )  # fmt: skip
 
 # One after the other: they share directories and a twin.
@@ -42,6 +42,12 @@ def pinned(names: Sequence[str]) -> list[str]:
     """Return the lock file's requirements for these packages."""
     lines = (ROOT / "requirements" / "lock.txt").read_text().splitlines()
     return [line for line in lines if line.partition("==")[0].lower() in {name.lower() for name in names}]
+
+
+def is_complete(directory: Path, packages: Sequence[str]) -> bool:
+    """Return whether a directory has been filled with these packages."""
+    marker = directory / "complete"
+    return marker.exists() and marker.read_text() == "\n".join(packages)
 
 
 def commands(python: str) -> list[list[str]]:
@@ -64,11 +70,11 @@ def test_lowest_release_is_the_declared_one() -> None:
 def test_release_under_the_machines_python(release: str) -> None:
     venv = WORK / release
     python = str(venv / "bin" / "python")
-    if not (venv / "complete").exists():
+    packages = [f"ansible-core=={release}", *pinned(PACKAGES)]
+    if not is_complete(venv, packages):
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        packages = [f"ansible-core=={release}", *pinned(PACKAGES)]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-        (venv / "complete").touch()
+        (venv / "complete").write_text("\n".join(packages))
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
         "PATH": f"{venv / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -98,9 +104,10 @@ def download(directory: Path, *requirements: str) -> None:
 def wheels() -> Path:
     """Return a directory of wheels for the newer release, the tests, and what ansible-test installs itself."""
     directory = WORK / f"wheels-{NEWER}"
-    if not (directory / "complete").exists():
+    packages = [f"ansible-core=={NEWER}", *pinned(PACKAGES)]
+    if not is_complete(directory, packages):
         directory.mkdir(parents=True, exist_ok=True)
-        download(directory, f"ansible-core=={NEWER}", *pinned(PACKAGES))
+        download(directory, *packages)
         core = next(directory.glob("ansible_core-*.whl"))
         with zipfile.ZipFile(core) as archive:
             for name in archive.namelist():
@@ -112,7 +119,7 @@ def wheels() -> Path:
         for name in ("pip", "setuptools", "wheel"):
             for version in set(re.findall(rf"\b{name}='([0-9.]+)'", code)):
                 download(directory, f"{name}=={version}")
-        (directory / "complete").touch()
+        (directory / "complete").write_text("\n".join(packages))
     return directory
 
 
