@@ -51,13 +51,13 @@ def no_queue(monkeypatch):
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, event_store_settings):
     (tmp_path / "routes").write_text("a.univ.example\t198.18.1.1\n")
 
     def write(more: str = "") -> list[str]:
         (tmp_path / "mailgate.toml").write_text(
             f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n'
-            f'listen = ["127.0.0.1:2"]\n{more}'
+            f'listen = ["127.0.0.1:2"]\n{more}\n{event_store_settings}'
         )
         return ["--config", str(tmp_path / "mailgate.toml")]
 
