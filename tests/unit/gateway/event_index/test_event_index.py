@@ -270,6 +270,58 @@ def test_a_store_that_fails_is_tried_again_and_logged_once(place, monkeypatch, c
     assert place.numbers() == [1]
 
 
+def test_what_the_limits_remove_before_it_is_indexed_is_counted(place, monkeypatch, caplog):
+    place.write(message(1))
+    place.follower.step()
+    (file,) = (place.path / EVENTS).iterdir()
+    known = file.stat().st_size
+    place.write(message(2), message(3))
+
+    def fail(*_arguments):
+        raise StoreError("away")
+
+    monkeypatch.setattr(type(place.store), "add", fail)
+    with pytest.raises(StoreError):
+        place.follower.step()
+    lost = file.stat().st_size - known
+    file.unlink()
+    monkeypatch.undo()
+    for _time in range(2):
+        assert place.follower.step() == 0
+    assert place.follower.removed_bytes == lost
+    assert caplog.text.count(f"events were removed before they were indexed, because they reached events.max_bytes"
+                             f" or events.days: {lost} bytes") == 1  # fmt: skip
+
+
+def test_any_text_is_counted(place):
+    texts = [
+        "NULL",
+        "null",
+        "",
+        "{",
+        "}",
+        ",",
+        '"',
+        "\\",
+        "'",
+        "a\nb",
+        "\t",
+        "%",
+        ":x",
+        "\x00",
+        "\ud800",
+        "会",
+        "x" * 400,
+    ]
+    place.write(*(message(number, rule=text, event="relay_refused", recipient="a@b.example")
+                  for number, text in enumerate(texts)))  # fmt: skip
+    assert place.follower.step() == len(texts)
+    # An empty rule is that of relaying.
+    found = place.reader.sums("rule", NOON, NOON + 1)
+    assert {"NULL", "null", "{", '"', "\\", "a\nb", "会", "x" * 300, "relay_refused"} < set(found)
+    assert found.total() == len(texts)
+
+
 def test_an_index_of_another_version_is_built_again(files):
     files.write(message(1))
     files.follower.step()

@@ -8,6 +8,7 @@ Events are found of all gateways. Counted are those of one, so that the reports 
 from __future__ import annotations
 
 import calendar
+import json
 import math
 import time
 import zlib
@@ -166,18 +167,18 @@ class PostgresStore:
                 # PostgreSQL has no NUL in texts.
                 facts[dimension, moment // 3600, key.replace("\0", "\N{REPLACEMENT CHARACTER}")] += number
         if facts:
-            rows = sorted(facts.items())
+            # As JSON: the library writes arrays in which the text NULL would be no text.
+            rows = [
+                {"dimension": dimension, "hour": hour, "key": key, "number": number}
+                for (dimension, hour, key), number in sorted(facts.items())
+            ]
             self._database.run(
                 "INSERT INTO facts (dimension, hour, key, gateway, number)"
-                " SELECT dimension, hour, key, :gateway, number"
-                " FROM unnest(CAST(:dimensions AS text[]), CAST(:hours AS integer[]), CAST(:keys AS text[]),"
-                " CAST(:numbers AS bigint[])) AS new(dimension, hour, key, number)"
+                " SELECT dimension, hour, key, :gateway, number FROM json_to_recordset(CAST(:rows AS json))"
+                " AS new(dimension text, hour integer, key text, number bigint)"
                 " ON CONFLICT (dimension, hour, key, gateway) DO UPDATE SET number = facts.number + excluded.number",
                 gateway=gateway,
-                dimensions=[key[0] for key, _number in rows],
-                hours=[key[1] for key, _number in rows],
-                keys=[key[2] for key, _number in rows],
-                numbers=[number for _key, number in rows],
+                rows=json.dumps(rows, ensure_ascii=False),
             )
 
     def prune(self, now: float) -> None:

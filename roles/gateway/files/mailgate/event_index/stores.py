@@ -10,6 +10,9 @@ from mailgate.config import Config
 from mailgate.event_index.postgres import PostgresStore
 from mailgate.event_index.store import DailyStore, EventStore
 
+# Nobody waits for the indexer, and a server that is slow must have the time for a transaction.
+WRITE_SECONDS = 60
+
 
 def open_store(
     config: Config, note: Callable[[str], object] = lambda _line: None, *, timeout: float | None = None
@@ -30,5 +33,8 @@ def open_writable(config: Config, note: Callable[[str], object]) -> EventStore:
     """Return the store to add events to; raise StoreError. The arguments are those of `open_store`."""
     settings = config.events
     if config.event_database.server:
-        return PostgresStore(config.event_database, config.hostname, days=settings.days)
+        database = config.event_database
+        return PostgresStore(
+            database, config.hostname, days=settings.days, timeout=max(database.timeout, WRITE_SECONDS)
+        )
     return DailyStore(config.state_dir, days=settings.days, max_bytes=settings.index_max_bytes, note=note)
