@@ -67,5 +67,8 @@ class EventDatabase:
         "", "Certificate of the authority of the server's certificate; if empty, those of the system.", form="path"
     )
     timeout: int = setting(
-        20, "How long commands and the page wait for an answer; the indexer waits at least 60 seconds.", maximum=600, unit="seconds"
+        20,
+        "How long commands and the page wait for an answer; the indexer waits at least 60 seconds.",
+        maximum=600,
+        unit="seconds",
     )

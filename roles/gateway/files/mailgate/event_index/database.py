@@ -136,6 +136,8 @@ class Database:
                 application_name="mailgate",
                 startup_params={
                     "search_path": "mailgate",
+                    # Plans are short, and the costs of what is off would have each of them compiled.
+                    "jit": "off",
                     "statement_timeout": f"{seconds * 1000:.0f}",
                     **(_PLANNER if self._searches else {}),
                 },
