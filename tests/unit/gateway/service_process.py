@@ -51,6 +51,10 @@ def build(tree: Path) -> Path:
         shutil.copytree(Path(sysconfig.get_path("purelib")) / name, tree / "app" / name)
     for name in ("six.py", "spf.py"):
         shutil.copy(Path(sysconfig.get_path("purelib")) / name, tree / "app")
+    # These read their versions there; the role's archive has those of all packages.
+    for name in ("pg8000", "scramp"):
+        (path,) = Path(sysconfig.get_path("purelib")).glob(f"{name}-*.dist-info")
+        shutil.copytree(path, tree / "app" / path.name)
     shutil.copytree(Path(mailgate.__file__).parent, tree / "app" / "mailgate")
     (tree / "app" / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
     # Most tests start it several times, and what is in an archive is not kept compiled.
