@@ -132,12 +132,17 @@ $(STAMPS)/machine: lab/setup-machine
 # Valkey or Redis for the tests of shared state; the package of tools has the server and starts none.
 STORE = $(if $(shell apt-cache show valkey-tools 2>/dev/null),valkey-tools,redis-tools)
 
+# PostgreSQL for the tests of the event database: servers that tests start, and no cluster of the package's.
+DATABASE := /etc/postgresql-common/createcluster.d/mailgate-tests.conf
+
 # Programs of the unit tests: netfilter, clamd, rspamd, promtool, bsdtar, the tools of BIND, mail readers (tests/readers), and a browser and a web
 # server for the web page.
 READERS := .cache/readers
 $(STAMPS)/tests: lab/setup-machine tests/readers/package-lock.json
+	@test -e $(DATABASE) || test -d /etc/postgresql || test "$$(id -u)" != 0 || { mkdir -p $(dir $(DATABASE)) && \
+	  printf 'create_main_cluster = false\n' > $(DATABASE); }
 	@lab/setup-machine shellcheck iptables ipset nftables clamav-daemon opendkim 7zip libarchive-tools lzip ncompress bind9-utils \
-	  rspamd prometheus mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi chromium nginx-light $(STORE)
+	  rspamd postgresql prometheus mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi chromium nginx-light $(STORE)
 	@command -v npm >/dev/null || lab/setup-machine nodejs npm
 	@mkdir -p $(READERS) && cp tests/readers/package.json tests/readers/package-lock.json $(READERS)
 	@npm ci --prefix $(READERS) --ignore-scripts --no-audit --no-fund --silent

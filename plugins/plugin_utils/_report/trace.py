@@ -35,7 +35,7 @@ def questions(answers: Mapping[str, Sequence[Mapping[str, Any]]], plan: Mapping[
         if address
     }
     found: dict[str, dict[str, Any]] = {}
-    for event, trace in _events(answers):
+    for event, trace in _events(_each_once(answers)):
         host = hosts.get(str(event.get("next_hop", "")).rpartition(":")[0].strip("[]"))
         if event.get("event") != "delivered" or host is None:
             continue
@@ -51,6 +51,26 @@ def _events(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tupl
         for trace in traces:
             for event in trace["events"]:
                 yield event, trace
+
+
+def _each_once(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return each trace once: that of its own gateway if it answered.
+
+    With an event database, gateways answer with the mails of all; events of others have a field `gateway`.
+    """
+    own = {host: [trace for trace in traces if not _is_foreign(trace)] for host, traces in answers.items()}
+    known = {trace["id"] for traces in own.values() for trace in traces}
+    for host, traces in answers.items():
+        for trace in traces:
+            if trace["id"] not in known:
+                known.add(trace["id"])
+                own[host].append(trace)
+    return own
+
+
+def _is_foreign(trace: Mapping[str, Any]) -> bool:
+    events = trace.get("events", ())
+    return bool(events) and all("gateway" in event for event in events)
 
 
 def _time(entry: Mapping[str, Any]) -> float:
@@ -72,6 +92,7 @@ def merged(
         missing: Gateways that did not answer.
         language: Language of the texts that the gateways did not write.
     """
+    answers = _each_once(answers)
     catalog = translations(language)
     steps = [
         (_time(step), host, f"{trace['id']}  {step['text']}")

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from event_database import MISSING as NO_POSTGRESQL
+from event_database import DatabaseServer, programs, settings_text
 from fake_clamd import VERSION, FakeClamd, FakeClamdOfFiles
 from gateway_doubles import Campus, Database, start_campus
 from real_clamd import CLAMD, MISSING, RealClamd
@@ -69,6 +71,18 @@ def databases(monkeypatch: pytest.MonkeyPatch) -> list[Database]:
 
 
 @pytest.fixture(scope="session")
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Files of a certificate for 127.0.0.1 and its key."""
+    directory = tmp_path_factory.mktemp("loopback")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=store", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=directory, check=True, capture_output=True,
+    )  # fmt: skip
+    return str(directory / "cert.pem"), str(directory / "key.pem")
+
+
+@pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Files of a certificate for gw1.univ.example and its key."""
     directory = tmp_path_factory.mktemp("certificate")
@@ -115,3 +129,26 @@ def real_clamd() -> Iterator[RealClamd]:
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the service as one file."""
     return build(tmp_path_factory.mktemp("zipapp"))
+
+
+@pytest.fixture(scope="session")
+def database_server(loopback: tuple[str, str]) -> Iterator[DatabaseServer]:
+    """Run a PostgreSQL server with the schema of events in its template."""
+    if not programs():
+        pytest.skip(NO_POSTGRESQL)
+    # pytest's directories are closed to other users.
+    with tempfile.TemporaryDirectory(prefix="mailgate-database") as name:
+        server = DatabaseServer(Path(name), loopback)
+        server.start()
+        server.prepare()
+        yield server
+        server.crash()
+
+
+@pytest.fixture(params=["state directory", "PostgreSQL"])
+def event_store_settings(request: pytest.FixtureRequest) -> str:
+    """Return sections of the settings file for each of the two stores of events."""
+    if request.param == "state directory":
+        return ""
+    server: DatabaseServer = request.getfixturevalue("database_server")
+    return settings_text(server.empty())

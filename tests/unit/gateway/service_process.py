@@ -28,15 +28,19 @@ ON_UVLOOP = os.environ.get("MAILGATE_TEST_LOOP") == "uvloop"
 _ISOLATED = ("-I",) if ON_UVLOOP else ("-I", "-S")
 REQUIREMENTS = (
     "aiosmtpd",
+    "asn1crypto",
     "attr",
     "attrs",
+    "dateutil",
     "dkim",
     "dns",
     "h11",
+    "pg8000",
     "prometheus_client",
     "public",
     "publicsuffixlist",
     "pyclamd",
+    "scramp",
     "valkey",
 )
 
@@ -45,7 +49,12 @@ def build(tree: Path) -> Path:
     """Build the zipapp that the role installs, in a directory."""
     for name in REQUIREMENTS:
         shutil.copytree(Path(sysconfig.get_path("purelib")) / name, tree / "app" / name)
-    shutil.copy(Path(sysconfig.get_path("purelib")) / "spf.py", tree / "app")
+    for name in ("six.py", "spf.py"):
+        shutil.copy(Path(sysconfig.get_path("purelib")) / name, tree / "app")
+    # These read their versions there; the role's archive has those of all packages.
+    for name in ("pg8000", "scramp"):
+        (path,) = Path(sysconfig.get_path("purelib")).glob(f"{name}-*.dist-info")
+        shutil.copytree(path, tree / "app" / path.name)
     shutil.copytree(Path(mailgate.__file__).parent, tree / "app" / "mailgate")
     (tree / "app" / "__main__.py").write_text("import sys\n\nfrom mailgate.cli import main\n\nsys.exit(main())\n")
     # Most tests start it several times, and what is in an archive is not kept compiled.

@@ -86,6 +86,14 @@ class TestTrace:
         ]
         assert "応答しませんでした" in FILTERS["mail_trace"]({}, {}, ["gw3"], "ja")[-1]
 
+    def test_a_mail_that_all_gateways_know_is_shown_by_its_own(self):
+        foreign = {**TRACE, "events": [{**event, "gateway": "gw1"} for event in TRACE["events"]], "now": ["elsewhere"]}
+        outputs = {"gw2": json.dumps([foreign]), "gw1": json.dumps([TRACE]), "gw3": json.dumps([foreign])}
+        assert FILTERS["mail_trace"](outputs, {}) == FILTERS["mail_trace"]({"gw1": json.dumps([TRACE])}, {})
+        assert FILTERS["mail_trace_questions"](outputs, PLAN)["mail.eng"]["queues"] == ["5AUH6Vab012345"]
+        del outputs["gw1"]
+        assert FILTERS["mail_trace"](outputs, {})[-2:] == ["Now, by gw2:", "  19ab  elsewhere"]
+
     @pytest.mark.parametrize("output", ["", "Traceback", "{}"])
     def test_another_output_is_an_error_with_the_host(self, output):
         with pytest.raises(AnsibleFilterError, match="gw1: its mailgate printed"):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailgate.event_settings import EventSettings
+from mailgate.event_settings import EventDatabase, EventSettings
 from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates, SharedState
 from mailgate.metric_settings import MetricSettings
 from mailgate.rule_settings import Authentication, ListSetting, Refusal, RuleSetting
@@ -559,6 +559,9 @@ class Config:
     notices: Notices = section(Notices, "Notices about mail that was stopped or changed.")
     events: EventSettings = section(
         EventSettings, "Events in files and their index, for `mailgate search`, `trace`, `tail` and `report`."
+    )
+    event_database: EventDatabase = section(
+        EventDatabase, "PostgreSQL with the events of all gateways; without it, each gateway has an index of its own."
     )
     metrics: MetricSettings = section(
         MetricSettings, "Metrics for Prometheus, and pages that say whether this gateway works."

@@ -25,15 +25,16 @@ from mailgate.config import (
     split_server,
 )
 from mailgate.content.notices import check_template
+from mailgate.event_settings import EventDatabase
 from mailgate.front import front_problems
 from mailgate.limit_settings import SharedState
-from mailgate.limits.remote import shared_file_problems
 from mailgate.routes import Routes, load_routes
 from mailgate.rule_settings import ListSetting, RuleSetting
 from mailgate.rules.check import list_file_problems, problems_of
 from mailgate.rules.conditions import parse_code
 from mailgate.rules.entries import EXPECTED, parse_address, parse_name, parse_network
 from mailgate.rules.replies import check_text
+from mailgate.secret_files import file_problems
 from mailgate.setting import Setting, declarations
 from mailgate.signing_settings import DkimKey
 from mailgate.smtp.address import AddressError, is_domain, parse_mailbox
@@ -55,8 +56,8 @@ def load_config(path: Path, *, warn: Warn | None = None, check_lists: bool = Fal
     Args:
         path: The file.
         warn: Called with a line for each deprecated setting.
-        check_lists: Also read the files of lists and of the shared store. The service does without them if they are
-            invalid.
+        check_lists: Also read the files of lists, of the shared store and of the event database. The service does
+            without them if they are invalid.
 
     Raises:
         ConfigError: The file cannot be read or has invalid settings.
@@ -83,7 +84,10 @@ def parse_config(
     _check_combinations(reader, config)
     if check_lists:
         reader.problems += list_file_problems(config.lists)
-        for key, problem in shared_file_problems(config.shared_state):
+        for key, problem in (
+            *file_problems("shared_state", config.shared_state),
+            *file_problems("event_database", config.event_database),
+        ):
             reader.add_problem(key, problem)
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -102,7 +106,7 @@ def load(
         config_path: The settings file.
         routes_path: Delivery table to load in place of the one that the settings name.
         warn: Called with a line for each deprecated setting.
-        check_lists: Also read the files of lists and of the shared store.
+        check_lists: Also read the files of lists, of the shared store and of the event database.
 
     Raises:
         ConfigError: The settings or the certificate are invalid.
@@ -315,9 +319,32 @@ def _check_combinations(reader: _Reader, config: Config) -> None:
         reader.add_problem(key, text)
     if not config.shared_state.server and config.shared_state != SharedState():
         reader.add_problem("shared_state.server", "must be set if other settings of shared_state are")
+    _check_event_database(reader, config)
     _check_metrics(reader, config)
     if any(_is_same(config.queue, endpoint) for endpoint in config.listen):
         reader.add_problem("queue", f"{config.queue} is an address that the service listens on: mail would loop")
+
+
+def _check_event_database(reader: _Reader, config: Config) -> None:
+    settings = config.event_database
+    if not settings.server:
+        if settings != EventDatabase():
+            reader.add_problem("event_database.server", "must be set if other settings of event_database are")
+        return
+    if not config.events.max_bytes:
+        reader.add_problem("event_database.server", "needs events in files, but events.max_bytes is 0")
+    if not settings.tls and not _is_loopback(split_server(settings.server)[0]):
+        reader.add_problem(
+            "event_database.tls", "must be true: without TLS, the server must be on a loopback address as 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # A name may have another address tomorrow.
+        return False
 
 
 def _check_metrics(reader: _Reader, config: Config) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Section `[events]` of the settings: files of events, their index, and personal data in them."""
+"""Sections `[events]` and `[event_database]`: files of events, their index, and personal data in them."""
 
 from __future__ import annotations
 
@@ -41,4 +41,34 @@ class EventSettings:
         "File with the key of the hashes, a long random text, which only the service's user can read; the same on all"
         " gateways for the same hashes. If empty, each gateway makes its own key in the state directory.",
         form="path",
+    )
+
+
+@dataclass(frozen=True)
+class EventDatabase:
+    """Section `[event_database]`."""
+
+    server: str = setting(
+        "",
+        "PostgreSQL server that has the index of all gateways, `HOST:PORT`. If empty, each gateway has its own index.",
+        form="server",
+    )
+    name: str = setting("mailgate", "Name of the database.", form="any_text")
+    user: str = setting("mailgate", "User name at the server.", form="any_text")
+    password_file: str = setting(
+        "", "File with the password, readable by the user mailgate. If empty, no password.", form="path"
+    )
+    tls: bool = setting(
+        True,
+        "Whether the connection is encrypted, and the certificate verified. Only a server on a loopback address can do"
+        " without.",
+    )
+    ca_file: str = setting(
+        "", "Certificate of the authority of the server's certificate; if empty, those of the system.", form="path"
+    )
+    timeout: int = setting(
+        20,
+        "How long commands and the page wait for an answer; the indexer waits at least 60 seconds.",
+        maximum=600,
+        unit="seconds",
     )

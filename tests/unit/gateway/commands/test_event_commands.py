@@ -51,13 +51,13 @@ def no_queue(monkeypatch):
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, event_store_settings):
     (tmp_path / "routes").write_text("a.univ.example\t198.18.1.1\n")
 
     def write(more: str = "") -> list[str]:
         (tmp_path / "mailgate.toml").write_text(
             f'hostname = "gw1.univ.example"\nroutes_file = "{tmp_path}/routes"\nstate_dir = "{tmp_path}"\n'
-            f'listen = ["127.0.0.1:2"]\n{more}'
+            f'listen = ["127.0.0.1:2"]\n{more}\n{event_store_settings}'
         )
         return ["--config", str(tmp_path / "mailgate.toml")]
 
@@ -175,7 +175,7 @@ class TestSearchAndTrace:
 
     def test_an_index_needs_files(self, settings, capsys):
         assert main(["index", "--once", *settings("[events]\nmax_bytes = 0\n")]) == 2
-        assert "nothing to index" in capsys.readouterr().err
+        assert "events.max_bytes is 0" in capsys.readouterr().err
 
 
 class TestTail:
@@ -347,8 +347,11 @@ def test_status_reports_an_index_that_is_far_behind(settings, tmp_path, monkeypa
     spool = Spool(tmp_path, 1 << 20)
     spool.append(b'{"event": "stopped"}\n')
     config = load_config(Path(settings()[1]))
-    assert [(check.ok, check.detail.split()[0]) for check in index_checks(config)] == [(True, "21")]
+    server = f"{config.event_database.server}: " if config.event_database.server else ""
+    assert [(check.ok, check.detail) for check in index_checks(config)] == [
+        (True, f"{server}21 bytes of events are not indexed yet")
+    ]
     monkeypatch.setattr("mailgate.commands.status.UNINDEXED_BYTES", 20)
     assert not index_checks(config)[0].ok
     main(["index", "--once", *settings()])
-    assert index_checks(config)[0].detail.startswith("0 bytes")
+    assert index_checks(config)[0].detail.startswith(f"{server}0 bytes")

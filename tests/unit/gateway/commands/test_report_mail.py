@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from page_reader import Page
 from mailgate.cli import main
 from mailgate.commands.report_mail import last_month, parse_month
 from mailgate.config import ConfigError
-from mailgate.config_file import parse_config
-from mailgate.event_index.store import DailyStore
+from mailgate.config_file import load_config, parse_config
+from mailgate.event_index.stores import open_writable
 from mailgate.state import REPORT_SENT
 
 Run = Callable[..., Awaitable[int]]
@@ -38,14 +39,11 @@ async def queue() -> AsyncIterator[Hop]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, queue: Hop) -> Run:
+def run(tmp_path: Path, queue: Hop, event_store_settings: str) -> Run:
     """Run `mailgate report` with an index of July 2026 and a queue that is a real server."""
-    store = DailyStore(tmp_path)
     moment = datetime(2026, 7, 2, 12).astimezone().timestamp()
     event = {"time": moment, "event": "message", "client": "198.18.0.1", "sender": "", "seconds": 1, "reply": "250 ok",
              "recipients": ['"<b>&"@a.univ.example']}  # fmt: skip
-    store.add("20260702", [(event, b"{}")], "x", 1)
-    store.close()
     (tmp_path / "routes").write_text("a.univ.example\t198.18.1.1\n")
     (tmp_path / "countries.csv").write_text("198.18.0.0,198.18.255.255,JP\n")
     (tmp_path / "mailgate.toml").write_text(
@@ -53,7 +51,10 @@ def run(tmp_path: Path, queue: Hop) -> Run:
         f'own_names = ["gw1.univ.example", "gw2.univ.example"]\nqueue = "127.0.0.1:{queue.port}"\n'
         f'report_countries = "{tmp_path}/countries.csv"\n'
         'postmaster = "postmaster@univ.example"\nreport_mail_to = ["a@univ.example", "b@univ.example"]\n'
+        f"{event_store_settings}"
     )
+    with closing(open_writable(load_config(tmp_path / "mailgate.toml"), print)) as store:
+        assert store.add("20260702", [(event, b"{}")], "x", 0, 1)
 
     async def call(*words: str) -> int:
         return await asyncio.to_thread(main, ["report", "--config", str(tmp_path / "mailgate.toml"), *words])

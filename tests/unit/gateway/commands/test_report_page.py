@@ -16,7 +16,7 @@ from page_reader import Page
 from mailgate.commands.report_countries import countries
 from mailgate.commands.report_data import Report, _days, collect
 from mailgate.config_file import parse_config
-from mailgate.event_index.store import DailyStore
+from mailgate.event_index.stores import open_writable
 from mailgate.period_report.charts import Chart, bars, columns, scale
 from mailgate.period_report.markup import Markup, element
 from mailgate.period_report.page import page
@@ -235,9 +235,12 @@ class TestData:
             assert first == last
             assert first % 3600 == 0
 
-    def test_what_the_index_has_of_domains(self, tmp_path):
+    def test_what_the_index_has_of_domains(self, tmp_path, event_store_settings):
         noon = datetime(2026, 7, 2, 12).astimezone()
-        store = DailyStore(tmp_path)
+        config = parse_config(
+            f'hostname = "gw1.x.example"\nroutes_file = "/x"\nstate_dir = "{tmp_path}"\n{event_store_settings}'
+        )
+        store = open_writable(config, print)
         common = {"time": noon.timestamp(), "client": "198.18.0.1", "sender": ""}
         events = [
             {
@@ -253,8 +256,7 @@ class TestData:
             {**common, "event": "relay_refused", "recipient": "z@far.x", "reply": "550 no"},
             {**common, "event": "message", "recipients": ["a b@eng x"], "reply": "250", "seconds": 1},
         ]
-        store.add("20260702", [(event, b"{}") for event in events], "x", 1)
-        config = parse_config(f'hostname = "gw1.x.example"\nroutes_file = "/x"\nstate_dir = "{tmp_path}"\n')
+        assert store.add("20260702", [(event, b"{}") for event in events], "x", 0, 1)
         found: Report = collect(
             config, store, noon - timedelta(days=9), noon + timedelta(days=1), lambda domain: domain == "eng.x"
         )
@@ -269,3 +271,4 @@ class TestData:
         assert found.index_since == "2026-07-02"
         assert collect(config, store, noon, noon + timedelta(days=1)).index_since == ""
         assert collect(config, store, noon + timedelta(days=3), noon + timedelta(days=9)).domains == {}
+        store.close()

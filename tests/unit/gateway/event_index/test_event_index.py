@@ -7,15 +7,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mailgate.config_file import parse_config
 from mailgate.event_index.facts import bucket, bucket_seconds, percentile
 from mailgate.event_index.follower import Follower, follow, unindexed
 from mailgate.event_index.query import Query, subject_terms
 from mailgate.event_index.shard import pack, unpack
-from mailgate.event_index.store import DailyStore, StoreError
+from mailgate.event_index.store import DailyStore, EventStore, StoreError
+from mailgate.event_index.stores import open_store, open_writable
 from mailgate.event_index.terms import terms_of, verdict_of, words
 from mailgate.event_spool import Spool
 from mailgate.state import EVENT_INDEX, EVENTS
@@ -50,15 +53,24 @@ def message(number: int, **changes):
 
 
 class Place:
-    """A state directory whose events a test writes."""
+    """A state directory whose events a test writes, and the store of their index."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, more: str = "") -> None:
         self.path = path
         self.clock = Clock()
         self.spool = Spool(path, 1 << 26, clock=self.clock)
         self.notes: list[str] = []
-        self.store = DailyStore(path, note=self.notes.append)
+        self.config = parse_config(
+            f'hostname = "gw1.univ.example"\nroutes_file = "/r"\nstate_dir = "{path}"\n{more}\n[events]\ndays = 3650\n'
+        )
+        self.opened: list[EventStore] = []
+        self.store = self.writable()
         self.follower = Follower(path, self.store, self.clock)
+
+    def writable(self, **events: int) -> EventStore:
+        settings = replace(self.config.events, **events)
+        self.opened.append(open_writable(replace(self.config, events=settings), self.notes.append))
+        return self.opened[-1]
 
     def write(self, *events) -> None:
         for event in events:
@@ -69,12 +81,25 @@ class Place:
         return [int(str(event["id"]), 16) for event in self.reader.find(Query(**criteria))]
 
     @property
-    def reader(self) -> DailyStore:
-        return DailyStore(self.path, read_only=True, note=self.notes.append)
+    def reader(self) -> EventStore:
+        self.opened.append(open_store(self.config, self.notes.append))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        for store in self.opened:
+            store.close()
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, event_store_settings):
+    opened = Place(tmp_path, event_store_settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return a place whose store is in the state directory."""
     return Place(tmp_path)
 
 
@@ -153,11 +178,11 @@ def test_each_event_is_indexed_once_although_the_process_is_killed(place):
     place.write(*(message(number) for number in range(1, 4)))
     place.follower.step()
     place.write(message(4))
-    Follower(place.path, DailyStore(place.path), place.clock).step()
+    Follower(place.path, place.writable(), place.clock).step()
     assert place.numbers() == [4, 3, 2, 1]
     # The first one has its positions in memory, and finds that they are outdated.
     place.follower.step()
-    assert Follower(place.path, DailyStore(place.path), place.clock).step() == 0
+    assert Follower(place.path, place.writable(), place.clock).step() == 0
 
 
 def test_lines_that_are_no_events_are_skipped(place):
@@ -171,41 +196,41 @@ def test_lines_that_are_no_events_are_skipped(place):
     assert place.reader.sums("message", 0, 9e12)
 
 
-def test_a_damaged_day_is_skipped_by_readers_and_built_again(place):
-    place.write(message(1))
-    place.clock.now += DAY
-    place.write(message(2))
-    place.follower.step()
-    place.store.close()
-    day = place.path / EVENT_INDEX / "20270115.sqlite"
+def test_a_damaged_day_is_skipped_by_readers_and_built_again(files):
+    files.write(message(1))
+    files.clock.now += DAY
+    files.write(message(2))
+    files.follower.step()
+    files.store.close()
+    day = files.path / EVENT_INDEX / "20270115.sqlite"
     day.write_bytes(b"not a database" * 1000)
-    assert place.numbers() == [2]
-    assert "skipped" in place.notes[0]
-    place.clock.now -= DAY
-    place.write(message(3))
-    follower = Follower(place.path, place.store, place.clock)
+    assert files.numbers() == [2]
+    assert "skipped" in files.notes[0]
+    files.clock.now -= DAY
+    files.write(message(3))
+    follower = Follower(files.path, files.store, files.clock)
     with pytest.raises(StoreError):
         follower.step()
     follower.step()
-    assert place.numbers() == [2, 3, 1]
+    assert files.numbers() == [2, 3, 1]
     assert day.with_name("20270115.sqlite.damaged").exists()
 
 
-def test_old_days_and_large_ones_are_removed_for_good(place):
-    place.store = DailyStore(place.path, days=3, max_bytes=150_000)
-    follower = Follower(place.path, place.store, place.clock)
+def test_old_days_and_large_ones_are_removed_for_good(files):
+    files.store = DailyStore(files.path, days=3, max_bytes=150_000)
+    follower = Follower(files.path, files.store, files.clock)
     for number in range(1, 7):
-        place.write(message(number))
+        files.write(message(number))
         follower.step()
-        place.clock.now += DAY
-    assert place.store.days() == ["20270120", "20270119", "20270118"]
-    assert place.store.is_removed("20270116")
-    assert not place.store.is_removed("20270118")
-    assert Follower(place.path, DailyStore(place.path, days=3, max_bytes=150_000), place.clock).step() == 0
+        files.clock.now += DAY
+    assert files.store.days() == ["20270120", "20270119", "20270118"]
+    assert files.store.is_removed("20270116")
+    assert not files.store.is_removed("20270118")
+    assert Follower(files.path, DailyStore(files.path, days=3, max_bytes=150_000), files.clock).step() == 0
 
 
 def test_a_clock_that_jumps_removes_nothing(place):
-    place.store = DailyStore(place.path, days=3)
+    place.store = place.writable(days=3)
     follower = Follower(place.path, place.store, place.clock)
     place.write(message(1))
     follower.step()
@@ -220,16 +245,16 @@ def test_a_clock_that_jumps_removes_nothing(place):
 
 def test_a_store_that_fails_is_tried_again_and_logged_once(place, monkeypatch, caplog):
     place.write(message(1))
-    follower = Follower(place.path, DailyStore(place.path), place.clock)
+    follower = Follower(place.path, place.writable(), place.clock)
     full = True
-    add = DailyStore.add
+    add = type(place.store).add
 
     def add_unless_full(store, *arguments):
         if full:
             raise StoreError("database or disk is full")
-        add(store, *arguments)
+        return add(store, *arguments)
 
-    monkeypatch.setattr(DailyStore, "add", add_unless_full)
+    monkeypatch.setattr(type(place.store), "add", add_unless_full)
     pauses = []
 
     def stopped(pause):
@@ -239,23 +264,75 @@ def test_a_store_that_fails_is_tried_again_and_logged_once(place, monkeypatch, c
         return len(pauses) == 6
 
     follow(follower, stopped)
-    assert pauses == [0.0, 10.0, 10.0, 10.0, 0.0, 1.0]
+    assert pauses == [0.0, 10.0, 20.0, 40.0, 0.0, 1.0]
     assert caplog.text.count("cannot index events: database or disk is full") == 1
     assert "Traceback" not in caplog.text
     assert place.numbers() == [1]
 
 
-def test_an_index_of_another_version_is_built_again(place):
+def test_what_the_limits_remove_before_it_is_indexed_is_counted(place, monkeypatch, caplog):
     place.write(message(1))
     place.follower.step()
-    place.store.close()
-    with sqlite3.connect(place.path / EVENT_INDEX / "20270115.sqlite") as database:
+    (file,) = (place.path / EVENTS).iterdir()
+    known = file.stat().st_size
+    place.write(message(2), message(3))
+
+    def fail(*_arguments):
+        raise StoreError("away")
+
+    monkeypatch.setattr(type(place.store), "add", fail)
+    with pytest.raises(StoreError):
+        place.follower.step()
+    lost = file.stat().st_size - known
+    file.unlink()
+    monkeypatch.undo()
+    for _time in range(2):
+        assert place.follower.step() == 0
+    assert place.follower.removed_bytes == lost
+    assert caplog.text.count(f"events were removed before they were indexed, because they reached events.max_bytes"
+                             f" or events.days: {lost} bytes") == 1  # fmt: skip
+
+
+def test_any_text_is_counted(place):
+    texts = [
+        "NULL",
+        "null",
+        "",
+        "{",
+        "}",
+        ",",
+        '"',
+        "\\",
+        "'",
+        "a\nb",
+        "\t",
+        "%",
+        ":x",
+        "\x00",
+        "\ud800",
+        "会",
+        "x" * 400,
+    ]
+    place.write(*(message(number, rule=text, event="relay_refused", recipient="a@b.example")
+                  for number, text in enumerate(texts)))  # fmt: skip
+    assert place.follower.step() == len(texts)
+    # An empty rule is that of relaying.
+    found = place.reader.sums("rule", NOON, NOON + 1)
+    assert {"NULL", "null", "{", '"', "\\", "a\nb", "会", "x" * 300, "relay_refused"} < set(found)
+    assert found.total() == len(texts)
+
+
+def test_an_index_of_another_version_is_built_again(files):
+    files.write(message(1))
+    files.follower.step()
+    files.store.close()
+    with sqlite3.connect(files.path / EVENT_INDEX / "20270115.sqlite") as database:
         database.execute("PRAGMA user_version = 99")
-    follower = Follower(place.path, place.store, place.clock)
+    follower = Follower(files.path, files.store, files.clock)
     with pytest.raises(StoreError):
         follower.step()
     follower.step()
-    assert place.numbers() == [1]
+    assert files.numbers() == [1]
 
 
 def test_files_that_are_removed_meanwhile_are_no_error(place):

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import ipaddress
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -34,18 +33,6 @@ def with_limits(make_campus: Callable[..., Awaitable[Campus]]) -> Callable[..., 
         )
 
     return start
-
-
-@pytest.fixture(scope="session")
-def loopback(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Files of a certificate for 127.0.0.1 and its key."""
-    directory = tmp_path_factory.mktemp("loopback")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=store", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=directory, check=True, capture_output=True,
-    )  # fmt: skip
-    return str(directory / "cert.pem"), str(directory / "key.pem")
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,15 @@ from mailgate.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
-PAGES = ("rules", "authentication", "limits", "outgoing", "spam")
+PAGES = ("rules", "authentication", "events", "limits", "outgoing", "spam")
 GUIDES = [(ROOT / "docs" / "docsite" / "rst" / f"{page}.rst").read_text() for page in PAGES]
 BLOCK = re.compile(r"block:: yaml\n\n((?:(?: +.*)?\n)+)")
 BLOCKS = [yaml.safe_load(block) for guide in GUIDES for block in BLOCK.findall(guide)]
 # Others are variables of the inventory.
 EXAMPLES = [block for block in BLOCKS if next(iter(block)).startswith("gateway_")]
 SECTIONS = (
-    "refusal", "authentication", "bans", "rates", "limits", "greylist", "shared_state", "rspamd", "signing", "bounces"
+    "refusal", "authentication", "bans", "rates", "limits", "greylist", "shared_state", "rspamd", "signing", "bounces",
+    "event_database",
 )  # fmt: skip
 TABLES = (
     "gateway_relay_networks",
@@ -32,6 +33,7 @@ TABLES = (
     "gateway_lists",
     "gateway_rules",
     "gateway_domains",
+    "gateway_event_database_password",
     "gateway_never_ban",
     "gateway_rspamd_install",
     "gateway_shared_state_password",
@@ -67,7 +69,7 @@ def messages(variables: dict) -> list[str]:
 
 
 def test_the_guides_have_examples():
-    assert len(EXAMPLES) == 15
+    assert len(EXAMPLES) == 16
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: next(iter(example)))

@@ -19,7 +19,7 @@ from mailgate.config import QuarantineLimits
 from mailgate.config_file import load_config
 from mailgate.content.quarantine import Entry, Quarantine
 from mailgate.event_index.follower import Follower
-from mailgate.event_index.store import DailyStore
+from mailgate.event_index.stores import open_writable
 from mailgate.event_spool import Spool
 from mailgate.web.app import application
 from mailgate.web.data_server import Current, Desk, start
@@ -112,7 +112,7 @@ def write_state(path: Path, now: float, marker: str = ATTACK) -> None:
     for event in events(now, marker):
         assert spool.append(json.dumps({"v": 1, "time": now - 60, **event}).encode() + b"\n")
     spool.close()
-    store = DailyStore(path)
+    store = open_writable(load_config(path / "mailgate.toml"), print)
     follower = Follower(path, store)
     while follower.step():
         pass

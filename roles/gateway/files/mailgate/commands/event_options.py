@@ -16,7 +16,7 @@ from mailgate.config import Config, ConfigError
 from mailgate.event_index.follower import unindexed
 from mailgate.event_index.query import Query, subject_terms
 from mailgate.event_index.shard import time_of
-from mailgate.event_index.store import DailyStore
+from mailgate.event_index.stores import open_store
 from mailgate.event_index.terms import VERDICTS, Event
 from mailgate.event_privacy import AddressHasher, hasher
 from mailgate.network import network_of
@@ -148,12 +148,20 @@ class EventReader:
             max_bytes: Size up to which these events are read.
         """
         remark = remark or note
-        self.store = DailyStore(config.state_dir, read_only=True, note=remark)
-        self._recent, behind = unindexed(config.state_dir, self.store, max_bytes)
+        self.store = open_store(config, remark)
+        try:
+            self._recent, behind = unindexed(config.state_dir, self.store, max_bytes)
+        except BaseException:
+            self.store.close()
+            raise
         if behind:
             remark(
                 f"the index is behind: {behind >> 20} MB of the newest events are missing; see mailgate-index.service"
             )
+
+    def close(self) -> None:
+        """Close the index."""
+        self.store.close()
 
     def find(self, query: Query) -> list[Event]:
         """Return the newest events that meet the criteria, newest first."""

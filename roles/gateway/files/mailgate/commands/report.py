@@ -9,6 +9,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mailgate.commands.report_countries import countries
 from mailgate.commands.report_data import Report, as_json, collect
 from mailgate.config import LANGUAGES, Config, ConfigError
 from mailgate.config_file import load_config
-from mailgate.event_index.store import DailyStore
+from mailgate.event_index.stores import open_store
 from mailgate.period_report.page import page
 from mailgate.period_report.sums import added
 from mailgate.period_report.tables import as_csv, as_text
@@ -90,8 +91,8 @@ def _collect(config: Config, since: datetime, until: datetime, *, by_domain: boo
         until: End, exclusive.
         by_domain: Whether it has what the pages of faculties need.
     """
-    store = DailyStore(config.state_dir, read_only=True, note=note)
-    report = collect(config, store, since, until, _is_own(config) if by_domain else None)
+    with closing(open_store(config, note)) as store:
+        report = collect(config, store, since, until, _is_own(config) if by_domain else None)
     if config.report_countries:
         try:
             report.lists["countries"] = countries(Path(config.report_countries), report.lists["networks"])

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from mailgate.commands.event_lines import line_of, wants_colours
@@ -21,7 +22,8 @@ from mailgate.config import Config, ConfigError
 from mailgate.config_file import load_config
 from mailgate.event_index.follower import Follower, follow, parse
 from mailgate.event_index.query import Query
-from mailgate.event_index.store import DailyStore, StoreError
+from mailgate.event_index.store import EventStore, StoreError
+from mailgate.event_index.stores import open_writable
 from mailgate.event_index.terms import Event
 from mailgate.event_spool import read_lines, segments
 from mailgate.state import EVENTS
@@ -57,7 +59,8 @@ def add_index(parser: argparse.ArgumentParser) -> None:
 def search(options: argparse.Namespace) -> int:
     """Print the newest events that meet the criteria, oldest first; exit status 1 if there are none."""
     config = load_config(options.config)
-    found = EventReader(config).find(query_of(options, config))
+    with closing(EventReader(config)) as reader:
+        found = reader.find(query_of(options, config))
     show = _printer(as_json=options.json)
     for event in reversed(found):
         show(event)
@@ -145,14 +148,8 @@ def _become_owner(directory: Path) -> None:
         os.setuid(owner.st_uid)
 
 
-def _writable(config: Config) -> DailyStore:
-    settings = config.events
+def _writable(config: Config) -> EventStore:
     try:
-        return DailyStore(
-            config.state_dir,
-            days=settings.days,
-            max_bytes=settings.index_max_bytes,
-            note=log.warning,
-        )
+        return open_writable(config, log.warning)
     except StoreError as error:
         raise ConfigError([str(error)]) from error

@@ -13,6 +13,7 @@ import re
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from mailgate.commands.limits_status import limit_checks
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.event_index.follower import bytes_behind
-from mailgate.event_index.store import DailyStore, StoreError
+from mailgate.event_index.store import StoreError
+from mailgate.event_index.stores import open_store
 from mailgate.event_loop import find_loop
 from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
@@ -105,10 +107,15 @@ def index_checks(config: Config) -> list[Check]:
     if not config.events.max_bytes:
         return []
     try:
-        behind = bytes_behind(config.state_dir, DailyStore(config.state_dir, read_only=True))
+        with closing(open_store(config, timeout=SECONDS)) as store:
+            # Also asks it if there are no files.
+            store.days()
+            behind = bytes_behind(config.state_dir, store)
     except (OSError, StoreError) as error:
-        return [Check("index of events", False, str(error))]
+        return [Check("index of events", False, f"{error}; mail continues; events are kept in files until then")]
     detail = f"{behind} bytes of events are not indexed yet"
+    if server := config.event_database.server:
+        detail = f"{server}: {detail}"
     if behind > UNINDEXED_BYTES:
         return [Check("index of events", False, f"{detail}; mail continues; see mailgate-index.service")]
     return [Check("index of events", True, detail)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 
 from mailgate.commands.event_lines import clean, wants_colours, when
@@ -68,7 +69,9 @@ _DELIVERED_SOMEHOW = N_("{recipients}: on the server {next_hop}.")
 _WAITS = N_("{recipients}: in the queue of this gateway as {queue_id}: {reason}")
 _LEFT_QUEUE = N_("{recipients}: no longer in the queue ({queue_id}): {text}")
 _LEFT_UNSEEN = N_("{recipients}: no longer in the queue ({queue_id}), and the log has no result.")
+_QUEUE_OF_ANOTHER = N_("{recipients}: was given to the queue of {gateway} as {queue_id}; run mailgate trace there.")
 _QUEUE_UNKNOWN = N_("{recipients}: was given to the queue as {queue_id}; run as root to see where it is.")
+_QUARANTINED_ELSEWHERE = N_("The quarantine of {gateway} has the original; see mailgate quarantine show {id} there.")
 _QUARANTINED = N_("The quarantine has the original; see mailgate quarantine show {id}.")
 _ALREADY = N_("{recipients}: had it from an earlier attempt.")
 _DEFERRED = N_("The sender's server has it and tries again.")
@@ -102,7 +105,8 @@ def run(options: argparse.Namespace) -> int:
     """Print what happened; exit status 1 if nothing is recorded."""
     config = load_config(options.config)
     translate = translator(options.language or config.language)
-    found = traces(config, options)
+    with closing(EventReader(config)) as reader:
+        found = traces(config, options, reader)
     if options.json:
         print(json.dumps([_as_json(each, translate) for each in found], indent=2))
     elif not found:
@@ -112,9 +116,8 @@ def run(options: argparse.Namespace) -> int:
     return 0 if found else 1
 
 
-def traces(config: Config, options: argparse.Namespace, reader: EventReader | None = None) -> list[Trace]:
+def traces(config: Config, options: argparse.Namespace, reader: EventReader) -> list[Trace]:
     """Return the mails that the arguments ask for, oldest first, with what the queue says about them."""
-    reader = reader or EventReader(config)
     found = [Trace(number, events) for number in _ids(reader, config, options) if (events := _events(reader, number))]
     ids = {each: trace for trace in found for each in _queue_ids(trace.events)}
     if ids:
@@ -167,7 +170,11 @@ def _ids(reader: EventReader, config: Config, options: argparse.Namespace) -> li
 
 def _queue_ids(events: Sequence[Event]) -> set[str]:
     """Return the ids under which the gateway's queue has the message."""
-    return {str(event["queue_id"]) for event in events if event.get("event") == "queued" and event.get("queue_id")}
+    return {
+        str(event["queue_id"])
+        for event in events
+        if event.get("event") == "queued" and event.get("queue_id") and "gateway" not in event
+    }
 
 
 def lines(trace: Trace, translate: Translator, *, colours: bool = False) -> Iterator[str]:
@@ -229,7 +236,8 @@ def outcome(trace: Trace, translate: Translator) -> Iterator[str]:
         yield translate(_ALREADY).format(recipients=_names(event))
     for event in by_kind.get("finding", ()):
         if event.get("action") == "quarantine":
-            yield translate(_QUARANTINED).format(id=clean(event.get("id", "-")))
+            text = _QUARANTINED_ELSEWHERE if event.get("gateway") else _QUARANTINED
+            yield translate(text).format(id=clean(event.get("id", "-")), gateway=clean(event.get("gateway", "")))
     ends = [*by_kind.get("message", ()), *(by_kind.get("recipient_refused", ())), *by_kind.get("relay_refused", ())]
     ends += [*by_kind.get("command_refused", ()), *by_kind.get("connection_refused", ())]
     verdict = verdict_of(ends[0]) if ends else ""
@@ -247,6 +255,8 @@ def _queue_state(event: Event, trace: Trace, translate: Translator) -> str:
     """Return where a message is that was given to the queue."""
     number = clean(event.get("queue_id", "-"))
     names = _names(event)
+    if gateway := event.get("gateway"):
+        return translate(_QUEUE_OF_ANOTHER).format(recipients=names, queue_id=number, gateway=clean(gateway))
     if trace.queued is None:
         return translate(_QUEUE_UNKNOWN).format(recipients=names, queue_id=number)
     for message in trace.queued:

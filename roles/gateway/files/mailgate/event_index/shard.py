@@ -119,13 +119,19 @@ class Shard:
         """Return how far each file of events has been read, in bytes."""
         return {str(name): int(position) for name, position in self._database.execute("SELECT * FROM progress")}
 
-    def add(self, events: Sequence[tuple[Event, bytes]], name: str, position: int) -> None:
-        """Add parsed events with their lines, and note that the file `name` has been read up to `position`."""
+    def add(self, events: Sequence[tuple[Event, bytes]], name: str, start: int, end: int) -> bool:
+        """Add parsed events with their lines, and note that the file `name` has been read up to `end`.
+
+        Returns:
+            Whether they were added: not if the file had not been read up to `start`.
+        """
         database = self._database
         facts: Counter[tuple[int, str, str]] = Counter()
         terms: list[tuple[int, int]] = []
         with database:
             database.execute("BEGIN IMMEDIATE")
+            if self.position(name) != start:
+                return False
             first = int(database.execute("SELECT coalesce(max(seq), 0) + 1 FROM events").fetchone()[0])
             for seq, (event, _line) in enumerate(events, first):
                 terms += [(each, seq) for each in terms_of(event)]
@@ -150,8 +156,9 @@ class Shard:
                 )
             database.execute(
                 "INSERT INTO progress VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
-                (name, position),
+                (name, end),
             )
+        return True
 
     # Reading
 

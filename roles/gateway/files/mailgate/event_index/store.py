@@ -49,8 +49,20 @@ class EventStore(Protocol):
     def position(self, day: str, name: str) -> int:
         """Return how far a file of events has been added, in bytes."""
 
-    def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, position: int) -> None:
-        """Add events of a day (YYYYMMDD, UTC) with their lines from the file `name`, read up to `position`."""
+    def positions(self, day: str) -> dict[str, int]:
+        """Return how far each file of events of a day has been added, in bytes."""
+
+    def is_removed(self, day: str) -> bool:
+        """Return whether a day was removed for good, so that its files are not added again."""
+
+    def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, start: int, end: int) -> bool:
+        """Add events of a day (YYYYMMDD, UTC) with their lines, the bytes `start` to `end` of the file `name`.
+
+        Events and position are stored together or not at all.
+
+        Returns:
+            Whether they were added: not if the file had not been added up to `start`.
+        """
 
     def days(self) -> list[str]:
         """Return the indexed days (YYYYMMDD, UTC), newest first."""
@@ -108,7 +120,7 @@ class DailyStore:
     # Writing
 
     def is_removed(self, day: str) -> bool:
-        """Return whether a day was removed for its size."""
+        """See EventStore; a day is removed for good for its size."""
         try:
             return day <= (self._directory / _FLOOR).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
@@ -118,9 +130,9 @@ class DailyStore:
         """See EventStore."""
         return self._on(day, lambda shard: shard.position(name))
 
-    def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, position: int) -> None:
+    def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, start: int, end: int) -> bool:
         """See EventStore."""
-        self._on(day, lambda shard: shard.add(events, name, position))
+        return self._on(day, lambda shard: shard.add(events, name, start, end))
 
     def _on(self, day: str, work: Callable[[Shard], T]) -> T:
         """Do something with the file of a day; set a damaged one aside, so that it is built again.
@@ -204,7 +216,7 @@ class DailyStore:
         return sorted((match[1] for name in names if (match := _NAME.fullmatch(name))), reverse=True)
 
     def positions(self, day: str) -> dict[str, int]:
-        """Return how far each file of events of a day has been added; nothing if that is unknown."""
+        """See EventStore; nothing if that is unknown."""
         path = self._directory / f"{day}.sqlite"
         if not path.exists():
             return {}

@@ -16,6 +16,7 @@ import threading
 import time
 from calendar import timegm
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -26,7 +27,8 @@ from mailgate.config import Config, Endpoint, clamd_address
 from mailgate.content.quarantine import Quarantine, QuarantineError
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.event_index.follower import bytes_behind
-from mailgate.event_index.store import DailyStore, StoreError
+from mailgate.event_index.store import StoreError
+from mailgate.event_index.stores import open_store
 from mailgate.event_spool import segments
 from mailgate.limits.local_store import stored_bans, stored_senders
 from mailgate.scan.scanner import signature_age
@@ -184,7 +186,8 @@ def read_space(config: Config) -> tuple[int, int]:
 def read_event_files(config: Config) -> tuple[int, int]:
     """Return the size of the files of events, and how much of it the index does not have yet."""
     total = sum(each.size for each in segments(config.state_dir / EVENTS))
-    return total, bytes_behind(config.state_dir, DailyStore(config.state_dir, read_only=True))
+    with closing(open_store(config, timeout=SECONDS)) as store:
+        return total, bytes_behind(config.state_dir, store)
 
 
 def read_shared_store(config: Config) -> bool:

@@ -12,13 +12,13 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mailgate.config import split_server
 from mailgate.limit_settings import SharedState
 from mailgate.limits.scripts import Script
 from mailgate.limits.store import PAUSE_SECONDS, StoreError
+from mailgate.secret_files import password_of
 
 if TYPE_CHECKING:
     from valkey.asyncio import Valkey
@@ -172,24 +172,3 @@ def connect(settings: SharedState) -> Valkey:
     # Replies as the store sent them.
     client.response_callbacks.clear()
     return client
-
-
-def shared_file_problems(settings: SharedState) -> list[tuple[str, str]]:
-    """Return setting and problem of each file that cannot be used."""
-    found = []
-    try:
-        if settings.password_file and not password_of(settings):
-            found.append(("shared_state.password_file", f"{settings.password_file} is empty; write the password to it"))
-    except (OSError, UnicodeError) as error:
-        found.append(("shared_state.password_file", f"cannot be read: {error}"))
-    try:
-        if settings.ca_file:
-            ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        found.append(("shared_state.ca_file", f"{settings.ca_file}: is not a file with certificates: {error}"))
-    return found
-
-
-def password_of(settings: SharedState) -> str:
-    """Return the password, if there is one; raise OSError or UnicodeError if its file cannot be read."""
-    return Path(settings.password_file).read_text("utf-8").strip() if settings.password_file else ""

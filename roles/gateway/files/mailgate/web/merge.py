@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -37,6 +38,14 @@ def reports(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def events(answers: Mapping[str, Iterable[Mapping[str, Any]]], limit: int) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return gateway and event of the newest events of all, newest first."""
-    found = [(gateway, event) for gateway, own in answers.items() for event in own]
-    return sorted(found, key=lambda pair: time_of(pair[1]), reverse=True)[:limit]
+    """Return gateway and event of the newest events of all, newest first.
+
+    With an event database, each gateway answers with the events of all.
+    """
+    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for asked, own in answers.items():
+        for event in own:
+            gateway = str(event.get("gateway", asked))
+            plain = {name: value for name, value in event.items() if name != "gateway"}
+            found.setdefault(json.dumps([gateway, plain], sort_keys=True), (gateway, plain))
+    return sorted(found.values(), key=lambda pair: time_of(pair[1]), reverse=True)[:limit]

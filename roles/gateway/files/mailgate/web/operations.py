@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,8 @@ from mailgate.commands.trace import traces
 from mailgate.config import LANGUAGES, Config
 from mailgate.content.quarantine import Entry, Quarantine, QuarantineError
 from mailgate.event_index.query import Query
-from mailgate.event_index.store import DailyStore
+from mailgate.event_index.store import EventStore, StoreError
+from mailgate.event_index.stores import open_store
 from mailgate.event_index.terms import VERDICTS as ALL_VERDICTS
 from mailgate.period_report.sums import VERDICTS
 from mailgate.routes import Routes
@@ -86,11 +87,15 @@ class Operations:
     def now(self, access: Access, _given: Mapping[str, object]) -> Answer:
         """Return the state of the gateway, and the messages of the last 24 hours."""
         notes: list[str] = []
-        store = self._store(notes)
         now = self._clock()
         hours: dict[int, Counter[str]] = {}
-        for hour, verdict, number in _messages(store, access, now - 86400, now + 60):
-            hours.setdefault(hour, Counter())[verdict] += number
+        try:
+            with closing(self._store(notes)) as store:
+                for hour, verdict, number in _messages(store, access, now - 86400, now + 60):
+                    hours.setdefault(hour, Counter())[verdict] += number
+        except StoreError as error:
+            # The checks are needed most when something is down.
+            notes.append(str(error))
         checks = self._checked()
         answer: Answer = {
             "version": __version__,
@@ -124,7 +129,8 @@ class Operations:
             until=_time(given, "until", float("inf")),
             limit=limit if access.domains is None else limit * 4,
         )
-        events = EventReader(self.config, notes.append, UNINDEXED_BYTES).find(wanted)
+        with closing(EventReader(self.config, notes.append, UNINDEXED_BYTES)) as reader:
+            events = reader.find(wanted)
         shown = [seen for event in events if (seen := visible(event, access, self.config.may_relay)) is not None]
         return {"events": shown[:limit], "notes": notes}
 
@@ -134,8 +140,9 @@ class Operations:
         if not number or "@" in number:
             raise Refused("invalid", "id")
         options = argparse.Namespace(subject=number, since=None, until=None, limit=1)
-        reader = EventReader(self.config, lambda _note: None, UNINDEXED_BYTES)
-        for found in traces(self.config, options, reader):
+        with closing(EventReader(self.config, lambda _note: None, UNINDEXED_BYTES)) as reader:
+            mails = traces(self.config, options, reader)
+        for found in mails:
             events = visible_events(found.events, access, self.config.may_relay)
             if not events:
                 continue
@@ -152,10 +159,13 @@ class Operations:
         since = _time(given, "since", until - 7 * 86400)
         if not 0 <= until - since <= MAX_DAYS * 86400:
             raise Refused("invalid", "period")
-        store = self._store(notes)
+        with closing(self._store(notes)) as store:
+            return {**self._report(store, access, since, until), "notes": notes}
+
+    def _report(self, store: EventStore, access: Access, since: float, until: float) -> Answer:
         if access.domains is None:
             start, end = (datetime.fromtimestamp(each).astimezone() for each in (since, until))
-            return {**as_json(collect(self.config, store, start, end), TOP), "notes": notes}
+            return as_json(collect(self.config, store, start, end), TOP)
         days: dict[str, Counter[str]] = {}
         for hour, verdict, number in _messages(store, access, since, until):
             day = datetime.fromtimestamp(hour * 3600).astimezone().strftime("%Y-%m-%d")
@@ -170,7 +180,6 @@ class Operations:
             "days": {day: dict(numbers) for day, numbers in sorted(days.items())},
             "domains": {domain: dict(numbers) for domain, numbers in sorted(domains.items())},
             "recipients": dict(recipients.most_common(TOP)),
-            "notes": notes,
         }
 
     def routes(self, access: Access, _given: Mapping[str, object]) -> Answer:
@@ -261,8 +270,8 @@ class Operations:
     def _quarantine(self) -> Quarantine:
         return Quarantine(self.config.state_dir, self.config.quarantine)
 
-    def _store(self, notes: list[str]) -> DailyStore:
-        return DailyStore(self.config.state_dir, read_only=True, note=notes.append)
+    def _store(self, notes: list[str]) -> EventStore:
+        return open_store(self.config, notes.append)
 
 
 _OPERATIONS: Mapping[str, Callable[[Operations, Access, Mapping[str, object]], Answer]] = {
@@ -281,7 +290,7 @@ _OPERATIONS: Mapping[str, Callable[[Operations, Access, Mapping[str, object]], A
 }
 
 
-def _messages(store: DailyStore, access: Access, since: float, until: float) -> Iterator[tuple[int, str, int]]:
+def _messages(store: EventStore, access: Access, since: float, until: float) -> Iterator[tuple[int, str, int]]:
     """Yield hour, verdict and number of messages; for a faculty, once for each of its domains."""
     if access.domains is None:
         yield from store.hourly("message", since, until)
