@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from gateway_doubles import EICAR, cached_as_unknown, wait_for, without_trace_field
+from gateway_doubles import EICAR, PATIENT, cached_as_unknown, wait_for, without_trace_field
 
 from mailgate.config import Limits, Scan
 from mailgate.content.screen import AS_MAIL
@@ -221,7 +222,8 @@ class TestData:
         await client.start("alice@a.univ.example")
         assert (await client.send(MESSAGE)).startswith("250")
 
-    async def test_a_slow_scanner_is_a_temporary_failure(self, campus):
+    async def test_a_slow_scanner_is_a_temporary_failure(self, make_campus):
+        campus = await make_campus(timeouts=replace(PATIENT, scan=1))
         campus.clamd.pause = 30
         client = await campus.connect()
         await client.start("alice@a.univ.example")
