@@ -10,11 +10,13 @@ import contextlib
 import itertools
 import os
 import py_compile
+import queue
 import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import zipapp
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -62,19 +64,33 @@ class Running:
 
     def __init__(self, pyz: Path, directory: Path) -> None:
         self.directory = directory
-        self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notifications.bind(str(directory / "notify"))
-        self.notifications.settimeout(PATIENCE)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(directory / "notify"))
+        self._socket.settimeout(0.5)
+        self._notifications: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.process = subprocess.Popen(
             [sys.executable, *_ISOLATED, str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
             env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
             stdout=subprocess.PIPE,
             text=True,
         )
+        threading.Thread(target=self._read_notifications, daemon=True).start()
+
+    def _read_notifications(self) -> None:
+        """Read at once what the service sends, as systemd does: it waits while ten notifications are unread."""
+        with self._socket:
+            while True:
+                try:
+                    self._notifications.put(self._socket.recv(4096).decode())
+                except TimeoutError:
+                    if self.process.poll() is not None:
+                        return
 
     async def until(self, wanted: str) -> str:
+        """Return the next notification that has this text."""
+
         def wait() -> str:
-            while wanted not in (state := self.notifications.recv(4096).decode()):
+            while wanted not in (state := self._notifications.get(timeout=PATIENCE)):
                 pass
             return state
 
