@@ -28,9 +28,9 @@ DIALOGUE = (
 
 async def still(campus: Campus) -> None:
     """Wait until all sessions, connections and buffers are released."""
-    await wait_for(lambda: not campus.gateway.sessions and not campus.gateway.tasks and campus.a.open == 0)
-    assert campus.gateway.worker_counters.connections == campus.gateway.budget.used == 0
-    assert campus.gateway.delivery.pool.open == campus.a.open == 0
+    gateway = campus.gateway
+    await wait_for(lambda: not (gateway.sessions or gateway.tasks or campus.a.open or gateway.delivery.pool.open))
+    assert gateway.worker_counters.connections == gateway.budget.used == 0
 
 
 async def deliver(campus: Campus, recipient: str = "alice@a.univ.example") -> None:

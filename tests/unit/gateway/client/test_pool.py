@@ -62,8 +62,7 @@ class TestReuse:
         await send_hello(client)
         await catch_all_probed(campus)
         assert campus.a.connections >= 1
-        await wait_for(lambda: campus.a.open == 0)
-        assert campus.gateway.delivery.pool.open == 0
+        await wait_for(lambda: campus.a.open == campus.gateway.delivery.pool.open == 0)
 
 
 class TestLimits:

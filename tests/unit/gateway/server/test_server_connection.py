@@ -33,18 +33,17 @@ class TestTimeouts:
         assert len(campus.a.received) == 1
 
     async def test_steady_data_does_not_hit_the_idle_timeout(self, make_campus, monkeypatch):
-        campus = await make_campus(timeouts=replace(PATIENT, data_idle=600))
+        campus = await make_campus(timeouts=replace(PATIENT, data_idle=600, data_total=36000))
         client = await campus.connect()
         await client.start("alice@a.univ.example")
         await client.say("DATA")
         loop, [session] = asyncio.get_running_loop(), campus.gateway.sessions
         for _ in range(5):
+            # Each line comes long after the one before it.
+            monkeypatch.setattr(loop, "time", lambda now=loop.time: now() + 350)
             before = session._deadline
             client.writer.write(b"line\r\n")
             await wait_for(lambda before=before: session._deadline > before)
-            # Each line comes long after the one before it.
-            monkeypatch.setattr(loop, "time", lambda now=loop.time: now() + 350)
-            await asyncio.sleep(0)
         client.writer.write(b".\r\n")
         assert (await client.reply()).startswith("250")
 
