@@ -109,7 +109,7 @@ async def settled(campus: Campus) -> None:
 
 class TestHanging:
     @pytest.mark.parametrize("size", SIZES)
-    async def test_senders_are_deferred_in_time_and_everything_else_continues(
+    async def test_senders_are_deferred_in_time(
         self, make_campus: MakeCampus, clamds: list[RealClamd], size: int, monkeypatch: pytest.MonkeyPatch
     ):
         late: list[float] = []  # seconds from the time at which a verdict is due to its end
