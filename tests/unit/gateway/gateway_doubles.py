@@ -33,8 +33,8 @@ from mailgate.state import EVENTS
 __all__ = ["EICAR"]
 
 
-# How long a test waits for an event, and a gateway for its peers. Nothing is measured: a test must also pass on a busy
-# machine, so an event that comes late is not a failure, and what takes less is not a success.
+# Seconds that a test waits for an event, and a gateway for its peers. This is no measure of speed: tests also run on
+# slow and busy machines.
 PATIENCE = 60
 
 
