@@ -38,13 +38,13 @@ async def settled(campus: Campus) -> None:
     await wait_for(lambda: not verifier.background)
 
 
+def recipients_named(campus: Campus) -> int:
+    """Return how often the server was asked; it may get the QUIT of a probe later."""
+    return sum(line.startswith("RCPT") for line in campus.a.commands)
+
+
 def refuse(hop: Hop, senders: tuple[str, ...], reply: str) -> None:
     hop.rcpt_from = lambda sender, recipient: reply if sender in senders else "250 2.1.5 ok"
-
-
-def recipients(hop: Hop) -> list[str]:
-    """Return the recipients that a server was asked about; a QUIT may come later."""
-    return [command for command in hop.commands if command.startswith("RCPT")]
 
 
 def entry(campus: Campus, recipient: str) -> bool | None:
@@ -86,10 +86,10 @@ class TestBadSender:
         campus.a.rcpt = UNKNOWN.format
         assert await ask(campus, recipient, BAD) == UNKNOWN.format(recipient)
         await cached_as_unknown(campus, recipient)
-        asked = recipients(campus.a)
+        asked = recipients_named(campus)
         cached = f"550 5.1.1 <{recipient}>: Recipient address rejected: User unknown (cached)"
         assert await ask(campus, recipient) == cached
-        assert recipients(campus.a) == asked, "nobody is asked"
+        assert recipients_named(campus) == asked, "nobody is asked"
 
     async def test_a_known_recipient_that_is_gone_for_all_senders_is_remembered(self, campus, recipient):
         assert (await ask(campus, recipient)).startswith("250")
