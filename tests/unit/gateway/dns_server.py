@@ -70,7 +70,7 @@ class DnsServer(asyncio.DatagramProtocol):
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.by_tcp += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             size = struct.unpack("!H", await reader.readexactly(2))[0]
             reply = self._reply(await reader.readexactly(size))
             if reply is not None:

@@ -91,7 +91,7 @@ class FakeClamd:
             self.max_parallel = max(self.max_parallel, self.parallel)
             await self.serve(reader, writer)
             self.parallel -= 1
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -113,7 +113,7 @@ class FakeClamdOfFiles:
     def stop(self) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        self._thread.join(5)
+        self._thread.join()
 
     def _serve(self) -> None:
         while True:
@@ -145,7 +145,7 @@ class ScannerHarness:
             lambda: self.now,
         )
 
-    async def scan(self, *pieces: bytes, seconds: float = 3, known: bytes = b"") -> Verdict:
+    async def scan(self, *pieces: bytes, seconds: float = 60, known: bytes = b"") -> Verdict:
         return await self.scanner.scan(pieces, asyncio.get_running_loop().time() + seconds, known)
 
 
@@ -216,3 +216,10 @@ BAD_BEHAVIOURS: list[Behaviour] = [
     replies_ok_and_ends_in_the_stream, replies_half_and_hangs, does_not_close, replies_twice, never_replies, hangs,
     floods,
 ]  # fmt: skip
+#: Those that end only with the time of the scan.
+HANGING: list[Behaviour] = [replies_half_and_hangs, does_not_close, never_replies, hangs]
+
+
+def scan_seconds(behaviour: Behaviour, short: float) -> float:
+    """Return how long a scan by such a clamd may take: `short` if it hangs."""
+    return short if behaviour in HANGING else 60

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 
@@ -26,8 +26,9 @@ class FakeRspamd:
     def __init__(self) -> None:
         self.port = 0
         self.answer: bytes | Callable[[bytes], bytes] | None = answer()
-        #: Seconds before the response.
+        #: Seconds before the response, and what it waits for before them.
         self.pause = 0.0
+        self.before_answer: Callable[[], Awaitable[object]] | None = None
         #: Whether the connection stays open after the response.
         self.stays = False
         #: Messages, and the headers of their requests in lower case; values of several of the same name in order.
@@ -76,6 +77,8 @@ class FakeRspamd:
         assert request == "POST /checkv2 HTTP/1.1"
         self.messages.append(content)
         self.headers.append(headers)
+        if self.before_answer:
+            await self.before_answer()
         await asyncio.sleep(self.pause)
         reply = self.answer(content) if callable(self.answer) else self.answer
         if reply is not None:

@@ -94,7 +94,7 @@ async def inspect_all(socket: Path, messages: Messages, row: Callable[[str], str
 
 
 async def _screen(scanner: Scanner, raw: bytes) -> ContentDecision:
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + 600
     return await screen(raw, lambda pieces: scanner.scan(pieces, deadline), RULES)
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gateway_doubles import PATIENCE
 from prometheus_client.parser import text_string_to_metric_families
 
 from mailgate.metrics.series import COUNTED, PREFIX, READ
@@ -20,7 +21,7 @@ Samples = dict[tuple[str, tuple[str, ...]], float]
 
 def get(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, str, str]:
     """Return status, type and body of a reply."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request(method, path, headers=headers)
         reply = connection.getresponse()
@@ -57,7 +58,7 @@ async def page(port: int, path: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(body)
 
 
-async def scraped(port: int, holds: Callable[[Samples], object], seconds: float = 10.0) -> Samples:
+async def scraped(port: int, holds: Callable[[Samples], object], seconds: float = PATIENCE) -> Samples:
     """Scrape until a condition holds: an exporter starts after the workers."""
     deadline = time.monotonic() + seconds
     found: Samples = {}

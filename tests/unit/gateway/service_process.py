@@ -7,19 +7,22 @@ from __future__ import annotations
 import asyncio
 import compileall
 import contextlib
+import itertools
 import os
 import py_compile
+import queue
 import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import zipapp
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from fake_clamd import FakeClamd
-from gateway_doubles import Client, Hop
+from gateway_doubles import PATIENCE, Client, Hop
 
 import mailgate
 
@@ -70,19 +73,33 @@ class Running:
 
     def __init__(self, pyz: Path, directory: Path) -> None:
         self.directory = directory
-        self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notifications.bind(str(directory / "notify"))
-        self.notifications.settimeout(10)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(directory / "notify"))
+        self._socket.settimeout(0.5)
+        self._notifications: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.process = subprocess.Popen(
             [sys.executable, *_ISOLATED, str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
             env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
             stdout=subprocess.PIPE,
             text=True,
         )
+        threading.Thread(target=self._read_notifications, daemon=True).start()
+
+    def _read_notifications(self) -> None:
+        """Read at once what the service sends, as systemd does: it waits while ten notifications are unread."""
+        with self._socket:
+            while True:
+                try:
+                    self._notifications.put(self._socket.recv(4096).decode())
+                except TimeoutError:
+                    if self.process.poll() is not None:
+                        return
 
     async def until(self, wanted: str) -> str:
+        """Return the next notification that has this text."""
+
         def wait() -> str:
-            while wanted not in (state := self.notifications.recv(4096).decode()):
+            while wanted not in (state := self._notifications.get(timeout=PATIENCE)):
                 pass
             return state
 
@@ -93,7 +110,7 @@ class Running:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     async def ended(self) -> str:
-        out, _ = await asyncio.to_thread(self.process.communicate, timeout=10)
+        out, _ = await asyncio.to_thread(self.process.communicate, timeout=PATIENCE)
         return out
 
 
@@ -101,10 +118,22 @@ def alive(processes: list[int]) -> bool:
     return any(Path(f"/proc/{process}").exists() for process in processes)
 
 
+# Numbers for ports of this process.
+_PORTS = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port on which nothing listens.
+
+    It is below those that the kernel gives to clients, and of this worker of pytest, so that nobody else takes it
+    before it is used.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = 12_000 + 1000 * (worker % 20) + next(_PORTS) % 1000
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str = "", first: str = "") -> None:
@@ -113,7 +142,7 @@ def write_settings(directory: Path, port: int, hop: Hop, domain: str, more: str 
         f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
         f'listen = ["127.0.0.1:{port}"]\nqueue = "127.0.0.1:1"\n'
         f'workers = 2\nevent_loop = "auto"\n{first}'
-        f'[scan]\nsocket = "{directory}/clamd.ctl"\nfile_size = 0\n[timeouts]\ndrain = 5\n{more}'
+        f'[scan]\nsocket = "{directory}/clamd.ctl"\nfile_size = 0\n[timeouts]\ndrain = 30\n{more}'
     )
 
 

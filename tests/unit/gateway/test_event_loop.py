@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from ansible.plugins.filter.core import ternary, to_bool
+from gateway_doubles import PATIENCE
 from jinja2.nativetypes import NativeEnvironment
 
 from mailgate.admission import TIMEOUT
@@ -130,7 +131,7 @@ class TestTransportThatSendsLater:
         session.transport = LateTransport(session.transport)
         session._close_early(TIMEOUT)
         assert (await client.reply()) == str(TIMEOUT)
-        assert await asyncio.wait_for(client.reader.read(), 5) == b""
+        assert await asyncio.wait_for(client.reader.read(), PATIENCE) == b""
 
     async def test_the_position_of_what_is_not_sent_yet(self, campus):
         client = await campus.connect()

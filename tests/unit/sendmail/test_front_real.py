@@ -88,9 +88,9 @@ def serve(port: int, seen: list[str]) -> None:
 
 def connect() -> smtplib.SMTP:
     """Connect to the front as soon as it listens."""
-    for _ in range(100):
+    for _ in range(1200):
         with suppress(OSError):
-            return smtplib.SMTP("127.0.0.1", PORT, timeout=10)
+            return smtplib.SMTP("127.0.0.1", PORT, timeout=60)
         time.sleep(0.05)
     raise AssertionError("the front does not listen")
 
@@ -126,7 +126,7 @@ def live(files: dict[str, str]) -> dict[str, Any]:
         left = sorted(path.name for path in Path(SPOOL).iterdir())
     finally:
         daemon.terminate()
-        daemon.wait(10)
+        daemon.wait(60)
     return {"replies": replies, "sent": sent, "seen": seen, "left": left, "size": too_large, "vrfy": greeting}
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 
 import pytest
 import yaml
@@ -211,7 +210,7 @@ def test_additions_for_the_inventory(answer):
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_a_page_of_142_hosts_takes_about_a_second(answer, language):
+def test_a_page_of_142_hosts_takes_about_a_second(answer, language, cpu_seconds):
     answers = []
     for number in range(142):
         each = copy.deepcopy(answer)
@@ -222,11 +221,15 @@ def test_a_page_of_142_hosts_takes_about_a_second(answer, language):
         if number % 3 == 2:
             each |= {"facts": {}, "unreachable_reason": "Connection timed out"}
         answers.append(each)
-    start = time.process_time()
-    found = survey({**PLAN, "campus": {"name": "X", "language": language}}, answers)
-    catalog = translations(language)
-    html, text, data = as_html(found, catalog), as_text(found, catalog), as_json(found, catalog)
-    assert time.process_time() - start < 2
+    forms = []
+
+    def make() -> None:
+        found = survey({**PLAN, "campus": {"name": "X", "language": language}}, answers)
+        catalog = translations(language)
+        forms.extend(form(found, catalog) for form in (as_html, as_text, as_json))
+
+    assert cpu_seconds(make) < 2
+    html, text, data = forms
     assert [len(names) for names in json.loads(data)["lists"].values()] == [48, 47, 47]
     for number in range(142):
         assert f"mail{number}.univ.example" in html

@@ -85,8 +85,8 @@ def serve(lines):
 def test_the_greeting_of_a_server():
     replies = [b"220 mail.example ESMTP\r\n", b"250-mail.example\r\n250-SIZE 1000\r\n250 STARTTLS\r\n", b"221 bye\r\n"]
     listener, said, thread = serve(replies)
-    found = banner("127.0.0.1", 5, listener.getsockname()[1])
-    thread.join(5)
+    found = banner("127.0.0.1", 60, listener.getsockname()[1])
+    thread.join(60)
     assert (found["code"], found["text"], found["error"]) == (220, "mail.example ESMTP", "")
     assert found["extensions"] == ["size", "starttls"]
     assert [each.split()[0].lower() for each in said if each] == [b"ehlo", b"quit"]
@@ -95,6 +95,6 @@ def test_the_greeting_of_a_server():
 def test_a_server_that_rejects_and_one_that_is_not_there():
     listener, _said, _thread = serve([b"554 no\r\n"])
     port = listener.getsockname()[1]
-    assert banner("127.0.0.1", 5, port)["code"] == 554
+    assert banner("127.0.0.1", 60, port)["code"] == 554
     listener.close()
-    assert banner("127.0.0.1", 5, port)["error"] == "Connection refused"
+    assert banner("127.0.0.1", 60, port)["error"] == "Connection refused"

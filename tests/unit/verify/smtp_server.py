@@ -30,6 +30,7 @@ class SmtpServer:
     greeting: str = "220 gw1.univ.example ESMTP"
     extensions: tuple[str, ...] = ("SIZE 1000",)
     errors: int = 1000  # rejected commands after which it closes the session
+    at_once: int = 0  # sessions that it waits for before it greets
     pause: float = 0.0
     silent: str = "\0"  # a command with this text gets no reply
     tls: ssl.SSLContext | None = None
@@ -55,13 +56,15 @@ class SmtpServer:
         self.most = max(self.most, self.open_now)
         try:
             await self._talk(reader, writer)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             self.open_now -= 1
             writer.close()
 
     async def _talk(self, reader, writer):
+        while self.sessions < self.at_once:  # noqa: ASYNC110 (none of many sessions is the last one)
+            await asyncio.sleep(0.005)
         writer.write(f"{self.greeting}\r\n".encode())
         sender, errors = "", 0
         while line := await reader.readline():

@@ -126,7 +126,7 @@ def state():
         server = socketserver.ThreadingUDPServer((address, port), Server)
         port = server.server_address[1]
         server.state = shared
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(server)
     shared.port = port
     yield shared
@@ -135,7 +135,7 @@ def state():
         server.server_close()
 
 
-def ask(state, **more):
+def ask(state, seconds=60, **more):
     wanted = {
         "zones": [Zone("univ.example", ["mech.univ.example", "*.lab.univ.example"], {"ns1.univ.example": [NS1]})],
         "owners": ["mech.univ.example", "none.univ.example"],
@@ -145,7 +145,7 @@ def ask(state, **more):
     } | more
 
     async def run():
-        return await DnsProber(Queries(1, state.port), Wanted(**wanted)).ask_all()
+        return await DnsProber(Queries(seconds, state.port), Wanted(**wanted)).ask_all()
 
     return asyncio.run(run())
 
@@ -185,7 +185,7 @@ def test_each_question_is_asked_once(state):
 
 def test_a_silent_server_and_a_dead_resolver(state):
     silent = Zone("univ.example", ["mech.univ.example"], {"ns9.univ.example": ["127.0.0.9"]})
-    found = ask(state, zones=[silent], resolvers=["127.0.0.9"], names=[], addresses=[])
+    found = ask(state, zones=[silent], resolvers=["127.0.0.9"], names=[], addresses=[], seconds=1)
     (server,) = found["zones"][0]["servers"]
     assert not server["authoritative"]
     assert server["error"]
@@ -220,7 +220,7 @@ def test_signatures(state, days, ds, error):
 
 def test_module(module_arguments, capsys, state):
     zone = {"zone": "univ.example", "owners": ["mech.univ.example"], "servers": {"ns1.univ.example": [NS1]}}
-    arguments = {"zones": [zone], "resolvers": [RESOLVER], "port": state.port, "timeout": 1}
+    arguments = {"zones": [zone], "resolvers": [RESOLVER], "port": state.port, "timeout": 60}
     with module_arguments(arguments), pytest.raises(SystemExit):
         dns_probe.main()
     assert json.loads(capsys.readouterr().out)["zones"][0]["zone"] == "univ.example"

@@ -9,7 +9,7 @@ import datetime
 import json
 import ssl
 import subprocess
-import time
+from dataclasses import replace
 
 import pytest
 from smtp_server import SmtpServer, strict
@@ -20,7 +20,8 @@ from ansible_collections.campus.mailgate.plugins.module_utils._verify.prober imp
 from ansible_collections.campus.mailgate.plugins.module_utils._verify.session import Session
 from ansible_collections.campus.mailgate.plugins.modules import smtp_probe
 
-LIMITS = Limits(connect=2, reply=2, total=20)
+# More than a busy machine needs.
+LIMITS = Limits(connect=60, reply=60, total=120)
 
 
 def probe(server: SmtpServer, limits: Limits = LIMITS, **asked):
@@ -119,19 +120,17 @@ def test_at_most_so_many_sessions_at_once():
     assert server.sessions <= 6  # the first look, the first domain, and four
 
 
-def test_many_servers_at_once_within_seconds():
+def test_many_servers_at_once():
     async def run():
-        server = SmtpServer(pause=0.05)
+        server = SmtpServer(pause=0.01, at_once=50)
         async with server.running():
             servers = [Server(f"s{number}", "127.0.0.1", server.port) for number in range(200)]
-            limits = Limits(connect=2, reply=2, total=20, connections=50)
+            limits = replace(LIMITS, connections=50)
             return await Prober(limits, name="client.example").ask_all(servers), server.most
 
-    start = time.monotonic()
     answers, most = asyncio.run(run())
     assert {each["state"] for each in answers} == {"open"}
-    assert most <= 50
-    assert time.monotonic() - start < 8  # one after the other it would be 30 seconds and more
+    assert most == 50
 
 
 def test_refused_silent_and_rejecting():
@@ -162,7 +161,7 @@ def test_a_silent_server_costs_its_own_time_only():
 def test_a_question_without_a_reply_is_not_repeated():
     server = SmtpServer(silent="bad.univ.example")
     answer = probe(
-        server, Limits(connect=1, reply=0.5, total=20), domains=["a.univ.example", "bad.univ.example", "c.univ.example"]
+        server, Limits(connect=60, reply=1, total=120), domains=["a.univ.example", "bad.univ.example", "c.univ.example"]
     )
     assert [each["code"] for each in answer["domains"]] == [250, 0, 250]
     assert sum("bad" in each for each in server.commands) == 1

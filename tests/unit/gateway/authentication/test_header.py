@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from mailgate.authentication.header import MAX_FIELD_BYTES, from_mailboxes, mailboxes_in
@@ -54,7 +52,6 @@ def test_fields():
 
 
 @pytest.mark.parametrize("piece", ['"', "\\", '\\"', "(", "<", "<a@b", "a@b,", " ", "(<", "@", ":"])
-def test_time_is_bounded(piece):
-    began = time.process_time()
-    mailboxes_in((piece * MAX_FIELD_BYTES)[:MAX_FIELD_BYTES])
-    assert time.process_time() - began < 0.3
+def test_time_is_bounded(piece, cpu_seconds):
+    value = (piece * MAX_FIELD_BYTES)[:MAX_FIELD_BYTES]
+    assert cpu_seconds(lambda: mailboxes_in(value)) < 0.3

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import time
-
 import authres
 import pytest
 
@@ -76,7 +74,6 @@ def test_others_stay(content):
 
 
 @pytest.mark.parametrize("piece", [b"(", b"()", b"\r\n ", b'"', b"Authentication-Results: gw1.univ.example\r\n"])
-def test_time_is_bounded(piece):
-    began = time.process_time()
-    without_forged(b"Authentication-Results: " + piece * (1_000_000 // len(piece)) + b"\r\n\r\n", OWN)
-    assert time.process_time() - began < 1
+def test_time_is_bounded(piece, cpu_seconds):
+    content = b"Authentication-Results: " + piece * (1_000_000 // len(piece)) + b"\r\n\r\n"
+    assert cpu_seconds(lambda: without_forged(content, OWN)) < 1

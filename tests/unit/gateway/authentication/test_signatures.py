@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
-import time
 
 import dkim
 import pytest
@@ -270,13 +269,15 @@ class TestArc:
         b"ARC-Seal: i=1; " + b"; b" * 2000,
     ],
 )  # fmt: skip
-def test_hostile_headers_end_soon(header):
+def test_hostile_headers_end_soon(header, cpu_seconds):
     content = (header + b"\r\n") * 5 + b"a:\r\n" * 900 + MESSAGE
-    began = time.process_time()
-    results = {each.result for each in signatures(content)}
-    assert results <= {"permerror", "fail"}
-    assert chain(content).result in ("none", "fail")
-    assert time.process_time() - began < 1
+
+    def evaluate() -> None:
+        results = {each.result for each in signatures(content)}
+        assert results <= {"permerror", "fail"}
+        assert chain(content).result in ("none", "fail")
+
+    assert cpu_seconds(evaluate) < 1
 
 
 def test_all_keys_are_looked_up_before_anything_is_verified(monkeypatch):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -111,12 +110,13 @@ def test_failure_of_dns_is_temporary():
         "v=spf1 ip6:" + "1:" * 2000,
     ],
 )  # fmt: skip
-def test_hostile_records_end_soon(record):
-    began = time.process_time()
-    found, lookups = result({"x.example": [{"TXT": record}]}, "198.18.9.9", "pc", "a@x.example")
-    assert found in ("permerror", "neutral")
-    assert lookups <= 20
-    assert time.process_time() - began < 1
+def test_hostile_records_end_soon(record, cpu_seconds):
+    def evaluate() -> None:
+        found, lookups = result({"x.example": [{"TXT": record}]}, "198.18.9.9", "pc", "a@x.example")
+        assert found in ("permerror", "neutral")
+        assert lookups <= 20
+
+    assert cpu_seconds(evaluate) < 1
 
 
 def test_record_that_is_too_large_is_left_out():
@@ -125,11 +125,13 @@ def test_record_that_is_too_large_is_left_out():
     assert result({"x.example": [{"TXT": record}]}, "198.18.9.9", "pc", "a@x.example")[0] == "none"
 
 
-def test_many_servers_of_many_terms_are_bounded():
+def test_many_servers_of_many_terms_are_bounded(cpu_seconds):
     zone: dict = {"x.example": [{"TXT": "v=spf1 " + " ".join(f"mx:m{number}.example" for number in range(12))}]}
     for number in range(12):
         zone[f"m{number}.example"] = [{"MX": [10, f"h{number}-{server}.example"]} for server in range(10)]
         zone |= {f"h{number}-{server}.example": [{"A": "198.18.7.7"}] for server in range(10)}
-    began = time.process_time()
-    assert result(zone, "198.18.9.9", "pc", "a@x.example") == ("permerror", 111)
-    assert time.process_time() - began < 2
+
+    def evaluate() -> None:
+        assert result(zone, "198.18.9.9", "pc", "a@x.example") == ("permerror", 111)
+
+    assert cpu_seconds(evaluate) < 2

@@ -171,7 +171,7 @@ class TestEarlyReply:
                     writer.write(answer + b"\r\n")
                 crossed.set()
                 await reader.read()
-            except (ConnectionError, asyncio.IncompleteReadError):
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 pass
             writer.close()
 

@@ -50,7 +50,7 @@ def dns_in_a_thread(server: DnsServer) -> Iterator[DnsServer]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    started.wait(10)
+    assert started.wait(60)
     try:
         yield server
     finally:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from gateway_doubles import without_trace_field
+from gateway_doubles import PATIENT, without_trace_field
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n..one dot\r\n"
 
@@ -39,7 +40,8 @@ class TestNextHop:
         assert (await client.send(MESSAGE)).startswith("250")
         assert campus.queue.received[0].recipients == ["alice@a.univ.example"]
 
-    async def test_a_reply_timeout_of_the_server_goes_to_the_queue(self, campus):
+    async def test_a_reply_timeout_of_the_server_goes_to_the_queue(self, make_campus):
+        campus = await make_campus(timeouts=replace(PATIENT, next_hop_data=1))
         campus.a.before_final = asyncio.Event().wait
         client = await campus.connect()
         await client.start("alice@a.univ.example")

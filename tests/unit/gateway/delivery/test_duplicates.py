@@ -42,7 +42,7 @@ def reset(client: Client) -> None:
 
 
 async def all_sessions_ended(campus: Campus) -> None:
-    await wait_for(lambda: not campus.gateway.sessions and not campus.gateway.tasks, 10)
+    await wait_for(lambda: not campus.gateway.sessions and not campus.gateway.tasks)
 
 
 async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESSAGE, **start: str) -> None:
@@ -56,7 +56,7 @@ async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESS
     campus.a.before_final = before_final
     client = await begin_data(campus, *recipients, **start)
     client.writer.write(content + b".\r\n")
-    await asyncio.wait_for(busy.wait(), 5)
+    await busy.wait()
     reset(client)
     await wait_for(lambda: not campus.gateway.sessions)
     go_on.set()
@@ -204,7 +204,7 @@ class TestRetries:
         campus.a.before_final = before_final
         client = await begin_data(campus, "alice@a.univ.example")
         client.writer.write(MESSAGE + b".\r\n")
-        await asyncio.wait_for(busy.wait(), 5)
+        await busy.wait()
         await end(client)
         await client.writer.wait_closed()
         go_on.set()
@@ -230,7 +230,7 @@ class TestRetries:
         await client.start("alice@a.univ.example")
         await client.say("DATA")
         client.writer.write(MESSAGE + b".\r\n")
-        await asyncio.wait_for(busy.wait(), 5)
+        await busy.wait()
         reset(client)
         await wait_for(lambda: not campus.gateway.sessions)
         go_on.set()

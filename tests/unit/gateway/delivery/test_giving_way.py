@@ -12,6 +12,7 @@ from fake_clamd import read_stream
 from gateway_doubles import KEEP_CONNECTIONS, wait_for
 
 from mailgate.config import Limits
+from mailgate.delivery.transaction import Transaction
 
 SLOW = b"Subject: slow\r\n\r\nslow\r\n"
 QUICK = b"Subject: quick\r\n\r\nquick\r\n"
@@ -57,9 +58,12 @@ async def test_others_get_the_session_and_both_messages_arrive(make_campus):
     assert campus.queue.received == []
 
 
-async def test_session_is_kept_while_nobody_waits(make_campus):
+async def test_session_is_kept_while_nobody_waits(make_campus, monkeypatch):
+    looked = []
+    give_way = Transaction.give_way
+    monkeypatch.setattr(Transaction, "give_way", lambda self: (looked.append(1), give_way(self)))
     async with slow_message(make_campus, ALICE, contended=False) as campus:
-        await asyncio.sleep(0.3)
+        await wait_for(lambda: len(looked) >= 2)
     assert campus.result.startswith("250")
     assert [line[:4] for line in campus.a.commands].count("MAIL") == 1
 

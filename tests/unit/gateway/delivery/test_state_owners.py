@@ -5,21 +5,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
-from gateway_doubles import EICAR, wait_for
+from gateway_doubles import EICAR, KEEP_CONNECTIONS, wait_for
 
-from mailgate.config import Notices, Scan, Timeouts
+from mailgate.config import Notices, Scan
 from mailgate.routes import NextHop
 from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import Envelope
 
 INFECTED = b"Subject: hello\r\n\r\n" + EICAR + b"\r\n"
-
-
-KEPT = Timeouts(connect=2, next_hop_command=2, next_hop_data=2, session_idle=5, scan=2, queue=2, drain=2)
 
 
 async def discard_with_notice(make_campus, tmp_path: Path, before_final):
@@ -36,15 +34,23 @@ async def discard_with_notice(make_campus, tmp_path: Path, before_final):
 
 class TestBackgroundTasks:
     async def test_stop_waits_for_a_notice_that_is_being_sent(self, make_campus, tmp_path):
-        campus = await discard_with_notice(make_campus, tmp_path, lambda: asyncio.sleep(0.3))
-        assert await campus.gateway.finish(5) == 0
+        go = asyncio.Event()
+        campus = await discard_with_notice(make_campus, tmp_path, go.wait)
+        stop = asyncio.create_task(campus.gateway.finish(60))
+        await wait_for(lambda: "data" in campus.queue.commands)
+        assert not stop.done()
+        go.set()
+        assert await stop == 0
         assert [got.recipients for got in campus.queue.received] == [["alice@a.univ.example"]]
         assert not campus.events("notice_not_sent")
 
     async def test_reload_does_not_lose_a_notice(self, make_campus, tmp_path):
-        campus = await discard_with_notice(make_campus, tmp_path, lambda: asyncio.sleep(0.3))
+        go = asyncio.Event()
+        campus = await discard_with_notice(make_campus, tmp_path, go.wait)
+        await wait_for(lambda: "data" in campus.queue.commands)
         campus.gateway.use(campus.gateway.config, campus.gateway.routes)
-        assert await campus.gateway.finish(5) == 0
+        go.set()
+        assert await campus.gateway.finish(60) == 0
         assert len(campus.queue.received) == 1
 
     async def test_a_notice_that_is_not_sent_in_time_is_given_up_and_counted(self, make_campus, tmp_path):
@@ -55,7 +61,7 @@ class TestBackgroundTasks:
         go.set()
 
     async def test_stop_ends_background_probes(self, make_campus):
-        campus = await make_campus(timeouts=KEPT)
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         campus.a.rcpt = lambda recipient: "250-" if recipient.startswith("mailgate-") else "250 2.1.5 ok"
         client = await campus.connect()
         await client.start("alice@a.univ.example")
@@ -63,37 +69,41 @@ class TestBackgroundTasks:
         await wait_for(lambda: any("RCPT TO:<mailgate-" in command for command in campus.a.commands))
         client.writer.transport.abort()
         await wait_for(lambda: not campus.gateway.sessions)
-        assert await campus.gateway.finish(1) == 0
-        await campus.gateway.close_connections(1)
+        assert await campus.gateway.finish(60) == 0
+        await campus.gateway.close_connections(60)
         assert campus.gateway.delivery.pool.open == 0
 
 
 class TestConnections:
     async def test_a_session_with_a_reply_outstanding_is_not_used_again(self, make_campus):
         """A client disconnects while the next hop works on its second RCPT: the late reply is not the next one's."""
+        asked, go = asyncio.Event(), asyncio.Event()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"220 mailhost\r\n")
-            while line := await reader.readline():
-                if b"<bob" in line:
-                    await asyncio.sleep(0.2)
-                if line.startswith(b"EHLO"):
-                    writer.write(b"250-mailhost\r\n250 PIPELINING\r\n")
-                else:
-                    writer.write(b"550 5.1.1 unknown\r\n" if b"<ghost" in line else b"250 2.0.0 ok\r\n")
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                while line := await reader.readline():
+                    if b"<bob" in line:
+                        asked.set()
+                        await go.wait()
+                    if line.startswith(b"EHLO"):
+                        writer.write(b"250-mailhost\r\n250 PIPELINING\r\n")
+                    else:
+                        writer.write(b"550 5.1.1 unknown\r\n" if b"<ghost" in line else b"250 2.0.0 ok\r\n")
             writer.close()
 
-        campus = await make_campus(timeouts=KEPT)
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         hops = (NextHop("127.0.0.1", server.sockets[0].getsockname()[1]),)
         pool, envelope = campus.gateway.delivery.pool, Envelope(Mailbox("a", "sender.example"))
         alice, bob, ghost = (Mailbox(name, "a.example") for name in ("alice", "bob", "ghost"))
         session, _replies = await pool.begin(envelope, [alice], hops)
         second = asyncio.create_task(session.rcpt(envelope, bob))
-        await asyncio.sleep(0.05)
+        await asked.wait()
         second.cancel()
         await asyncio.wait([second])
         pool.release(session)
+        go.set()
         session, replies = await pool.begin(envelope, [ghost], hops)
         assert [reply.code for reply in replies] == [250, 550]
         pool.release(session)

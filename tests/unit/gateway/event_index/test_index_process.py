@@ -22,7 +22,7 @@ from mailgate.event_index.store import DailyStore
 from mailgate.event_spool import Spool
 from mailgate.state import EVENT_INDEX
 
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture

@@ -27,15 +27,10 @@ def metrics_at(port: int) -> str:
 
 @contextlib.asynccontextmanager
 async def ready(pyz: Path, directory: Path, number: int) -> AsyncIterator[tuple[Running, Hop, int]]:
-    """Run the service with an exporter on port `number`; read its notifications, which would block it otherwise."""
-    loop = asyncio.get_running_loop()
+    """Run the service with an exporter on port `number`."""
     async with serving(pyz, directory, metrics_at(number)) as (service, hop, port):
         await service.until("READY=1")
-        loop.add_reader(service.notifications, service.notifications.recv, 4096)
-        try:
-            yield service, hop, port
-        finally:
-            loop.remove_reader(service.notifications)
+        yield service, hop, port
 
 
 async def send(port: int, *recipients: str, content: bytes = b"Subject: x\r\n\r\nhello\r\n") -> str:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import pytest
-from gateway_doubles import KEEP_CONNECTIONS, Campus
+from gateway_doubles import KEEP_CONNECTIONS, PATIENCE, Campus
 from shared_server import SharedServer
 
 from mailgate.config_file import parse_config
@@ -26,6 +27,8 @@ def with_limits(make_campus: Callable[..., Awaitable[Campus]]) -> Callable[..., 
             'hostname = "gw1.univ.example"\nroutes_file = "/r"\nown_addresses = ["198.18.0.25"]\n'
             f'relay_networks = ["198.18.200.0/24"]\n{settings}\n'
         )
+        # More than settings allow: a store that answers late on a busy machine is not used for a while.
+        config = replace(config, shared_state=replace(config.shared_state, timeout_ms=1000 * PATIENCE))
         return await make_campus(
             **{name: getattr(config, name) for name in SECTIONS},
             timeouts=KEEP_CONNECTIONS,
@@ -33,6 +36,12 @@ def with_limits(make_campus: Callable[..., Awaitable[Campus]]) -> Callable[..., 
         )
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the shared store be slow where no client waits."""
+    monkeypatch.setattr("mailgate.limits.remote.BACKGROUND_SECONDS", PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from gateway_doubles import PATIENCE
 from service_process import free_port
 
 from mailgate.limit_settings import SharedState
@@ -45,7 +46,7 @@ class SharedServer:
             server=f"127.0.0.1:{self.port}",
             password_file=str(self.password_file),
             ca_file=self.certificate,
-            timeout_ms=1000,
+            timeout_ms=1000 * PATIENCE,
         )
 
     def start(self) -> None:
@@ -59,7 +60,7 @@ class SharedServer:
         self.process = subprocess.Popen(
             [name, str(self.directory / "store.conf")], executable=path, stdout=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert time.monotonic() < deadline and self.process.poll() is None, "the server does not start"
             time.sleep(0.01)
@@ -73,7 +74,7 @@ class SharedServer:
         """Return the reply to a command, a line or a string."""
         context = ssl.create_default_context(cafile=self.certificate)
         with (
-            socket.create_connection(("127.0.0.1", self.port), 5) as plain,
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
         ):
             replies = connection.makefile("rb")

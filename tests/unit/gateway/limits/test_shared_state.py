@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gateway_doubles import wait_for
+from gateway_doubles import PATIENCE, wait_for
 from rule_clients import CLIENT, OK, OTHER, reply_to, rule
 from shared_server import MISSING, SharedServer, program
 
@@ -29,6 +29,7 @@ from mailgate.limits.local_store import BAN_SCHEMA, LocalStore, remove_bans
 from mailgate.limits.remote import Remote
 from mailgate.limits.scripts import BANS as STREAM
 from mailgate.limits.shared_limits import SharedLimits
+from mailgate.limits.shared_store import _key
 from mailgate.limits.store import Ban, GuardedStore
 from mailgate.rate_buckets import RateBuckets
 from mailgate.smtp.address import Mailbox
@@ -78,7 +79,7 @@ class Member:
 
     def use(self, settings: SharedState) -> None:
         self.config = replace(self.config, shared_state=settings)
-        self.store.use(self.shared.use(self.config), seconds=5)
+        self.store.use(self.shared.use(self.config), seconds=2 * PATIENCE)
 
     @property
     def remote(self) -> Remote:
@@ -87,7 +88,7 @@ class Member:
 
     async def start(self) -> Member:
         self.task = asyncio.create_task(self.shared.keep(exchange=True))
-        await wait_for(lambda: self.remote.available, 10)
+        await wait_for(lambda: self.remote.available)
         self.failures.clear()
         return self
 
@@ -108,7 +109,7 @@ class Member:
             await self.bans.sync()
             return (self.bans.find(address) is not None) == banned
 
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not await agrees():
             assert time.monotonic() < deadline, self.failures
             await asyncio.sleep(0.01)
@@ -176,12 +177,13 @@ class TestRates:
         assert await first.store.take_all([("c", 1), ("b", 2)], 600) == 0
         assert commands.count("EVALSHA") == 2 and "EVAL" not in commands
 
-    async def test_the_rate_returns_evenly(self, two):
+    async def test_the_rate_returns_evenly(self, two, server):
         first, second = two
-        assert sum([await first.store.take("fast", 10, 1) for _ in range(12)]) in (10, 11)
-        deadline = time.monotonic() + 2
-        while not await second.store.take("fast", 10, 1):
-            assert time.monotonic() < deadline
+        assert await first.take(11) == 10
+        # As if a tenth of the time had passed.
+        key = _key("rate", "client")
+        server.command("SET", key, str(int(server.command("GET", key)) - 60_000_000))
+        assert await second.take(2) == 1
 
     async def test_what_the_campus_took_is_known_here_when_the_server_is_gone(self, two, server):
         first, second = two
@@ -209,9 +211,9 @@ class TestGreylist:
         first.clock.now += 300
         await first.greylist.wait_seconds(CLIENT, A, B)
         server.pause()
-        started = time.monotonic()
+        commands = recorded(first.remote)
         assert await first.greylist.wait_seconds(CLIENT, A, B) == 0
-        assert time.monotonic() - started < 0.2
+        assert "EVALSHA" not in commands
         assert not first.failures
 
     async def test_a_network_with_successes_at_any_gateway_waits_no_more(self, two):
@@ -245,15 +247,11 @@ class TestGreylist:
 class TestBans:
     async def test_a_ban_at_one_is_a_ban_at_all_soon(self, two):
         first, second = two
-        started = time.monotonic()
         await first.ban(CLIENT)
         await second.bans_client(CLIENT)
-        assert time.monotonic() - started < 1
         assert second.bans.find(CLIENT).reason == "test"
-        started = time.monotonic()
         second.unban(CLIENT)
         await first.bans_client(CLIENT, banned=False)
-        assert time.monotonic() - started < 1
 
     async def test_networks(self, two):
         first, second = two
@@ -394,23 +392,25 @@ class TestBans:
 
 @needs_server
 class TestFailures:
-    async def test_a_server_that_hangs_delays_a_client_once(self, two, server):
-        first, _second = two
+    async def test_a_server_that_hangs_delays_a_client_once(self, member, server):
+        first = await member(settings=replace(server.settings, timeout_ms=500)).start()
         server.pause()
-        started = time.monotonic()
+        commands = recorded(first.remote)
         assert await first.take(200) == 10
-        assert time.monotonic() - started < 1.9, "timeout_ms of the test is 1000"
-        assert "no answer within 1 s" in first.failures[0]
+        assert commands.count("EVALSHA") == 1
+        assert "no answer within 0.5 s" in first.failures[0]
         server.resume()
+        await wait_for(lambda: first.remote.available)
+        first.use(server.settings)
         await wait_for(lambda: first.remote.available)
         assert await first.take(1, "new") == 1
 
-    async def test_clients_at_the_same_time_wait_once(self, two, server):
-        first, _second = two
+    async def test_clients_at_the_same_time_wait_once(self, member, server):
+        first = await member(settings=replace(server.settings, timeout_ms=500)).start()
         server.pause()
         started = time.monotonic()
-        await asyncio.gather(*(first.store.take(f"c{number}", 1, 600) for number in range(200)))
-        assert time.monotonic() - started < 1.9
+        await asyncio.gather(*(first.store.take(f"c{number}", 1, 600) for number in range(400)))
+        assert time.monotonic() - started < 20, "one after the other on five connections, they would wait for 40 s"
 
     async def test_a_wrong_password(self, member, server, tmp_path):
         other = tmp_path / "password"
@@ -465,11 +465,12 @@ ODD = {
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 async def test_a_server_that_is_none(tmp_path, monkeypatch, answer):
     monkeypatch.setattr("mailgate.limits.remote.BACKGROUND_SECONDS", 0.2)
+    monkeypatch.setattr("mailgate.limits.remote.PAUSE_SECONDS", 600)
     connections: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(writer)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             while await reader.read(4096):
                 writer.write(answer)
                 if not answer:
@@ -481,13 +482,12 @@ async def test_a_server_that_is_none(tmp_path, monkeypatch, answer):
         one = Member(tmp_path / "gw1", SharedState(server=f"127.0.0.1:{port}", tls=False, timeout_ms=100))
         one.task = asyncio.create_task(one.shared.keep(exchange=True))
         await wait_for(lambda: one.failures or one.remote.available)
-        started = time.monotonic()
         assert await one.take(12) == 10
         assert await one.greylist.wait_seconds(CLIENT, A, B) == 300
         await one.ban(CLIENT)
         await one.bans_client(CLIENT)
-        assert time.monotonic() - started < 1
         await wait_for(lambda: one.failures)
+        assert len(one.failures) <= 2, "a client and the exchange of bans wait once"
         await one.finish()
         for each in connections:
             each.transport.abort()
@@ -507,7 +507,7 @@ async def test_by_mail(with_limits, server):
     campus = await with_limits(
         "[rates]\nrecipients_per_client = 4\n[shared_state]\n"
         f'server = "{settings.server}"\npassword_file = "{settings.password_file}"\nca_file = "{settings.ca_file}"\n'
-        f"timeout_ms = 1000\n{new}"
+        f"{new}"
     )
     limits = campus.gateway.client_limits
     task = asyncio.create_task(limits.share(exchange=True))

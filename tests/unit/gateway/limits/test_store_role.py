@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 import pytest
 import yaml
+from gateway_doubles import PATIENCE
 from service_process import free_port
 from shared_server import MISSING, program
 
@@ -53,14 +54,14 @@ def store(tmp_path: Path) -> Iterator[SharedState]:
         server=f"127.0.0.1:{port}",
         password_file=str(directory / "password"),
         ca_file=str(directory / "ca.pem"),
-        timeout_ms=500,
+        timeout_ms=1000 * PATIENCE,
     )
     process.kill()
     process.wait()
 
 
 async def available(remote: Remote) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not await remote.probe():
         remote._probe_at = 0
         if time.monotonic() > deadline:

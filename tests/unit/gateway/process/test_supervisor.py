@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 import pytest
-from gateway_doubles import Client, Hop, wait_for
+from gateway_doubles import PATIENCE, Client, Hop, wait_for
 from service_process import ON_UVLOOP, Running, alive, connect, free_port, serving, write_settings
 
 from mailgate.admission import MIN_IDLE_SECONDS, SWEEP_SECONDS
@@ -112,7 +112,7 @@ class TestService:
             [sys.executable, "-I", "-S", str(pyz), "serve", "--config", str(settings)],
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=PATIENCE,
         )
         assert result.returncode == status
         assert named in result.stderr
@@ -155,7 +155,7 @@ class TestWorkers:
     def test_connections_have_tcp_keepalive(self):
         with listening_socket(Endpoint("127.0.0.1", 0)) as listening:
             with socket.create_connection(listening.getsockname()):
-                select.select([listening], [], [], 5)
+                select.select([listening], [], [], PATIENCE)
                 accepted, _peer = listening.accept()
             with accepted:
                 assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

@@ -39,7 +39,7 @@ async def test_changed_list_is_loaded_without_a_restart(pyz, tmp_path, dns):
         assert (await reply_of(port)).startswith("250")
         (tmp_path / "list.new").write_text("new.example\n")
         (tmp_path / "list.new").rename(tmp_path / "list")
-        for _time in range(100):
+        for _time in range(300):
             if (reply := await reply_of(port)).startswith("550"):
                 break
             await asyncio.sleep(0.2)

@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fake_clamd import BAD_BEHAVIOURS, EICAR, ScannerHarness, read_stream
+from fake_clamd import BAD_BEHAVIOURS, EICAR, ScannerHarness, read_stream, scan_seconds
+from gateway_doubles import PATIENCE, wait_for
 from real_clamd import CLAMD, MISSING, RealClamd
 
 from mailgate.scan.clamd import CLEAN, Clamd, Finding, ScanError, Verdict, parse_answer
@@ -30,7 +31,7 @@ class TestReplies:
         pair[0].serve = behaviour
         harness = ScannerHarness(pair[0].path)
         with pytest.raises(ScanError):
-            await harness.scan(BIG, seconds=0.5)
+            await harness.scan(BIG, seconds=scan_seconds(behaviour, 0.5))
         assert len(harness.scanner.cache) == 0
 
     @pytest.mark.parametrize(
@@ -178,29 +179,35 @@ class TestRealClamd:
             verdicts: list[object] = []
             ended = False
 
-            async def load() -> None:
+            async def load(seconds: float) -> None:
                 for number in itertools.count():
                     if ended:
                         return
                     try:
-                        verdicts.append((await harness.scan(infected, b"%d" % number, seconds=0.3)).finding)
+                        verdicts.append((await harness.scan(infected, b"%d" % number, seconds=seconds)).finding)
                     except ScanError:
                         verdicts.append(None)
                         await asyncio.sleep(0.01)
 
-            tasks = [asyncio.create_task(load()) for _ in range(4)]
+            async def more(verdict: Finding | None) -> None:
+                """Wait for the next one of these verdicts."""
+                before = verdicts.count(verdict)
+                await wait_for(lambda: verdicts.count(verdict) > before)
+
+            # Some give up while it is stopped, and some do not.
+            tasks = [asyncio.create_task(load(seconds)) for seconds in (0.3, 0.3, PATIENCE, PATIENCE)]
             try:
                 for _ in range(3):
-                    await asyncio.sleep(0.2)
+                    await more(Finding.INFECTED)
                     clamd.signal(signal.SIGSTOP)
-                    await asyncio.sleep(0.5)
+                    await more(None)
                     clamd.signal(signal.SIGCONT)
                     clamd.signal(signal.SIGUSR2)
-                    await asyncio.sleep(0.3)
+                    await more(Finding.INFECTED)
                     clamd.kill()
-                    await asyncio.sleep(0.1)
+                    await more(None)
                     await asyncio.to_thread(clamd.start)
-                await asyncio.sleep(0.3)
+                await more(Finding.INFECTED)
             finally:
                 ended = True
                 await asyncio.gather(*tasks)
@@ -218,12 +225,9 @@ class TestRealClamd:
                 assert await harness.scan(new) == CLEAN
                 (clamd.database / "new.ndb").write_text(f"New.Signature:0:*:{new.hex()}\n")
                 clamd.signal(signal.SIGUSR2)
-                verdicts = []
-                for _ in range(600):
-                    verdicts.append((await harness.scan(new)).finding)
-                    if verdicts[-1] is Finding.INFECTED:
-                        break
-                    await asyncio.sleep(0.005)
-                assert verdicts[-1] is Finding.INFECTED, "each scan had a verdict"
+                # Each scan has a verdict.
+                async with asyncio.timeout(PATIENCE):
+                    while (await harness.scan(new)).finding is not Finding.INFECTED:  # noqa: ASYNC110 (each scan counts)
+                        await asyncio.sleep(0.005)
             finally:
                 clamd.kill()

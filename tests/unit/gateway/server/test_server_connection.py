@@ -8,13 +8,12 @@ import asyncio
 import contextlib
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
-from gateway_doubles import Client, wait_for
+from gateway_doubles import PATIENT, Client, wait_for
 
-from mailgate.config import Timeouts
-
-SHORT = {"timeouts": Timeouts(command=1, data_idle=1, connect=2, next_hop_command=2, next_hop_data=4, scan=2, queue=2)}
+SHORT = {"timeouts": replace(PATIENT, command=1, data_idle=1)}
 
 
 def reset(client: Client) -> None:
@@ -33,14 +32,18 @@ class TestTimeouts:
         assert (await client.send(b"Subject: x\r\n\r\n")).startswith("250")
         assert len(campus.a.received) == 1
 
-    async def test_steady_data_does_not_hit_the_idle_timeout(self, make_campus):
-        campus = await make_campus(**SHORT)
+    async def test_steady_data_does_not_hit_the_idle_timeout(self, make_campus, monkeypatch):
+        campus = await make_campus(timeouts=replace(PATIENT, data_idle=600, data_total=36000))
         client = await campus.connect()
         await client.start("alice@a.univ.example")
         await client.say("DATA")
+        loop, [session] = asyncio.get_running_loop(), campus.gateway.sessions
         for _ in range(5):
+            # Each line comes long after the one before it.
+            monkeypatch.setattr(loop, "time", lambda now=loop.time: now() + 350)
+            before = session._deadline
             client.writer.write(b"line\r\n")
-            await asyncio.sleep(0.3)
+            await wait_for(lambda before=before: session._deadline > before)
         client.writer.write(b".\r\n")
         assert (await client.reply()).startswith("250")
 
@@ -71,7 +74,7 @@ class TestDisconnect:
         await client.start("alice@a.univ.example")
         await client.say("DATA")
         client.writer.write(b"Subject: x\r\n\r\n.\r\n")
-        await asyncio.wait_for(reached.wait(), 2)
+        await reached.wait()
         if way == "reset":
             reset(client)
             await wait_for(lambda: not campus.gateway.sessions)
@@ -79,7 +82,7 @@ class TestDisconnect:
             client.writer.close()
             await asyncio.sleep(0.05)
         go.set()
-        await campus.gateway.finish(2)
+        await campus.gateway.finish(60)
         assert len(campus.a.received) == 1
         assert campus.count("processed") == 1
 

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from gateway_doubles import EICAR, cached_as_unknown, wait_for, without_trace_field
+from gateway_doubles import EICAR, PATIENT, cached_as_unknown, wait_for, without_trace_field
 
 from mailgate.config import Limits, Scan
 from mailgate.content.screen import AS_MAIL
@@ -154,7 +155,7 @@ class TestRcpt:
     async def test_a_wildcard_recipient_is_verified_by_its_final_server(self, campus):
         client = await campus.connect()
         assert (await client.start("alice@pc7.lab.A.univ.example"))[0].startswith("250")
-        assert campus.a.commands[-1] == "RCPT TO:<alice@pc7.lab.a.univ.example>"
+        assert "RCPT TO:<alice@pc7.lab.a.univ.example>" in campus.a.commands
 
     async def test_internal_clients_may_relay_through_the_queue_if_configured(self, make_campus):
         import ipaddress
@@ -172,7 +173,7 @@ class TestData:
     async def test_mail_is_delivered_unchanged_and_only_then_accepted(self, campus):
         client = await campus.connect()
         assert await client.start("alice@a.univ.example") == ["250 2.1.5 Recipient accepted"]
-        assert campus.a.commands[-1] == "RCPT TO:<alice@a.univ.example>", "verified while the client waits"
+        assert "RCPT TO:<alice@a.univ.example>" in campus.a.commands, "verified while the client waits"
         assert (await client.send(MESSAGE)).startswith("250 2.0.0")
         [got] = campus.a.received
         assert (got.sender, got.recipients) == ("a@sender.example", ["alice@a.univ.example"])
@@ -221,7 +222,8 @@ class TestData:
         await client.start("alice@a.univ.example")
         assert (await client.send(MESSAGE)).startswith("250")
 
-    async def test_a_slow_scanner_is_a_temporary_failure(self, campus):
+    async def test_a_slow_scanner_is_a_temporary_failure(self, make_campus):
+        campus = await make_campus(timeouts=replace(PATIENT, scan=1))
         campus.clamd.pause = 30
         client = await campus.connect()
         await client.start("alice@a.univ.example")
@@ -299,11 +301,11 @@ class TestQuit:
     async def test_next_hop_sessions_are_closed_when_the_client_disconnects(self, campus):
         client = await campus.connect()
         await client.start("alice@a.univ.example", "bob@b.univ.example")
-        assert campus.a.open == campus.b.open == campus.queue.open == 1
+        # Probes have connections of their own, for a moment.
+        await wait_for(lambda: campus.a.open == campus.b.open == campus.queue.open == 1)
         client.writer.transport.abort()
         await wait_for(lambda: campus.a.open == campus.b.open == campus.queue.open == 0)
-        assert campus.a.open == campus.b.open == campus.queue.open == 0
-        assert campus.gateway.worker_counters.connections == 0
+        await wait_for(lambda: campus.gateway.worker_counters.connections == 0)
         assert campus.a.received == []
 
 

@@ -11,7 +11,7 @@ import itertools
 import pytest
 from gateway_doubles import Campus, Client, wait_for
 
-from mailgate.config import Limits, Timeouts, Tls
+from mailgate.config import Limits, Tls
 
 MESSAGE = b"Subject: x\r\n\r\nHello.\r\n"
 PLACES = Limits(max_connections=40)
@@ -130,7 +130,6 @@ class TestTransactions:
     async def test_slow_clients_past_rcpt_do_not_keep_a_next_hop_to_themselves(self, make_campus):
         campus = await make_campus(
             limits=Limits(max_connections_per_next_hop=4),
-            timeouts=Timeouts(connect=8, next_hop_command=5, session_idle=0, scan=2, queue=2),
         )
         begin = ("EHLO x", "MAIL FROM:<a@x.example>", "RCPT TO:<alice@a.univ.example>")
         await fill(campus, 4, *begin)
@@ -138,7 +137,7 @@ class TestTransactions:
         other = asyncio.create_task(deliver(campus, "127.8.0.1", "bob@a.univ.example"))
         await wait_for(lambda: campus.gateway.delivery.pool.contended)
         advance(campus, 6)
-        assert (await asyncio.wait_for(other, 10)).startswith("250")
+        assert (await other).startswith("250")
         assert len(campus.a.received) == 1
 
     async def test_slow_data_ends(self, make_campus):
@@ -155,9 +154,7 @@ class TestTransactions:
         assert campus.gateway.budget.used == 0
 
     async def test_a_server_that_hangs_does_not_take_the_places_of_other_mail(self, make_campus):
-        campus = await make_campus(
-            timeouts=Timeouts(connect=60, next_hop_command=60, session_idle=0, scan=2, queue=2, drain=1)
-        )
+        campus = await make_campus()
         campus.a.mail = "250-"
         held = []
         for number in range(126):

@@ -163,15 +163,15 @@ class TestAddressLists:
         ]
         assert signed_names(fields) == ["from", "from", "subject", "cc"]
 
-    def test_a_long_list_takes_no_time(self):
+    def test_a_long_list_takes_no_time(self, cpu_seconds):
         names = [
             Field("to", b"a " * 200_000),
             Field("cc", b"a@x.example, " * 50_000),
             Field("reply-to", b'"' * 200_000),
         ]
-        began = time.process_time()
-        assert signed_names(names) == ["from", "subject"]
-        assert time.process_time() - began < 1
+        found = []
+        assert cpu_seconds(lambda: found.extend(signed_names(names))) < 1
+        assert found == ["from", "subject"]
 
 
 class TestKey:

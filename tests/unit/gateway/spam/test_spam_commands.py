@@ -32,7 +32,7 @@ def servers() -> Iterator[tuple[FakeRspamd, DnsServer]]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     for server in (rspamd, dns):
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
     yield rspamd, dns
     for server in (rspamd, dns):
         loop.call_soon_threadsafe(server.stop)

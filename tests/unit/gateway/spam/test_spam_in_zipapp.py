@@ -38,7 +38,7 @@ async def test_spam_scan_begins_with_a_reload(pyz, tmp_path, rspamd, dns):
         settings.write_text(f'{settings.read_text()}[rspamd]\nsocket = "{rspamd.address}"\n')
         service.process.send_signal(signal.SIGHUP)
         await service.until("READY=1")
-        for _time in range(100):
+        for _time in range(600):
             assert (await send(port)).startswith("250")
             if rspamd.messages:
                 break

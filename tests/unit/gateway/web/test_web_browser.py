@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from service_process import free_port
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from test_web_process import free_port
 from web_site import ATTACK, KEPT, MAIL, web_site
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -103,6 +103,7 @@ async def test_a_client_that_sends_nothing_or_too_much_is_dropped(tmp_path, monk
     reader, writer = await asyncio.open_unix_connection(path)
     assert await reader.read() == b""
     writer.close()
+    monkeypatch.undo()
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b"x" * 200_000)
     assert await reader.read() == b""

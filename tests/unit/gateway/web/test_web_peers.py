@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_web_process import free_port
+from service_process import free_port
 from web_site import KEPT, MAIL, SETTINGS, Web, web_site, write_settings, write_state
 
 from mailgate.content.quarantine import Quarantine

@@ -19,20 +19,15 @@ import httpx
 import jinja2
 import pytest
 import yaml
+from service_process import free_port
 from web_site import KEPT, SETTINGS, write_settings, write_state
 
 import mailgate
 
 ROLE = Path(mailgate.__file__).resolve().parents[2]
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-SECONDS = 30
+SECONDS = 60
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
