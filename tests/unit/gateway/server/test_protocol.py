@@ -43,14 +43,14 @@ class TestCommands:
 
     async def test_a_command_of_aiosmtpd_is_not_inherited_by_a_subclass(self):
         class Fewer(Protocol):
-            async def smtp_NOOP(self, arg: str | None) -> None: ...
+            def command_NOOP(self, arg: str | None) -> None: ...
 
         class More(Fewer):
-            async def smtp_QUIT(self, arg: str | None) -> None: ...
+            def command_QUIT(self, arg: str | None) -> None: ...
 
-        assert Fewer.offered == ("smtp_NOOP",)
-        assert More.offered == ("smtp_NOOP", "smtp_QUIT")
-        assert Protocol.offered == ()
+        assert tuple(Fewer.commands) == ("NOOP",)
+        assert tuple(More.commands) == ("NOOP", "QUIT")
+        assert Protocol.commands == {}
 
     async def test_ehlo_does_not_raise_the_limit_of_commands(self, campus):
         """Check that EHLO does not raise the command length of all sessions, which aiosmtpd keeps in the class."""
