@@ -58,10 +58,8 @@ class Connection(BaseConnection):
             self._consume(data)
             return
         self._buffer += data
-        if self._line_handler:
-            self._handle_lines()
-            if self._line_handler and len(self._buffer) <= self._line_limit:
-                return
+        if self._line_handler is not None and self._handle_lines() and len(self._buffer) <= self._line_limit:
+            return
         if len(self._buffer) > MAX_BUFFERED and self.transport and not self._reading_paused:
             self.transport.pause_reading()
             self._reading_paused = True
@@ -86,9 +84,9 @@ class Connection(BaseConnection):
         return bool(self._buffer)
 
     async def lines(self, handler: LineHandler, limit: int, seconds: float) -> None:
-        """Pass each line with its LF to `handler` as it arrives, without waking the reader task, until it returns False.
+        """Pass each line with its LF to `handler` as it arrives, until it returns False.
 
-        What `handler` raises is raised here.
+        The reader task is not woken for a line. What `handler` raises is raised here.
 
         Raises:
             LineTooLongError: There is no LF within `limit` bytes.
@@ -109,10 +107,10 @@ class Connection(BaseConnection):
         if error:
             raise error
 
-    def _handle_lines(self) -> None:
-        """Pass complete lines to the handler; each begins the time for the next one."""
+    def _handle_lines(self) -> bool:
+        """Pass complete lines to the handler; return whether it waits for more. Each begins the time for the next."""
         buffer = self._buffer
-        while self._line_handler and (end := buffer.find(b"\n")) >= 0:
+        while buffer and self._line_handler and (end := buffer.find(b"\n")) >= 0:
             try:
                 proceeds = self._line_handler(self._take(end + 1))
             except Exception as error:
@@ -120,8 +118,9 @@ class Connection(BaseConnection):
                 proceeds = False
             if not proceeds:
                 self._line_handler = None
-                return
+                return False
             self._deadline = self.loop.time() + self._line_seconds
+        return True
 
     async def speaks_within(self, seconds: float) -> bool:
         """Wait for input; return whether there was any within `seconds`. Raise EOFError."""

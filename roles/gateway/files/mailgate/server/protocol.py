@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Server-side SMTP protocol: aiosmtpd's SMTP class with our own transport and its unsafe behaviour replaced.
 
-Used from aiosmtpd: the settings, the state (session, envelope, and when each is reset), and the PROXY header. Replaced: the transport (connection.py), the table of commands, and the loop that reads them. The text of
-an exception is not sent, the end of input does not cancel acknowledged work, only CRLF ends a command, each stage has
-its own timeout, connections and errors are limited, and no command of aiosmtpd is offered.
+Used from aiosmtpd: the settings, the state (session, envelope, and when each is reset), and the PROXY header.
+Replaced: the transport (connection.py), the table of commands, and the loop that reads them. The text of an exception
+is not sent, the end of input does not cancel acknowledged work, only CRLF ends a command, each stage has its own
+timeout, connections and errors are limited, and no command of aiosmtpd is offered.
 
 A command that need not wait is executed when it arrives. To wake the task of the connection for it would double the
 work of the event loop.
@@ -188,12 +189,13 @@ class Protocol(Connection, SMTP):
             return
         self._visit = self._gateway.admission.enter(address, self._close_early)
         self._gateway.sessions.add(self)
-        self._set_rset_state()
+        self.envelope = self._create_envelope()
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection; the delivery of a message continues."""
-        self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
+        if self._receipts.open:
+            self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
         super().connection_lost(exc)
         if self._linger:
             self._linger.cancel()
@@ -202,11 +204,6 @@ class Protocol(Connection, SMTP):
             self._gateway.admission.leave(self._visit)
         if self._handler_coroutine:
             self._handler_coroutine.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        """Accept input, unless the connection was refused."""
-        if self._visit:
-            super().data_received(data)
 
     def eof_received(self) -> bool | None:
         """Keep the connection open for replies, unless it was refused."""
@@ -272,7 +269,8 @@ class Protocol(Connection, SMTP):
             await self._watch_for_early_talker()
             self._reply(_greeting(self.hostname))
             while self.transport is not None:
-                await self._drain()
+                if self._writing_paused:
+                    await self._drain()
                 await self._handle_commands()
         except ClosingError as closing:
             await self._final_reply(closing.reply)
@@ -285,7 +283,8 @@ class Protocol(Connection, SMTP):
             self._set_rset_state()
             self._emit_connection()
             try:
-                await self._receipts.wait(self.transport, ACKNOWLEDGE_SECONDS)
+                if self._receipts.open:
+                    await self._receipts.wait(self.transport, ACKNOWLEDGE_SECONDS)
             finally:
                 if self.transport is not None:
                     self._end()
@@ -403,7 +402,7 @@ class Protocol(Connection, SMTP):
     async def _handle_commands(self) -> None:
         """Execute commands as they arrive until one has to wait, then that one."""
         self._verb = ""
-        if not self._proceeds:
+        if self._gateway.draining and not self.in_transaction:
             raise ClosingError(_SHUTTING_DOWN)
         await self._read_commands()
         work, self._work = self._work, None
@@ -412,11 +411,6 @@ class Protocol(Connection, SMTP):
                 await work()
             except Exception as error:
                 self._fail(error)
-
-    @property
-    def _proceeds(self) -> bool:
-        """Whether the client may send another command."""
-        return not self._gateway.draining or self.in_transaction
 
     async def _read_commands(self) -> None:
         """Read lines until a command has to wait; an overlong one is read to its end, within a limit."""
@@ -443,7 +437,8 @@ class Protocol(Connection, SMTP):
 
     def _execute(self, line: bytes) -> bool:
         """Execute a command, or begin it; return whether the next one may be executed at once."""
-        self._receipts.command(pipelined=self.unread)
+        if self._receipts.open:
+            self._receipts.command(pipelined=self.unread)
         try:
             self._work = self._begin(line)
         except Exception as error:
@@ -453,7 +448,7 @@ class Protocol(Connection, SMTP):
         self._verb = ""
         if self._visit:
             self._gateway.admission.wait(self._visit)
-        return self._proceeds and not self._writing_paused
+        return not self._writing_paused and not self._gateway.draining
 
     def _begin(self, line: bytes) -> Work | None:
         """Execute a command; return what is left to do."""

@@ -57,6 +57,8 @@ class Session(Protocol):
 
     def __init__(self, gateway: Gateway, *, checked: bool = False) -> None:
         self._transaction: Transaction | None = None
+        # The client of the transaction, once it was needed.
+        self._named_client: Client | None = None
         self._named = SessionRecipients(gateway.unknown_recipients)
         # None before HELO, and if no rule applies to the client.
         self._screening: Screening | None = None
@@ -64,11 +66,14 @@ class Session(Protocol):
 
     def _set_post_data_state(self) -> None:
         """End the transaction; also called by RSET, HELO, EHLO, STARTTLS and at the end of the connection."""
-        super()._set_post_data_state()
+        if not self.in_transaction:
+            return
         if self._transaction:
             self._emit_abandoned(self._transaction)
             self._transaction.close()
             self._transaction = None
+        super()._set_post_data_state()
+        self._named_client = None
         if self._visit:
             self._gateway.admission.end_transaction(self._visit)
 
@@ -136,7 +141,7 @@ class Session(Protocol):
         if not self.session.extended_smtp:
             self._note_pipelining()
         path = parse_sender(arg)
-        refusal = self._check_mail_parameters(path)
+        refusal = self._check_mail_parameters(path) if path.parameters else None
         if refusal:
             self._error(refusal)
             return
@@ -199,7 +204,7 @@ class Session(Protocol):
         except AddressError as error:
             self._gateway.refused_recipient(client, transaction.sender, arg, error.reply, relay=error.relay)
             raise
-        refused = self._check_rcpt_parameters(path)
+        refused = self._check_rcpt_parameters(path) if path.parameters else None
         if refused:
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, refused, relay=False)
             self._error(refused)
@@ -423,6 +428,12 @@ class Session(Protocol):
         self._reply(Reply.of(214, "2.0.0 " + " ".join(self.commands)))
 
     def _client(self) -> Client:
+        """Return the client of the open transaction."""
+        if self._named_client is None:
+            self._named_client = self._describe_client()
+        return self._named_client
+
+    def _describe_client(self) -> Client:
         protocol = "ESMTP" if self.session.extended_smtp else "SMTP"
         # RFC 3848 and RFC 6531 section 4.3.
         if self.envelope.smtp_utf8:
