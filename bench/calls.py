@@ -3,10 +3,11 @@
 """Function calls and processor instructions of one worker, for each message, refusal and refused connection.
 
 They hardly depend on the machine and on what else it does, so one run can be compared with another. `--limits FILE`
-compares them with numbers that are not to be exceeded. A case is a connection that sends one message, or is refused;
-clients send each command after the reply to the one before. The peers of the worker are in this process.
+compares them with numbers that are not to be exceeded; `--floor` counts a server that does the least. A case is a
+connection that sends one message, or is refused; clients send each command after the reply to the one before. The
+peers of the worker are in this process.
 
-python3 -m bench.calls [--instructions] [--loop uvloop] [--metrics] [--source DIRECTORY] [--top 20]
+python3 -m bench.calls [--instructions] [--loop uvloop] [--metrics] [--floor] [--source DIRECTORY] [--top 20]
 """
 
 from __future__ import annotations
@@ -103,12 +104,17 @@ class Worker:
         environment = {**os.environ, **GATEWAY_ENVIRONMENT, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
         command = [sys.executable, "-m", "mailgate", "ban", "--config", str(settings), "add", f"{BANNED}/32"]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        program = [sys.executable, str(REPOSITORY / "bench/calls_worker.py"), str(settings), str(self._profile)]
+        worker = REPOSITORY / "bench" / ("calls_floor.py" if options.floor else "calls_worker.py")
+        program = [sys.executable, str(worker), str(settings), str(self._profile)]
         if self._valgrind:
             program = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={directory}/counts",
                        *program]  # fmt: skip
         self._process = subprocess.Popen(program, env=environment, stdout=subprocess.PIPE)
         self._expect(b"ready\n")
+        if not options.floor:
+            self._wait_for_bans()
+
+    def _wait_for_bans(self) -> None:
         # Bans are loaded soon after the start.
         for _ in range(300):
             with connected(self.port, BANNED) as (_connection, replies):
@@ -226,6 +232,7 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--instructions", action="store_true", help="instructions, by valgrind, in place of calls")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), help="event loop")
+    parser.add_argument("--floor", action="store_true", help="a server that only says SMTP words, in its place")
     parser.add_argument("--metrics", action="store_true", help="count metrics for Prometheus too")
     parser.add_argument("--source", type=Path, default=SOURCE, help="directory of the package `mailgate`")
     parser.add_argument("--top", type=int, default=0, help="print so many functions of each case")
@@ -235,6 +242,8 @@ def main() -> None:
     )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.floor and set(options.cases.split(",")) & {"banned", "too_many_connections"}:
+        parser.error("--floor refuses no connection; choose --cases")
     if not options.inside:
         enter_namespace()
     options.settings = f'event_loop = "{options.loop}"' if options.loop else ""

@@ -22,9 +22,8 @@ from mailgate.process import supervisor, worker
 from mailgate.worker_counters import WorkerCounters
 
 
-def main() -> None:
-    """Serve until SIGTERM."""
-    settings, profile = map(Path, sys.argv[1:])
+def count_calls(profile: Path) -> None:
+    """Count from SIGUSR1 to SIGUSR2, and write the counts to a file."""
     profiler = cProfile.Profile()
 
     def begin(*_signal: object) -> None:
@@ -39,6 +38,17 @@ def main() -> None:
 
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, end)
+
+
+def ready() -> None:
+    """Report that clients may connect."""
+    os.write(1, b"ready\n")
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    settings, profile = map(Path, sys.argv[1:])
+    count_calls(profile)
     # A worker of a service whose supervisor never ends.
     alive, _write_end = os.pipe()
     config, routes = load(settings)
@@ -46,8 +56,9 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(*supervisor.GC_THRESHOLDS)
     with Path(os.devnull).open("w") as sys.stdout:
-        os.write(1, b"ready\n")
+        ready()
         worker.main(settings, config, routes, WorkerCounters(), sockets, generation=1, supervisor=alive)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -187,7 +187,7 @@ class Admission:
 
     def wait(self, visit: Visit) -> None:
         """Note that the gateway waits for the client from now on."""
-        if visit.waiting or visit.received is not None:
+        if visit.ranking is not None or visit.received is not None:
             self.serve(visit)
         if visit in self._visits:
             visit.waiting, visit.since = True, self.clock()

@@ -622,7 +622,7 @@ class Config:
 
     def may_relay(self, client: str) -> bool:
         """Return whether `client`, an IP address, is in one of `relay_networks`."""
-        return among(client, self.relay_networks)
+        return bool(self.relay_networks) and among(client, self.relay_networks)
 
     def choice(self, domain: str, name: str, default: str) -> str:
         """Return what a domain has chosen for the setting `name`, which is `default` for all domains."""
@@ -631,7 +631,7 @@ class Config:
 
     def is_proxy(self, client: str) -> bool:
         """Return whether `client`, an IP address, must begin every connection with a PROXY header."""
-        return among(client, self.proxy_protocol_from)
+        return bool(self.proxy_protocol_from) and among(client, self.proxy_protocol_from)
 
 
 def find_domain(domains: Mapping[str, Mapping[str, str]], domain: str) -> Mapping[str, str] | None:

@@ -36,6 +36,8 @@ class RemovedRoutes:
 
     def __contains__(self, domain: str) -> bool:
         """Return whether a domain was removed and is still deferred."""
+        if not self._removed:
+            return False
         found = self._patterns.find(domain)
         return found is not None and self._is_deferred(found.pattern)
 

@@ -69,6 +69,7 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._by_pattern = {route.pattern: route for route in routes}
+        self._has_wildcards = any(pattern.startswith("*.") for pattern in self._by_pattern)
         self._delivered = [route for route in self._by_pattern.values() if route.next_hops]
 
     def __len__(self) -> int:
@@ -85,7 +86,7 @@ class Routes:
     def _match(self, domain: str) -> Route | None:
         name = domain.lower()
         exact = self._by_pattern.get(name)
-        if exact or name.startswith("["):
+        if exact or not self._has_wildcards or name.startswith("["):
             return exact
         dot = name.find(".")
         while dot >= 0:

@@ -186,6 +186,21 @@ class TestRetries:
         assert (await send(campus, "alice@a.univ.example")).startswith("250")
         assert len(campus.a.received) == 2, "that answer arrived, so this is a message of its own"
 
+    async def test_a_retry_after_a_reset_that_arrives_with_the_message_is_not_delivered_twice(self, campus):
+        """The kernel reports both at once; libuv makes the end of input of it."""
+        client = await begin_data(campus, "alice@a.univ.example")
+        sock = client.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with socket.socket(fileno=os.dup(sock.fileno())) as copy:
+            client.writer.transport.abort()
+            await client.writer.wait_closed()
+            copy.sendall(MESSAGE + b".\r\n")
+        await wait_for(lambda: campus.a.received)
+        await all_sessions_ended(campus)
+        assert (await send(campus, "alice@a.univ.example")).startswith("250")
+        assert len(campus.a.received) == 1
+        assert campus.count("client_answers_lost") == campus.count("resent") == 1
+
     async def test_a_large_retry_is_not_delivered_twice(self, campus):
         content = MESSAGE + (b"a" * 70 + b"\r\n") * (LARGE // 72)
         await send_and_reset(campus, "alice@a.univ.example", content=content)

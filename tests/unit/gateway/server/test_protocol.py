@@ -10,6 +10,7 @@ from aiosmtpd.smtp import SMTP
 from gateway_doubles import client_context
 
 from mailgate.config import Tls
+from mailgate.gateway import INTERNAL_ERROR
 from mailgate.server.protocol import Protocol
 from mailgate.server.session import Session
 
@@ -43,14 +44,14 @@ class TestCommands:
 
     async def test_a_command_of_aiosmtpd_is_not_inherited_by_a_subclass(self):
         class Fewer(Protocol):
-            async def smtp_NOOP(self, arg: str | None) -> None: ...
+            def command_NOOP(self, arg: str | None) -> None: ...
 
         class More(Fewer):
-            async def smtp_QUIT(self, arg: str | None) -> None: ...
+            def command_QUIT(self, arg: str | None) -> None: ...
 
-        assert Fewer.offered == ("smtp_NOOP",)
-        assert More.offered == ("smtp_NOOP", "smtp_QUIT")
-        assert Protocol.offered == ()
+        assert tuple(Fewer.commands) == ("NOOP",)
+        assert tuple(More.commands) == ("NOOP", "QUIT")
+        assert Protocol.commands == {}
 
     async def test_ehlo_does_not_raise_the_limit_of_commands(self, campus):
         """Check that EHLO does not raise the command length of all sessions, which aiosmtpd keeps in the class."""
@@ -113,6 +114,16 @@ class TestState:
         assert await client.reply() == "451 4.3.0 Internal error; try again later"
         assert not only_session(campus).in_transaction
         assert (await client.start("alice@a.univ.example"))[0].startswith("250")
+
+    async def test_an_error_in_a_command_does_not_end_the_session(self, campus, monkeypatch, caplog):
+        def fail(_session: Session, _arg: str | None) -> None:
+            raise ValueError("secret")
+
+        monkeypatch.setattr(Session, "commands", {**Session.commands, "NOOP": fail})
+        client = await campus.connect()
+        client.writer.write(b"NOOP\r\nRSET\r\n")
+        assert [await client.reply(), await client.reply()] == [str(INTERNAL_ERROR), "250 2.0.0 OK"]
+        assert "secret" in caplog.text
 
     async def test_all_callbacks_of_the_event_loop_are_the_connections(self):
         calls = (

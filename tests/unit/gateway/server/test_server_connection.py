@@ -157,6 +157,42 @@ class TestInput:
             b": 2\r\n\r\nx\r\n",
         ]
 
+    async def test_commands_in_one_packet_are_answered_in_order_up_to_the_last_one(self, campus):
+        client = await campus.connect()
+        client.writer.write(
+            b"NOOP\r\nMAIL FROM:<a@sender.example>\r\nRCPT TO:<x@elsewhere.example>\r\n"
+            b"RCPT TO:<alice@a.univ.example>\r\nNO\0OP\r\n" + b"x" * 3000 + b"\r\n"
+            b"RSET\r\nRCPT TO:<alice@a.univ.example>\r\nQUIT\r\nNOOP\r\n"
+        )
+        codes = [line[:9].decode() for line in (await client.reader.read()).splitlines()]
+        assert codes == [
+            "250 2.0.0", "250 2.1.0", "550 5.7.1", "250 2.1.5", "500 5.5.2", "500 5.5.2", "250 2.0.0", "503 5.5.1",
+            "221 2.0.0",
+        ]  # fmt: skip
+
+    async def test_an_unfinished_command_does_not_extend_the_time_for_it(self, make_campus):
+        campus = await make_campus(timeouts=Timeouts(command=300))
+        client = await campus.connect()
+        [session] = campus.gateway.sessions
+        deadline = session._deadline
+        client.writer.write(b"NO")
+        await wait_for(lambda: session.unread)
+        assert session._deadline == deadline
+        client.writer.write(b"OP\r\n")
+        assert (await client.reply()).startswith("250")
+        assert session._deadline > deadline
+
+    async def test_a_client_that_does_not_read_is_asked_for_no_more_commands(self, campus):
+        client = await campus.connect()
+        [session] = campus.gateway.sessions
+        session.pause_writing()
+        client.writer.write(b"NOOP\r\n" * 3)
+        assert (await client.reply()).startswith("250")
+        await wait_for(lambda: session._write_waiter)
+        assert session.unread
+        session.resume_writing()
+        assert [(await client.reply())[:3] for _ in range(2)] == ["250", "250"]
+
     async def test_an_endless_command_line_is_ended(self, campus):
         client = await campus.connect()
         for _ in range(200):

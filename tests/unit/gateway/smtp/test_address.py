@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailgate.smtp import address
 from mailgate.smtp.address import AddressError, Mailbox, parse_mailbox, parse_recipient, parse_sender
 
 ATEXT = string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~-"
@@ -30,6 +33,14 @@ DOT_STRING = st.lists(st.text(PLAIN, min_size=1, max_size=10), min_size=1, max_s
 QUOTABLE = st.text(
     st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="%!@"), min_size=1, max_size=25
 )
+
+
+def outcome(parse: Callable[[str], object], argument: str) -> object:
+    """Return the path or the reply that rejects it."""
+    try:
+        return parse(argument)
+    except AddressError as error:
+        return error.reply, error.relay
 
 
 class TestParse:
@@ -164,6 +175,18 @@ class TestParse:
                 parse(f"{'TO' if parse is parse_recipient else 'FROM'}:<{text}>")
             except AddressError:
                 continue
+
+    @given(
+        st.sampled_from(["<{}@{}>", "<{}@{}> SIZE=1", "<{}@{}>\tBODY=8BITMIME  X=y", "<{}@{}>x", " <{}@{}> ", "{}@{}"]),
+        st.text(alphabet='aZ9.+=%!"\\@:\u017f\u212a\n ', max_size=6) | st.just("a" * 255) | st.just("a" * 256),
+        st.text(alphabet="aZ9.-_[]>\u017f\n ", max_size=6) | DOMAIN | st.just("a." * 127 + "a") | st.just("a." * 128),
+    )
+    def test_usual_paths_are_parsed_as_all_others(self, form, local, domain):
+        path = form.format(local, domain)
+        for parse, argument in ((parse_recipient, f"To:{path}"), (parse_sender, f"FROM:{path}")):
+            found = outcome(parse, argument)
+            with mock.patch.object(address, "_usual", return_value=None):
+                assert found == outcome(parse, argument), argument
 
     def test_invalid_input_is_rejected_quickly(self):
         for text in ("a" * 300 + "(", "a." * 150 + "(", '"' + "\\a" * 150, "a@" + "a-" * 150):

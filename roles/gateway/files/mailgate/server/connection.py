@@ -21,6 +21,8 @@ MAX_BUFFERED = 512 * 1024
 
 # Consumes a chunk of input. Returns None, or once it is complete the rest of the chunk.
 Consumer = Callable[[bytes], bytes | None]
+# Handles a line. Returns whether the next one may be handled at once.
+LineHandler = Callable[[bytes], bool]
 
 
 class LineTooLongError(Exception):
@@ -40,17 +42,24 @@ class Connection(BaseConnection):
         self._consumer: Consumer | None = None
         self._idle_seconds = 0.0
         self._consumer_deadline = 0.0
+        # Handler of lines, their maximum length, the time for each of them, and what the handler has raised.
+        self._line_handler: LineHandler | None = None
+        self._line_limit = 0
+        self._line_seconds = 0.0
+        self._line_error: Exception | None = None
         self._eof = False
         self._reading_paused = False
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Pass input to the consumer, or buffer it."""
+        """Pass input to the consumer or to the handler of lines, or buffer it."""
         if self._consumer:
             self._consume(data)
             return
         self._buffer += data
+        if self._line_handler is not None and self._handle_lines() and len(self._buffer) <= self._line_limit:
+            return
         if len(self._buffer) > MAX_BUFFERED and self.transport and not self._reading_paused:
             self.transport.pause_reading()
             self._reading_paused = True
@@ -74,24 +83,44 @@ class Connection(BaseConnection):
         """Whether there is unread input."""
         return bool(self._buffer)
 
-    async def line(self, limit: int, seconds: float) -> bytes:
-        """Return the next line with its LF.
+    async def lines(self, handler: LineHandler, limit: int, seconds: float) -> None:
+        """Pass each line with its LF to `handler` as it arrives, until it returns False.
+
+        The reader task is not woken for a line. What `handler` raises is raised here.
 
         Raises:
             LineTooLongError: There is no LF within `limit` bytes.
             EOFError: The client has closed the connection.
-            TimeoutError: The line is not complete after `seconds`.
+            TimeoutError: A line is not complete after `seconds`.
         """
+        self._line_handler, self._line_limit, self._line_seconds = handler, limit, seconds
         self._set_timeout(seconds)
-        start = 0
-        while True:
-            end = self._buffer.find(b"\n", start)
-            if end >= 0:
-                return self._take(end + 1)
-            start = len(self._buffer)
-            if start > limit:
-                raise LineTooLongError
-            await self._more()
+        try:
+            self._handle_lines()
+            while self._line_handler is not None:
+                if len(self._buffer) > limit:
+                    raise LineTooLongError
+                await self._more()
+        finally:
+            self._line_handler = None
+            error, self._line_error = self._line_error, None
+        if error:
+            raise error
+
+    def _handle_lines(self) -> bool:
+        """Pass complete lines to the handler; return whether it waits for more. Each begins the time for the next."""
+        buffer = self._buffer
+        while buffer and self._line_handler and (end := buffer.find(b"\n")) >= 0:
+            try:
+                proceeds = self._line_handler(self._take(end + 1))
+            except Exception as error:
+                self._line_error = error
+                proceeds = False
+            if not proceeds:
+                self._line_handler = None
+                return False
+            self._deadline = self.loop.time() + self._line_seconds
+        return True
 
     async def speaks_within(self, seconds: float) -> bool:
         """Wait for input; return whether there was any within `seconds`. Raise EOFError."""

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Server-side SMTP protocol: aiosmtpd's SMTP class with our own transport and its unsafe behaviour replaced.
 
-Used from aiosmtpd: the settings, the state (session, envelope, and when each is reset), the table of commands, and the
-PROXY header. Replaced: the transport (connection.py) and the loop that reads commands. The text of an exception is not
-sent, the end of input does not cancel acknowledged work, only CRLF ends a command, each stage has its own timeout,
-connections and errors are limited, and no command of aiosmtpd is offered unless a subclass implements it.
+Used from aiosmtpd: the settings, the state (session, envelope, and when each is reset), and the PROXY header.
+Replaced: the transport (connection.py), the table of commands, and the loop that reads them. The text of an exception
+is not sent, the end of input does not cancel acknowledged work, only CRLF ends a command, each stage has its own
+timeout, connections and errors are limited, and no command of aiosmtpd is offered.
+
+A command that need not wait is executed when it arrives. To wake the task of the connection for it would double the
+work of the event loop.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ log = logging.getLogger("mailgate")
 MAX_LINE_OVERRUN = 1_000_000
 # Longer than any command.
 MAX_VERB = 20
+_COMMAND = "command_"
 # What is refused by the reply to a message, in place of a command.
 END_OF_DATA = "."
 MAX_IDLE_COMMANDS = 100
@@ -54,6 +58,10 @@ IDENT = "ESMTP mailgate"
 
 _SHUTTING_DOWN = Reply.of(421, "4.3.2 Service shutting down; try again later")
 _PROXY_REQUIRED = Reply.of(421, "4.7.0 PROXY header required")
+
+
+# The part of a command that has to wait; the task of the connection runs it.
+Work = Callable[[], Awaitable[None]]
 
 
 class ClosingError(Exception):
@@ -85,7 +93,10 @@ def _greeting(hostname: str) -> Reply:
 
 
 class Protocol(Connection, SMTP):
-    """One client connection. Subclasses implement commands as smtp_* methods; those of aiosmtpd are not offered."""
+    """One client connection. Subclasses implement commands as methods command_*.
+
+    Such a method takes the argument, None if there is none. It replies, and returns None or what is left to do.
+    """
 
     command_size_limit = 1024
 
@@ -99,19 +110,17 @@ class Protocol(Connection, SMTP):
     _handler_coroutine: asyncio.Task[None] | None
 
     _state: ClassVar[dict[str, object]]
-    offered: ClassVar[tuple[str, ...]] = ()
-    #: The method of each command. aiosmtpd's table, which has bound methods, would be made for each connection.
-    commands: ClassVar[Mapping[str, Callable[[Any, str | None], Awaitable[None]]]] = {}
+    #: The method of each command.
+    commands: ClassVar[Mapping[str, Callable[[Any, str | None], Work | None]]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = (name for name in vars(cls) if name.startswith("smtp_"))
-        cls.offered = tuple(dict.fromkeys((*cls.offered, *own)))
-        cls.commands = {name.removeprefix("smtp_"): getattr(cls, name) for name in sorted(cls.offered)}
+        own = {name.removeprefix(_COMMAND): method for name, method in vars(cls).items() if name.startswith(_COMMAND)}
+        cls.commands = dict(sorted({**cls.commands, **own}.items()))
 
     def __dir__(self) -> Iterable[str]:
         """Return the names in which aiosmtpd searches for commands and AUTH mechanisms; its own must not be found."""
-        return self.offered
+        return ()
 
     def __init__(self, gateway: Gateway, *, checked: bool = False) -> None:
         """Serve a connection.
@@ -130,6 +139,10 @@ class Protocol(Connection, SMTP):
         self.id = new_id()
         # The last command, as far as the event of its refusal needs it.
         self._verb = ""
+        # What is left to do of it.
+        self._work: Work | None = None
+        # Bytes of an overlong line that were discarded before its end.
+        self._discarded = 0
         self._opened = self.loop.time()
         self._accepted_messages = 0
         self._refused_recipients = 0
@@ -176,12 +189,13 @@ class Protocol(Connection, SMTP):
             return
         self._visit = self._gateway.admission.enter(address, self._close_early)
         self._gateway.sessions.add(self)
-        self._set_rset_state()
+        self.envelope = self._create_envelope()
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection; the delivery of a message continues."""
-        self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
+        if self._receipts.open:
+            self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
         super().connection_lost(exc)
         if self._linger:
             self._linger.cancel()
@@ -190,11 +204,6 @@ class Protocol(Connection, SMTP):
             self._gateway.admission.leave(self._visit)
         if self._handler_coroutine:
             self._handler_coroutine.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        """Accept input, unless the connection was refused."""
-        if self._visit:
-            super().data_received(data)
 
     def eof_received(self) -> bool | None:
         """Keep the connection open for replies, unless it was refused."""
@@ -258,9 +267,11 @@ class Protocol(Connection, SMTP):
             if self._gateway.config.is_proxy(self._client_address):
                 await self._read_proxy_header()
             await self._watch_for_early_talker()
-            await self._reply(_greeting(self.hostname))
+            self._reply(_greeting(self.hostname))
             while self.transport is not None:
-                await self._handle_command()
+                if self._writing_paused:
+                    await self._drain()
+                await self._handle_commands()
         except ClosingError as closing:
             await self._final_reply(closing.reply)
         except (ConnectionError, EOFError, TimeoutError):
@@ -272,7 +283,8 @@ class Protocol(Connection, SMTP):
             self._set_rset_state()
             self._emit_connection()
             try:
-                await self._receipts.wait(self.transport, ACKNOWLEDGE_SECONDS)
+                if self._receipts.open:
+                    await self._receipts.wait(self.transport, ACKNOWLEDGE_SECONDS)
             finally:
                 if self.transport is not None:
                     self._end()
@@ -320,7 +332,8 @@ class Protocol(Connection, SMTP):
         self._accepted_messages += 1
         self._receipts.expect(acknowledged, pipelined=self.unread)
         closed = self._eof
-        await self._reply(reply)
+        self._reply(reply)
+        await self._drain()
         self._receipts.sent(self.transport, closed=closed)
 
     async def _read_proxy_header(self) -> None:
@@ -386,65 +399,90 @@ class Protocol(Connection, SMTP):
         if self.unread:
             self._note_trait("pipelining")
 
-    async def _handle_command(self) -> None:
-        """Read one command and execute it."""
+    async def _handle_commands(self) -> None:
+        """Execute commands as they arrive until one has to wait, then that one."""
+        self._verb = ""
         if self._gateway.draining and not self.in_transaction:
             raise ClosingError(_SHUTTING_DOWN)
-        self._verb = ""
-        line = await self._read_command_line()
-        self._receipts.command(pipelined=self.unread)
-        if line is None:
-            await self._error(Reply.of(500, "5.5.2 Line too long"))
-            return
-        text = line[:-2]
-        if not line.endswith(b"\r\n") or b"\r" in text or b"\0" in text:
-            await self._error(Reply.of(500, "5.5.2 Bare CR, bare LF or NUL not allowed in a command"))
-            return
-        verb, _space, rest = text.partition(b" ")
-        self._verb = verb[:MAX_VERB].upper().decode("latin-1")
-        method = self.commands.get(self._verb)
-        if method is None:
-            await self._error(Reply.of(500, "5.5.2 Command not recognized"))
-            return
-        try:
-            # The parser of addresses decides whether non-ASCII characters are allowed. A HELO name is not repeated.
-            argument = rest.strip().decode(errors="replace" if verb.upper() in (b"HELO", b"EHLO") else "strict") or None
-        except UnicodeDecodeError:
-            await self._error(Reply.of(553, "5.6.7 Bad UTF-8 syntax"))
-            return
-        try:
-            await method(self, argument)
-        except AddressError as error:
-            await self._error(error.reply)
-        except (ClosingError, ConnectionError, EOFError):
-            raise
-        except Exception:
-            log.exception("%r from %s", verb, self._client_address)
-            await self._reply(INTERNAL_ERROR)
+        await self._read_commands()
+        work, self._work = self._work, None
+        if work:
+            try:
+                await work()
+            except Exception as error:
+                self._fail(error)
 
-    async def _read_command_line(self) -> bytes | None:
-        """Return a line with its end, or None if it was too long; then it is read to its end, within a limit."""
+    async def _read_commands(self) -> None:
+        """Read lines until a command has to wait; an overlong one is read to its end, within a limit."""
         self._idle = True
         admission, visit = self._gateway.admission, self._visit
         if visit:
             admission.wait(visit)
-        discarded = 0
         try:
             while True:
                 try:
-                    line = await self.line(self.command_size_limit, self._gateway.config.timeouts.command)
+                    await self.lines(self._execute, self.command_size_limit, self._gateway.config.timeouts.command)
                 except LineTooLongError:
-                    discarded += self.discard_unread()
-                    if discarded > MAX_LINE_OVERRUN:
+                    self._discarded += self.discard_unread()
+                    if self._discarded > MAX_LINE_OVERRUN:
                         raise ClosingError(Reply.of(421, "4.7.0 Line too long; closing connection")) from None
                     continue
-                return None if discarded or len(line) > self.command_size_limit else line
+                return
         except TimeoutError:
             raise ClosingError(TIMEOUT) from None
         finally:
             self._idle = False
             if visit:
                 admission.serve(visit)
+
+    def _execute(self, line: bytes) -> bool:
+        """Execute a command, or begin it; return whether the next one may be executed at once."""
+        if self._receipts.open:
+            self._receipts.command(pipelined=self.unread)
+        try:
+            self._work = self._begin(line)
+        except Exception as error:
+            self._fail(error)
+        if self._work:
+            return False
+        self._verb = ""
+        if self._visit:
+            self._gateway.admission.wait(self._visit)
+        return not self._writing_paused and not self._gateway.draining
+
+    def _begin(self, line: bytes) -> Work | None:
+        """Execute a command; return what is left to do."""
+        if self._discarded or len(line) > self.command_size_limit:
+            self._discarded = 0
+            self._error(Reply.of(500, "5.5.2 Line too long"))
+            return None
+        text = line[:-2]
+        if not line.endswith(b"\r\n") or b"\r" in text or b"\0" in text:
+            self._error(Reply.of(500, "5.5.2 Bare CR, bare LF or NUL not allowed in a command"))
+            return None
+        verb, _space, rest = text.partition(b" ")
+        self._verb = verb[:MAX_VERB].upper().decode("latin-1")
+        method = self.commands.get(self._verb)
+        if method is None:
+            self._error(Reply.of(500, "5.5.2 Command not recognized"))
+            return None
+        try:
+            # The parser of addresses decides whether non-ASCII characters are allowed. A HELO name is not repeated.
+            argument = rest.strip().decode(errors="replace" if self._verb in ("HELO", "EHLO") else "strict") or None
+        except UnicodeDecodeError:
+            self._error(Reply.of(553, "5.6.7 Bad UTF-8 syntax"))
+            return None
+        return method(self, argument)
+
+    def _fail(self, error: Exception) -> None:
+        """Reply to a command that has raised an error, or raise it if it ends the session."""
+        if isinstance(error, ClosingError | ConnectionError | EOFError):
+            raise error
+        if isinstance(error, AddressError):
+            self._error(error.reply)
+            return
+        log.error("%r from %s", self._verb, self._client_address, exc_info=error)
+        self._reply(INTERNAL_ERROR)
 
     def _count_idle_command(self) -> None:
         """Count a command outside of a transaction's progress; too many of them end the session."""
@@ -456,10 +494,11 @@ class Protocol(Connection, SMTP):
         """Return whether these are too many commands; fewer are allowed to clients that must be quick."""
         return number > limit or (number > MAX_HURRIED_COMMANDS and self._hurried)
 
-    async def _reply(self, reply: Reply) -> None:
+    def _reply(self, reply: Reply) -> None:
+        """Send a reply; raise ConnectionError. It is in the transport's buffer if the client does not read."""
         if reply.code >= 400:
             self._note_refusal(reply)
-        await self._send_reply(reply)
+        self.write(reply.wire())
 
     def _note_refusal(self, reply: Reply) -> None:
         """Log the refusal of a command; those of recipients and messages have events of their own."""
@@ -480,8 +519,8 @@ class Protocol(Connection, SMTP):
             reply=reply,
         )
 
-    async def _send_reply(self, reply: Reply) -> None:
-        self.write(reply.wire())
+    async def _drain(self) -> None:
+        """Wait until the client has read enough; raise TimeoutError or ConnectionError."""
         if self._writing_paused:
             self._set_waiting(waiting=True)
             await self.drain_writes(self._gateway.config.timeouts.command)
@@ -492,14 +531,15 @@ class Protocol(Connection, SMTP):
             self._last_reply = reply
             self._gateway.events.emit("connection_closed", id=self.id, client=self._client_address, reply=reply)
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._send_reply(reply)
+            self.write(reply.wire())
+            await self._drain()
 
-    async def _error(self, reply: Reply) -> None:
+    def _error(self, reply: Reply) -> None:
         """Reject a command; too many rejected commands end the session."""
         self._errors += 1
         if self._exceeds(self._errors, self._gateway.config.limits.max_errors):
             raise ClosingError(Reply.of(421, "4.7.0 Too many errors"))
-        await self._reply(reply)
+        self._reply(reply)
 
     @property
     def in_transaction(self) -> bool:

@@ -57,52 +57,53 @@ class Receipts:
     def __init__(self, received: Callable[[Keys], object], lost: Callable[[Keys], object]) -> None:
         self._received = received
         self._lost = lost
-        self._open: list[_Receipt] = []
+        #: Replies that are not confirmed.
+        self.open: list[_Receipt] = []
         self._confirmable = False
 
     def expect(self, keys: Keys, *, pipelined: bool) -> None:
         """Add a reply that is sent next; `pipelined` if a command behind the message has arrived already."""
-        self._open.append(_Receipt(keys))
+        self.open.append(_Receipt(keys))
         self._confirmable = not pipelined
 
     def sent(self, transport: asyncio.WriteTransport | None, *, closed: bool) -> None:
         """Note that the last reply was written to `transport`; `closed` if the client had closed its side before."""
         # A transport whose write failed is closing.
-        if self._open and transport is not None and not transport.is_closing():
-            receipt = self._open[-1]
+        if self.open and transport is not None and not transport.is_closing():
+            receipt = self.open[-1]
             receipt.sent_at, receipt.closed = asyncio.get_running_loop().time(), closed
             receipt.end = tcp.sent_position(transport)
 
     def command(self, *, pipelined: bool) -> None:
         """Note that a command has arrived; `pipelined` if there is further input behind it."""
-        if not self._open:
+        if not self.open:
             return
         if self._confirmable:
-            self._close(self._open, ())
+            self._close(self.open, ())
         self._confirmable = not pipelined
 
     def settle(self, acknowledgment: Acknowledgment | None) -> None:
         """Note that the connection has ended, at which time the client had acknowledged so much; None if unknown."""
-        if self._open:
+        if self.open:
             now = asyncio.get_running_loop().time()
-            lost = [receipt for receipt in self._open if receipt.lost(acknowledgment, now)]
-            self._close([receipt for receipt in self._open if receipt not in lost], lost)
+            lost = [receipt for receipt in self.open if receipt.lost(acknowledgment, now)]
+            self._close([receipt for receipt in self.open if receipt not in lost], lost)
 
     async def wait(self, transport: asyncio.BaseTransport | None, seconds: float) -> None:
         """Wait until TCP has acknowledged all replies, has closed the connection, or for `seconds`."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + seconds, 0.01
-        while self._open:
+        while self.open:
             acknowledgment = tcp.acknowledgment(transport)
             done = acknowledgment is None or acknowledgment.closed or loop.time() >= deadline
-            if done or all(receipt.acknowledged(acknowledgment) for receipt in self._open):
+            if done or all(receipt.acknowledged(acknowledgment) for receipt in self.open):
                 self.settle(acknowledgment)
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.5)
 
     def _close(self, received: Iterable[_Receipt], lost: Iterable[_Receipt]) -> None:
-        self._open = []
+        self.open = []
         for receipt in received:
             self._received(receipt.keys)
         for receipt in lost:

@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SMTP session: the commands of RFC 5321, with strict address parsing and bulk reads of DATA.
 
-Methods named smtp_* are found by aiosmtpd's table of commands. `session` and `envelope` are aiosmtpd's state; our
-Transaction is kept beside them.
+`session` and `envelope` are aiosmtpd's state; our Transaction is kept beside them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from mailgate.admission import Visit
@@ -19,8 +18,8 @@ from mailgate.delivery.unknown_recipients import DEFERRED, DOMAIN_DEFERRED, SESS
 from mailgate.gateway import Budget, Gateway, Result
 from mailgate.message import Client, Message, new_id
 from mailgate.routes import Route
-from mailgate.server.protocol import END_OF_DATA, ClosingError, Protocol
-from mailgate.server.rcpt_policy import decide
+from mailgate.server.protocol import END_OF_DATA, ClosingError, Protocol, Work
+from mailgate.server.rcpt_policy import Decision, decide
 from mailgate.server.separation import must_separate
 from mailgate.smtp import dsn
 from mailgate.smtp.address import AddressError, Mailbox, Path, helo_name, parse_recipient, parse_sender
@@ -58,6 +57,8 @@ class Session(Protocol):
 
     def __init__(self, gateway: Gateway, *, checked: bool = False) -> None:
         self._transaction: Transaction | None = None
+        # The client of the transaction, once it was needed.
+        self._named_client: Client | None = None
         self._named = SessionRecipients(gateway.unknown_recipients)
         # None before HELO, and if no rule applies to the client.
         self._screening: Screening | None = None
@@ -65,11 +66,14 @@ class Session(Protocol):
 
     def _set_post_data_state(self) -> None:
         """End the transaction; also called by RSET, HELO, EHLO, STARTTLS and at the end of the connection."""
-        super()._set_post_data_state()
+        if not self.in_transaction:
+            return
         if self._transaction:
             self._emit_abandoned(self._transaction)
             self._transaction.close()
             self._transaction = None
+        super()._set_post_data_state()
+        self._named_client = None
         if self._visit:
             self._gateway.admission.end_transaction(self._visit)
 
@@ -89,17 +93,17 @@ class Session(Protocol):
                 reason=self._last_reply or command or "connection ended",
             )
 
-    async def smtp_HELO(self, hostname: str | None) -> None:
+    def command_HELO(self, hostname: str | None) -> None:
         """Store the client's name."""
-        await self._hello(hostname, extended=False)
+        self._hello(hostname, extended=False)
 
-    async def smtp_EHLO(self, hostname: str | None) -> None:
+    def command_EHLO(self, hostname: str | None) -> None:
         """Store the client's name and list the extensions."""
-        await self._hello(hostname, extended=True)
+        self._hello(hostname, extended=True)
 
-    async def _hello(self, hostname: str | None, *, extended: bool) -> None:
+    def _hello(self, hostname: str | None, *, extended: bool) -> None:
         if not hostname:
-            await self._error(Reply.of(501, f"5.5.4 Syntax: {'EHLO' if extended else 'HELO'} hostname"))
+            self._error(Reply.of(501, f"5.5.4 Syntax: {'EHLO' if extended else 'HELO'} hostname"))
             return
         self._count_idle_command()
         self._note_pipelining()
@@ -110,42 +114,43 @@ class Session(Protocol):
         self._screening = rules.screen(self._client_address, self.session.host_name, self.traits) if rules else None
         if extended:
             tls = self.tls_context is not None and not self.session.ssl
-            await self._reply(_extensions(self.hostname, self.data_size_limit, tls=tls))
+            self._reply(_extensions(self.hostname, self.data_size_limit, tls=tls))
         else:
-            await self._reply(_hello(self.hostname))
+            self._reply(_hello(self.hostname))
 
-    async def smtp_STARTTLS(self, arg: str | None) -> None:
+    def command_STARTTLS(self, arg: str | None) -> Work | None:
         """Start TLS and reset the session (RFC 3207)."""
         if self.tls_context is None:
-            await self._error(Reply.of(502, "5.5.1 STARTTLS not supported"))
+            self._error(Reply.of(502, "5.5.1 STARTTLS not supported"))
         elif self.session.ssl:
-            await self._error(Reply.of(503, "5.5.1 TLS already active"))
+            self._error(Reply.of(503, "5.5.1 TLS already active"))
         elif arg:
-            await self._error(Reply.of(501, "5.5.4 Syntax: STARTTLS"))
+            self._error(Reply.of(501, "5.5.4 Syntax: STARTTLS"))
         else:
-            await self._start_tls(self.tls_context)
+            return partial(self._start_tls, self.tls_context)
+        return None
 
-    async def smtp_MAIL(self, arg: str | None) -> None:
+    def command_MAIL(self, arg: str | None) -> None:
         """Begin a transaction."""
         if not self.session.host_name:
-            await self._error(Reply.of(503, "5.5.1 Send HELO/EHLO first"))
+            self._error(Reply.of(503, "5.5.1 Send HELO/EHLO first"))
             return
         if self.in_transaction:
-            await self._error(Reply.of(503, "5.5.1 Nested MAIL command"))
+            self._error(Reply.of(503, "5.5.1 Nested MAIL command"))
             return
         if not self.session.extended_smtp:
             self._note_pipelining()
         path = parse_sender(arg)
-        refusal = self._check_mail_parameters(path)
+        refusal = self._check_mail_parameters(path) if path.parameters else None
         if refusal:
-            await self._error(refusal)
+            self._error(refusal)
             return
         size = _declared_size(path)
         if size > self.data_size_limit:
-            await self._reply(_MESSAGE_TOO_BIG)
+            self._reply(_MESSAGE_TOO_BIG)
             return
         if self._gateway.budget.used + size > self._gateway.config.limits.max_bytes_in_flight:
-            await self._reply(_INSUFFICIENT_STORAGE)
+            self._reply(_INSUFFICIENT_STORAGE)
             return
         self.envelope.mail_from = str(path.mailbox)
         self.envelope.smtp_utf8 = "SMTPUTF8" in path.parameters
@@ -162,7 +167,7 @@ class Session(Protocol):
         )
         if self._screening:
             self._screening.begin(path.mailbox, self._transaction.id)
-        await self._reply(_SENDER_ACCEPTED)
+        self._reply(_SENDER_ACCEPTED)
 
     @staticmethod
     def _check_mail_parameters(path: Path) -> Reply | None:
@@ -185,25 +190,25 @@ class Session(Protocol):
                 return Reply.of(555, f"5.5.4 Unsupported option: {name}")
         return dsn.check(path.parameters)
 
-    async def smtp_RCPT(self, arg: str | None) -> None:
-        """Check a recipient, in order: syntax, relaying, number of recipients, rules, rates, verification."""
+    def command_RCPT(self, arg: str | None) -> Work | None:
+        """Check a recipient, in order: syntax, relaying, number of recipients; then `_add_recipient`."""
         transaction = self._transaction
         if transaction is None:
             refusal = Reply.of(503, "5.5.1 Need MAIL command")
             self._emit_refusal(refusal)
-            await self._error(refusal)
-            return
+            self._error(refusal)
+            return None
         client = self._client()
         try:
             path = parse_recipient(arg, utf8=self.envelope.smtp_utf8)
         except AddressError as error:
             self._gateway.refused_recipient(client, transaction.sender, arg, error.reply, relay=error.relay)
             raise
-        refused = self._check_rcpt_parameters(path)
+        refused = self._check_rcpt_parameters(path) if path.parameters else None
         if refused:
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, refused, relay=False)
-            await self._error(refused)
-            return
+            self._error(refused)
+            return None
         decision = decide(
             path.mailbox, client.address, self._gateway.config, self._gateway.routes, self._gateway.removed_routes
         )
@@ -212,12 +217,16 @@ class Session(Protocol):
                 client, transaction.sender, path.mailbox, decision.refusal, relay=decision.relay
             )
             # A deferred recipient is no error of the client.
-            await (self._error if decision.relay else self._reply)(decision.refusal)
-            return
+            (self._error if decision.relay else self._reply)(decision.refusal)
+            return None
         if len(self.envelope.rcpt_tos) >= self._gateway.config.limits.max_recipients:
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, _TOO_MANY, relay=False)
-            await self._reply(_TOO_MANY)
-            return
+            self._reply(_TOO_MANY)
+            return None
+        return partial(self._add_recipient, client, transaction, path, decision)
+
+    async def _add_recipient(self, client: Client, transaction: Transaction, path: Path, decision: Decision) -> None:
+        """Check a recipient further, in order: rules, rates, verification."""
         if (
             await self._refused_by_rules(client, transaction, path.mailbox)
             or await self._is_separate(client, transaction, decision.recipient)
@@ -227,7 +236,7 @@ class Session(Protocol):
         deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
         if deferral:
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, deferral, relay=False)
-            await self._reply(deferral)
+            self._reply(deferral)
             return
         notify = dsn.select(path.parameters, dsn.RCPT_PARAMETERS)
         if decision.route:
@@ -240,7 +249,7 @@ class Session(Protocol):
             self._gateway.refused_recipient(client, transaction.sender, decision.recipient, reply, relay=False)
         if reply is SESSION_LIMIT:
             raise ClosingError(reply)
-        await self._reply(reply)
+        self._reply(reply)
 
     async def _refused_by_rules(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
         """Refuse a recipient if the rules do; return whether they do."""
@@ -260,7 +269,7 @@ class Session(Protocol):
             rule=verdict.first,
             score=verdict.score,
         )
-        await self._reply(verdict.reply)
+        self._reply(verdict.reply)
         return True
 
     async def _is_separate(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
@@ -271,7 +280,7 @@ class Session(Protocol):
         if not must_separate(config, screening, transaction.recipients[0], recipient):
             return False
         self._gateway.refused_recipient(client, transaction.sender, recipient, SEPARATE_TRANSACTION, relay=False)
-        await self._reply(SEPARATE_TRANSACTION)
+        self._reply(SEPARATE_TRANSACTION)
         return True
 
     async def _exceeds_rates(self, client: Client, transaction: Transaction, recipient: Mailbox) -> bool:
@@ -283,7 +292,7 @@ class Session(Protocol):
         if reply is None:
             return False
         self._gateway.refused_recipient(client, transaction.sender, recipient, reply, relay=False)
-        await self._reply(reply)
+        self._reply(reply)
         return True
 
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
@@ -314,17 +323,21 @@ class Session(Protocol):
                 return Reply.of(555, f"5.5.4 Unsupported option: {name}")
         return dsn.check(path.parameters)
 
-    async def smtp_DATA(self, arg: str | None) -> None:
-        """Receive the message, deliver it, and send the reply."""
+    def command_DATA(self, arg: str | None) -> Work | None:
+        """Ask for the message; then `_handle_message`."""
         transaction = self._transaction
         if arg:
-            await self._error(Reply.of(501, "5.5.4 Syntax: DATA"))
-            return
+            self._error(Reply.of(501, "5.5.4 Syntax: DATA"))
+            return None
         if transaction is None or not transaction.recipients:
-            await self._error(Reply.of(503, "5.5.1 No valid recipients"))
-            return
+            self._error(Reply.of(503, "5.5.1 No valid recipients"))
+            return None
         self._note_pipelining()
-        await self._reply(_GO_AHEAD)
+        self._reply(_GO_AHEAD)
+        return partial(self._handle_message, transaction)
+
+    async def _handle_message(self, transaction: Transaction) -> None:
+        """Receive the message, deliver it, and send the reply."""
         reservation = _Reservation(self._gateway.budget)
         try:
             content = await self._receive(reservation)
@@ -366,7 +379,7 @@ class Session(Protocol):
             await self._accept_message(result.reply, result.acknowledged)
         else:
             self._verb = END_OF_DATA
-            await self._reply(result.reply)
+            self._reply(result.reply)
 
     async def _receive(self, reservation: _Reservation) -> bytes | Reply:
         """Return the message, or the reply that refuses it."""
@@ -382,39 +395,45 @@ class Session(Protocol):
             self._set_waiting(waiting=False)
         return receiver.result()
 
-    async def smtp_RSET(self, arg: str | None) -> None:
+    def command_RSET(self, arg: str | None) -> None:
         """Abandon the transaction."""
         if arg:
-            await self._error(Reply.of(501, "5.5.4 Syntax: RSET"))
+            self._error(Reply.of(501, "5.5.4 Syntax: RSET"))
             return
         self._count_idle_command()
         self._set_rset_state()
-        await self._reply(_OK)
+        self._reply(_OK)
 
-    async def smtp_NOOP(self, arg: str | None) -> None:
+    def command_NOOP(self, arg: str | None) -> None:
         """Do nothing."""
         self._count_idle_command()
-        await self._reply(_OK)
+        self._reply(_OK)
 
-    async def smtp_QUIT(self, arg: str | None) -> None:
+    def command_QUIT(self, arg: str | None) -> None:
         """Close the session."""
         raise ClosingError(_BYE)
 
-    async def smtp_VRFY(self, arg: str | None) -> None:
+    def command_VRFY(self, arg: str | None) -> None:
         """Disclose nothing about addresses."""
         self._count_idle_command()
-        await self._reply(Reply.of(252, "2.5.2 Cannot VRFY user, but will accept message"))
+        self._reply(Reply.of(252, "2.5.2 Cannot VRFY user, but will accept message"))
 
-    async def smtp_EXPN(self, arg: str | None) -> None:
+    def command_EXPN(self, arg: str | None) -> None:
         """Disclose nothing about mailing lists."""
-        await self._error(Reply.of(502, "5.5.1 EXPN not supported"))
+        self._error(Reply.of(502, "5.5.1 EXPN not supported"))
 
-    async def smtp_HELP(self, arg: str | None) -> None:
+    def command_HELP(self, arg: str | None) -> None:
         """List the commands."""
         self._count_idle_command()
-        await self._reply(Reply.of(214, "2.0.0 " + " ".join(self.commands)))
+        self._reply(Reply.of(214, "2.0.0 " + " ".join(self.commands)))
 
     def _client(self) -> Client:
+        """Return the client of the open transaction."""
+        if self._named_client is None:
+            self._named_client = self._describe_client()
+        return self._named_client
+
+    def _describe_client(self) -> Client:
         protocol = "ESMTP" if self.session.extended_smtp else "SMTP"
         # RFC 3848 and RFC 6531 section 4.3.
         if self.envelope.smtp_utf8:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mailgate.smtp.reply import Reply
 
@@ -32,6 +33,10 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LOOSE_LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _SENDER_DOMAIN = re.compile(rf"{_LOOSE_LABEL}(?:\.{_LOOSE_LABEL})*")
+# Nearly all paths; the others are parsed step by step, with the same result for these. Group 3 has the parameters.
+_USUAL_PATH = rf"<([A-Za-z0-9#$&'*+/=?^_`{{|}}~.-]{{1,{MAX_LOCAL}}})@({_LABEL}(?:\.{_LABEL})*)>(?:[ \t](.*))?"
+_USUAL_SENDER = re.compile(rf"[Ff][Rr][Oo][Mm]:{_USUAL_PATH}", re.DOTALL)
+_USUAL_RECIPIENT = re.compile(rf"[Tt][Oo]:{_USUAL_PATH}", re.DOTALL)
 _SOURCE_ROUTE = re.compile(r"@[A-Za-z0-9_.-]+(?:,@[A-Za-z0-9_.-]+)*:")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]*))?")
 _REPEATABLE = ("SIZE", "BODY")
@@ -61,10 +66,11 @@ class Mailbox:
 
     local: str
     domain: str
+    _text: ClassVar[str | None] = None
 
     def __str__(self) -> str:
         # In place of functools.cached_property, which takes a lock in Python 3.11.
-        text: str | None = self.__dict__.get("_text")
+        text = self._text
         if text is None:
             text = self.__dict__["_text"] = self._quoted()
         return text
@@ -101,6 +107,8 @@ class Path:
 
 def parse_sender(argument: str | None) -> Path:
     """Parse the argument of MAIL; raise AddressError."""
+    if usual := _usual(_USUAL_SENDER, argument):
+        return usual
     inner, rest = _split(argument, "FROM", "MAIL FROM:<address>")
     parameters = _parse_parameters(rest)
     if not inner:
@@ -117,6 +125,8 @@ def parse_recipient(argument: str | None, *, utf8: bool = False) -> Path:
     Raises:
         AddressError: With `relay` set for each syntax that asks to relay the mail.
     """
+    if usual := _usual(_USUAL_RECIPIENT, argument):
+        return usual
     inner, rest = _split(argument, "TO", "RCPT TO:<address>")
     if inner.lower() == "postmaster":
         return Path(Mailbox("postmaster", ""), _parse_parameters(rest))
@@ -130,6 +140,17 @@ def parse_recipient(argument: str | None, *, utf8: bool = False) -> Path:
     if _RELAY_CHARACTERS & set(mailbox.local):
         raise AddressError(RELAY_REFUSED, relay=True)
     return Path(mailbox, _parse_parameters(rest))
+
+
+def _usual(form: re.Pattern[str], argument: str | None) -> Path | None:
+    """Return a path in the usual form, None for any other; raise AddressError for its parameters."""
+    match = form.fullmatch(argument or "")
+    if match is None:
+        return None
+    local, domain, rest = match.groups()
+    if len(domain) > MAX_DOMAIN:
+        return None
+    return Path(Mailbox(local, domain.lower()), _parse_parameters(rest) if rest else {})
 
 
 def parse_mailbox(text: str, *, sender: bool = False, utf8: bool = False) -> Mailbox:

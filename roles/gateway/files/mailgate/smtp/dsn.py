@@ -38,4 +38,6 @@ def wants_success(notify: str) -> bool:
 
 def select(parameters: Mapping[str, str | None], names: Sequence[str]) -> str:
     """Return those of `names` that were given, in the form in which they are passed on."""
+    if not parameters:
+        return ""
     return " ".join(f"{name}={parameters[name]}" for name in names if parameters.get(name))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class Reply:
 
     code: int
     lines: tuple[str, ...]
+    _wire: ClassVar[bytes | None] = None
 
     @classmethod
     def of(cls, code: int, text: str) -> Reply:
@@ -37,7 +39,7 @@ class Reply:
     def wire(self) -> bytes:
         """Return the reply in wire format, with its final CRLF."""
         # Most replies are constants.
-        wire: bytes | None = self.__dict__.get("_wire")
+        wire = self._wire
         if wire is None:
             wire = self.__dict__["_wire"] = self._encoded()
         return wire
