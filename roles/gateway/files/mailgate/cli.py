@@ -17,6 +17,7 @@ from mailgate import __version__
 from mailgate.client.submit import QueueError
 from mailgate.commands import ban, quarantine, queue, report, search, status, trace
 from mailgate.commands.help_texts import epilog
+from mailgate.commands.mail_queue import QUEUE_SOCKET
 from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
@@ -93,6 +94,12 @@ def argument_parser() -> argparse.ArgumentParser:
         ("index", search.add_index, "Index events for search, trace and report; started by systemd."),
     ):
         add(command(name, None, text))
+    queue_data = commands.add_parser(
+        "queue-data",
+        help="Tell the web page what waits in the queue; started by systemd's mailgate-queue-data.socket.",
+    )
+    queue_data.add_argument("--socket", default=QUEUE_SOCKET, help=f"where to listen (default: {QUEUE_SOCKET})")
+    queue_data.set_defaults(run=_queue_data, config=None)
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
     ban.add(command("ban", None, "List, add or remove bans of clients on this gateway."))
     dkim = command(
@@ -161,6 +168,12 @@ def _dkim(options: argparse.Namespace) -> int:
     from mailgate.commands import dkim  # noqa: PLC0415 (imports dnspython and dkimpy)
 
     return dkim.run(options)
+
+
+def _queue_data(options: argparse.Namespace) -> int:
+    from mailgate.commands import queue_data  # noqa: PLC0415 (as above)
+
+    return queue_data.main(options.socket)
 
 
 def _unpack(_options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from mailgate.cli import main
-from mailgate.commands.status import queue_length, state_check, unpacker_check
+from mailgate.commands.status import state_check, unpacker_check
 from mailgate.config import Endpoint
 from mailgate.events import Counters
 
@@ -79,20 +79,6 @@ class TestStatus:
     def test_the_unpacker_is_asked_to_open_an_archive(self):
         assert not unpacker_check("/nowhere").ok
         assert unpacker_check("").ok
-
-    @pytest.mark.parametrize(
-        ("listing", "said"),
-        [
-            ("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n", "0 messages"),
-            (
-                "\t\t/var/spool/mqueue (1 request)\n-----Q-ID-----\n\t\tTotal requests: 1\n",
-                "1 message (mailq lists them)",
-            ),
-            ("You are not permitted to see the queue\n", "unknown; run as root"),
-        ],
-    )
-    def test_queue_as_reported_by_mailq(self, listing, said):
-        assert queue_length(listing) == said
 
 
 class TestStateCheck:

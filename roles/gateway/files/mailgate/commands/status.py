@@ -9,9 +9,7 @@ import gzip
 import http
 import http.client
 import os
-import re
 import sqlite3
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from mailgate.archives.unpacker import Unpacker, UnpackerError
 from mailgate.client.greeting import read_greeting
 from mailgate.commands.event_options import UNINDEXED_BYTES
 from mailgate.commands.limits_status import limit_checks
+from mailgate.commands.mail_queue import QueueUnreadableError, waiting
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.event_index.follower import bytes_behind
@@ -40,7 +39,6 @@ FRONT_QUEUE = Path("/var/lib/mailgate-front")
 MIN_FREE_BYTES = 16 * MEGABYTE
 # Removed domains that are listed.
 MAX_DOMAINS = 10
-_TOTAL = re.compile(r"Total requests: (\d+)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *(_banner(f"front {endpoint}", _reachable(endpoint)) for endpoint in config.front_listen),
         *(_exporter(endpoint) for endpoint in config.metrics.listen),
         _banner(f"queue {config.queue}", config.queue),
-        _queue_length(),
+        queue_length_check(),
         *((_front_queue(FRONT_QUEUE),) if config.front_listen else ()),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
@@ -156,13 +154,15 @@ def _exporter(endpoint: Endpoint) -> Check:
     return Check(f"metrics {endpoint}", status == http.HTTPStatus.OK, f"/ready answers {status}")
 
 
-def _queue_length() -> Check:
-    """Count the messages in the queue by mailq, which only root may run."""
+def queue_length_check() -> Check:
+    """Count the messages in the queue."""
+    name = "mail in the queue"
     try:
-        result = subprocess.run(["mailq"], capture_output=True, text=True, timeout=SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Check("mail in the queue", True, f"unknown: {error}")
-    return Check("mail in the queue", True, queue_length(result.stdout))
+        number = len(waiting(SECONDS))
+    except QueueUnreadableError as error:
+        return Check(name, True, f"unknown: {error}")
+    hint = " (mailgate queue lists them)" if number else ""
+    return Check(name, True, f"{number} message{'' if number == 1 else 's'}{hint}")
 
 
 def _front_queue(directory: Path) -> Check:
@@ -175,16 +175,6 @@ def _front_queue(directory: Path) -> Check:
     except OSError as error:
         return Check(name, False, str(error))
     return Check(name, True, f"{number} message{'' if number == 1 else 's'}")
-
-
-def queue_length(listing: str) -> str:
-    """Return the result of sendmail's `mailq` in one line."""
-    found = _TOTAL.search(listing)
-    if not found:
-        return "unknown; run as root"
-    number = int(found[1])
-    hint = " (mailq lists them)" if number else ""
-    return f"{number} message{'' if number == 1 else 's'}{hint}"
 
 
 def _clamd(text: str, scan: Scan) -> Check:

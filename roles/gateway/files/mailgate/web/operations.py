@@ -12,7 +12,7 @@ import ipaddress
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -21,6 +21,8 @@ from typing import Any
 from mailgate import __version__
 from mailgate.client.submit import submit
 from mailgate.commands.event_options import EventReader, address_terms, key_of
+from mailgate.commands.mail_queue import QueuedMessage, QueueUnreadableError, waiting
+from mailgate.commands.queue import by_domain
 from mailgate.commands.recent_events import recent_counts
 from mailgate.commands.report_data import LISTS, as_json, collect
 from mailgate.commands.status import run_checks
@@ -32,13 +34,15 @@ from mailgate.event_index.store import DailyStore
 from mailgate.event_index.terms import VERDICTS as ALL_VERDICTS
 from mailgate.period_report.sums import VERDICTS
 from mailgate.routes import Routes
-from mailgate.web.access import Access, domain_terms, visible, visible_counts, visible_events
+from mailgate.web.access import Access, domain_terms, visible, visible_counts, visible_events, visible_queue
 
 Answer = dict[str, Any]
 # Rows that an answer has at most, and entries of each list of the report.
 MAX_ROWS = 200
 TOP = 20
 CHECK_SECONDS = 20
+# Waiting for the list of the queue.
+QUEUE_SECONDS = 15
 MAX_TEXT = 400
 # Events that the index does not have yet; a parsed event takes ten times its size, and several users may ask.
 UNINDEXED_BYTES = 4 * 1024 * 1024
@@ -92,12 +96,14 @@ class Operations:
         for hour, verdict, number in _messages(store, access, now - 86400, now + 60):
             hours.setdefault(hour, Counter())[verdict] += number
         checks = self._checked()
+        queued = self._queued(access)
         answer: Answer = {
             "version": __version__,
             "time": now,
             "hours": {str(hour): dict(numbers) for hour, numbers in sorted(hours.items())},
             "ok": all(check["ok"] for check in checks),
             "notes": notes,
+            "queue": {"problem": queued} if isinstance(queued, str) else _summary(queued),
         }
         if access.domains is None:
             answer |= {"checks": checks, "counts": recent_counts(self.config, 3600)}
@@ -111,6 +117,21 @@ class Operations:
                 found = [asdict(check) for check in run_checks(self.config, self._routes)]
                 self._checks = (self._clock(), found)
             return found
+
+    def queue(self, access: Access, _given: Mapping[str, object]) -> Answer:
+        """Return what waits in the queue, the oldest first."""
+        found = self._queued(access)
+        if isinstance(found, str):
+            return {"problem": found, "messages": []}
+        rows = sorted(found, key=lambda message: message.since)[:MAX_ROWS]
+        return {**_summary(found), "messages": [asdict(each) for each in rows]}
+
+    def _queued(self, access: Access) -> list[QueuedMessage] | str:
+        """Return what the user sees of the queue, or why it cannot be listed."""
+        try:
+            return visible_queue(waiting(QUEUE_SECONDS), access)
+        except QueueUnreadableError as error:
+            return str(error)
 
     def search(self, access: Access, given: Mapping[str, object]) -> Answer:
         """Return the newest events that meet the criteria, newest first."""
@@ -269,6 +290,7 @@ _OPERATIONS: Mapping[str, Callable[[Operations, Access, Mapping[str, object]], A
     each.__name__: each
     for each in (
         Operations.now,
+        Operations.queue,
         Operations.search,
         Operations.trace,
         Operations.report,
@@ -290,6 +312,12 @@ def _messages(store: DailyStore, access: Access, since: float, until: float) -> 
         domain, _space, verdict = key.rpartition(" ")
         if verdict in VERDICTS and access.sees(domain):
             yield hour, verdict, number
+
+
+def _summary(found: Sequence[QueuedMessage]) -> Answer:
+    """Return number and time of the oldest message of a queue, None without messages, in all and by domain."""
+    domains = [[domain, len(own), min(each.since for each in own)] for domain, own in by_domain(found)]
+    return {"number": len(found), "oldest": min((each.since for each in found), default=None), "domains": domains[:TOP]}
 
 
 def _shown(entry: Entry, access: Access) -> dict[str, object] | None:

@@ -76,6 +76,16 @@ def _remarks(answers: list[Answer]) -> dict[str, Any]:
     }
 
 
+async def queue(visit: Visit) -> Response:
+    """Return what waits in the queues of all gateways, the oldest first."""
+    answers = await visit.ask_all("queue")
+    found = [(each.gateway, each.answer) for each in answers if each.answer]
+    messages = [(gateway, message) for gateway, answer in found for message in answer["messages"]]
+    return visit.page(
+        "queue.html.j2", queues=found, messages=sorted(messages, key=lambda pair: pair[1]["since"]), **_remarks(answers)
+    )
+
+
 async def search(visit: Visit) -> Response:
     """Return the form of the search, and what was found."""
     given = {name: visit.parameter(name) for name in ("text", "verdict", "since", "until")}
