@@ -15,8 +15,9 @@ import subprocess
 import sys
 import sysconfig
 import zipapp
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from fake_clamd import FakeClamd
 from gateway_doubles import Client, Hop
@@ -59,15 +60,16 @@ def build(tree: Path) -> Path:
 class Running:
     """A service process with a notification socket."""
 
-    def __init__(self, pyz: Path, directory: Path) -> None:
+    def __init__(self, pyz: Path, directory: Path, prefix: Sequence[str] = (), stderr: TextIO | None = None) -> None:
         self.directory = directory
         self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notifications.bind(str(directory / "notify"))
         self.notifications.settimeout(10)
         self.process = subprocess.Popen(
-            [sys.executable, *_ISOLATED, str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
+            [*prefix, sys.executable, *_ISOLATED, str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
             env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 
