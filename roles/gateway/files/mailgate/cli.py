@@ -138,7 +138,8 @@ def argument_parser() -> argparse.ArgumentParser:
     for sub in (page, data):
         sub.add_argument("--socket", default=DATA_SOCKET, help=f"socket of web-data (default: {DATA_SOCKET})")
     state = command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
-    state.add_argument("--json", action="store_true", help="print JSON")
+    state.add_argument("--json", action="store_true", help="print JSON, in English")
+    state.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
     return parser
 
 
@@ -247,9 +248,11 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    checks = status.run_checks(*load(options.config))
+    config, routes = load(options.config)
+    checks = status.run_checks(config, routes)
     if options.json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
-    for check in checks if not options.json else ():
-        print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+    else:
+        for line in status.lines(checks, options.language or config.language):
+            print(line)
     return 0 if all(check.ok for check in checks) else 1

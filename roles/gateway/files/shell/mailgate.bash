@@ -82,6 +82,7 @@ _mailgate() {
         ' web-data:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' web-data:--socket') :; return ;;
         ' status:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
+        ' status:--language') COMPREPLY=($(compgen -W "en ja" -- "$current")); return ;;
     esac
     case "$words" in
         ' serve') COMPREPLY=($(compgen -W "-h --help --config" -- "$current")) ;;
@@ -108,7 +109,7 @@ _mailgate() {
         ' explain') COMPREPLY=($(compgen -W "-h --help --config --client --helo --from --to --from-header --message --json --language" -- "$current")) ;;
         ' web') COMPREPLY=($(compgen -W "-h --help --config --socket" -- "$current")) ;;
         ' web-data') COMPREPLY=($(compgen -W "-h --help --config --socket" -- "$current")) ;;
-        ' status') COMPREPLY=($(compgen -W "-h --help --config --json" -- "$current")) ;;
+        ' status') COMPREPLY=($(compgen -W "-h --help --config --json --language" -- "$current")) ;;
         *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index queue-data quarantine ban dkim unpack explain web web-data status --help --version" -- "$current")) ;;
     esac
 }

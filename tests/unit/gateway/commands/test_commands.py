@@ -69,7 +69,7 @@ class TestReport:
 
 class TestStatus:
     def test_status_names_what_fails(self, installed, capsys):
-        assert main(["status", "--config", str(installed)]) == 1
+        assert main(["status", "--language", "en", "--config", str(installed)]) == 1
         lines = capsys.readouterr().out.splitlines()
         assert [line[:4].strip() for line in lines] == [
             "FAIL", "FAIL", "ok", "FAIL", "ok", "ok", "ok", "ok", "FAIL", "ok",
@@ -108,7 +108,7 @@ class TestLimitsInStatus:
     @pytest.fixture
     def lines(self, installed, capsys):
         def run() -> dict[str, str]:
-            main(["status", "--config", str(installed)])
+            main(["status", "--language", "en", "--config", str(installed)])
             lines = capsys.readouterr().out.splitlines()
             return {line[6:].partition(": ")[0]: line for line in lines}
 

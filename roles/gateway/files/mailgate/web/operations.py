@@ -25,7 +25,7 @@ from mailgate.commands.mail_queue import QueuedMessage, QueueUnreadableError, wa
 from mailgate.commands.queue import by_domain
 from mailgate.commands.recent_events import recent_counts
 from mailgate.commands.report_data import LISTS, as_json, collect
-from mailgate.commands.status import run_checks
+from mailgate.commands.status import Check, run_checks
 from mailgate.commands.trace import traces
 from mailgate.config import LANGUAGES, Config
 from mailgate.content.quarantine import Entry, Quarantine, QuarantineError
@@ -34,6 +34,7 @@ from mailgate.event_index.store import DailyStore
 from mailgate.event_index.terms import VERDICTS as ALL_VERDICTS
 from mailgate.period_report.sums import VERDICTS
 from mailgate.routes import Routes
+from mailgate.translation import translator
 from mailgate.web.access import Access, domain_terms, visible, visible_counts, visible_events, visible_queue
 
 Answer = dict[str, Any]
@@ -71,7 +72,7 @@ class Operations:
         self.config = config
         self._routes = routes
         self._clock = clock
-        self._checks: tuple[float, list[dict[str, object]]] = (0.0, [])
+        self._checks: tuple[float, list[Check]] = (0.0, [])
         self._checking = threading.Lock()
 
     def run(self, name: str, access: Access, given: Mapping[str, object]) -> Answer:
@@ -87,7 +88,7 @@ class Operations:
 
     # Reading
 
-    def now(self, access: Access, _given: Mapping[str, object]) -> Answer:
+    def now(self, access: Access, given: Mapping[str, object]) -> Answer:
         """Return the state of the gateway, and the messages of the last 24 hours."""
         notes: list[str] = []
         store = self._store(notes)
@@ -101,20 +102,26 @@ class Operations:
             "version": __version__,
             "time": now,
             "hours": {str(hour): dict(numbers) for hour, numbers in sorted(hours.items())},
-            "ok": all(check["ok"] for check in checks),
+            "ok": all(check.ok for check in checks),
             "notes": notes,
             "queue": {"problem": queued} if isinstance(queued, str) else _summary(queued),
         }
         if access.domains is None:
-            answer |= {"checks": checks, "counts": recent_counts(self.config, 3600)}
+            translate = translator(self._language(given))
+            shown = [{"name": each.name, "ok": each.ok, "detail": each.detail.translated(translate)} for each in checks]
+            answer |= {"checks": shown, "counts": recent_counts(self.config, 3600)}
         return answer
 
-    def _checked(self) -> list[dict[str, object]]:
+    def _language(self, given: Mapping[str, object]) -> str:
+        language = _text(given, "language")
+        return language if language in LANGUAGES else self.config.language
+
+    def _checked(self) -> list[Check]:
         """Return the checks of `mailgate status`, not more often than every few seconds."""
         with self._checking:
             made, found = self._checks
             if not found or abs(self._clock() - made) > CHECK_SECONDS:
-                found = [asdict(check) for check in run_checks(self.config, self._routes)]
+                found = run_checks(self.config, self._routes)
                 self._checks = (self._clock(), found)
             return found
 
@@ -217,9 +224,7 @@ class Operations:
             raise Refused("invalid", "recipient")
         if not access.sees(recipient):
             raise Refused("forbidden", recipient)
-        language = _text(given, "language")
-        if language not in LANGUAGES:
-            language = self.config.language
+        language = self._language(given)
         found = explain.explain(
             self.config,
             self._routes,

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
+from mailgate.commands.check_names import name_of
 from mailgate.commands.mail_queue import LogLine, QueuedMessage
 from mailgate.commands.trace import Trace, outcome, steps
 from mailgate.config import LANGUAGES
@@ -36,7 +37,7 @@ _SERIES = ("accepted", "queued", "deferred", "refused")
 
 async def now(visit: Visit) -> Response:
     """Return the state of the gateways."""
-    answers = await visit.ask_all("now")
+    answers = await visit.ask_all("now", language=visit.language)
     series = _series(visit)
     gateways: list[dict[str, Any]] = []
     for each in answers:
@@ -48,7 +49,7 @@ async def now(visit: Visit) -> Response:
         total: Counter[str] = Counter()
         for _label, numbers in rows:
             total.update(numbers)
-        checks = [(*_check_name(check["name"], visit), check) for check in each.answer.get("checks", ())]
+        checks = [(*name_of(check["name"], visit.translate), check) for check in each.answer.get("checks", ())]
         chart = _chart(visit, f"chart-{len(gateways)}", N_("Messages of the last 24 hours"), rows)
         gateways.append(
             {"name": each.gateway, "answer": each.answer, "chart": chart, "rows": rows, "total": total,
@@ -59,14 +60,6 @@ async def now(visit: Visit) -> Response:
 
 def _hour(hour: int) -> str:
     return datetime.fromtimestamp(hour * 3600).astimezone().strftime("%H:%M")
-
-
-def _check_name(name: str, visit: Visit) -> tuple[str, str]:
-    """Return the translated name of a check, empty if it has none, and what it is about."""
-    for start, text in texts.CHECKS.items():
-        if name.startswith(start):
-            return visit.translate(text), name.removeprefix(start) if start.endswith(" ") else ""
-    return "", name
 
 
 def _series(visit: Visit) -> dict[str, str]:
