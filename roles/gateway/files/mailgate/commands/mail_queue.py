@@ -30,6 +30,7 @@ _RECIPIENT = re.compile(r"^\s+(?P<recipient><[^>]*>|\S+@\S+)$")
 _LOG = re.compile(
     r"^(?P<time>\d+\.\d+) \S+ (?:sendmail|sm-mta|sm-msp\S*)\[\d+\]: (?P<id>[0-9A-Za-z]{10,24}): (?P<text>.*)$"
 )
+_REFUSED = "You are not permitted to see the queue"
 _MAX_LINES = 200
 
 
@@ -125,6 +126,9 @@ def ask(path: str, seconds: float = SECONDS) -> list[QueuedMessage]:
 def listed(seconds: float = SECONDS) -> list[QueuedMessage]:
     """Return what `mailq` lists; raise QueueUnreadableError."""
     output = _run(["mailq"], seconds)
+    if _REFUSED in output:
+        # Besides, it lists the queue of local programs, which anybody may see.
+        raise QueueUnreadableError(f"mailq: {_REFUSED}; run as root")
     found = parse_mailq(output, time.time())
     if not found and "Total requests: " not in output and "is empty" not in output:
         raise QueueUnreadableError(f"mailq: {output.strip()[:200] or 'no output'}; run as root")
