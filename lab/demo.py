@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lab import story
 from lab.campus import Campus
 from lab.scenario import Scenario
 from lab.twin import Twin
@@ -60,7 +61,7 @@ class Rehearsal:
 def play(twin: Twin, *options: str, log: Path, verbose: bool = True) -> Run:
     """Run site.yml on a twin with its output in a log file; print each play as it begins if `verbose`."""
     started = time.monotonic()
-    line = twin.command(twin.playbook_arguments("playbooks/site.yml", options))
+    line = twin.command(twin.playbook_arguments("playbooks/site.yml", (*story.PAGE, *options)))
     output = []
     with (
         log.open("w") as log_file,
@@ -127,7 +128,8 @@ def verify(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
     table = Table()
     table.heading()
     campus = Campus(twin)
-    for line in Scenario(campus).run():
+    scenario = Scenario(campus)
+    for line in scenario.run():
         table.line(*line)
     again = play(twin, log=logs / "again.log", verbose=False)
     hosts = len(campus.plan["hosts"])
@@ -139,6 +141,8 @@ def verify(twin: Twin, logs: Path, rehearsal: Rehearsal) -> bool:
         str(rehearsal),
         rehearsal.seconds,
     )
+    for line in story.tell(campus, scenario.letters.get("queued")):
+        table.line(*line)
     print(
         f"\n{table.lines - table.differing} of {table.lines} steps as expected; "
         f"tasks per host in site.yml: at most {again.maximum_tasks}; second site.yml: {again.seconds:.0f} s"

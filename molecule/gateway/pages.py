@@ -27,7 +27,7 @@ for line in sys.argv[1:]:
     found.append([answer.status, re.findall('<html lang="(.*?)"', answer.read().decode())])
 print(json.dumps(found))
 """
-PAGES = ["/", "/search", "/live", "/report", "/quarantine", "/address", "/routes"]
+PAGES = ["/", "/search", "/live", "/queue", "/report", "/quarantine", "/address", "/routes"]
 
 campus = Campus(Twin(Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "inventory", os.environ["MAILGATE_TWIN"]))
 
@@ -49,4 +49,8 @@ owner = campus.sh("gw1", "stat -c %U /proc/$(systemctl show -p MainPID --value m
 check("its user", "mailgate-web", owner)
 readable = campus.sh("gw1", "runuser -u mailgate-web -- ls /var/lib/mailgate/event_index 2>&1 || echo refused").split()
 check("it cannot read the events", "refused", readable[-1])
+listed = json.loads(campus.sh("gw1", "runuser -u mailgate -- mailgate queue --json"))
+check("the gateway's user gets the list of the queue", True, isinstance(listed, list))
+refused = campus.sh("gw1", "runuser -u mailgate-web -- mailgate queue 2>&1 || echo refused").split()
+check("the page's user does not", "refused", refused[-1])
 finish()

@@ -65,8 +65,7 @@ def databases(monkeypatch: pytest.MonkeyPatch) -> list[Database]:
         opened.append(Database(open_state(path, schema)))
         return opened[-1]
 
-    for module in ("mailgate.events", "mailgate.delivery.verify_cache"):
-        monkeypatch.setattr(f"{module}.open_state", open_database)
+    monkeypatch.setattr("mailgate.state.open_state", open_database)
     return opened
 
 

@@ -18,8 +18,9 @@ import sys
 import sysconfig
 import threading
 import zipapp
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from fake_clamd import FakeClamd
 from gateway_doubles import PATIENCE, Client, Hop
@@ -71,16 +72,17 @@ def build(tree: Path) -> Path:
 class Running:
     """A service process with a notification socket."""
 
-    def __init__(self, pyz: Path, directory: Path) -> None:
+    def __init__(self, pyz: Path, directory: Path, prefix: Sequence[str] = (), stderr: TextIO | None = None) -> None:
         self.directory = directory
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(directory / "notify"))
         self._socket.settimeout(0.5)
         self._notifications: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.process = subprocess.Popen(
-            [sys.executable, *_ISOLATED, str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
+            [*prefix, sys.executable, *_ISOLATED, str(pyz), "serve", "--config", str(directory / "mailgate.toml")],
             env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "400000"},
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
         threading.Thread(target=self._read_notifications, daemon=True).start()

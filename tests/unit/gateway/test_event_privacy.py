@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 from gateway_doubles import send_hello
 
@@ -78,3 +81,19 @@ async def test_the_journal_can_do_without_addresses(make_campus):
     assert "queue_down" in campus.output.text
     assert "@" not in campus.output.text
     assert campus.recorded("message")
+
+
+def test_a_full_disk_leaves_no_file_without_a_key(tmp_path, monkeypatch):
+    settings = EventSettings(hash_addresses=True)
+    with monkeypatch.context() as full:
+        full.setattr("mailgate.event_privacy.secrets.token_hex", _no_room)
+        with pytest.raises(OSError, match="No space"):
+            hasher(settings, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    first = hasher(settings, tmp_path)
+    assert first.address("a@b.example") == hasher(settings, tmp_path).address("a@b.example")
+    assert [path.name for path in tmp_path.iterdir()] == [EVENT_SALT]
+
+
+def _no_room(_bytes: int) -> str:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -47,6 +47,14 @@ class TestUpdate:
         update(tmp_path, parse_routes("b.example\t198.18.1.3\n"), HOUR)
         assert "a.example" in RemovedRoutes.load(tmp_path, HOUR)
 
+    def test_what_could_not_be_recorded_is_removed_for_the_present_table(self, tmp_path):
+        update(tmp_path, parse_routes(FIRST), HOUR)
+        present = parse_routes("b.example\t198.18.1.3\n")
+        assert not RemovedRoutes.load(tmp_path, HOUR).deferred
+        assert "a.example" in RemovedRoutes.load(tmp_path, HOUR, present)
+        assert "b.example" not in RemovedRoutes.load(tmp_path, HOUR, present)
+        assert not RemovedRoutes.load(tmp_path, 0, present).deferred
+
     def test_a_damaged_file_contains_nothing(self, tmp_path):
         (tmp_path / REMOVED_ROUTES).write_bytes(b"\xff\n")
         assert "a.example" not in RemovedRoutes.load(tmp_path, HOUR)

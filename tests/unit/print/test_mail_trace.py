@@ -167,6 +167,18 @@ class TestPlaybooks:
         assert status != 0
         assert "Which mail?" in out
 
+    def test_pages_of_former_faculties_are_removed(self, campus, tmp_path):
+        directory = tmp_path / "faculties"
+        directory.mkdir()
+        (directory / "former.html").write_text('<html>\n<meta name="generator" content="mailgate report">\n')
+        (directory / "other.html").write_text("<html>of somebody else</html>\n")
+        status, out = run_playbook(
+            tmp_path, *campus, ROOT / "playbooks/report.yml", "-e", f"mailgate_report_dir={tmp_path}/."
+        )
+        assert status == 0, out
+        names = {"engineering.html", "other.html", "research.html", "science.html"}
+        assert {path.name for path in directory.iterdir()} == names
+
     def test_report(self, campus, tmp_path):
         status, out = run_playbook(
             tmp_path, *campus, ROOT / "playbooks/report.yml", "-e", f"mailgate_report_dir={tmp_path}"

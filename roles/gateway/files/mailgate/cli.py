@@ -17,6 +17,7 @@ from mailgate import __version__
 from mailgate.client.submit import QueueError
 from mailgate.commands import ban, quarantine, queue, report, search, status, trace
 from mailgate.commands.help_texts import epilog
+from mailgate.commands.mail_queue import QUEUE_SOCKET
 from mailgate.config import LANGUAGES, ConfigError
 from mailgate.config_file import load, load_config
 from mailgate.content.quarantine import QuarantineError
@@ -93,6 +94,12 @@ def argument_parser() -> argparse.ArgumentParser:
         ("index", search.add_index, "Index events for search, trace and report; started by systemd."),
     ):
         add(command(name, None, text))
+    queue_data = commands.add_parser(
+        "queue-data",
+        help="Tell the web page what waits in the queue; started by systemd's mailgate-queue-data.socket.",
+    )
+    queue_data.add_argument("--socket", default=QUEUE_SOCKET, help=f"where to listen (default: {QUEUE_SOCKET})")
+    queue_data.set_defaults(run=_queue_data, config=None)
     quarantine.add(command("quarantine", None, "List, show, release or delete quarantined messages."))
     ban.add(command("ban", None, "List, add or remove bans of clients on this gateway."))
     dkim = command(
@@ -131,7 +138,8 @@ def argument_parser() -> argparse.ArgumentParser:
     for sub in (page, data):
         sub.add_argument("--socket", default=DATA_SOCKET, help=f"socket of web-data (default: {DATA_SOCKET})")
     state = command("status", _status, "Check the service and its dependencies; exit with status 1 if a check fails.")
-    state.add_argument("--json", action="store_true", help="print JSON")
+    state.add_argument("--json", action="store_true", help="print JSON, in English")
+    state.add_argument("--language", choices=LANGUAGES, help="language (default: the language setting)")
     return parser
 
 
@@ -161,6 +169,12 @@ def _dkim(options: argparse.Namespace) -> int:
     from mailgate.commands import dkim  # noqa: PLC0415 (imports dnspython and dkimpy)
 
     return dkim.run(options)
+
+
+def _queue_data(options: argparse.Namespace) -> int:
+    from mailgate.commands import queue_data  # noqa: PLC0415 (as above)
+
+    return queue_data.main(options.socket)
 
 
 def _unpack(_options: argparse.Namespace) -> int:
@@ -234,9 +248,11 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    checks = status.run_checks(*load(options.config))
+    config, routes = load(options.config)
+    checks = status.run_checks(config, routes)
     if options.json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
-    for check in checks if not options.json else ():
-        print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+    else:
+        for line in status.lines(checks, options.language or config.language):
+            print(line)
     return 0 if all(check.ok for check in checks) else 1

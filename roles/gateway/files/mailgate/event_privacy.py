@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -75,14 +76,19 @@ def hasher(settings: EventSettings, state_dir: Path) -> AddressHasher | None:
 
 
 def _make_key(path: Path) -> None:
-    """Write a random key unless there is one; raise OSError."""
+    """Write a random key unless there is one; raise OSError, and leave no file without a key on a full disk."""
+    if path.exists():
+        return
+    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
+        # Another worker may have been first.
+        with contextlib.suppress(FileExistsError):
+            os.link(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _key_in(path: Path) -> str:

@@ -23,7 +23,7 @@ from mailgate.event_privacy import AddressHasher
 from mailgate.event_spool import Spool
 from mailgate.failure_log import FailureLog
 from mailgate.metrics.recorder import Recorder
-from mailgate.state import COUNTERS, open_state
+from mailgate.state import COUNTERS, StateFile
 
 # Columns of the report; other events are only logged.
 PROCESSED = "processed"
@@ -77,8 +77,14 @@ class Counters:
         self._due = False
         self._new: Counter[tuple[int, str]] = Counter()
         self._failures = FailureLog("cannot write the counters")
-        self._database = open_state(state_dir / self.FILE, _SCHEMA)
-        self._database.execute("DELETE FROM counts WHERE minute < ?", (int(clock()) // 60 - KEEP_DAYS * 1440,))
+        self._file = StateFile(state_dir / self.FILE, _SCHEMA, self._remove_old)
+        try:
+            self._file.use()
+        except sqlite3.Error as error:
+            self._failures.failed(error)
+
+    def _remove_old(self, database: sqlite3.Connection) -> None:
+        database.execute("DELETE FROM counts WHERE minute < ?", (int(self._clock()) // 60 - KEEP_DAYS * 1440,))
 
     def add(self, event: str, number: int = 1) -> None:
         """Count an event."""
@@ -93,9 +99,9 @@ class Counters:
         if not self._new:
             return
         try:
-            with self._database:
-                self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany(
+            with self._file.use() as database:
+                database.execute("BEGIN IMMEDIATE")
+                database.executemany(
                     "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number",
                     [(minute, event, number) for (minute, event), number in self._new.items()],
                 )
@@ -108,7 +114,7 @@ class Counters:
     def close(self) -> None:
         """Write the counted events and close the database."""
         self.write()
-        self._database.close()
+        self._file.close()
 
 
 _encode = json.JSONEncoder(default=str).encode

@@ -27,6 +27,7 @@ from mailgate.event_privacy import hasher
 from mailgate.event_settings import EventSettings
 from mailgate.event_spool import Spool
 from mailgate.events import CLIENT_ANSWERS_LOST, PROCESSED, RELAY_REFUSED, RESENT, Counters, Events
+from mailgate.failure_log import FailureLog
 from mailgate.limits.alarm import alarm_mail
 from mailgate.limits.clients import ClientLimits
 from mailgate.limits.sent_mail import UNSENT_LOGGED, UNSENT_REFUSED, SentMail
@@ -51,6 +52,7 @@ from mailgate.smtp.address import Mailbox
 from mailgate.smtp.envelope import MessageVariant
 from mailgate.smtp.lines import normalize
 from mailgate.smtp.reply import Reply
+from mailgate.state import RETRY_SECONDS
 from mailgate.worker_counters import WorkerCounters
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ class Gateway:
         self._delivery: Delivery | None = None
         self.scanner = Scanner(self._worker_scan(config.scan), events.emit)
         self._event_settings: EventSettings | None = None
+        self._no_key = FailureLog("events: no key for hashed addresses, so there are no events")
         self.use(config, routes)
 
     def use(self, config: Config, routes: Routes) -> None:
@@ -170,7 +173,7 @@ class Gateway:
         encrypt = tls.server_context(config)
         self.config = config
         self.routes = routes
-        self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
+        self.removed_routes = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600, routes)
         self.encrypt = encrypt
         self._use_events()
         self._use_metrics()
@@ -212,9 +215,11 @@ class Gateway:
             hashes = hasher(settings, state_dir)
         except OSError as error:
             # Rather no events than plain addresses.
-            log.error("events: no key for hashed addresses, so there are no events: %s", error)
+            self._no_key.failed(error)
             self.events.mute()
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._use_events)
             return
+        self._no_key.worked()
         self._event_settings = settings
         spool = Spool(state_dir, settings.max_bytes, settings.days) if settings.max_bytes else None
         self.events.keep_in(spool, hashes, addresses_in_journal=settings.journal == "all")

@@ -50,9 +50,19 @@ class RemovedRoutes:
         return self._clock() - self._removed[pattern] < self._seconds
 
     @classmethod
-    def load(cls, state_dir: Path, seconds: int) -> RemovedRoutes:
-        """Read what `update` has recorded; an unreadable file contains nothing."""
-        return cls(_read_removed(state_dir), seconds)
+    def load(cls, state_dir: Path, seconds: int, routes: Routes | None = None) -> RemovedRoutes:
+        """Read what `update` has recorded; an unreadable file contains nothing.
+
+        Args:
+            state_dir: The state directory.
+            seconds: How long a removed domain is deferred.
+            routes: The present delivery table, whose removed domains are found even if `update` could not write them.
+        """
+        removed = _read_removed(state_dir)
+        if routes is not None:
+            present = frozenset(route.pattern for route in routes)
+            removed = compare(_read_lines(state_dir / KNOWN_ROUTES), removed, present, int(time.time()), seconds)
+        return cls(removed, seconds)
 
 
 def compare(
@@ -108,8 +118,11 @@ def _read_lines(path: Path) -> list[str]:
 def _write(path: Path, lines: Iterable[str]) -> None:
     """Replace a file atomically."""
     new = path.with_name(f".{path.name}.new")
-    with new.open("w", encoding="ascii") as file:
-        file.writelines(f"{line}\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        with new.open("w", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -22,6 +22,8 @@ from __future__ import annotations
 import mmap
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 COUNTERS = "events.sqlite"
@@ -38,6 +40,10 @@ REMOVED_ROUTES = "removed_routes"
 QUARANTINE = "quarantine"
 REPORT_SENT = "report_sent"
 
+_NO_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL)
+# Between two attempts to open a file that cannot be opened.
+RETRY_SECONDS = 2.0
+
 
 def open_state(path: Path, schema: str, *, busy_seconds: float = 2) -> sqlite3.Connection:
     """Open a state database and create it if it is missing; raise sqlite3.Error on failure.
@@ -48,16 +54,82 @@ def open_state(path: Path, schema: str, *, busy_seconds: float = 2) -> sqlite3.C
         busy_seconds: How long a statement waits for a lock.
     """
     database = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
-    # WAL: readers (the report) never block the service. Commits survive a killed process, but not a power failure.
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=NORMAL")
-    database.execute(schema)
+    try:
+        # WAL: readers (the report) never block the service. Commits survive a killed process, but not a power failure.
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(schema)
+    except sqlite3.Error:
+        database.close()
+        raise
     return database
 
 
+class StateFile:
+    """A state database that is opened when it is needed, so that the service starts while the disk is full.
+
+    Args:
+        path: The file.
+        schema: Statement that creates its table.
+        prepare: Called with the database when it was opened.
+        clock: Time in seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        prepare: Callable[[sqlite3.Connection], object] = lambda _database: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._schema = schema
+        self._prepare = prepare
+        self._clock = clock
+        self._database: sqlite3.Connection | None = None
+        self._error: sqlite3.Error | None = None
+        self._retry_at = 0.0
+
+    def use(self) -> sqlite3.Connection:
+        """Return the database; raise sqlite3.Error if it cannot be opened, which is tried once in RETRY_SECONDS."""
+        if self._database is None:
+            if self._error and self._clock() < self._retry_at:
+                raise self._error
+            self._retry_at = self._clock() + RETRY_SECONDS
+            try:
+                database = open_state(self._path, self._schema)
+                try:
+                    self._prepare(database)
+                except sqlite3.Error:
+                    database.close()
+                    raise
+            except sqlite3.Error as error:
+                self._error = error
+                raise
+            self._database, self._error = database, None
+        return self._database
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open an existing state database for reading; raise sqlite3.Error on failure."""
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)
+    """Open an existing state database for reading, also on a full disk; raise sqlite3.Error on failure."""
+    database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)
+    try:
+        database.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        database.close()
+        log = path.with_name(f"{path.name}-wal")
+        # SQLite makes a file beside a database of this kind. If there is no room for it, and nothing to read but the
+        # database itself, it can be read as a file that nobody changes.
+        if error.sqlite_errorcode & 0xFF not in _NO_ROOM or (log.exists() and log.stat().st_size):
+            raise
+        return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, timeout=2)
+    return database
 
 
 def map_table(path: Path, size: int) -> mmap.mmap:

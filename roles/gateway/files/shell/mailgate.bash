@@ -6,7 +6,7 @@ _mailgate() {
     local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$word" in -*) ;; *) case "$words $word" in
-            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" ban"|" ban list"|" ban add"|" ban remove"|" dkim"|" unpack"|" explain"|" web"|" web-data"|" status") words="$words $word" ;;
+            " serve"|" check"|" routes"|" search"|" trace"|" tail"|" report"|" queue"|" index"|" queue-data"|" quarantine"|" quarantine list"|" quarantine show"|" quarantine release"|" quarantine delete"|" ban"|" ban list"|" ban add"|" ban remove"|" dkim"|" unpack"|" explain"|" web"|" web-data"|" status") words="$words $word" ;;
         esac ;; esac
     done
     COMPREPLY=()
@@ -60,6 +60,7 @@ _mailgate() {
         ' queue:--domain') :; return ;;
         ' queue:--language') COMPREPLY=($(compgen -W "en ja" -- "$current")); return ;;
         ' index:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
+        ' queue-data:--socket') :; return ;;
         ' quarantine:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' quarantine list:--format') COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
         ' quarantine release:--to') :; return ;;
@@ -81,6 +82,7 @@ _mailgate() {
         ' web-data:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
         ' web-data:--socket') :; return ;;
         ' status:--config') COMPREPLY=($(compgen -f -- "$current")); return ;;
+        ' status:--language') COMPREPLY=($(compgen -W "en ja" -- "$current")); return ;;
     esac
     case "$words" in
         ' serve') COMPREPLY=($(compgen -W "-h --help --config" -- "$current")) ;;
@@ -92,6 +94,7 @@ _mailgate() {
         ' report') COMPREPLY=($(compgen -W "-h --help --config --since --until --month --top --format --json --language --html --mail --again" -- "$current")) ;;
         ' queue') COMPREPLY=($(compgen -W "-h --help --config --domain --retry --json --language" -- "$current")) ;;
         ' index') COMPREPLY=($(compgen -W "-h --help --config --once" -- "$current")) ;;
+        ' queue-data') COMPREPLY=($(compgen -W "-h --help --socket" -- "$current")) ;;
         ' quarantine') COMPREPLY=($(compgen -W "list show release delete -h --help --config" -- "$current")) ;;
         ' quarantine list') COMPREPLY=($(compgen -W "-h --help --format --json" -- "$current")) ;;
         ' quarantine show') COMPREPLY=($(compgen -W "-h --help" -- "$current")) ;;
@@ -106,8 +109,8 @@ _mailgate() {
         ' explain') COMPREPLY=($(compgen -W "-h --help --config --client --helo --from --to --from-header --message --json --language" -- "$current")) ;;
         ' web') COMPREPLY=($(compgen -W "-h --help --config --socket" -- "$current")) ;;
         ' web-data') COMPREPLY=($(compgen -W "-h --help --config --socket" -- "$current")) ;;
-        ' status') COMPREPLY=($(compgen -W "-h --help --config --json" -- "$current")) ;;
-        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index quarantine ban dkim unpack explain web web-data status --help --version" -- "$current")) ;;
+        ' status') COMPREPLY=($(compgen -W "-h --help --config --json --language" -- "$current")) ;;
+        *) COMPREPLY=($(compgen -W "serve check routes search trace tail report queue index queue-data quarantine ban dkim unpack explain web web-data status --help --version" -- "$current")) ;;
     esac
 }
 complete -F _mailgate mailgate

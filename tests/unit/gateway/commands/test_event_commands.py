@@ -257,8 +257,9 @@ class TestQueue:
         run("queue", "--retry", *settings())
         assert ran[-2] == ["sendmail", "-qf"]
 
-    def test_a_queue_that_cannot_be_read(self, settings, capsys, monkeypatch):
-        monkeypatch.setattr(mail_queue, "_run", lambda *_: "You are not permitted to see the queue\n")
+    @pytest.mark.parametrize("local", ["", "MSP Queue status...\n/var/spool/mqueue-client is empty\n", MAILQ])
+    def test_a_queue_that_cannot_be_read(self, settings, capsys, monkeypatch, local):
+        monkeypatch.setattr(mail_queue, "_run", lambda *_: f"{local}You are not permitted to see the queue\n")
         assert main(["queue", *settings()]) == 1
         assert "not permitted" in capsys.readouterr().err
         monkeypatch.setattr(mail_queue, "_run", lambda *_: "/var/spool/mqueue is empty\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import asdict
 
 import pytest
 from gateway_doubles import EICAR, Hop
@@ -69,8 +70,52 @@ class TestStorage:
         with pytest.raises(QuarantineError, match="invalid quarantine file"):
             quarantine.read("aaaaaa")
 
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"time": "now"},
+            {"time": 1e300},
+            {"time": None},
+            {"size": "9"},
+            {"recipients": [1]},
+            {"reason": None},
+            {"x": 1},
+        ],
+    )
+    def test_values_of_the_wrong_kind_are_damage(self, tmp_path, changed):
+        quarantine = Quarantine(tmp_path, QuarantineLimits())
+        (tmp_path / DIRECTORY).mkdir()
+        (tmp_path / DIRECTORY / "aaaaaa").write_text(json.dumps({**asdict(entry("aaaaaa", 9)), **changed}) + "\nmail")
+        notes: list[str] = []
+        assert list(quarantine.entries(notes.append)) == []
+        assert notes[0].startswith("aaaaaa: skipped: invalid quarantine file")
+
 
 class TestCommands:
+    def test_the_list_names_a_damaged_file_and_has_the_others(self, tmp_path, capsys):
+        quarantine = Quarantine(tmp_path, QuarantineLimits())
+        for number in ("aaaaa1", "aaaaa2", "aaaaa3"):
+            quarantine.put(entry(number, 1), (b"x",))
+        (tmp_path / DIRECTORY / "aaaaa1").write_bytes(b"rubbish\nmail")
+        (tmp_path / DIRECTORY / "aaaaa2").unlink()
+        (tmp_path / DIRECTORY / "aaaaa2").mkdir()
+        settings = tmp_path / "mailgate.toml"
+        settings.write_text(f'hostname = "gw1.univ.example"\nroutes_file = "/r"\nstate_dir = "{tmp_path}"\n')
+        command = ["quarantine", "--config", str(settings)]
+        assert main([*command, "list"]) == 1
+        out, err = capsys.readouterr()
+        assert [line.split()[0] for line in out.splitlines()] == ["aaaaa3"]
+        assert [line.partition(": skipped: ")[0] for line in sorted(err.splitlines())] == [
+            "mailgate: aaaaa1",
+            "mailgate: aaaaa2",
+        ]
+        assert main([*command, "list", "--json"]) == 1
+        assert [one["id"] for one in json.loads(capsys.readouterr().out)] == ["aaaaa3"]
+        assert main([*command, "delete", "aaaaaf", "aaaaa3", "aaaaa1"]) == 1
+        out, err = capsys.readouterr()
+        assert out == "aaaaa3: deleted\naaaaa1: deleted\n"
+        assert err == "mailgate: aaaaaf: not in the quarantine\n"
+
     async def test_commands_list_show_release_and_delete(self, tmp_path, capfdbinary):
         queue = Hop()
         await queue.start()

@@ -386,3 +386,12 @@ class TestDuplicateLog:
         duplicates.mark(key)
         assert not duplicates.contains(key)
         assert "duplicate detection disabled" in caplog.text
+        monkeypatch.undo()
+        duplicates.mark(key)
+        assert not duplicates.contains(key), "not tried for each message"
+        monkeypatch.setattr(duplicates, "_retry_at", 0.0)
+        duplicates.mark(key)
+        assert duplicates.contains(key)
+        duplicates.close()
+        duplicates.mark(key)
+        assert not duplicates.contains(key)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 import time
@@ -227,6 +228,28 @@ def test_old_days_and_large_ones_are_removed_for_good(files):
     assert files.store.is_removed("20270116")
     assert not files.store.is_removed("20270118")
     assert Follower(files.path, DailyStore(files.path, days=3, max_bytes=150_000), files.clock).step() == 0
+
+
+def test_days_are_removed_on_a_full_disk_too(place, monkeypatch):
+    place.store = DailyStore(place.path, max_bytes=150_000)
+    follower = Follower(place.path, place.store, place.clock)
+    for number in range(1, 5):
+        place.write(message(number))
+        follower.step()
+        place.clock.now += DAY
+    place.store = DailyStore(place.path, max_bytes=60_000)
+    oldest = place.path / EVENT_INDEX / f"{place.store.days()[-1]}.sqlite"
+    write = Path.write_text
+
+    def write_if_there_is_room(path, *arguments, **options):
+        if oldest.exists():
+            raise OSError(errno.ENOSPC, "no space")
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", write_if_there_is_room)
+    place.store.prune(place.clock.now)
+    assert not oldest.exists()
+    assert place.store.is_removed(oldest.stem)
 
 
 def test_a_clock_that_jumps_removes_nothing(place):

@@ -98,7 +98,7 @@ class TestService:
         [
             (("127.0.0.1:", "127.0.0.1:99"), 2, "listen"),
             (("state_dir = ", "state_dirr = "), 2, "state_dirr"),
-            (('state_dir = "', 'state_dir = "/nonexistent'), 1, "cannot write state files"),
+            (('state_dir = "', 'state_dir = "/nonexistent'), 1, "cannot use the state directory"),
             (("127.0.0.1:", "198.18.255.255:"), 1, "listen: 198.18.255.255"),
         ],
     )

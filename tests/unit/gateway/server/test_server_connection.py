@@ -171,7 +171,7 @@ class TestInput:
         ]  # fmt: skip
 
     async def test_an_unfinished_command_does_not_extend_the_time_for_it(self, make_campus):
-        campus = await make_campus(timeouts=Timeouts(command=300))
+        campus = await make_campus(timeouts=replace(PATIENT, command=300))
         client = await campus.connect()
         [session] = campus.gateway.sessions
         deadline = session._deadline

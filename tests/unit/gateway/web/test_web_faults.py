@@ -11,6 +11,7 @@ import os
 import pytest
 from web_site import KEPT, MAIL, SETTINGS, web_site, write_settings
 
+from mailgate.commands.phrases import quoted
 from mailgate.commands.status import Check
 from mailgate.config_file import load_config
 from mailgate.event_index.store import DailyStore
@@ -134,7 +135,7 @@ def test_checks_are_not_made_for_every_visitor(tmp_path, monkeypatch):
     monkeypatch.setattr("mailgate.web.operations.run_checks", lambda *_arguments: made.append(1) or [])
     clock = [1000.0]
     operations = Operations(load_config(write_settings(tmp_path, SETTINGS)), (), lambda: clock[0])
-    operations._checks = (1000.0, [{"name": "x", "ok": True, "detail": ""}])
+    operations._checks = (1000.0, [Check("x", True, quoted(""))])
     operations._checked()
     assert made == []
     clock[0] += 30
@@ -144,9 +145,9 @@ def test_checks_are_not_made_for_every_visitor(tmp_path, monkeypatch):
 
 async def test_a_check_has_a_translated_name_and_what_it_is_about(web, monkeypatch):
     checks = [
-        Check("clamd /run/a", True, "up"),
-        Check("DNS list zen.example", True, "x"),
-        Check("of tomorrow", False, "y"),
+        Check("clamd /run/a", True, quoted("up")),
+        Check("DNS list zen.example", True, quoted("x")),
+        Check("of tomorrow", False, quoted("y")),
     ]
     monkeypatch.setattr("mailgate.web.operations.run_checks", lambda *_arguments: checks)
     page = (await web.get("/", language="ja")).text

@@ -17,6 +17,7 @@ PAGES = (
     f"/mail?id={MAIL}",
     "/live",
     "/live?refresh=1",
+    "/queue",
     "/report",
     "/report?period=1d",
     "/report?since=2026-01-01&until=2026-01-31",
@@ -87,7 +88,7 @@ async def test_errors_have_the_right_status_and_language(web, path, status):
 async def test_all_pages_are_reached_from_the_first_and_have_safe_headers(web):
     answer = await web.get("/")
     links = {attributes["href"] for tag, attributes in Page(answer.text).tags if tag == "a"}
-    assert {"/search", "/live", "/report", "/quarantine", "/address", "/routes"} <= links
+    assert {"/search", "/live", "/queue", "/report", "/quarantine", "/address", "/routes"} <= links
     assert "script-src" not in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"

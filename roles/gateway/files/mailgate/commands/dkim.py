@@ -9,11 +9,13 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 
+from mailgate.commands.phrases import Phrase, joined, phrase, quoted
 from mailgate.commands.recent_events import recent_counts
 from mailgate.config import Config
 from mailgate.config_file import load_config
 from mailgate.signing.record import record_text, zone_line
 from mailgate.signing.signer import COUNT_SIGNED, COUNT_UNSIGNED, DomainKey, find_key, keys_of
+from mailgate.translation import N_
 
 HOURS = 24
 
@@ -52,18 +54,19 @@ def checked_keys(config: Config) -> list[DomainKey]:
     return keys
 
 
-def signing_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
+def signing_checks(config: Config) -> Iterator[tuple[str, bool, Phrase]]:
     """Yield name, result and details of each check of `mailgate status`."""
     counts = recent_counts(config, HOURS * 3600)
     keys = checked_keys(config)
     for each in (key for key in keys if not key.previous):
         signed, unsigned = (counts.get(event + each.domain, 0) for event in (COUNT_SIGNED, COUNT_UNSIGNED))
         used = find_key(keys, each.domain) or each
-        state = each.problem or each.name
+        details = [quoted(each.problem or each.name)]
         if used is not each:
-            state += f"; signed by {used.selector} until then"
-        detail = f"{state}; messages in {HOURS} hours: {signed} signed, {unsigned} not signed"
-        yield f"DKIM of {each.domain}", not used.problem, detail
+            details.append(phrase(N_("signed by {selector} until then"), selector=used.selector))
+        text = N_("messages in {hours} hours: {signed} signed, {unsigned} not signed")
+        details.append(phrase(text, hours=HOURS, signed=signed, unsigned=unsigned))
+        yield f"DKIM of {each.domain}", not used.problem, joined(details)
 
 
 def _line(each: DomainKey) -> str:

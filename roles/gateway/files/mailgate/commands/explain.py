@@ -144,7 +144,7 @@ def explain(
         rcpt = parse_recipient(f"TO:<{found.facts['recipient']}>").mailbox
     except AddressError as error:
         return _refused(found, error.reply)
-    removed = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600)
+    removed = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600, routes)
     decision = decide(rcpt, client, config, routes, removed)
     if decision.refusal:
         return _refused(found, decision.refusal)

@@ -1,10 +1,16 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The queue of sendmail on the gateway: what `mailq` lists, and what the log says about queue ids."""
+"""The queue of sendmail on the gateway: what `mailq` lists, and what the log says about queue ids.
+
+Only root and the queue's owner may read it. Others ask `mailgate queue-data`, if its socket lets them.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -12,6 +18,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 SECONDS = 30
+# Where `mailgate queue-data` listens; systemd makes the socket, which the service's user may use.
+QUEUE_SOCKET = "/run/mailgate-queue-data.sock"
+MAX_ANSWER = 64 * 1024 * 1024
 _HEAD = re.compile(
     r"^(?P<id>[0-9A-Za-z]{10,24})(?P<flag>[*X?-]?)\s+(?:(?P<size>\d+)\s+)?"
     r"(?P<time>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2})\s*(?P<sender>\S.*)?$"
@@ -21,6 +30,7 @@ _RECIPIENT = re.compile(r"^\s+(?P<recipient><[^>]*>|\S+@\S+)$")
 _LOG = re.compile(
     r"^(?P<time>\d+\.\d+) \S+ (?:sendmail|sm-mta|sm-msp\S*)\[\d+\]: (?P<id>[0-9A-Za-z]{10,24}): (?P<text>.*)$"
 )
+_REFUSED = "You are not permitted to see the queue"
 _MAX_LINES = 200
 
 
@@ -85,9 +95,40 @@ def _since(text: str, now: float) -> float:
     return now
 
 
-def waiting() -> list[QueuedMessage]:
-    """Return what is in the queue; raise QueueUnreadableError."""
-    output = _run(["mailq"])
+def waiting(seconds: float = SECONDS) -> list[QueuedMessage]:
+    """Return what is in the queue, by `mailgate queue-data` if this user may not read it; raise QueueUnreadableError.
+
+    Args:
+        seconds: How long to wait for it.
+    """
+    if os.geteuid() != 0 and os.access(QUEUE_SOCKET, os.W_OK):
+        return ask(QUEUE_SOCKET, seconds)
+    return listed(seconds)
+
+
+def ask(path: str, seconds: float = SECONDS) -> list[QueuedMessage]:
+    """Return what `mailgate queue-data` at a socket says is in the queue; raise QueueUnreadableError."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(seconds)
+            connection.connect(path)
+            with connection.makefile("rb") as file:
+                answer = json.loads(file.readline(MAX_ANSWER))
+        if problem := answer.get("problem"):
+            raise QueueUnreadableError(str(problem))
+        return [QueuedMessage(**each) for each in answer["messages"]]
+    except OSError as error:
+        raise QueueUnreadableError(f"{path}: {error}; see mailgate-queue-data.service") from error
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise QueueUnreadableError(f"{path}: not an answer; see mailgate-queue-data.service") from None
+
+
+def listed(seconds: float = SECONDS) -> list[QueuedMessage]:
+    """Return what `mailq` lists; raise QueueUnreadableError."""
+    output = _run(["mailq"], seconds)
+    if _REFUSED in output:
+        # Besides, it lists the queue of local programs, which anybody may see.
+        raise QueueUnreadableError(f"mailq: {_REFUSED}; run as root")
     found = parse_mailq(output, time.time())
     if not found and "Total requests: " not in output and "is empty" not in output:
         raise QueueUnreadableError(f"mailq: {output.strip()[:200] or 'no output'}; run as root")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from mailgate.client.submit import submit
 from mailgate.commands.actions import Actions
 from mailgate.config import Config
 from mailgate.config_file import load_config
-from mailgate.content.quarantine import Entry, Quarantine
+from mailgate.content.quarantine import Entry, Quarantine, QuarantineError
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +41,16 @@ def _open(options: argparse.Namespace) -> tuple[Config, Quarantine]:
 
 def _list(options: argparse.Namespace) -> int:
     _config, quarantine = _open(options)
-    entries = list(quarantine.entries())
+    damaged: list[str] = []
+    entries = list(quarantine.entries(damaged.append))
     if options.format == "json":
         print(json.dumps([asdict(entry) for entry in entries], indent=2))
     else:
         for entry in entries:
             print(_line(entry))
-    return 0
+    for problem in damaged:
+        print(f"mailgate: {problem}", file=sys.stderr)
+    return 1 if damaged else 0
 
 
 def _line(entry: Entry) -> str:
@@ -63,20 +67,36 @@ def _show(options: argparse.Namespace) -> int:
 
 def _release(options: argparse.Namespace) -> int:
     config, quarantine = _open(options)
-    for number in options.number:
+
+    def release(number: str) -> str:
         entry, content = quarantine.read(number)
         recipients = options.to or entry.recipients
         queue = (config.queue.host, config.queue.port)
         submit(content, sender=entry.sender, recipients=recipients, queue=queue, hostname=config.hostname)
         if not options.keep:
             quarantine.delete(number)
-        print(f"{number}: submitted to the queue for {', '.join(recipients)}")
-    return 0
+        return f"submitted to the queue for {', '.join(recipients)}"
+
+    return _each(options.number, release)
 
 
 def _delete(options: argparse.Namespace) -> int:
     _config, quarantine = _open(options)
-    for number in options.number:
+
+    def delete(number: str) -> str:
         quarantine.delete(number)
-        print(f"{number}: deleted")
-    return 0
+        return "deleted"
+
+    return _each(options.number, delete)
+
+
+def _each(numbers: Sequence[str], work: Callable[[str], str]) -> int:
+    """Do something with each message and print the result; return the exit status, 1 if it failed for one of them."""
+    status = 0
+    for number in numbers:
+        try:
+            print(f"{number}: {work(number)}")
+        except QuarantineError as error:
+            print(f"mailgate: {error}", file=sys.stderr)
+            status = 1
+    return status

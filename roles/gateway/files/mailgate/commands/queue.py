@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -73,11 +73,7 @@ def lines(found: Sequence[QueuedMessage], translate: Translator) -> Iterator[str
         yield translate(_EMPTY)
         return
     yield translate(_TOTAL).format(number=len(found), since=_when(min(each.since for each in found)))
-    by_domain: dict[str, list[QueuedMessage]] = {}
-    for each in found:
-        for domain in each.domains or ["-"]:
-            by_domain.setdefault(domain, []).append(each)
-    for domain, own in sorted(by_domain.items(), key=lambda item: (-len(item[1]), item[0])):
+    for domain, own in by_domain(found):
         yield ""
         since = _when(min(each.since for each in own))
         yield translate(_DOMAIN).format(domain=clean(domain), number=len(own), since=since)
@@ -86,6 +82,15 @@ def lines(found: Sequence[QueuedMessage], translate: Translator) -> Iterator[str
             yield f"  {each.id}  {_when(each.since)}  <{clean(each.sender)}> -> {recipients}"
             reason = translate(_ACTIVE) if each.active else clean(each.reason) or translate(_NO_REASON)
             yield f"    {reason}"
+
+
+def by_domain(found: Iterable[QueuedMessage]) -> list[tuple[str, list[QueuedMessage]]]:
+    """Return the messages of each domain, the domain with most messages first; `-` without recipients."""
+    domains: dict[str, list[QueuedMessage]] = {}
+    for each in found:
+        for domain in each.domains or ["-"]:
+            domains.setdefault(domain, []).append(each)
+    return sorted(domains.items(), key=lambda item: (-len(item[1]), item[0]))
 
 
 def _when(seconds: float) -> str:

@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mailgate.commands.phrases import ANSWERS, MESSAGES, NONE, Phrase, joined, phrase, quoted
 from mailgate.commands.recent_events import recent_counts
 from mailgate.config import Config
 from mailgate.rules.lists import load_list
 from mailgate.rules.model import Question
 from mailgate.rules.screening import COUNT_DNS_FAILURE, COUNT_MATCH, COUNT_RESULT
+from mailgate.translation import N_
 
 MATCH_HOURS = 24
 FAILURE_MINUTES = 10
@@ -20,7 +22,7 @@ FAILURE_MINUTES = 10
 _ALWAYS_LISTED = "127.0.0.2"
 
 
-def rule_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
+def rule_checks(config: Config) -> Iterator[tuple[str, bool, Phrase]]:
     """Yield name, result and details of each check."""
     if config.rules:
         yield "rules", True, _matches(config)
@@ -29,39 +31,41 @@ def rule_checks(config: Config) -> Iterator[tuple[str, bool, str]]:
     for name, setting in config.lists.items():
         loaded = load_list(name, setting)
         entries = len(loaded.table)
-        detail = f"{entries} {'entry' if entries == 1 else 'entries'}"
-        yield f"list {name}", not loaded.problems, "; ".join((detail, *loaded.problems[:3]))
+        detail = phrase(N_("{number} entry") if entries == 1 else N_("{number} entries"), number=entries)
+        yield f"list {name}", not loaded.problems, joined((detail, *loaded.problems[:3]))
     yield from asyncio.run(_dns_lists(config))
     yield "DNS of rules", True, _failures(config)
 
 
-def _matches(config: Config) -> str:
+def _matches(config: Config) -> Phrase:
     counts = recent_counts(config, MATCH_HOURS * 3600)
     names = [f"{rule.name} {counts.get(COUNT_MATCH + rule.name, 0)}" for rule in config.rules]
-    return f"{len(names)}; recipients that they applied to in {MATCH_HOURS} hours: {', '.join(names)}"
+    text = N_("{number}; recipients that they applied to in {hours} hours: {counts}")
+    return phrase(text, number=len(names), hours=MATCH_HOURS, counts=", ".join(names))
 
 
-def _results(config: Config) -> str:
+def _results(config: Config) -> Phrase:
     counts = recent_counts(config, MATCH_HOURS * 3600)
     names = [
         f"{event.removeprefix(COUNT_RESULT).replace('=', ' ')} {number}"
         for event, number in sorted(counts.items())
         if event.startswith(COUNT_RESULT)
     ]
-    return f"messages in {MATCH_HOURS} hours: {', '.join(names) or 'none'}"
+    return phrase(MESSAGES, hours=MATCH_HOURS, counts=", ".join(names) or phrase(NONE))
 
 
-def _failures(config: Config) -> str:
+def _failures(config: Config) -> Phrase:
     counts = recent_counts(config, FAILURE_MINUTES * 60)
     failed = [
         f"{event.removeprefix(COUNT_DNS_FAILURE)} {number}"
         for event, number in sorted(counts.items())
         if event.startswith(COUNT_DNS_FAILURE)
     ]
-    return f"look-ups that failed in {FAILURE_MINUTES} minutes: {', '.join(failed) or 'none'}"
+    text = N_("look-ups that failed in {minutes} minutes: {counts}")
+    return phrase(text, minutes=FAILURE_MINUTES, counts=", ".join(failed) or phrase(NONE))
 
 
-async def _dns_lists(config: Config) -> list[tuple[str, bool, str]]:
+async def _dns_lists(config: Config) -> list[tuple[str, bool, Phrase]]:
     """Ask each DNS list for the address that all lists have."""
     from mailgate.rules.resolver import Resolver  # noqa: PLC0415 (dnspython takes long to import)
 
@@ -75,10 +79,11 @@ async def _dns_lists(config: Config) -> list[tuple[str, bool, str]]:
     for zone, task in tasks.items():
         answer = await task if task else None
         if answer is None:
-            result = False, reasons.get(zone, "no answer")
+            result = False, quoted(reasons[zone]) if zone in reasons else phrase(N_("no answer"))
         elif not answer.codes:
-            result = False, f"does not list {_ALWAYS_LISTED}, so it is not a DNS list or is out of order"
+            text = N_("does not list {address}, so it is not a DNS list or is out of order")
+            result = False, phrase(text, address=_ALWAYS_LISTED)
         else:
-            result = True, "answers"
+            result = True, phrase(ANSWERS)
         checks.append((f"DNS list {zone}", *result))
     return checks

@@ -9,10 +9,9 @@ import gzip
 import http
 import http.client
 import os
-import re
 import sqlite3
-import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,11 @@ import pyclamd
 
 from mailgate.archives.unpacker import Unpacker, UnpackerError
 from mailgate.client.greeting import read_greeting
+from mailgate.commands.check_names import name_of
 from mailgate.commands.event_options import UNINDEXED_BYTES
 from mailgate.commands.limits_status import limit_checks
+from mailgate.commands.mail_queue import QueueUnreadableError, waiting
+from mailgate.commands.phrases import Phrase, joined, phrase, quoted
 from mailgate.config import Config, Endpoint, Scan, clamd_address
 from mailgate.delivery.verify_cache import VerificationCache, count
 from mailgate.event_index.follower import bytes_behind
@@ -33,6 +35,7 @@ from mailgate.removed_routes import RemovedRoutes
 from mailgate.routes import Routes
 from mailgate.scan.scanner import signature_age
 from mailgate.state import open_read_only
+from mailgate.translation import N_, SOURCE_LANGUAGE, translator
 
 SECONDS = 5
 MEGABYTE = 1 << 20
@@ -42,16 +45,15 @@ FRONT_QUEUE = Path("/var/lib/mailgate-front")
 MIN_FREE_BYTES = 16 * MEGABYTE
 # Removed domains that are listed.
 MAX_DOMAINS = 10
-_TOTAL = re.compile(r"Total requests: (\d+)")
 
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one check: its name, whether it passed, and the details."""
+    """Result of one check: its name, whether it passed, and the details, which are English until translated."""
 
     name: str
     ok: bool
-    detail: str
+    detail: Phrase
 
 
 def run_checks(config: Config, routes: Routes) -> list[Check]:
@@ -61,7 +63,7 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
         *(_banner(f"front {endpoint}", _reachable(endpoint)) for endpoint in config.front_listen),
         *(_exporter(endpoint) for endpoint in config.metrics.listen),
         _banner(f"queue {config.queue}", config.queue),
-        _queue_length(),
+        queue_length_check(),
         *((_front_queue(FRONT_QUEUE),) if config.front_listen else ()),
         *(_clamd(text, config.scan) for text in (config.scan.socket, *config.scan.other_sockets)),
         *((unpacker_check(config.scan.unpacker),) if config.scan.unpacker else ()),
@@ -77,29 +79,39 @@ def run_checks(config: Config, routes: Routes) -> list[Check]:
     ]
 
 
+def lines(checks: Iterable[Check], language: str) -> Iterator[str]:
+    """Yield a line for each check; in English, names are those of JSON."""
+    translate = translator(language)
+    for check in checks:
+        name, about = name_of(check.name, translate) if language != SOURCE_LANGUAGE else ("", check.name)
+        title = " ".join(part for part in (name, about) if part)
+        yield f"{'ok  ' if check.ok else 'FAIL'}  {title}: {check.detail.translated(translate)}"
+
+
 def state_check(directory: Path) -> Check:
     """Check that the service can write its state: without room, it works, but forgets recipients and events."""
     name = "state directory"
     try:
         found = os.statvfs(directory)
     except OSError as error:
-        return Check(name, False, str(error))
+        return Check(name, False, quoted(error))
     # What is left for users without privileges, as the service.
     free = found.f_bavail * found.f_frsize
-    detail = f"{directory}: {free // MEGABYTE} MB free"
+    text = None
     if free < MIN_FREE_BYTES:
-        detail += "; mail continues, but counters, recipients and events cannot be stored"
+        text = N_("{directory}: {free} MB free; mail continues, but counters, recipients and events cannot be stored")
     elif found.f_files and not found.f_favail:
-        return Check(name, False, f"{directory}: no inodes free; mail continues, but state cannot be stored")
+        text = N_("{directory}: no inodes free; mail continues, but state cannot be stored")
     elif found.f_flag & os.ST_RDONLY:
-        return Check(name, False, f"{directory}: read-only; mail continues, but state cannot be stored")
-    return Check(name, free >= MIN_FREE_BYTES, detail)
+        text = N_("{directory}: read-only; mail continues, but state cannot be stored")
+    shown = phrase(text or N_("{directory}: {free} MB free"), directory=directory, free=free // MEGABYTE)
+    return Check(name, text is None, shown)
 
 
 def event_loop_check(wanted: str) -> Check:
     """Report the event loop that a start of the service uses; mail does not depend on uvloop."""
     _factory, name = find_loop(wanted)
-    return Check("event loop", wanted != "uvloop" or name.startswith("uvloop"), name)
+    return Check("event loop", wanted != "uvloop" or name.startswith("uvloop"), quoted(name))
 
 
 def index_checks(config: Config) -> list[Check]:
@@ -112,13 +124,14 @@ def index_checks(config: Config) -> list[Check]:
             store.days()
             behind = bytes_behind(config.state_dir, store)
     except (OSError, StoreError) as error:
-        return [Check("index of events", False, f"{error}; mail continues; events are kept in files until then")]
-    detail = f"{behind} bytes of events are not indexed yet"
+        kept = phrase(N_("mail continues; events are kept in files until then"))
+        return [Check("index of events", False, joined([str(error), kept]))]
+    detail = phrase(N_("{number} bytes of events are not indexed yet"), number=behind)
     if server := config.event_database.server:
-        detail = f"{server}: {detail}"
+        detail = joined([server, detail], ": ")
     if behind > UNINDEXED_BYTES:
-        return [Check("index of events", False, f"{detail}; mail continues; see mailgate-index.service")]
-    return [Check("index of events", True, detail)]
+        detail = joined([detail, phrase(N_("mail continues; see mailgate-index.service"))])
+    return [Check("index of events", behind <= UNINDEXED_BYTES, detail)]
 
 
 def unpacker_check(path: str) -> Check:
@@ -132,8 +145,10 @@ def unpacker_check(path: str) -> Check:
     try:
         opened = asyncio.run(names())
     except (UnpackerError, TimeoutError) as error:
-        return Check(f"unpacker {path}", False, str(error) or "no answer in time")
-    return Check(f"unpacker {path}", opened == [""], "opens archives" if opened == [""] else f"answered {opened}")
+        return Check(f"unpacker {path}", False, quoted(error) if str(error) else phrase(N_("no answer in time")))
+    if opened != [""]:
+        return Check(f"unpacker {path}", False, phrase(N_("answered {answer}"), answer=opened))
+    return Check(f"unpacker {path}", True, phrase(N_("opens archives")))
 
 
 def _reachable(endpoint: Endpoint) -> Endpoint:
@@ -145,8 +160,8 @@ def _banner(name: str, endpoint: Endpoint) -> Check:
     try:
         banner = read_greeting(endpoint, SECONDS)
     except OSError as error:
-        return Check(name, False, str(error))
-    return Check(name, banner.startswith("220"), banner)
+        return Check(name, False, quoted(error))
+    return Check(name, banner.startswith("220"), quoted(banner))
 
 
 def _exporter(endpoint: Endpoint) -> Check:
@@ -157,19 +172,27 @@ def _exporter(endpoint: Endpoint) -> Check:
         connection.request("GET", "/ready")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return Check(f"metrics {endpoint}", False, f"{error}; mail continues")
+        return Check(f"metrics {endpoint}", False, joined([str(error), phrase(N_("mail continues"))]))
     finally:
         connection.close()
-    return Check(f"metrics {endpoint}", status == http.HTTPStatus.OK, f"/ready answers {status}")
+    answered = phrase(N_("/ready answers {status}"), status=status)
+    return Check(f"metrics {endpoint}", status == http.HTTPStatus.OK, answered)
 
 
-def _queue_length() -> Check:
-    """Count the messages in the queue by mailq, which only root may run."""
+def queue_length_check() -> Check:
+    """Count the messages in the queue."""
+    name = "mail in the queue"
     try:
-        result = subprocess.run(["mailq"], capture_output=True, text=True, timeout=SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Check("mail in the queue", True, f"unknown: {error}")
-    return Check("mail in the queue", True, queue_length(result.stdout))
+        number = len(waiting(SECONDS))
+    except QueueUnreadableError as error:
+        return Check(name, True, phrase(N_("unknown: {reason}"), reason=error))
+    if not number:
+        return Check(name, True, _messages(number))
+    return Check(name, True, phrase(N_("{messages} (mailgate queue lists them)"), messages=_messages(number)))
+
+
+def _messages(number: int) -> Phrase:
+    return phrase(N_("{number} message") if number == 1 else N_("{number} messages"), number=number)
 
 
 def _front_queue(directory: Path) -> Check:
@@ -178,20 +201,10 @@ def _front_queue(directory: Path) -> Check:
     try:
         number = sum(path.name.startswith("qf") for path in directory.iterdir())
     except PermissionError:
-        return Check(name, True, "unknown; run as root")
+        return Check(name, True, phrase(N_("unknown; run as root")))
     except OSError as error:
-        return Check(name, False, str(error))
-    return Check(name, True, f"{number} message{'' if number == 1 else 's'}")
-
-
-def queue_length(listing: str) -> str:
-    """Return the result of sendmail's `mailq` in one line."""
-    found = _TOTAL.search(listing)
-    if not found:
-        return "unknown; run as root"
-    number = int(found[1])
-    hint = " (mailq lists them)" if number else ""
-    return f"{number} message{'' if number == 1 else 's'}{hint}"
+        return Check(name, False, quoted(error))
+    return Check(name, True, _messages(number))
 
 
 def _clamd(text: str, scan: Scan) -> Check:
@@ -203,21 +216,25 @@ def _clamd(text: str, scan: Scan) -> Check:
         else:
             clamd = pyclamd.ClamdNetworkSocket(host=address[0], port=address[1], timeout=SECONDS)
         if not clamd.ping():
-            return Check(name, False, "no answer to PING")
+            return Check(name, False, phrase(N_("no answer to PING")))
         version = str(clamd.version())
     except (pyclamd.ConnectionError, OSError, ValueError) as error:
-        return Check(name, False, str(error))
+        return Check(name, False, quoted(error))
     age = signature_age(version, time.time())
     old = scan.max_signature_days and age is not None and age > scan.max_signature_days * 86400
-    return Check(name, not old, f"{version} (signatures too old)" if old else version)
+    detail = phrase(N_("{version} (signatures too old)"), version=version) if old else quoted(version)
+    return Check(name, not old, detail)
 
 
 def _routes(config: Config, routes: Routes) -> Check:
-    detail = f"{len(routes)} from {config.routes_file}"
-    removed = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600).deferred
+    detail = phrase(N_("{number} from {file}"), number=len(routes), file=config.routes_file)
+    removed = RemovedRoutes.load(config.state_dir, config.cache.removed_route_hours * 3600, routes).deferred
     if removed:
-        more = f" and {len(removed) - MAX_DOMAINS} more" if len(removed) > MAX_DOMAINS else ""
-        detail += f"; mail is deferred for removed domains: {', '.join(removed[:MAX_DOMAINS])}{more}"
+        domains = quoted(", ".join(removed[:MAX_DOMAINS]))
+        if len(removed) > MAX_DOMAINS:
+            domains = phrase(N_("{names} and {number} more"), names=domains, number=len(removed) - MAX_DOMAINS)
+        text = N_("mail is deferred for removed domains: {domains}")
+        detail = joined([detail, phrase(text, domains=domains)])
     return Check("routes", True, detail)
 
 
@@ -254,6 +271,6 @@ def _cache(config: Config) -> Check:
         known, unknown, catch_all = count(database)
         database.close()
     except sqlite3.Error as error:
-        return Check("recipient cache", False, f"{config.state_dir}: {error}")
-    detail = f"{known} known, {unknown} unknown, {catch_all} domains that accept any recipient"
-    return Check("recipient cache", True, detail)
+        return Check("recipient cache", False, quoted(f"{config.state_dir}: {error}"))
+    text = N_("{known} known, {unknown} unknown, {catch_all} domains that accept any recipient")
+    return Check("recipient cache", True, phrase(text, known=known, unknown=unknown, catch_all=catch_all))

@@ -18,6 +18,10 @@ from mailgate.state import QUARANTINE, create_directory
 DIRECTORY = QUARANTINE
 _ID = re.compile(r"[0-9a-f]{6,40}")
 _PART = ".part"
+# The line of JSON before a message; it has all recipients.
+_MAX_HEAD = 1 << 22
+# In the year 5138.
+_MAX_TIME = 1e11
 
 
 class QuarantineError(Exception):
@@ -80,7 +84,7 @@ class Quarantine:
         for _time, path, _size in self._files():
             try:
                 with path.open("rb") as file:
-                    found = _entry(file.readline())
+                    found = _entry(file.readline(_MAX_HEAD))
             except FileNotFoundError:
                 continue
             except (QuarantineError, OSError) as error:
@@ -162,6 +166,12 @@ class Quarantine:
 def _entry(head: bytes) -> Entry:
     try:
         fields = json.loads(head)
-        return Entry(**{**fields, "recipients": tuple(fields["recipients"])})
-    except (ValueError, TypeError, KeyError) as error:
+        found = Entry(**{**fields, "recipients": tuple(fields["recipients"])})
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise QuarantineError(f"invalid quarantine file: {error}") from error
+    texts = (found.id, found.client, found.sender, found.reason, *found.recipients)
+    if not all(isinstance(text, str) for text in texts) or not all(
+        isinstance(number, int | float) and 0 <= number < _MAX_TIME for number in (found.time, found.size)
+    ):
+        raise QuarantineError("invalid quarantine file: a value is of the wrong kind")
+    return found

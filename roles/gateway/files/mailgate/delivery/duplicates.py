@@ -11,7 +11,6 @@ system call, and the entries survive the end of a process.
 from __future__ import annotations
 
 import hashlib
-import logging
 import mmap
 import os
 import struct
@@ -19,10 +18,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mailgate.failure_log import FailureLog
 from mailgate.smtp.address import Mailbox
-from mailgate.state import DUPLICATE_LOG, map_table
-
-log = logging.getLogger("mailgate")
+from mailgate.state import DUPLICATE_LOG, RETRY_SECONDS, map_table
 
 SLOTS = 1 << 16
 # Slots where one entry may be stored; the oldest of them is replaced.
@@ -39,12 +37,24 @@ class DuplicateLog:
     def __init__(self, state_dir: Path, seconds: int, clock: Callable[[], float] = time.time) -> None:
         self.seconds = seconds
         self._clock = clock
+        self._path = state_dir / self.FILE
         self._map: mmap.mmap | None = None
-        size = SLOTS * _ENTRY.size
+        self._closed = False
+        self._retry_at = 0.0
+        self._failures = FailureLog("duplicate detection disabled")
+        self._open()
+
+    def _open(self) -> None:
+        """Map the table if it is not yet, and could not be a while ago, as on a full disk; never raise."""
+        if self._map is not None or self._closed or time.monotonic() < self._retry_at:
+            return
+        self._retry_at = time.monotonic() + RETRY_SECONDS
         try:
-            self._map = map_table(state_dir / self.FILE, size)
+            self._map = map_table(self._path, SLOTS * _ENTRY.size)
         except OSError as error:
-            log.error("duplicate detection disabled: %s", error)
+            self._failures.failed(error)
+        else:
+            self._failures.worked()
 
     def keys(self, digest: bytes, client: str, sender: Mailbox, recipients: Iterable[Mailbox]) -> dict[Mailbox, bytes]:
         """Return the key of each recipient's entry, from a message's digest, its client's address and its envelope."""
@@ -64,6 +74,7 @@ class DuplicateLog:
 
     def mark(self, key: bytes, *, pending: bool = False) -> None:
         """Mark an entry; `pending` while the client may still receive the reply in its session."""
+        self._open()
         if self._map is None or not self.seconds:
             return
         offset = self._find(key)
@@ -94,6 +105,7 @@ class DuplicateLog:
 
     def close(self) -> None:
         """Unmap the table."""
+        self._closed = True
         if self._map is not None:
             self._map.close()
             self._map = None

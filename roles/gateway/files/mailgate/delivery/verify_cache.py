@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mailgate.failure_log import FailureLog
 from mailgate.smtp.address import Mailbox
-from mailgate.state import VERIFICATION_CACHE, open_state
+from mailgate.state import VERIFICATION_CACHE, StateFile
 
 # How long a known recipient is fresh: its entry is not written again.
 REFRESH_SECONDS = 3600
@@ -75,15 +75,23 @@ class VerificationCache:
         self._memory: dict[str, _Row] = {}
         self._reading = FailureLog("cannot read the verification cache")
         self._writing = FailureLog("cannot write the verification cache")
-        self._database = open_state(state_dir / self.FILE, _SCHEMA)
-        self._upgrade()
-        self.prune()
+        self._file = StateFile(state_dir / self.FILE, _SCHEMA, self._prepare)
+        try:
+            self._file.use()
+        except sqlite3.Error as error:
+            self._reading.failed(error)
 
-    def _upgrade(self) -> None:
-        """Delete the unknown recipients of an earlier version; known recipients are needed during outages."""
-        if self._database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-            self._database.execute("DELETE FROM recipients WHERE known = 0")
-            self._database.execute(f"PRAGMA user_version = {_VERSION}")
+    @property
+    def _database(self) -> sqlite3.Connection:
+        return self._file.use()
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        """Delete the unknown recipients of an earlier version, and what is too old or too much."""
+        # Known recipients are needed during outages.
+        if database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            database.execute("DELETE FROM recipients WHERE known = 0")
+            database.execute(f"PRAGMA user_version = {_VERSION}")
+        self._prune(database)
 
     def find(self, mailbox: Mailbox) -> CacheEntry | None:
         """Return the valid entry, or None. All recipients of a catch-all domain are known."""
@@ -186,12 +194,15 @@ class VerificationCache:
 
     def prune(self) -> None:
         """Delete expired entries; if there are too many, the oldest, and those of unknown recipients first."""
+        self._prune(self._database)
+
+    def _prune(self, database: sqlite3.Connection) -> None:
         now = int(self._clock())
-        self._database.execute(
+        database.execute(
             "DELETE FROM recipients WHERE at <= CASE known WHEN 1 THEN ? ELSE ? END",
             (now - self.known_seconds, now - self.unknown_seconds),
         )
-        self._database.execute(
+        database.execute(
             "DELETE FROM recipients WHERE mailbox IN"
             " (SELECT mailbox FROM recipients ORDER BY known DESC, at DESC LIMIT -1 OFFSET ?)",
             (self.max_rows,),
@@ -203,7 +214,7 @@ class VerificationCache:
 
     def close(self) -> None:
         """Close the database."""
-        self._database.close()
+        self._file.close()
 
 
 def count(database: sqlite3.Connection) -> tuple[int, int, int]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from mailgate.event_index.facts import facts_of
 from mailgate.event_index.query import Query
 from mailgate.event_index.terms import Event, terms_of
+from mailgate.state import open_read_only
 
 VERSION = 1
 _SCHEMA = f"""
@@ -88,7 +89,7 @@ class Shard:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         if read_only:
-            self._database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)
+            self._database = open_read_only(path)
             return
         self._database = sqlite3.connect(path, timeout=10, isolation_level=None)
         try:

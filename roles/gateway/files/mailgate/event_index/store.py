@@ -180,14 +180,20 @@ class DailyStore:
             for day in sorted(sizes):
                 if day not in old and (total <= self._max_bytes or len(sizes) == 1):
                     continue
-                if day not in old:
-                    (self._directory / _FLOOR).write_text(day, encoding="ascii")
                 self._close(day)
                 total -= sizes.pop(day)
                 for suffix in (*_SUFFIXES, _DAMAGED):
                     (self._directory / f"{day}.sqlite{suffix}").unlink(missing_ok=True)
+                if day not in old:
+                    # Afterwards, when a full disk has room for it.
+                    self._set_floor(day)
         except OSError as error:
             raise StoreError(f"{self._directory}: {error.strerror or error}") from error
+
+    def _set_floor(self, day: str) -> None:
+        new = self._directory / f".{_FLOOR}.new"
+        new.write_text(day, encoding="ascii")
+        new.replace(self._directory / _FLOOR)
 
     def _sizes(self) -> dict[str, int]:
         """Return the size of each day in bytes."""

@@ -85,6 +85,8 @@ def _head(title: str) -> Iterator[Markup]:
     yield element("meta", http_equiv="Content-Security-Policy", content=policy)
     yield element("meta", name_="viewport", content="width=device-width, initial-scale=1")
     yield element("meta", name_="referrer", content="no-referrer")
+    # The playbook removes pages of former faculties, and nothing but its own pages.
+    yield element("meta", name_="generator", content="mailgate report")
     yield element("title", title)
     yield style((pkgutil.get_data(__name__.rpartition(".")[0], "page.css") or b"").decode())
 
@@ -142,7 +144,7 @@ def _drawing(
 ) -> Chart:
     kinds = VERDICTS if len(table.head) > 2 else ("number",)
     series = list(zip(kinds, table.head[1 : 1 + len(kinds)], strict=True))
-    return Chart(table.name + "-chart", heading, _summary(names, values, translate), series, names, values)
+    return Chart(table.name + "-chart", heading, summary(names, values, translate), series, names, values)
 
 
 def _delays(buckets: Mapping[str, int], heading: str, translate: Translator) -> Chart:
@@ -157,9 +159,10 @@ def _delays(buckets: Mapping[str, int], heading: str, translate: Translator) -> 
     names = [*(f"{limit:g}" for limit in _BOUNDS), f"> {_BOUNDS[-1]:g}"][first : last + 1]
     values = [[counts.get(place, 0)] for place in range(first, last + 1)]
     series = [("number", translate(_MESSAGES))]
-    return Chart("delays-chart", heading, _summary(names, values, translate), series, names, values)
+    return Chart("delays-chart", heading, summary(names, values, translate), series, names, values)
 
 
-def _summary(names: Sequence[str], values: Sequence[Sequence[int]], translate: Translator) -> str:
+def summary(names: Sequence[str], values: Sequence[Sequence[int]], translate: Translator) -> str:
+    """Return the sentence on a chart, for those who cannot see it."""
     place = max(range(len(values)), key=lambda each: sum(values[each]))
     return translate(_LARGEST).format(name=names[place], number=sum(values[place]))

@@ -35,7 +35,7 @@ def added(
         faculty_of: Returns the faculty of a domain, empty for none.
     """
     every = list(reports.values())
-    domains = _nested(report["domains"] for report in every)
+    domains = nested(report["domains"] for report in every)
     faculties: dict[str, Counter[str]] = {}
     for domain, numbers in domains.items():
         faculties.setdefault(faculty_of(domain), Counter()).update(numbers)
@@ -52,12 +52,12 @@ def added(
         "gateways": {host: {name: report[name] for name in TOTALS} for host, report in reports.items()},
         "missing": list(missing),
         "others": list(others),
-        "days": _plain(_nested(report["days"] for report in every)),
+        "days": _plain(nested(report["days"] for report in every)),
         "faculties": _plain(faculties),
         "domains": _plain(domains),
         "by_domain": _by_domain([report.get("by_domain") or {} for report in every]),
-        **{name: _summed(report.get(name) or {} for report in every) for name in LISTS},
-        "delays": _delays(report["delays"]["buckets"] for report in every),
+        **{name: summed(report.get(name) or {} for report in every) for name in LISTS},
+        "delays": added_delays(report["delays"]["buckets"] for report in every),
         "quarantine": dict(quarantine),
     }
 
@@ -73,10 +73,10 @@ def of_faculty(report: Numbers, faculty: str, faculty_of: Callable[[str], str]) 
         **{name: report[name] for name in ("since", "until", "index_since", "missing", "others")},
         "gateways": {host: {} for host in report["gateways"]},
         "faculties": {name: numbers for name, numbers in report["faculties"].items() if name == faculty},
-        "days": _plain(_nested(part["days"] for part in parts)),
+        "days": _plain(nested(part["days"] for part in parts)),
         "domains": domains,
-        **{name: _summed(part[name] for part in parts) for name in DOMAIN_LISTS},
-        "delays": _delays(part["delays"] for part in parts),
+        **{name: summed(part[name] for part in parts) for name in DOMAIN_LISTS},
+        "delays": added_delays(part["delays"] for part in parts),
     }
 
 
@@ -87,15 +87,16 @@ def _by_domain(parts: Sequence[Mapping[str, Numbers]]) -> dict[str, dict[str, An
             found.setdefault(domain, []).append(numbers)
     return {
         domain: {
-            "days": _plain(_nested(numbers["days"] for numbers in every)),
-            **{name: _summed(numbers[name] for numbers in every) for name in DOMAIN_LISTS},
-            "delays": dict(_summed(numbers["delays"] for numbers in every)),
+            "days": _plain(nested(numbers["days"] for numbers in every)),
+            **{name: summed(numbers[name] for numbers in every) for name in DOMAIN_LISTS},
+            "delays": dict(summed(numbers["delays"] for numbers in every)),
         }
         for domain, every in sorted(found.items())
     }
 
 
-def _nested(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, Counter[str]]:
+def nested(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, Counter[str]]:
+    """Return the sum of each column of each key."""
     found: dict[str, Counter[str]] = {}
     for part in parts:
         for key, numbers in part.items():
@@ -107,7 +108,7 @@ def _plain(numbers: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
     return {key: dict(counter) for key, counter in sorted(numbers.items())}
 
 
-def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return the sum of each key, the largest first."""
     found: Counter[str] = Counter()
     for part in parts:
@@ -115,9 +116,9 @@ def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def _delays(parts: Iterable[Mapping[str, int]]) -> dict[str, Any]:
+def added_delays(parts: Iterable[Mapping[str, int]]) -> dict[str, Any]:
     """Return the percentiles in seconds, None without messages, and the sum of the buckets by their upper bound."""
-    buckets = dict(sorted(_summed(parts).items(), key=lambda item: float(item[0])))
+    buckets = dict(sorted(summed(parts).items(), key=lambda item: float(item[0])))
     return {**{name: _percentile(buckets, share) for name, share in PERCENTILES.items()}, "buckets": buckets}
 
 

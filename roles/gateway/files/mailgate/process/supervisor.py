@@ -8,12 +8,13 @@ in the backlog meanwhile and are not refused.
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
+import math
 import os
 import signal
 import socket
-import sqlite3
 import time
 from dataclasses import dataclass
 from operator import attrgetter
@@ -26,10 +27,12 @@ from mailgate.delivery.verify_cache import VerificationCache
 from mailgate.event_loop import find_loop
 from mailgate.event_spool import Spool
 from mailgate.events import Counters, Events
+from mailgate.failure_log import FailureLog
 from mailgate.metrics.recorder import Recorder
 from mailgate.process import systemd, worker
 from mailgate.process.exporter_process import ExporterProcess
 from mailgate.routes import RoutesError
+from mailgate.state import RETRY_SECONDS
 from mailgate.worker_counters import SharedCounters, WorkerCounters
 
 log = logging.getLogger("mailgate")
@@ -79,6 +82,17 @@ def listening_socket(endpoint: Endpoint) -> socket.socket:
     return sock
 
 
+def _require_directory(path: Path) -> None:
+    """Raise StartError if a state directory cannot be used by its rights; one without room, or read-only, can."""
+    try:
+        read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        os.listdir(path)  # noqa: PTH208
+    except OSError as error:
+        raise StartError(f"{path}: cannot use the state directory: {error.strerror or error}") from error
+    if not read_only and not os.access(path, os.W_OK | os.X_OK):
+        raise StartError(f"{path}: cannot write state files: {os.strerror(errno.EACCES)}")
+
+
 @dataclass
 class _WorkerSlot:
     """One worker: its number and process ID (0: not running), its start, and the earliest time of the next start."""
@@ -95,12 +109,12 @@ class Service:
     def __init__(self, config_path: Path) -> None:
         self._config_path = config_path
         self._config, self._routes = load(config_path, warn=log.warning)
-        try:
-            # Here and not in each worker, so that an unusable directory is reported at the start.
-            Counters(self._config.state_dir).close()
-            VerificationCache(self._config.state_dir, known_seconds=1 << 40, unknown_seconds=1 << 40).close()
-        except sqlite3.Error as error:
-            raise StartError(f"{self._config.state_dir}: cannot write state files: {error}") from error
+        _require_directory(self._config.state_dir)
+        # Here and not in each worker at the same time. A full disk, or a damaged file, does not keep mail out.
+        Counters(self._config.state_dir).close()
+        VerificationCache(self._config.state_dir, known_seconds=1 << 40, unknown_seconds=1 << 40).close()
+        self._unrecorded = FailureLog("cannot record the delivery table")
+        self._record_at = math.inf
         self._events = Events(None)
         self._keep_events()
         self._compare_routes()
@@ -148,6 +162,8 @@ class Service:
                 break
             if received and received.si_signo == signal.SIGHUP:
                 self._reload()
+            if time.monotonic() >= self._record_at:
+                self._compare_routes()
             self._check_workers()
             self._exporter.check()
             systemd.notify("WATCHDOG=1")
@@ -158,9 +174,13 @@ class Service:
         config = self._config
         try:
             removed = removed_routes.update(config.state_dir, self._routes, config.cache.removed_route_hours * 3600)
-        except OSError:
-            log.exception("removed domains are not deferred")
+        except OSError as error:
+            # The workers compare the tables themselves, as long as the one before is recorded.
+            self._unrecorded.failed(error)
+            self._record_at = time.monotonic() + RETRY_SECONDS
             return
+        self._unrecorded.worked()
+        self._record_at = math.inf
         if removed:
             self._events.emit("routes_removed", number=len(removed), domains=removed[:MAX_DOMAINS])
 

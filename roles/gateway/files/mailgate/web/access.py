@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mailgate.commands.mail_queue import QueuedMessage
 from mailgate.config import Config, in_domains
 from mailgate.event_index.terms import Event, recipients_of
 from mailgate.event_kinds import FIELDS
@@ -92,6 +93,18 @@ def visible_events(events: Iterable[Event], access: Access, may_relay: Callable[
     if all(event.get("event") in _OF_A_MESSAGE for event in shown):
         return []
     return shown
+
+
+def visible_queue(found: Iterable[QueuedMessage], access: Access) -> list[QueuedMessage]:
+    """Return what a user sees of the queue: a faculty, the messages that wait for its domains, without others."""
+    if access.domains is None:
+        return list(found)
+    own = ((each, [name for name in each.recipients if access.sees(name)]) for each in found)
+    return [
+        replace(each, recipients=recipients, reason=_hide_in(each.reason, access, each.sender))
+        for each, recipients in own
+        if recipients
+    ]
 
 
 def _hide(event: Event, access: Access, sender: str) -> Event:

@@ -110,6 +110,7 @@ def application(config: Config, socket: str) -> ASGIApp:
             route("/search", pages.search),
             route("/mail", pages.mail),
             route("/live", pages.live),
+            route("/queue", pages.queue),
             route("/report", pages.report),
             route("/routes", pages.routes),
             route("/address", pages.address),

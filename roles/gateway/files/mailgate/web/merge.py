@@ -5,36 +5,31 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mailgate.commands.report_data import LISTS
 from mailgate.event_index.shard import time_of
-from mailgate.period_report.sums import TOTALS
+from mailgate.period_report.sums import TOTALS, added_delays, nested, summed
+
+# Entries of a list.
+_TOP = 20
 
 
 def reports(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the sum of reports; of the delays, the largest of each percentile."""
-    found: dict[str, Any] = {"totals": Counter(), "before": Counter(), "days": {}, "domains": {}, "delays": {}}
-    lists: dict[str, Counter[str]] = {name: Counter() for name in LISTS}
-    kept: Counter[str] = Counter()
-    for answer in answers:
-        for name in TOTALS:
-            if name in answer:
-                found["totals"][name] += answer[name]
-                found["before"][name] += answer.get("before", {}).get(name, 0)
-        for part in ("days", "domains"):
-            for key, numbers in answer.get(part, {}).items():
-                found[part].setdefault(key, Counter()).update(numbers)
-        for name, counts in lists.items():
-            counts.update(answer.get(name, {}))
-        for name, seconds in answer.get("delays", {}).items():
-            if isinstance(seconds, int | float):
-                found["delays"][name] = max(seconds, found["delays"].get(name, 0))
-        quarantine = answer.get("quarantine") or {}
-        kept.update({name: int(quarantine.get(name, 0)) for name in ("messages", "bytes")})
-    return {**found, "lists": {name: counts.most_common(20) for name, counts in lists.items() if counts}, "kept": kept}
+    """Return the sum of reports, as the report of several gateways; what none of them has is empty."""
+    every = list(answers)
+    whole = [answer for answer in every if "before" in answer]
+    lists = {name: summed(answer.get(name) or {} for answer in every) for name in LISTS}
+    delays = added_delays((answer.get("delays") or {}).get("buckets") or {} for answer in every)
+    return {
+        "totals": {name: sum(answer[name] for answer in whole) for name in TOTALS} if whole else {},
+        "before": {name: sum(answer["before"][name] for answer in whole) for name in TOTALS},
+        "days": nested(answer.get("days") or {} for answer in every),
+        "domains": nested(answer.get("domains") or {} for answer in every),
+        "lists": {name: list(counts.items())[:_TOP] for name, counts in lists.items() if counts},
+        "delays": delays if delays["buckets"] else {},
+    }
 
 
 def events(answers: Mapping[str, Iterable[Mapping[str, Any]]], limit: int) -> list[tuple[str, Mapping[str, Any]]]:

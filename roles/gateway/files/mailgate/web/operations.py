@@ -12,7 +12,7 @@ import ipaddress
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -21,9 +21,11 @@ from typing import Any
 from mailgate import __version__
 from mailgate.client.submit import submit
 from mailgate.commands.event_options import EventReader, address_terms, key_of
+from mailgate.commands.mail_queue import QueuedMessage, QueueUnreadableError, waiting
+from mailgate.commands.queue import by_domain
 from mailgate.commands.recent_events import recent_counts
 from mailgate.commands.report_data import LISTS, as_json, collect
-from mailgate.commands.status import run_checks
+from mailgate.commands.status import Check, run_checks
 from mailgate.commands.trace import traces
 from mailgate.config import LANGUAGES, Config
 from mailgate.content.quarantine import Entry, Quarantine, QuarantineError
@@ -33,13 +35,16 @@ from mailgate.event_index.stores import open_store
 from mailgate.event_index.terms import VERDICTS as ALL_VERDICTS
 from mailgate.period_report.sums import VERDICTS
 from mailgate.routes import Routes
-from mailgate.web.access import Access, domain_terms, visible, visible_counts, visible_events
+from mailgate.translation import translator
+from mailgate.web.access import Access, domain_terms, visible, visible_counts, visible_events, visible_queue
 
 Answer = dict[str, Any]
 # Rows that an answer has at most, and entries of each list of the report.
 MAX_ROWS = 200
 TOP = 20
 CHECK_SECONDS = 20
+# Waiting for the list of the queue.
+QUEUE_SECONDS = 15
 MAX_TEXT = 400
 # Events that the index does not have yet; a parsed event takes ten times its size, and several users may ask.
 UNINDEXED_BYTES = 4 * 1024 * 1024
@@ -68,7 +73,7 @@ class Operations:
         self.config = config
         self._routes = routes
         self._clock = clock
-        self._checks: tuple[float, list[dict[str, object]]] = (0.0, [])
+        self._checks: tuple[float, list[Check]] = (0.0, [])
         self._checking = threading.Lock()
 
     def run(self, name: str, access: Access, given: Mapping[str, object]) -> Answer:
@@ -84,7 +89,7 @@ class Operations:
 
     # Reading
 
-    def now(self, access: Access, _given: Mapping[str, object]) -> Answer:
+    def now(self, access: Access, given: Mapping[str, object]) -> Answer:
         """Return the state of the gateway, and the messages of the last 24 hours."""
         notes: list[str] = []
         now = self._clock()
@@ -97,25 +102,48 @@ class Operations:
             # The checks are needed most when something is down.
             notes.append(str(error))
         checks = self._checked()
+        queued = self._queued(access)
         answer: Answer = {
             "version": __version__,
             "time": now,
             "hours": {str(hour): dict(numbers) for hour, numbers in sorted(hours.items())},
-            "ok": all(check["ok"] for check in checks),
+            "ok": all(check.ok for check in checks),
             "notes": notes,
+            "queue": {"problem": queued} if isinstance(queued, str) else _summary(queued),
         }
         if access.domains is None:
-            answer |= {"checks": checks, "counts": recent_counts(self.config, 3600)}
+            translate = translator(self._language(given))
+            shown = [{"name": each.name, "ok": each.ok, "detail": each.detail.translated(translate)} for each in checks]
+            answer |= {"checks": shown, "counts": recent_counts(self.config, 3600)}
         return answer
 
-    def _checked(self) -> list[dict[str, object]]:
+    def _language(self, given: Mapping[str, object]) -> str:
+        language = _text(given, "language")
+        return language if language in LANGUAGES else self.config.language
+
+    def _checked(self) -> list[Check]:
         """Return the checks of `mailgate status`, not more often than every few seconds."""
         with self._checking:
             made, found = self._checks
             if not found or abs(self._clock() - made) > CHECK_SECONDS:
-                found = [asdict(check) for check in run_checks(self.config, self._routes)]
+                found = run_checks(self.config, self._routes)
                 self._checks = (self._clock(), found)
             return found
+
+    def queue(self, access: Access, _given: Mapping[str, object]) -> Answer:
+        """Return what waits in the queue, the oldest first."""
+        found = self._queued(access)
+        if isinstance(found, str):
+            return {"problem": found, "messages": []}
+        rows = sorted(found, key=lambda message: message.since)[:MAX_ROWS]
+        return {**_summary(found), "messages": [asdict(each) for each in rows]}
+
+    def _queued(self, access: Access) -> list[QueuedMessage] | str:
+        """Return what the user sees of the queue, or why it cannot be listed."""
+        try:
+            return visible_queue(waiting(QUEUE_SECONDS), access)
+        except QueueUnreadableError as error:
+            return str(error)
 
     def search(self, access: Access, given: Mapping[str, object]) -> Answer:
         """Return the newest events that meet the criteria, newest first."""
@@ -205,9 +233,7 @@ class Operations:
             raise Refused("invalid", "recipient")
         if not access.sees(recipient):
             raise Refused("forbidden", recipient)
-        language = _text(given, "language")
-        if language not in LANGUAGES:
-            language = self.config.language
+        language = self._language(given)
         found = explain.explain(
             self.config,
             self._routes,
@@ -278,6 +304,7 @@ _OPERATIONS: Mapping[str, Callable[[Operations, Access, Mapping[str, object]], A
     each.__name__: each
     for each in (
         Operations.now,
+        Operations.queue,
         Operations.search,
         Operations.trace,
         Operations.report,
@@ -299,6 +326,12 @@ def _messages(store: EventStore, access: Access, since: float, until: float) -> 
         domain, _space, verdict = key.rpartition(" ")
         if verdict in VERDICTS and access.sees(domain):
             yield hour, verdict, number
+
+
+def _summary(found: Sequence[QueuedMessage]) -> Answer:
+    """Return number and time of the oldest message of a queue, None without messages, in all and by domain."""
+    domains = [[domain, len(own), min(each.since for each in own)] for domain, own in by_domain(found)]
+    return {"number": len(found), "oldest": min((each.since for each in found), default=None), "domains": domains[:TOP]}
 
 
 def _shown(entry: Entry, access: Access) -> dict[str, object] | None:

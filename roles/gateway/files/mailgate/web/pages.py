@@ -6,20 +6,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
+from mailgate.commands.check_names import name_of
 from mailgate.commands.mail_queue import LogLine, QueuedMessage
 from mailgate.commands.trace import Trace, outcome, steps
 from mailgate.config import LANGUAGES
 from mailgate.event_index.shard import time_of
 from mailgate.event_index.terms import recipients_of, verdict_of
 from mailgate.message import ID_LENGTH
+from mailgate.period_report.charts import Chart, columns
+from mailgate.period_report.page import summary
+from mailgate.translation import N_, Text
 from mailgate.web import merge, texts
-from mailgate.web.charts import stacked
 from mailgate.web.request import COOKIE, Answer, PageError, Visit
 
 PERIODS = {"1d": 1, "7d": 7, "30d": 30, "365d": 365}
@@ -32,9 +37,9 @@ _SERIES = ("accepted", "queued", "deferred", "refused")
 
 async def now(visit: Visit) -> Response:
     """Return the state of the gateways."""
-    answers = await visit.ask_all("now")
+    answers = await visit.ask_all("now", language=visit.language)
     series = _series(visit)
-    gateways = []
+    gateways: list[dict[str, Any]] = []
     for each in answers:
         if each.answer is None:
             continue
@@ -44,9 +49,10 @@ async def now(visit: Visit) -> Response:
         total: Counter[str] = Counter()
         for _label, numbers in rows:
             total.update(numbers)
-        checks = [(*_check_name(check["name"], visit), check) for check in each.answer.get("checks", ())]
+        checks = [(*name_of(check["name"], visit.translate), check) for check in each.answer.get("checks", ())]
+        chart = _chart(visit, f"chart-{len(gateways)}", N_("Messages of the last 24 hours"), rows)
         gateways.append(
-            {"name": each.gateway, "answer": each.answer, "chart": stacked(rows, series), "rows": rows, "total": total,
+            {"name": each.gateway, "answer": each.answer, "chart": chart, "rows": rows, "total": total,
              "checks": checks}
         )  # fmt: skip
     return visit.page("now.html.j2", gateways=gateways, series=series, **_remarks(answers))
@@ -56,16 +62,18 @@ def _hour(hour: int) -> str:
     return datetime.fromtimestamp(hour * 3600).astimezone().strftime("%H:%M")
 
 
-def _check_name(name: str, visit: Visit) -> tuple[str, str]:
-    """Return the translated name of a check, empty if it has none, and what it is about."""
-    for start, text in texts.CHECKS.items():
-        if name.startswith(start):
-            return visit.translate(text), name.removeprefix(start) if start.endswith(" ") else ""
-    return "", name
-
-
 def _series(visit: Visit) -> dict[str, str]:
     return {name: visit.translate(texts.VERDICTS[name]) for name in _SERIES}
+
+
+def _chart(visit: Visit, anchor: str, title: Text, rows: Sequence[tuple[str, Mapping[str, int]]]) -> Markup:
+    """Return a chart of the report: a column for each label, with its numbers by result."""
+    series = list(_series(visit).items())
+    names = [name for name, _numbers in rows]
+    values = [[numbers.get(kind, 0) for kind, _title in series] for _name, numbers in rows]
+    about = summary(names, values, visit.translate)
+    # It has escaped all texts itself.
+    return Markup(columns(Chart(anchor, visit.translate(title), about, series, names, values)))  # noqa: S704
 
 
 def _remarks(answers: list[Answer]) -> dict[str, Any]:
@@ -74,6 +82,16 @@ def _remarks(answers: list[Answer]) -> dict[str, Any]:
         "problems": [(each.gateway, each.problem) for each in answers if each.answer is None],
         "notes": [(each.gateway, note) for each in answers if each.answer for note in each.answer.get("notes", ())],
     }
+
+
+async def queue(visit: Visit) -> Response:
+    """Return what waits in the queues of all gateways, the oldest first."""
+    answers = await visit.ask_all("queue")
+    found = [(each.gateway, each.answer) for each in answers if each.answer]
+    messages = [(gateway, message) for gateway, answer in found for message in answer["messages"]]
+    return visit.page(
+        "queue.html.j2", queues=found, messages=sorted(messages, key=lambda pair: pair[1]["since"]), **_remarks(answers)
+    )
 
 
 async def search(visit: Visit) -> Response:
@@ -171,10 +189,11 @@ async def report(visit: Visit) -> Response:
     found = merge.reports(each.answer for each in answers if each.answer)
     series = _series(visit)
     rows = [(day, found["days"].get(day, {})) for day in _days(since, until)]
+    chart = _chart(visit, "chart", N_("Messages by day"), [(day[5:], numbers) for day, numbers in rows])
     domains = sorted(found["domains"].items(), key=lambda item: (-sum(item[1].values()), item[0]))
     return visit.page(
         "report.html.j2", found=found, since=since, until=until, period=period, periods=PERIODS, rows=rows,
-        chart=stacked([(day[5:], numbers) for day, numbers in rows], series), series=series, domains=domains[:40],
+        chart=chart, series=series, domains=domains[:40],
         more_domains=max(0, len(domains) - 40), **_remarks(answers),
     )  # fmt: skip
 

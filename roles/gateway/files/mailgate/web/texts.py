@@ -52,34 +52,6 @@ ROLES = {
     "viewer": N_("Viewer"),
     "faculty": N_("Faculty"),
 }
-# Checks of `mailgate status`, by the beginning of their names.
-CHECKS = {
-    "listening on ": N_("SMTP"),
-    "front ": N_("Front"),
-    "queue ": N_("Queue"),
-    "mail in the queue": N_("Mail in the queue"),
-    "clamd ": N_("Virus scanner"),
-    "unpacker ": N_("Unpacker of archives"),
-    "routes": N_("Delivery table"),
-    "event loop": N_("Event loop"),
-    "state directory": N_("State directory"),
-    "index of events": N_("Index of events"),
-    "recipient cache": N_("Verified recipients"),
-    "bans": N_("Bans"),
-    "greylist": N_("Greylist"),
-    "shared store": N_("Shared store"),
-    "rates": N_("Rates"),
-    "sent mail": N_("Sent mail"),
-    "relaying hosts": N_("Relaying hosts"),
-    "rules": N_("Refusal rules"),
-    "mail authentication": N_("Mail authentication"),
-    "list ": N_("List"),
-    "DNS list ": N_("DNS list"),
-    "DNS of rules": N_("DNS of rules"),
-    "rspamd ": N_("Spam scanner"),
-    "spam scan": N_("Spam scan"),
-    "DKIM of ": N_("DKIM key"),
-}
 # Title and explanation of an error, by its reason.
 ERRORS = {
     "not_signed_in": (
