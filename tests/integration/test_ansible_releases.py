@@ -31,7 +31,7 @@ TESTS = [
     "zonefile",
 ]  # fmt: skip
 PACKAGES = (
-    "dnspython", "hypothesis", "Jinja2", "prometheus-client", "pytest", "pytest-asyncio", "pytest-xdist", "PyYAML",
+    "dnspython", "hypothesis", "Jinja2", "prometheus_client", "pytest", "pytest-asyncio", "pytest-xdist", "PyYAML",
 )  # fmt: skip
 
 # One after the other: they share directories and a twin.
@@ -41,7 +41,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("archive")]
 def pinned(names: Sequence[str]) -> list[str]:
     """Return the lock file's requirements for these packages."""
     lines = (ROOT / "requirements" / "lock.txt").read_text().splitlines()
-    return [line for line in lines if line.partition("==")[0].lower() in {name.lower() for name in names}]
+    found = [line for line in lines if line.partition("==")[0].lower() in {name.lower() for name in names}]
+    assert len(found) == len(names), "each has a line"
+    return found
 
 
 def is_complete(directory: Path, packages: Sequence[str]) -> bool:
