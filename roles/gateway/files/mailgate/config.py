@@ -296,8 +296,8 @@ class Timeouts:
     )
     data_idle: int = setting(180, "Waiting for the next bytes of a message.", unit="seconds")
     data_total: int = setting(1800, "Receiving one whole message.", unit="seconds")
-    connect: int = setting(10, "Connecting to a next hop and receiving its greeting.", unit="seconds")
-    next_hop_command: int = setting(60, "Waiting for a next hop's reply to a command.", unit="seconds")
+    connect: int = setting(10, "Connecting to a next hop.", unit="seconds")
+    next_hop_command: int = setting(60, "Waiting for a next hop's greeting, or its reply to a command.", unit="seconds")
     next_hop_data: int = setting(110, "Waiting for a next hop's reply to the end of a message.", unit="seconds")
     session_idle: int = setting(
         10,
