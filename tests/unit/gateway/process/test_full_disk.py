@@ -111,18 +111,14 @@ async def full_disk(pyz: Path, directory: Path, before: Path, settings: str = ""
     with (directory / "log").open("w") as log:
         prefix = (*UNSHARE, "sh", "-c", MOUNT, f"{directory}/state", str(before))
         service = Running(pyz, directory, prefix, log)
-        service.notifications.settimeout(30)
-    loop = asyncio.get_running_loop()
     try:
         await service.until("READY=1")
-        loop.add_reader(service.notifications, service.notifications.recv, 4096)
         found = Full(service, hop, port, metrics, directory / "log")
         yield found
         if service.process.returncode is None:
             await stopped(found)
         assert service.process.returncode == 0
     finally:
-        loop.remove_reader(service.notifications)
         service.process.kill()
         service.process.wait()
         hop.stop()
