@@ -61,7 +61,7 @@ class Rehearsal:
 def play(twin: Twin, *options: str, log: Path, verbose: bool = True) -> Run:
     """Run site.yml on a twin with its output in a log file; print each play as it begins if `verbose`."""
     started = time.monotonic()
-    line = twin.command(twin.playbook_arguments("playbooks/site.yml", (*story.PAGE, *options)))
+    line = twin.command(twin.playbook_arguments("playbooks/site.yml", options))
     output = []
     with (
         log.open("w") as log_file,

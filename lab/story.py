@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 
 from lab.campus import Campus
 from lab.mail import Letter
 
-POSTMASTER = "postmaster"
-# Variables of the role for the page, which the inventory does not have.
-PAGE = ("-e", json.dumps({"gateway_web_install": True, "gateway_web": {"postmasters": [POSTMASTER]}}))
+# Of the demo's inventories.
+POSTMASTER = "alice"
 # On a gateway: prints the status, the language and the heading of the first page, and whether it lists the queue.
 _READ = rf"""
 import re, urllib.request
