@@ -18,10 +18,11 @@ from pathlib import Path
 from lab.checks import check, finish
 from lab.twin import Twin
 
-#: What mail, the package manager and tools for accounts write: these keep the version before as `passwd-` and so on,
-#: when a gateway's user is added and when it is removed.
+#: What mail, the package manager, readers of slapd and tools for accounts write: these keep the version before as
+#: `passwd-` and so on, when a gateway's user is added and when it is removed.
 IGNORED = re.compile(
     r"/var/(mail|spool|lib/(dpkg|apt|postfix|systemd|ucf|dbus|logrotate)|backups/(dpkg|apt|alternatives)[^/]*|\.updated)(/|$)"
+    r"|/var/lib/ldap/lock\.mdb$"
     r"|/etc/(\.updated|ld\.so\.cache|(group|gshadow|passwd|shadow)-)$"
 )
 #: Prints, each below a line with its name, entries of tables, zones without serial, services, ports and firewall rules.
