@@ -55,6 +55,8 @@ def start(machine: BenchMachine, options: argparse.Namespace) -> dict[str, str]:
     machine.start("inner", ["python3", "/inner_server.py", str(INNER)])
     machine.start("queue", ["python3", "/inner_server.py", str(QUEUE), "any"])
     machine.start_clamd()
+    # For `mailq`, which is Postfix's here.
+    machine.start_postfix(milter=False)
     state = machine.root / STATE
     sample = write(state / "events", options.messages, random.Random(options.seed))  # noqa: S311 (test data)
     machine.start_gateway(next_hop=INNER, settings=SETTINGS + WEB)
