@@ -23,6 +23,7 @@ import struct
 import time
 from collections.abc import Sequence
 
+from mailgate import systemd
 from mailgate.archives import contents, frames, libarchive
 
 # Archives at the same time; more wait until one is done.
@@ -39,7 +40,6 @@ WALL_SECONDS = 300
 SHORT_SECONDS = 0.15
 _PRIORITY, _LOW_PRIORITY = 10, 19
 _INTERVAL = 0.05
-_LISTEN_FDS_START = 3
 _NO_NEW_PRIVILEGES = 38
 
 
@@ -233,7 +233,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         listener = socket.socket(fileno=int(arguments[0]))
         Server(listener, stop=0).run()
         return 0
-    if os.environ.get("LISTEN_FDS") != "1":
+    passed = systemd.passed_socket()
+    if passed is None:
         raise SystemExit("mailgate: unpack is started by mailgate-unpack.socket")
-    Server(socket.socket(fileno=_LISTEN_FDS_START)).run()
+    Server(passed).run()
     return 0

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 
+from mailgate import systemd
 from mailgate.commands.mail_queue import QueuedMessage, QueueUnreadableError, listed
 
-# The first descriptor that systemd passes (sd_listen_fds(3)).
-LISTEN_FD = 3
 # It ends after so long without a client.
 IDLE_SECONDS = 60.0
 SEND_SECONDS = 10.0
@@ -76,8 +74,8 @@ def serve(server: socket.socket, answers: Answers, idle_seconds: float) -> None:
 
 
 def _listening(path: str) -> socket.socket:
-    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
-        return socket.socket(fileno=LISTEN_FD)
+    if passed := systemd.passed_socket():
+        return passed
     server = socket.socket(socket.AF_UNIX)
     server.bind(path)
     server.listen()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from mailgate import removed_routes
+from mailgate import removed_routes, systemd
 from mailgate.config import ConfigError, Endpoint
 from mailgate.config_file import load
 from mailgate.delivery.verify_cache import VerificationCache
@@ -29,7 +29,7 @@ from mailgate.event_spool import Spool
 from mailgate.events import Counters, Events
 from mailgate.failure_log import FailureLog
 from mailgate.metrics.recorder import Recorder
-from mailgate.process import systemd, worker
+from mailgate.process import worker
 from mailgate.process.exporter_process import ExporterProcess
 from mailgate.routes import RoutesError
 from mailgate.state import RETRY_SECONDS

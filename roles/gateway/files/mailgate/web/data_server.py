@@ -12,15 +12,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
-import socket
 import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mailgate import systemd
 from mailgate.client.submit import QueueError
 from mailgate.config import ConfigError, Endpoint
 from mailgate.config_file import load
@@ -37,8 +36,6 @@ MAX_REQUEST = 64 * 1024
 # Requests at a time, and waiting for one.
 CONCURRENCY = 4
 READ_SECONDS = 10
-# The first descriptor that systemd passes (sd_listen_fds(3)).
-LISTEN_FD = 3
 CHANGES = ("release", "delete")
 
 
@@ -157,10 +154,9 @@ def gateway_of(line: bytes) -> tuple[str, dict[str, object]]:
 
 async def start(desk: Desk, path: str) -> asyncio.Server:
     """Listen at a path, or on the socket of systemd."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+    if passed := systemd.passed_socket():
         # systemd owns the socket's file, which Python 3.13 would remove.
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        passed = socket.socket(fileno=LISTEN_FD)
         return await asyncio.start_unix_server(desk.serve_page, sock=passed, limit=MAX_REQUEST, **keep)
     return await asyncio.start_unix_server(desk.serve_page, path=path, limit=MAX_REQUEST)
 

@@ -1,12 +1,22 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Service notifications to systemd (sd_notify(3)); no effect if systemd did not start the service."""
+"""What systemd passes and is told (sd_listen_fds(3), sd_notify(3)); no effect if it did not start the process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+
+# The first descriptor that it passes.
+_LISTEN_FDS_START = 3
+
+
+def passed_socket() -> socket.socket | None:
+    """Return the socket of the unit's socket unit, which has one, or None if systemd has passed none."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    return socket.socket(fileno=_LISTEN_FDS_START)
 
 
 def notify(state: str) -> None:
