@@ -21,8 +21,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from bench.inner_server import INNER, PROGRAM
-from bench.machine import DOMAIN, FRONT, GATEWAY, POSTFIX, QUEUE, SETTINGS, BenchMachine, bench_machine
+from bench.inner_server import INNER
+from bench.machine import DOMAIN, FRONT, GATEWAY, POSTFIX, QUEUE, SETTINGS, BenchMachine, bench_machine, mailgate
 from bench.rootfs import CACHE
 from lab.flood import ADDRESSES, Target, flood, ordinary, own_addresses
 
@@ -67,15 +67,12 @@ def main() -> None:
 
 def start(machine: BenchMachine) -> None:
     """Start the inner server, the queue and both peers."""
-    (machine.root / "inner_server.py").write_text(PROGRAM)
-    machine.start("inner", ["python3", "/inner_server.py", str(INNER)])
-    machine.start("queue", ["python3", "/inner_server.py", str(QUEUE), "any"])
+    machine.start_inner_servers()
     machine.start_clamd()
     (machine.root / "etc/postfix/denied").write_text(f"{BANNED}.0/24 reject\n")
     machine.start_postfix(settings=POSTSCREEN, postscreen=True)
     machine.start_gateway(next_hop=INNER)
-    machine.run("load", ["python3", "-I", "/opt/mailgate", "ban", "--config", "/etc/mailgate.toml",
-                         "add", f"{BANNED}.0/24", "--duration", "1d"])  # fmt: skip
+    machine.run("load", mailgate("ban", "add", f"{BANNED}.0/24", "--duration", "1d"))
 
 
 def measure(machine: BenchMachine, options: argparse.Namespace) -> dict[str, Any]:

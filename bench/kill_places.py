@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.campus import GATEWAYS, SERVERS, Campus, Copy, bench_campus, exchanges
 from bench.kill import VICTIMS, Trace, account, kill_in_turn
-from bench.machine import DOMAIN, GATEWAY, QUEUE, SINK, BenchMachine, bench_machine
+from bench.machine import DOMAIN, GATEWAY, QUEUE, SINK, BenchMachine, bench_machine, mailgate
 from bench.sender import Senders
 
 # Seconds before killed programs are started again: on loopback, and on a twin where systemd does not do it.
@@ -82,7 +82,7 @@ class LoopbackHosts:
         if name == "clamd":
             command = ["clamd", "--config-file=/etc/clamav/clamd.conf"]
         elif name == "service":
-            command = ["python3", "-I", "/opt/mailgate", "serve", "--config", "/etc/mailgate.toml"]
+            command = mailgate("serve")
         else:
             port = SINK if name == "server" else QUEUE
             command = ["python3", f"/{name}.py", str(port), f"/{name}.log"]

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.front import RUN, SPOOL, rendered
+from bench.inner_server import INNER, PROGRAM
 from bench.rootfs import CACHE, prepare
 from lab.repository import CONFINED
 from lab.tools import CGROUPS, REPOSITORY
@@ -253,6 +254,12 @@ class BenchMachine:
         path = self.root / "run/clamav/clamd.ctl"
         _wait_for(lambda: _connects(str(path)), 120, "clamd did not start")
 
+    def start_inner_servers(self) -> None:
+        """Start a server that knows alice only, and as the queue one that accepts all recipients (`inner_server`)."""
+        (self.root / "inner_server.py").write_text(PROGRAM)
+        self.start("inner", ["python3", "/inner_server.py", str(INNER)])
+        self.start("queue", ["python3", "/inner_server.py", str(QUEUE), "any"])
+
     def start_sink(self, port: int = SINK, name: str = "sink") -> None:
         """Start Postfix's smtp-sink, which accepts and discards all mail."""
         self.start(name, ["smtp-sink", "-u", "postfix", f"127.0.0.1:{port}", "1000"])
@@ -320,8 +327,13 @@ class BenchMachine:
         (self.root / "etc/mailgate.routes").write_text(f"{DOMAIN}\t[127.0.0.1]:{next_hop}\n")
         text = f"workers = {workers}\n" + settings + more
         (self.root / "etc/mailgate.toml").write_text(text)
-        self.start("gateway", ["python3", "-I", "/opt/mailgate", "serve", "--config", "/etc/mailgate.toml"])
+        self.start("gateway", mailgate("serve"))
         _wait_for(lambda: _connects(GATEWAY), 20, "mailgate did not start")
+
+
+def mailgate(command: str, *words: str) -> list[str]:
+    """Return the command line of a command of the gateway that `start_gateway` starts."""
+    return ["python3", "-I", "/opt/mailgate", command, "--config", "/etc/mailgate.toml", *words]
 
 
 def sample_message(size: int) -> bytes:

@@ -21,8 +21,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.inner_server import INNER, PROGRAM
-from bench.machine import DOMAIN, GATEWAY, QUEUE, SETTINGS, BenchMachine, bench_machine
+from bench.inner_server import INNER
+from bench.machine import DOMAIN, GATEWAY, SETTINGS, BenchMachine, bench_machine, mailgate
 from bench.rootfs import CACHE
 from bench.search import message
 from lab.flood import Target, flood, own_addresses
@@ -30,8 +30,6 @@ from lab.flood import Target, flood, own_addresses
 STATE, SOCKET, PORT = "var/lib/mailgate", "/run/mailgate-web.sock", 8025
 DAYS = 30
 WEB = f'[web]\npostmasters = ["alice"]\nlisten = "127.0.0.1:{PORT}"\n'
-MAILGATE = ["python3", "-I", "/opt/mailgate"]
-CONFIG = ["--config", "/etc/mailgate.toml"]
 
 
 def main() -> None:
@@ -51,19 +49,17 @@ def main() -> None:
 
 def start(machine: BenchMachine, options: argparse.Namespace) -> dict[str, str]:
     """Start the gateway with its index and page; return the paths of the pages by name."""
-    (machine.root / "inner_server.py").write_text(PROGRAM)
-    machine.start("inner", ["python3", "/inner_server.py", str(INNER)])
-    machine.start("queue", ["python3", "/inner_server.py", str(QUEUE), "any"])
+    machine.start_inner_servers()
     machine.start_clamd()
     # For `mailq`, which is Postfix's here.
     machine.start_postfix(milter=False)
     state = machine.root / STATE
     sample = write(state / "events", options.messages, random.Random(options.seed))  # noqa: S311 (test data)
     machine.start_gateway(next_hop=INNER, settings=SETTINGS + WEB)
-    machine.run("index", [*MAILGATE, "index", "--once", *CONFIG], seconds=7200)
-    machine.start("index", ["nice", "-n", "19", *MAILGATE, "index", *CONFIG])
-    machine.start("data", ["nice", "-n", "15", *MAILGATE, "web-data", *CONFIG, "--socket", SOCKET])
-    machine.start("web", ["nice", "-n", "10", *MAILGATE, "web", *CONFIG, "--socket", SOCKET])
+    machine.run("index", mailgate("index", "--once"), seconds=7200)
+    machine.start("index", ["nice", "-n", "19", *mailgate("index")])
+    machine.start("data", ["nice", "-n", "15", *mailgate("web-data", "--socket", SOCKET)])
+    machine.start("web", ["nice", "-n", "10", *mailgate("web", "--socket", SOCKET)])
     deadline = time.monotonic() + 30
     while True:
         try:

@@ -26,13 +26,11 @@ import dkim
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from bench.machine import DOMAIN, GATEWAY, SETTINGS, BenchMachine, bench_machine
+from bench.machine import DOMAIN, GATEWAY, SETTINGS, BenchMachine, bench_machine, mailgate
 from bench.rootfs import CACHE
 
 CLIENT, ADDRESS = "198.19.1.1", "198.19.2.2"
 SENDER = "sender.example"
-MAILGATE = ["python3", "-I", "/opt/mailgate"]
-CONFIG = ["--config", "/etc/mailgate.toml"]
 NO_EVENTS = "[events]\nmax_bytes = 0\n"
 METRICS = '[metrics]\nlisten = ["127.0.0.1:9225"]\n'
 DNS = '[refusal]\ndns_servers = ["127.0.0.1:53"]\n'
@@ -141,7 +139,7 @@ def run(machine: BenchMachine, name: str, messages: int) -> dict[str, float]:
     listen = SETTINGS.replace(f'"127.0.0.1:{GATEWAY}"', f'"0.0.0.0:{GATEWAY}"')
     machine.start_gateway(settings=TOP.get(name, "") + listen, more=settings)
     if indexed:
-        machine.start("index", [*MAILGATE, "index", *CONFIG])
+        machine.start("index", mailgate("index"))
     server = machine.start("dns", ["sh", "-c", "PYTHONPATH=/opt/mailgate exec python3 /dns_server.py /records"])
     send(machine, 300)
     own, index = machine.cpu("gateway"), machine.cpu("index")
