@@ -166,6 +166,7 @@ class Gateway:
         self.scanner = Scanner(self._worker_scan(config.scan), events.emit)
         self._event_settings: EventSettings | None = None
         self._no_key = FailureLog("events: no key for hashed addresses, so there are no events")
+        self._key_retry: asyncio.TimerHandle | None = None
         self.use(config, routes)
 
     def use(self, config: Config, routes: Routes) -> None:
@@ -217,7 +218,10 @@ class Gateway:
             # Rather no events than plain addresses.
             self._no_key.failed(error)
             self.events.mute()
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._use_events)
+            # A reload tries it too, and must not add another series of attempts.
+            if self._key_retry:
+                self._key_retry.cancel()
+            self._key_retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._use_events)
             return
         self._no_key.worked()
         self._event_settings = settings
