@@ -33,6 +33,7 @@ PAGES = {
     "now": "/",
     "search": "/search?text=eng.univ.example",
     "live": "/live",
+    "queue": "/queue",
     "report": "/report",
     "mail": f"/mail?id={MAIL}",
     "quarantine": "/quarantine",
