@@ -4,7 +4,9 @@
 
     python -m bench.search --messages 200000                     a first look
     python -m bench.search --messages 200000 --store postgres    the same in a PostgreSQL of its own, with TLS
-    python -m bench.search --messages 10000000                   the size of the goal, about 15 GB of disk
+    python -m bench.search --messages 10000000 --ask             the size of the goal, about 15 GB of disk
+
+With `--ask` it waits for a line on standard input between indexing, which takes long, and what needs a quiet machine.
 
 Events are written as the service writes them, four per message, by a random generator with the given seed, spread over
 30 days. The time of a search includes opening the files of all days, or connecting to the server, but not the start of
@@ -38,6 +40,7 @@ DAYS = 30
 # Messages whose values are searched for.
 SAMPLES = 20
 START = 1_800_000_000
+SETTINGS = "mailgate.toml"
 sys.path[:0] = [str(PACKAGE), str(ROOT / "tests" / "unit" / "gateway")]
 
 from event_database import DatabaseServer, settings_text  # noqa: E402
@@ -54,14 +57,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", choices=("files", "postgres"), default="files")
     parser.add_argument("--repeat", type=int, default=20, help="searches of each kind (default: 20)")
+    parser.add_argument("--ask", action="store_true", help="wait for a line on standard input before searches")
     parser.add_argument("--directory", type=Path, help="where to write; must have room (default: a temporary one)")
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="bench-search", dir=options.directory))
     # The user of the server must reach its part.
     directory.chmod(0o755)
     server = database(directory) if options.store == "postgres" else None
+    samples: list[dict[str, str]] = []
     try:
-        result = measure(directory, options.messages, options.seed, options.repeat, server)
+        result = index(directory, options.messages, options.seed, samples, server)
+        if options.ask:
+            print("Indexed; press Enter when the machine is quiet:", flush=True)
+            sys.stdin.readline()
+        result |= measure(directory, samples, options.repeat)
     finally:
         if server:
             server.crash()
@@ -92,41 +101,47 @@ def database(directory: Path) -> DatabaseServer:
     return server
 
 
-def measure(
-    directory: Path, messages: int, seed: int, repeat: int, server: DatabaseServer | None = None
+def index(
+    directory: Path, messages: int, seed: int, samples: list[dict[str, str]], server: DatabaseServer | None = None
 ) -> dict[str, object]:
-    """Return the results; times in seconds."""
-    samples: list[dict[str, str]] = []
+    """Write events, and values to search for in `samples`; index them and return the results, times in seconds."""
     began = time.monotonic()
     written = write(directory, messages, random.Random(seed), samples)  # noqa: S311 (test data)
     generated = time.monotonic() - began
-    settings = directory / "mailgate.toml"
+    settings = directory / SETTINGS
     (directory / "routes").write_text("*.univ.example\t198.18.1.1\n")
     settings.write_text(
         f'hostname = "gw1.univ.example"\nroutes_file = "{directory}/routes"\nstate_dir = "{directory}"\n'
         f"[events]\nsubject = true\ndays = 3650\nmax_bytes = {1 << 50}\nindex_max_bytes = {1 << 50}\n"
         + (settings_text(replace(server.empty(), timeout=600)) if server else "")
     )
-    index = run(settings, "index", "--once")
+    indexed = run(settings, "index", "--once")
     if server:
         size = int(
             server.sql("events1", "VACUUM ANALYZE", "SELECT pg_database_size(current_database())").splitlines()[-1]
         )
     else:
         size = sum(path.stat().st_size for path in (directory / "event_index").iterdir())
-    result: dict[str, object] = {
+    return {
         "messages": messages,
         "events": 4 * messages,
         "seed": seed,
         "generate_s": round(generated, 1),
         "events_mb": written >> 20,
-        "index_s": round(index.seconds, 1),
-        "index_cpu_s": round(index.cpu, 1),
-        "index_cpu_us_per_event": round(index.cpu / (4 * messages) * 1e6, 1),
+        "index_s": round(indexed.seconds, 1),
+        "index_cpu_s": round(indexed.cpu, 1),
+        "index_cpu_us_per_event": round(indexed.cpu / (4 * messages) * 1e6, 1),
         "index_mb": size >> 20,
         "index_bytes_per_message": round(size / messages),
         "index_mb_per_million_events": round(size / messages / 4 * 1e6 / (1 << 20)),
-        "index_memory_mb": round(index.memory),
+        "index_memory_mb": round(indexed.memory),
+    }
+
+
+def measure(directory: Path, samples: list[dict[str, str]], repeat: int) -> dict[str, object]:
+    """Search and report; return the results, times in seconds."""
+    settings = directory / SETTINGS
+    result: dict[str, object] = {
         "command_start_cpu_s": round(min(run(settings, "search", "--help").cpu for _round in range(5)), 3),
     }
     kinds: dict[str, list[tuple[float, int]]] = {}
