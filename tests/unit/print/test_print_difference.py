@@ -107,7 +107,7 @@ def test_a_new_domain_on_every_server_is_one_row():
     (section,) = [each for each in differences.sections(found, JA) if each.title.startswith("STATIC")]
     (row,) = section.rows
     assert row[:3] == ["追加", "new.univ.example", ""]
-    assert row[3] == "サーバごと"
+    assert row[3] == "サーバーごと"
     assert row[4].endswith(" ほか141件")  # 142 servers and two queues, three of them named
 
 

@@ -85,5 +85,5 @@ def test_a_server_that_changes_hands_is_a_difference():
 
 def test_reports_in_japanese():
     files = report_files(plan_of(others(), mailgate_language="ja"), None)
-    assert "他組織が管理するサーバ (1)" in files["plan.txt"]
+    assert "他組織が管理するサーバー (1)" in files["plan.txt"]
     assert "規則の設定後" in files[f"border-{BORDER}.txt"]

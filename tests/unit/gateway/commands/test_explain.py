@@ -118,7 +118,7 @@ def test_words(explain):
 def test_words_in_japanese(explain):
     lines = explain("--language", "ja", sender="a@spam.example").splitlines()
     assert "  spamlist  refuse: 該当します" in lines
-    assert lines[-2:] == ["受信者を拒否します.", "応答: 550 5.7.1 <a@spam.example> is listed"]
+    assert lines[-2:] == ["受信者を拒否します。", "応答: 550 5.7.1 <a@spam.example> is listed"]
 
 
 @pytest.mark.parametrize(

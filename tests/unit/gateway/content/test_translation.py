@@ -44,6 +44,11 @@ JAPANESE = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 KINDS = ("infected", "encrypted", "attachment")
 
 
+# A full stop or comma of English in a Japanese sentence, and the other spelling of words in `er`.
+NOT_JAPANESE = re.compile(r"[.,](?=\s|$)|サーバ(?!ー)|ユーザ(?!ー)")
+REPORTS = Path(__file__).parents[4] / "plugins/plugin_utils/_report/locale/ja/LC_MESSAGES/mailgate_report.po"
+
+
 def msgids() -> set[str]:
     """Texts that code and templates mark for translation."""
     found = extract_from_dir(PACKAGE, method_map=[("**.py", "python"), ("**.j2", "jinja2")])
@@ -143,3 +148,13 @@ class TestTexts:
         data = Report(period, period, {"2026-07-01": one}, {"a.example": one}, {"viruses": one}, Counter({5: 1}))
         report = render(data, style=style, language=language, top=5)
         assert bool(JAPANESE.search(report)) is (language == "ja" and style != "json")
+
+
+@pytest.mark.parametrize("path", [LOCALE / "ja/LC_MESSAGES" / f"{DOMAIN}.po", REPORTS], ids=["gateway", "reports"])
+def test_japanese_texts_have_one_punctuation_and_spelling(path):
+    found = read_po(path.open("rb"))
+    # Those with a number have a form for each, of which Japanese has one.
+    texts = ["".join(message.string) for message in found if message.id]
+    japanese = [text for text in texts if JAPANESE.search(text)]
+    assert len(japanese) > 100
+    assert [text for text in japanese if NOT_JAPANESE.search(text)] == []

@@ -133,7 +133,7 @@ def test_only_the_from_field(explain, servers):
 
 def test_words_in_japanese(explain, servers):
     servers[0].answer = answer(7.0)
-    assert "rspamd の点数: 7.00. 6 点から" in explain("--language", "ja")
+    assert "rspamd の点数: 7.00。6 点から" in explain("--language", "ja")
 
 
 def test_failure(explain, servers):

@@ -9,6 +9,8 @@ import re
 import pytest
 from web_site import KEPT, MAIL, Page, web_site
 
+from mailgate.web import pages
+
 PAGES = (
     "/",
     "/search",
@@ -96,6 +98,14 @@ async def test_all_pages_are_reached_from_the_first_and_have_safe_headers(web):
     assert sheet.status_code == 200 and sheet.headers["content-type"].startswith("text/css")
     assert "refresh" not in (await web.get("/live")).headers
     assert (await web.get("/live?refresh=1")).headers["refresh"] == "10"
+
+
+async def test_search_says_that_older_mail_is_not_shown(web, monkeypatch):
+    more = "Older ones are not shown"
+    assert more not in (await web.get("/search?text=law.univ.example")).text
+    monkeypatch.setattr(pages, "SEARCH_ROWS", 1)
+    found = (await web.get("/search?text=law.univ.example")).text
+    assert more in found and "(1+)" in found
 
 
 async def test_only_the_web_server_in_front_is_answered(tmp_path):

@@ -100,7 +100,7 @@ async def search(visit: Visit) -> Response:
     if given["verdict"] not in texts.VERDICTS:
         given["verdict"] = ""
     wrong = [name for name in ("since", "until") if given[name] and _midnight(given[name]) is None]
-    values: dict[str, Any] = {"given": given, "wrong": wrong, "events": None}
+    values: dict[str, Any] = {"given": given, "wrong": wrong, "events": None, "rows": SEARCH_ROWS}
     if not wrong and (given["text"] or given["verdict"]):
         arguments: dict[str, object] = {"text": given["text"], "verdict": given["verdict"], "limit": SEARCH_ROWS}
         if since := _midnight(given["since"]):
