@@ -142,7 +142,7 @@ $(STAMPS)/tests: lab/setup-machine tests/readers/package-lock.json
 	@test -e $(DATABASE) || test -d /etc/postgresql || test "$$(id -u)" != 0 || { mkdir -p $(dir $(DATABASE)) && \
 	  printf 'create_main_cluster = false\n' > $(DATABASE); }
 	@lab/setup-machine shellcheck iptables ipset nftables clamav-daemon opendkim 7zip libarchive-tools lzip ncompress bind9-utils \
-	  rspamd postgresql prometheus mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi chromium nginx-light $(STORE)
+	  rspamd postgresql prometheus mpack ripmime libmime-tools-perl gir1.2-gmime-3.0 python3-gi chromium fonts-vlgothic zsh nginx-light $(STORE)
 	@command -v npm >/dev/null || lab/setup-machine nodejs npm
 	@mkdir -p $(READERS) && cp tests/readers/package.json tests/readers/package-lock.json $(READERS)
 	@npm ci --prefix $(READERS) --ignore-scripts --no-audit --no-fund --silent

@@ -3,7 +3,9 @@
 """How long pages of the web page take, with an index of many messages, without and during a flood (`lab.flood`).
 
 The index has messages of the last 30 days, made with the given seed (`bench.search`). Index, page and its data side
-run with the priority of their units. Each page is read in turn, again and again, one request at a time.
+run with the priority of their units. Each page is read in turn, again and again, one at a time: as the web server in
+front does, and, in another round, by Chromium until it is drawn. Its own work is in the times, and takes from the
+gateway's processors. Screenshots of the pages during the flood, in both languages, are in `.cache/bench/pages`.
 
 python3 -m bench.pages [--messages N] [--rate N] [--seconds N]       (as root; in a namespace of its own)
 """
@@ -15,12 +17,15 @@ import http.client
 import itertools
 import json
 import random
+import re
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from bench.browser import Browser, browser
 from bench.inner_server import INNER
 from bench.machine import DOMAIN, GATEWAY, SETTINGS, BenchMachine, bench_machine, mailgate
 from bench.rootfs import CACHE
@@ -75,7 +80,8 @@ def start(machine: BenchMachine, options: argparse.Namespace) -> dict[str, str]:
         "search recipient": f"/search?text={sample['recipients'][0]}",
         "search id": f"/search?text={sample['id']}",
         "live log": "/live",
-        "report of 30 days": "/report",
+        "queue": "/queue",
+        "report of 30 days": "/report?period=30d",
         "mail": f"/mail?id={sample['id']}",
         "quarantine": "/quarantine",
         "address": f"/address?client=192.0.2.1&recipient=x@{DOMAIN}",
@@ -100,41 +106,59 @@ def write(directory: Path, messages: int, chance: random.Random) -> dict[str, An
 
 
 def measure(paths: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
-    """Read all pages for some seconds, and again during a flood."""
-    with ProcessPoolExecutor(1) as pool:
-        quiet = times(paths, pool.submit(time.sleep, options.seconds))
-        target = Target("127.0.0.1", GATEWAY, f"alice@{DOMAIN}")
-        flooding = pool.submit(flood, target, options.rate, options.seconds)
-        during = times(paths, flooding)
-        beside, met = flooding.result()
-    return {
-        "messages": options.messages,
-        "seed": options.seed,
-        "rate": options.rate,
-        "attempts": met.attempts,
-        "refused": met.refused,
-        "ordinary_not_accepted": beside.not_accepted,
-        "quiet": quiet,
-        "flood": during,
-    }
+    """Read all pages for some seconds, and again during a flood, in both ways."""
+    result: dict[str, Any] = {"messages": options.messages, "seed": options.seed, "rate": options.rate}
+    with ProcessPoolExecutor(1) as pool, browser() as chromium:
+        chromium.headers({"X-Remote-User": "alice"})
+        for name, visit in {"read": read, "drawn": lambda path: drawn(chromium, path)}.items():
+            quiet = times(visit, paths, pool.submit(time.sleep, options.seconds))
+            target = Target("127.0.0.1", GATEWAY, f"alice@{DOMAIN}")
+            flooding = pool.submit(flood, target, options.rate, options.seconds)
+            during = times(visit, paths, flooding)
+            if name == "drawn":
+                screenshots(chromium, paths)
+            beside, met = flooding.result()
+            result[name] = {
+                "attempts": met.attempts,
+                "refused": met.refused,
+                "ordinary_not_accepted": beside.not_accepted,
+                "quiet": quiet,
+                "flood": during,
+            }
+    return result
 
 
-def times(paths: dict[str, str], until: Future[Any]) -> dict[str, Any]:
-    """Read the pages in turn until something has ended; return the number, median and maximum in ms of each."""
+def times(visit: Callable[[str], float], paths: dict[str, str], until: Future[Any]) -> dict[str, Any]:
+    """Visit the pages in turn until something has ended; return the number, median and maximum in ms of each."""
     found: dict[str, list[float]] = {name: [] for name in paths}
     while not until.done():
         for name, path in paths.items():
-            began = time.perf_counter()
-            read(path)
-            found[name].append((time.perf_counter() - began) * 1000)
+            found[name].append(visit(path))
     return {
-        name: {"reads": len(each), "median_ms": round(statistics.median(each), 1), "max_ms": round(max(each), 1)}
+        name: {"visits": len(each), "median_ms": round(statistics.median(each), 1), "max_ms": round(max(each), 1)}
         for name, each in found.items()
     }
 
 
-def read(path: str) -> None:
-    """Read a page as the web server in front of it; raise RuntimeError unless it is whole."""
+def screenshots(chromium: Browser, paths: dict[str, str]) -> None:
+    """Write a picture of each page in both languages."""
+    directory = CACHE / "pages"
+    directory.mkdir(parents=True, exist_ok=True)
+    for language in ("en", "ja"):
+        chromium.headers({"X-Remote-User": "alice", "Cookie": f"mailgate_language={language}"})
+        for name, path in paths.items():
+            drawn(chromium, path)
+            chromium.screenshot(directory / f"{name.replace(' ', '_')}.{language}.png")
+
+
+def drawn(chromium: Browser, path: str) -> float:
+    """Visit a page; return the milliseconds until it was drawn."""
+    return chromium.visit(f"http://127.0.0.1:{PORT}{path}")
+
+
+def read(path: str) -> float:
+    """Read a page as the web server in front does; return the milliseconds; raise RuntimeError if it is not whole."""
+    began = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
     try:
         connection.request("GET", path, headers={"X-Remote-User": "alice"})
@@ -143,7 +167,13 @@ def read(path: str) -> None:
     finally:
         connection.close()
     if answer.status != 200 or b"</html>" not in body:
-        raise RuntimeError(f"{path}: {answer.status}: {body[:300]!r}")
+        raise RuntimeError(f"{path}: {answer.status}: {text_of(body)}")
+    return (time.perf_counter() - began) * 1000
+
+
+def text_of(page: bytes) -> str:
+    """Return the text of a page's main part."""
+    return " ".join(re.sub(r"<[^>]*>", " ", page.decode().partition("<main")[2]).split())
 
 
 if __name__ == "__main__":
