@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from gateway_doubles import Hop
 from page_reader import Page
 
 from mailgate.cli import main
+from mailgate.commands import report, report_mail
 from mailgate.commands.report_mail import last_month, parse_month
 from mailgate.config import ConfigError
 from mailgate.config_file import load_config, parse_config
@@ -27,7 +28,23 @@ from mailgate.event_index.stores import open_writable
 from mailgate.state import REPORT_SENT
 
 Run = Callable[..., Awaitable[int]]
-LAST = last_month(datetime.now().astimezone()).name
+# The commands' time, soon after a month's end: that of the machine may pass one while a test runs.
+NOW = datetime(2027, 3, 1, 0, 0, 10)
+THIS, LAST = "2027-03", "2027-02"
+
+
+class Clock(datetime):
+    """The class, with a fixed time."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Clock:
+        return cls.fromtimestamp(NOW.timestamp(), tz)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "datetime", Clock)
+    monkeypatch.setattr(report_mail, "datetime", Clock)
 
 
 @pytest.fixture
@@ -147,7 +164,7 @@ async def test_two_runs_at_once_send_one(run, queue, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("--mail", "--month", datetime.now().strftime("%Y-%m")), "not over yet"),
+        (("--mail", "--month", THIS), "not over yet"),
         (("--mail", "--json"), "only with --month"),
         (("--mail", "--since", "2d"), "only with --month"),
         (("--month", "2026-07", "--since", "2d"), "not with --since"),
