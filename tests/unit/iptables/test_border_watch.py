@@ -8,9 +8,11 @@ import dataclasses
 import fcntl
 import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +65,20 @@ class Guarded:
         return self.process.communicate(timeout=60)[1]
 
 
+@contextmanager
+def ended(guarded: Guarded) -> Iterator[Guarded]:
+    """End the guard at the end of the block."""
+    try:
+        yield guarded
+    finally:
+        guarded.process.kill()
+        guarded.process.communicate()
+
+
 @pytest.fixture
 def guarded(kernel: Kernel) -> Iterator[Guarded]:
-    guarded = Guarded(kernel)
-    yield guarded
-    guarded.process.kill()
-    guarded.process.communicate()
+    with ended(Guarded(kernel)) as guarded:
+        yield guarded
 
 
 def legacy(kernel: Kernel) -> bool:
@@ -121,26 +131,29 @@ def test_what_others_change_is_put_back(
         assert ("unknown" in count["by"]) == legacy(guarded.kernel)
 
 
-def without_regular_checks(path: Path) -> Path:
-    """Write a loader whose guard checks the rules by itself once in an hour only."""
-    name, regular = "_border/guard.py", "POLL_SETTLING = 2.0\n"
+def with_times(path: Path, **times: float) -> Path:
+    """Write a loader whose guard has other values of these constants."""
+    name = "_border/guard.py"
     with path.open("wb") as file, zipfile.ZipFile(LOADER) as old:
         file.write(LOADER.read_bytes().partition(b"\n")[0] + b"\n")
         with zipfile.ZipFile(file, "w") as new:
             for item in old.infolist():
-                text = old.read(item)
+                content = old.read(item)
                 if item.filename.endswith(name):
-                    assert text.decode().count(regular) == 1
-                    text = text.replace(regular.encode(), b"POLL_SETTLING = 3600.0\n")
+                    for constant, seconds in times.items():
+                        line = rf"^{constant} = [0-9.]+$"
+                        text, replaced = re.subn(line, f"{constant} = {seconds}", content.decode(), flags=re.MULTILINE)
+                        assert replaced == 1
+                        content = text.encode()
                 if not item.filename.endswith(f"{name}c"):
-                    new.writestr(item, text)
+                    new.writestr(item, content)
     path.chmod(0o755)
     return path
 
 
 @pytest.mark.parametrize("kernel", ["nft"], indirect=True)
 def test_the_guard_waits_for_events(kernel: Kernel, tmp_path: Path) -> None:
-    guarded = Guarded(kernel, loader=without_regular_checks(tmp_path / "loader"))
+    guarded = Guarded(kernel, loader=with_times(tmp_path / "loader", POLL_SETTLING=3600.0))
     try:
         for _ in range(2):
             guarded.back_after("iptables", "-F")
@@ -239,7 +252,14 @@ def test_a_held_lock_is_waited_for(guarded: Guarded) -> None:
     assert not kernel.compare(IN_SETS).needed
 
 
-def test_somebody_who_does_not_give_in_makes_the_guard_stop(guarded: Guarded) -> None:
+def test_somebody_who_does_not_give_in_makes_the_guard_stop(kernel: Kernel, tmp_path: Path) -> None:
+    # Twenty repairs at the usual intervals take a minute.
+    guarded = Guarded(kernel, loader=with_times(tmp_path / "loader", POLL_SETTLING=0.3, GAP=0.3))
+    with ended(guarded):
+        stopped_by_another(guarded)
+
+
+def stopped_by_another(guarded: Guarded) -> None:
     kernel = guarded.kernel
     fighter = 'for round in $(seq 1000); do iptables -F; sleep 0.3; [ -e "$1" ] && exit; done'
     done = kernel.directory.with_name("done")
@@ -264,7 +284,13 @@ def test_somebody_who_does_not_give_in_makes_the_guard_stop(guarded: Guarded) ->
     assert "systemctl restart mailgate-border.service mailgate-border-guard.service" in last
 
 
-def test_rules_that_cannot_be_put_back_make_it_stop(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_that_cannot_be_put_back_make_it_stop(kernel: Kernel, tmp_path: Path) -> None:
+    # The usual pauses add up to nearly a minute.
+    with ended(Guarded(kernel, loader=with_times(tmp_path / "loader", RETRY=0.5))) as guarded:
+        stopped_without_success(guarded)
+
+
+def stopped_without_success(guarded: Guarded) -> None:
     kernel = guarded.kernel
     rules = kernel.directory / "ipv4.rules"
     rules.write_text(rules.read_text().replace("-j RETURN", "-j NOWHERE"))
