@@ -52,3 +52,11 @@ def kernel(request: pytest.FixtureRequest, tmp_path: Path, alternatives: Path) -
         kernel.must("ip6tables-restore", "--noflush", "--counters", text=FOREIGN % "2001:db8:19::/64")
         yield kernel
         holder.kill()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the kernel's tables as slow: most of these tests start a dozen programs."""
+    directory = Path(__file__).parent
+    for item in items:
+        if item.path.parent == directory and "kernel" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)

@@ -251,6 +251,7 @@ class TestNotOpened:
     def test_data_that_begins_like_an_archive_by_chance(self, start):
         assert inside(start + b"\xff" * 500) == ({}, [])
 
+    @pytest.mark.slow
     def test_too_much(self):
         nested = EXE
         for _ in range(contents.MAX_DEPTH + 2):

@@ -79,6 +79,7 @@ class TestAnswers:
         assert (await opened(unpacker, data))[0] == ["/b.rar/c.txt"]
         assert (await opened(unpacker, data, everything=True))[0] == ["/a.txt", "/b.rar", "/b.rar/c.txt"]
 
+    @pytest.mark.slow
     async def test_a_large_file_comes_in_slices_that_overlap(self, unpacker):
         content = os.urandom(1024) * (2 * SLICE // 1024 + 3)
         slices = [item.content async for item in unpacker.inside(rar5(content, b"a"))]
@@ -121,6 +122,7 @@ class TestAnswers:
         unpacker._process.wait()
         assert (await opened(unpacker, rar5(b"y", b"c.txt")))[0] == ["/c.txt"]
 
+    @pytest.mark.slow
     def test_it_ends_with_the_gateway(self, tmp_path):
         script = (
             "import asyncio, sys\nfrom mailgate.archives.unpacker import OWN\n"
@@ -138,6 +140,7 @@ class TestAnswers:
         raise AssertionError("the unpacker is still there")
 
 
+@pytest.mark.slow
 class TestLimits:
     async def test_the_program_has_limits_and_an_empty_environment(self, unpacker, program, monkeypatch, tmp_path):
         monkeypatch.setenv("SECRET", "x")
@@ -198,6 +201,7 @@ class TestLimits:
         assert found and all(reason.startswith("unchecked: ") for reason in found)
 
 
+@pytest.mark.slow
 class TestLargeArchives:
     DATA = gzip.compress(bytes(SLICE + 1))
 
@@ -221,6 +225,7 @@ class TestLargeArchives:
                 await iterator.athrow(ZeroDivisionError())
 
 
+@pytest.mark.slow
 class TestEventLoop:
     async def test_a_short_archive_does_not_wait_for_long_ones(self, unpacker, program):
         program("exec sleep 600")

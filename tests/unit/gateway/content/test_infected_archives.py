@@ -41,6 +41,7 @@ from mailgate.scan.clamd import Clamd, Finding
 from mailgate.scan.scanner import Scanner
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not BSDTAR, reason=MISSING),
     pytest.mark.skipif(not SEVENZIP, reason=NO_SEVENZIP),
 ]

@@ -27,6 +27,7 @@ def forwarded(first: bytes) -> bytes:
 
 class TestRealMessages:
     @needs_corpora
+    @pytest.mark.slow
     async def test_every_real_message_passes_unchanged(self, real_clamd):
         found = await outcomes.real(real_clamd.socket)
         assert found.total["passed"] == found.total.total() >= 130, f"\n{found}\n{found.bad}"
@@ -42,11 +43,13 @@ class TestRealMessages:
 
 
 class TestEvasions:
+    @pytest.mark.slow
     async def test_no_evasion_passes_with_its_infection(self, real_clamd):
         found = await outcomes.evading(real_clamd.socket)
         assert found.bad == [], f"\n{found}"
         assert found.total["stripped"] > 60, f"\n{found}"
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not BSDTAR, reason=NO_BSDTAR)
     async def test_no_evasion_passes_with_an_infected_rar(self, real_clamd):
         found = await outcomes.evading_in_rar(real_clamd.socket)
@@ -67,6 +70,7 @@ class TestEvasions:
 
 
 class TestComposedMessages:
+    @pytest.mark.slow
     async def test_no_composed_message_passes_infected(self, real_clamd):
         found = await outcomes.composed(real_clamd.socket, range(200))
         assert found.bad == [], f"\n{found}"

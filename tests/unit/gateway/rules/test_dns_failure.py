@@ -55,6 +55,7 @@ async def test_exception_that_is_unknown_keeps_a_rule_from_refusing(with_rules, 
     assert await reply_to(campus, sender="x@a.univ.example") == OK
 
 
+@pytest.mark.slow
 async def test_server_that_is_down_is_not_asked_for_each_message(with_rules, dns, monkeypatch):
     monkeypatch.setattr("mailgate.rules.resolver.PAUSE_SECONDS", 600)
     campus = await with_rules(rule("bl", "refuse", f'dns_list = "{ZONE}"'), refusal="dns_seconds = 1")

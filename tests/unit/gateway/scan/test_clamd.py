@@ -169,6 +169,7 @@ class TestRealClamd:
             finally:
                 clamd.kill()
 
+    @pytest.mark.slow
     async def test_killed_stopped_or_reloading_it_never_reports_infected_as_clean(self):
         if not CLAMD:
             pytest.skip(MISSING)

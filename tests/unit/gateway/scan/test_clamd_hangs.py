@@ -107,6 +107,7 @@ async def settled(campus: Campus) -> None:
     assert gateway.worker_counters.connections == gateway.budget.used == gateway.delivery.pool.open == 0
 
 
+@pytest.mark.slow
 class TestHanging:
     @pytest.mark.parametrize("size", SIZES)
     async def test_senders_are_deferred_in_time(

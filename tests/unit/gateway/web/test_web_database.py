@@ -16,6 +16,7 @@ def section(database_server: DatabaseServer) -> str:
     return SETTINGS + settings_text(database_server.empty())
 
 
+@pytest.mark.slow
 async def test_pages_show_what_the_database_has_and_what_it_lacks(tmp_path, section, database_server):
     async with web_site(tmp_path, more=section, marker="marker") as web:
         assert MAIL in (await web.get("/search?text=bob@law.univ.example")).text
