@@ -28,6 +28,14 @@ if ON_UVLOOP:
         return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts the whole service as slow: its processes take more than a second of processor time."""
+    directory = Path(__file__).parent
+    for item in items:
+        if directory in item.path.parents and "pyz" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 async def make_campus(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Campus]]]:
     """Start gateways with the given settings."""
