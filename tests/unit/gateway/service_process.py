@@ -133,8 +133,9 @@ def free_port() -> int:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
         port = 12_000 + 1000 * (worker % 20) + next(_PORTS) % 1000
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
+        with contextlib.suppress(OSError), socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            for probe in (stream, datagram):
+                probe.bind(("127.0.0.1", port))
             return port
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from gateway_doubles import KEEP_CONNECTIONS, PATIENCE, Campus
@@ -42,6 +43,12 @@ def with_limits(make_campus: Callable[..., Awaitable[Campus]]) -> Callable[..., 
 def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the shared store be slow where no client waits."""
     monkeypatch.setattr("mailgate.limits.remote.BACKGROUND_SECONDS", PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def no_authorities_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let TLS trust what the test names only: the client of the store reads the system's file at each connection."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
 
 
 @pytest.fixture(scope="module")
