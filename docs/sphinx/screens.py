@@ -105,7 +105,7 @@ def _problems() -> str:
     with tempfile.TemporaryDirectory() as directory:
         inventory = _copy_demo(Path(directory), "engineering", "mailgate_domains: [civil", "mailgate_domain: [civil")
         permit = inventory / "faculties" / "research.yml"
-        permit.write_text(permit.read_text().replace("2029-03-31", "2026-03-31"))
+        permit.write_text(permit.read_text().replace("2099-03-31", "2026-03-31"))
         printed = _plan(inventory, works=False).replace(directory, "inventories")
     found = re.search(r"^(?:\[ERROR\]: )?(?:Task failed: )?(.*:\n(?: +\d+\. .*\n)+)", printed, re.MULTILINE)
     if found is None:

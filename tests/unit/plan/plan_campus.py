@@ -67,7 +67,7 @@ SMALL: Groups = {
             "ansible_host": "198.18.3.40",
             "mailgate_address6": "2001:db8:18:3::40",
             "mailgate_domains": ["quake.univ.example"],
-            "mailgate_permit": {"reason": "measurements", "owner": "netlab", "until": datetime.date(2029, 3, 31)},
+            "mailgate_permit": {"reason": "measurements", "owner": "netlab", "until": datetime.date(2099, 3, 31)},
         }
     },
 }
@@ -134,7 +134,7 @@ def paper(delivery: str = "direct") -> Groups:
             domains = [f"d{leaf}.{domain}"] + ([f"*.lab{leaf}.{domain}"] if leaves < 26 else [])
             members[name] = {"ansible_host": f"198.18.{faculty + 1}.{leaf + 2}", "mailgate_domains": domains}
             if leaves < 5:
-                members[name]["mailgate_permit"] = {"reason": "tests", "owner": "netlab", "until": "2029-03-31"}
+                members[name]["mailgate_permit"] = {"reason": "tests", "owner": "netlab", "until": "2099-03-31"}
             leaves += 1
         groups[f"faculty{faculty}"] = members
     return groups

@@ -91,7 +91,7 @@ def test_keep_mx_without_domains():
         (
             ("research", QUAKE),
             "mailgate_permit",
-            {"reason": "r", "owner": "o", "until": "2029-03-31", "untill": 1},
+            {"reason": "r", "owner": "o", "until": "2099-03-31", "untill": 1},
             "until",
         ),
         (("dns", "ns1.univ.example"), "mailgate_dns", {"zones": ["univ.example"], "zone": []}, "zones"),
@@ -116,8 +116,8 @@ def test_misspelt_settings(where, variable, setting, hint):
     ("where", "variable", "setting"),
     [
         (("gateways", "gw2.univ.example"), "mailgate_gateway", {"prefrence": 10}),
-        (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "o", "utnil": "2029-03-31"}),
-        (("research", QUAKE), "mailgate_permit", {"raeson": "r", "owner": "o", "until": "2029-03-31"}),
+        (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "o", "utnil": "2099-03-31"}),
+        (("research", QUAKE), "mailgate_permit", {"raeson": "r", "owner": "o", "until": "2099-03-31"}),
         (("dns", "ns1.univ.example"), "mailgate_dns", {"zonse": ["univ.example"]}),
         (("borders", "border.univ.example"), "mailgate_border", {"outside_iface": "eth0"}),
     ],
@@ -144,7 +144,7 @@ def test_a_misspelt_setting_is_not_reported_as_missing_too(where, variable, sett
         ),
         (("borders", "border.univ.example"), "mailgate_border", {"outside_interface": "TODO: which"}, ": which"),
         (("research", QUAKE), "mailgate_permit", "TODO: ask netlab", ": ask netlab"),
-        (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "TODO: who", "until": "2029-03-31"}, ": who"),
+        (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "TODO: who", "until": "2099-03-31"}, ": who"),
         (("research", QUAKE), "mailgate_permit", {"reason": "r", "owner": "o", "until": "TODO"}, ""),
         (("science", None), "mailgate_hub", "TODO: which", ": which"),
         (("engineering", MECH), "mailgate_domains", [MECH, "TODO: is tsunami theirs?"], ": is tsunami theirs?"),

@@ -55,7 +55,7 @@ def campuses(draw):
             members[name] = {"ansible_host": f"198.18.{faculty + 1}.{n + 1}", "mailgate_domains": pool[:count]}
             del pool[:count]
             if draw(st.integers(0, 5)) == 0:
-                members[name]["mailgate_permit"] = {"reason": "r", "owner": "o", "until": "2029-03-31"}
+                members[name]["mailgate_permit"] = {"reason": "r", "owner": "o", "until": "2099-03-31"}
             if members[name]["mailgate_domains"] and ("mailgate_permit" in members[name] or "borders" not in groups):
                 members[name]["mailgate_keep_mx"] = draw(st.sampled_from([True, False]))
             servers.append(members[name])

@@ -61,7 +61,7 @@ def test_every_part_is_there():
         re.M,
     )
     assert re.search(r"^  mail\.eng\.univ\.example +mail\.eng\.univ\.example +1 +6 +6$", text, re.M)
-    assert re.search(r"quake\.univ\.example +198\.18\.3\.40, 2001:db8:18:3::40 +measurements +netlab +2029-03-31", text)
+    assert re.search(r"quake\.univ\.example +198\.18\.3\.40, 2001:db8:18:3::40 +measurements +netlab +2099-03-31", text)
     assert "Proof: passed" in text
     assert re.search(r"border rule missing +7 delivered +7 EXPOSED +7 blocked +56 delivered", text)
     assert "Warnings" not in text

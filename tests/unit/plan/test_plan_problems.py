@@ -140,9 +140,9 @@ def test_one_mistake_is_one_problem(where, variables, variable, message, hint):
 @pytest.mark.parametrize(
     ("permit", "message"),
     [
-        ({"owner": "netlab", "until": "2029-03-31"}, "has no reason"),
-        ({"reason": " ", "owner": "netlab", "until": "2029-03-31"}, "has no reason"),
-        ({"reason": "tests", "until": "2029-03-31"}, "has no owner"),
+        ({"owner": "netlab", "until": "2099-03-31"}, "has no reason"),
+        ({"reason": " ", "owner": "netlab", "until": "2099-03-31"}, "has no reason"),
+        ({"reason": "tests", "until": "2099-03-31"}, "has no owner"),
         ({"reason": "tests", "owner": "netlab"}, "has no expiry date"),
         ({"reason": "tests", "owner": "netlab", "until": "31.3.2029"}, "'31.3.2029' is not a valid date"),
         ({"reason": "tests", "owner": "netlab", "until": 2029}, "2029 is not a valid date"),
@@ -194,7 +194,7 @@ class TestPermitsThatExpireByThemselves:
         assert plan_of(small())["border"]["border.univ.example"]["expire_permits"] is False
 
     def test_another_value(self):
-        problem = only_problem(self.plan("2029-03-31", expire="yes"))
+        problem = only_problem(self.plan("2099-03-31", expire="yes"))
         assert (problem.variable, problem.message) == ("mailgate_expire_permits", "'yes' is neither true nor false")
 
 

@@ -166,7 +166,7 @@ class TestIpv6Only:
 
     def test_its_permit_opens_its_address(self):
         groups = ipv6_only()
-        groups["engineering"][MECH]["mailgate_permit"] = {"reason": "r", "owner": "o", "until": "2029-03-31"}
+        groups["engineering"][MECH]["mailgate_permit"] = {"reason": "r", "owner": "o", "until": "2099-03-31"}
         permits = plan_of(groups)["border"]["border.univ.example"]["permits"]
         assert [permit["address"] for permit in permits if permit["host"] == MECH] == ["2001:db8:18:1::30"]
 

@@ -249,7 +249,7 @@ def test_every_server_of_a_zone_gets_its_lines():
 
 
 def test_border(plan):
-    permit = {"host": QUAKE, "reason": "measurements", "owner": "netlab", "until": "2029-03-31"}
+    permit = {"host": QUAKE, "reason": "measurements", "owner": "netlab", "until": "2099-03-31"}
     assert plan["border"] == {
         "border.univ.example": {
             "outside_interface": "outside0",
@@ -268,7 +268,7 @@ def test_a_host_that_is_no_mail_server_may_have_a_permit():
     groups["lab"] = {
         "probe": {
             "ansible_host": "198.18.9.9",
-            "mailgate_permit": {"reason": "honeypot", "owner": "seclab", "until": "2029-03-31"},
+            "mailgate_permit": {"reason": "honeypot", "owner": "seclab", "until": "2099-03-31"},
         }
     }
     plan = plan_of(groups)

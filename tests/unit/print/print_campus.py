@@ -22,7 +22,7 @@ CAMPUS = {
     "mailgate_delivery": "direct",
     "mailgate_language": "en",
 }
-PERMIT = {"reason": "measurements", "owner": "netlab", "until": "2029-03-31"}
+PERMIT = {"reason": "measurements", "owner": "netlab", "until": "2099-03-31"}
 
 Hosts = dict[str, dict[str, Any]]
 

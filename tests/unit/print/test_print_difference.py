@@ -118,7 +118,7 @@ def test_a_permit_and_a_preference():
 
     found = difference(change)
     text = differences.as_text(found, EN)
-    assert "Until: 2029-03-31  Until: 2030-03-31" in text
+    assert "Until: 2099-03-31  Until: 2030-03-31" in text
     assert "Preference: 10  Preference: 5" in text
     assert len(reported(found)["mx"]["changed"]) == 7
 

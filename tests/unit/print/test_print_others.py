@@ -53,7 +53,7 @@ def test_the_rule_of_a_router_in_the_files_that_its_administrators_get(files):
     assert [(row["Order"], row["Destination"], row["Action"], row["Comment"]) for row in rows][:4] == [
         ("1", "198.18.0.25", "permit", "gateway"),
         ("2", "198.18.0.26", "permit", "gateway"),
-        ("3", "198.18.3.40", "permit", "quake.univ.example: measurements; netlab; until 2029-03-31"),
+        ("3", "198.18.3.40", "permit", "quake.univ.example: measurements; netlab; until 2099-03-31"),
         ("4", "198.18.0.0/15", "deny", ""),
     ]
     assert "-d 198.18.3.40/32" in files[f"border-{BORDER}.v4.rules"]

@@ -53,7 +53,7 @@ def inventory() -> dict[str, dict[str, Any]]:
             "ansible_host": QUAKE_ADDRESS,
             "mailgate_faculty": "research",
             "mailgate_domains": ["quake.univ.example"],
-            "mailgate_permit": {"reason": "measurements", "owner": "netlab", "until": "2029-03-31"},
+            "mailgate_permit": {"reason": "measurements", "owner": "netlab", "until": "2099-03-31"},
         },
     }
 
