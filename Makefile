@@ -67,16 +67,19 @@ catalogs: setup
 	  done; \
 	done
 
+# As tests/conftest.py, which is read after the plugins of pytest: keep compiled modules, outside the source tree.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.cache/pycache pytest
+
 # Unit tests run on all processors, two workers on each, because many wait for a timeout or another program; ports,
 # directories and network namespaces are a worker's own.
 WORKERS ?= $(shell expr 2 '*' $$(nproc))
-UNIT := pytest --numprocesses $(WORKERS) --dist worksteal
+UNIT := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 # What depends on the event loop, which is tested on both.
 LOOP := $(addprefix tests/unit/gateway/,client delivery process scan server test_faults.py test_event_loop.py)
 
 # Molecule scenarios at a time: each has a twin of its own. Tests of one xdist_group run one after the other.
 SCENARIOS ?= 2
-INTEGRATION := pytest tests/integration --numprocesses $(SCENARIOS) --dist loadgroup --verbose --durations 30
+INTEGRATION := $(PYTEST) tests/integration --numprocesses $(SCENARIOS) --dist loadgroup --verbose --durations 30
 
 test: setup-tests setup lint
 	$(UNIT) tests/unit
