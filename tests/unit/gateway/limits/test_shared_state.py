@@ -428,7 +428,9 @@ class TestFailures:
         assert len(first.failures) == 1
         assert await first.take(12) == 10
 
-    async def test_a_certificate_of_others(self, member, server, certificate):
+    async def test_a_certificate_of_others(self, member, server, certificate, monkeypatch):
+        # The system's authorities, which would accept it, are not asked if there is a file.
+        monkeypatch.setenv("SSL_CERT_FILE", server.certificate)
         first = member(settings=replace(server.settings, ca_file=certificate[0]))
         assert not await first.remote.probe()
         assert "certificate" in first.failures[0].lower()

@@ -148,13 +148,16 @@ def connect(settings: SharedState) -> Valkey:
     host, port = split_server(settings.server)
     encryption: dict[str, Any] = {}
     if settings.tls:
-        authorities = settings.ca_file or ssl.get_default_verify_paths().cafile
-        encryption = {
-            "connection_class": SSLConnection,
-            "ssl_ca_certs": authorities,
-            "ssl_check_hostname": True,
-            "ssl_min_version": ssl.TLSVersion.TLSv1_2,
-        }
+        # The client's own would trust the system's authorities besides the file, and be made for each connection.
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+        class Encrypted(SSLConnection):
+            def __init__(self, **arguments: Any) -> None:
+                super().__init__(**arguments)
+                self.ssl_context.context = context
+
+        encryption = {"connection_class": Encrypted}
     pool = ConnectionPool(
         **{"connection_class": Connection, **encryption},
         host=host,
