@@ -49,6 +49,8 @@ class Connection(BaseConnection):
         self._line_error: Exception | None = None
         self._eof = False
         self._reading_paused = False
+        #: The transport of TCP if TLS is active, which `transport` is then.
+        self._below_tls: asyncio.Transport | None = None
 
     # asyncio.Protocol
 
@@ -75,6 +77,7 @@ class Connection(BaseConnection):
         """Wake the waiting task."""
         self._eof = True
         BaseConnection.connection_lost(self, exc)
+        self._below_tls = None
 
     # Reading
 
@@ -221,6 +224,11 @@ class Connection(BaseConnection):
         """Whether TLS is active."""
         return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
 
+    @property
+    def tcp_transport(self) -> asyncio.Transport | None:
+        """The transport of TCP, also if TLS is active."""
+        return self._below_tls or self.transport
+
     async def start_tls(self, context: ssl.SSLContext, go_ahead: bytes, seconds: float) -> None:
         """Send `go_ahead` and start TLS; raise OSError. Plain text that the client sent before is discarded."""
         transport: Any = self.transport
@@ -234,4 +242,4 @@ class Connection(BaseConnection):
         if encrypted is None or transport.is_closing():
             raise ConnectionResetError("connection closed")
         self._reading_paused = False
-        self.transport = encrypted
+        self.transport, self._below_tls = encrypted, transport

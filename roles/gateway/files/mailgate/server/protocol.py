@@ -32,7 +32,6 @@ from mailgate.message import new_id
 from mailgate.network import plain_address
 from mailgate.server.connection import Connection, LineTooLongError
 from mailgate.server.receipts import Receipts
-from mailgate.smtp import tcp
 from mailgate.smtp.address import AddressError
 from mailgate.smtp.reply import Reply
 
@@ -194,8 +193,7 @@ class Protocol(Connection, SMTP):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection; the delivery of a message continues."""
-        if self._receipts.open:
-            self._receipts.settle(tcp.acknowledgment(self.transport) if exc else None)
+        self._receipts.ended(self.tcp_transport)
         super().connection_lost(exc)
         if self._linger:
             self._linger.cancel()
@@ -284,7 +282,7 @@ class Protocol(Connection, SMTP):
             self._emit_connection()
             try:
                 if self._receipts.open:
-                    await self._receipts.wait(self.transport, ACKNOWLEDGE_SECONDS)
+                    await self._receipts.wait(self.tcp_transport, ACKNOWLEDGE_SECONDS)
             finally:
                 if self.transport is not None:
                     self._end()
@@ -334,7 +332,8 @@ class Protocol(Connection, SMTP):
         closed = self._eof
         self._reply(reply)
         await self._drain()
-        self._receipts.sent(self.transport, closed=closed)
+        encrypted = self.transport if self.encrypted else None
+        self._receipts.sent(self.tcp_transport, closed=closed, encrypted=encrypted)
 
     async def _read_proxy_header(self) -> None:
         """Take the client's address from the header of a load balancer (PROXY protocol, version 1 or 2)."""

@@ -6,11 +6,15 @@ A reply is confirmed by the next command, unless that may have been sent before 
 the reply is lost only if that is certain. It was never sent, or TCP has no acknowledgment of it although the client had
 closed its side before, or although there was time for one: TCP may delay it by 0.5 s (RFC 9293 section 3.8.6.3), and a
 client may read the reply and reset the connection within that time.
+
+What the event loop reports does not suffice for that: some versions of uvloop send at the end of the loop's iteration,
+and learn of a connection that has ended before only then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -45,10 +49,12 @@ class _Receipt:
         return acknowledgment.position >= self.end
 
     def lost(self, acknowledgment: Acknowledgment | None, now: float) -> bool:
-        """Return whether the client certainly has not received the reply, by what TCP has acknowledged at the end."""
+        """Return whether the client certainly has not received the reply, by what TCP knows at the end."""
         if self.acknowledged(acknowledgment):
             return False
-        return self.sent_at is None or self.closed or now - self.sent_at >= DELAY_SECONDS
+        if self.sent_at is None or self.end is None or acknowledgment is None:
+            return True
+        return self.closed or acknowledgment.sent < self.end or now - self.sent_at >= DELAY_SECONDS
 
 
 class Receipts:
@@ -60,19 +66,43 @@ class Receipts:
         #: Replies that are not confirmed.
         self.open: list[_Receipt] = []
         self._confirmable = False
+        # Under TLS, while replies are open: the event loops close the socket before they report the end.
+        self._socket: socket.socket | None = None
 
     def expect(self, keys: Keys, *, pipelined: bool) -> None:
         """Add a reply that is sent next; `pipelined` if a command behind the message has arrived already."""
         self.open.append(_Receipt(keys))
         self._confirmable = not pipelined
 
-    def sent(self, transport: asyncio.WriteTransport | None, *, closed: bool) -> None:
-        """Note that the last reply was written to `transport`; `closed` if the client had closed its side before."""
-        # A transport whose write failed is closing.
-        if self.open and transport is not None and not transport.is_closing():
-            receipt = self.open[-1]
-            receipt.sent_at, receipt.closed = asyncio.get_running_loop().time(), closed
-            receipt.end = tcp.sent_position(transport)
+    def sent(
+        self,
+        transport: asyncio.WriteTransport | None,
+        *,
+        closed: bool,
+        encrypted: asyncio.WriteTransport | None = None,
+    ) -> None:
+        """Note that the last reply was written.
+
+        Args:
+            transport: The transport of TCP.
+            closed: The client had closed its side before.
+            encrypted: The transport of TLS if that is active.
+        """
+        # A transport whose write failed is closing; one of TLS does not learn of it at once.
+        if not self.open or transport is None or transport.is_closing() or (encrypted and encrypted.is_closing()):
+            return
+        receipt = self.open[-1]
+        receipt.sent_at, receipt.closed = asyncio.get_running_loop().time(), closed
+        receipt.end = tcp.sent_position(transport)
+        acknowledgment = tcp.acknowledgment(transport)
+        if receipt.end is None or acknowledgment is None:
+            return
+        if encrypted is not None:
+            # What is not encrypted yet follows all that is.
+            receipt.end += encrypted.get_write_buffer_size() > 0
+            self._socket = self._socket or tcp.copy_of_socket(transport)
+        # The event loop may not have seen it yet. A client that closes its side acknowledges all that it has received.
+        receipt.closed = closed or (acknowledgment.half_closed and acknowledgment.position < receipt.end)
 
     def command(self, *, pipelined: bool) -> None:
         """Note that a command has arrived; `pipelined` if there is further input behind it."""
@@ -81,6 +111,11 @@ class Receipts:
         if self._confirmable:
             self._close(self.open, ())
         self._confirmable = not pipelined
+
+    def ended(self, transport: asyncio.BaseTransport | None) -> None:
+        """Note that the connection has ended, by what TCP knows now."""
+        if self.open:
+            self.settle(self._acknowledgment(transport))
 
     def settle(self, acknowledgment: Acknowledgment | None) -> None:
         """Note that the connection has ended, at which time the client had acknowledged so much; None if unknown."""
@@ -94,7 +129,7 @@ class Receipts:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + seconds, 0.01
         while self.open:
-            acknowledgment = tcp.acknowledgment(transport)
+            acknowledgment = self._acknowledgment(transport)
             done = acknowledgment is None or acknowledgment.closed or loop.time() >= deadline
             if done or all(receipt.acknowledged(acknowledgment) for receipt in self.open):
                 self.settle(acknowledgment)
@@ -102,8 +137,14 @@ class Receipts:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.5)
 
+    def _acknowledgment(self, transport: asyncio.BaseTransport | None) -> Acknowledgment | None:
+        return tcp.socket_acknowledgment(self._socket) if self._socket else tcp.acknowledgment(transport)
+
     def _close(self, received: Iterable[_Receipt], lost: Iterable[_Receipt]) -> None:
         self.open = []
+        if self._socket:
+            self._socket.close()
+            self._socket = None
         for receipt in received:
             self._received(receipt.keys)
         for receipt in lost:

@@ -1,44 +1,78 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What TCP knows about a connection: how many bytes the other side's kernel has acknowledged (tcp(7), Linux)."""
+"""What TCP knows about a connection: what was sent and what the other side has acknowledged (tcp(7), Linux).
+
+A position is a number of bytes from the beginning of the sent stream. The transport is that of TCP, also under TLS.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import struct
 import termios
 from dataclasses import dataclass
 
-# Offset of tcpi_bytes_acked in struct tcp_info; the state is its first byte.
-_BYTES_ACKED = 120
+# In struct tcp_info: the state, tcpi_bytes_acked, and tcpi_bytes_sent with tcpi_bytes_retrans behind it.
+_INFO = struct.Struct("=B119xQ72xQQ")
 _CLOSED = 7
+# The other side has closed its side: CLOSE_WAIT, LAST_ACK.
+_HALF_CLOSED = (8, 9)
 _INT = struct.Struct("i")
-_U64 = struct.Struct("Q")
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgment:
-    """Position in the sent stream up to which the other side has acknowledged, and whether the connection is closed."""
+    """How far a connection has come.
+
+    Attributes:
+        position: What the other side has acknowledged.
+        sent: What was sent at least once.
+        half_closed: The other side has closed its side.
+        closed: The connection is closed.
+    """
 
     position: int
-    closed: bool
+    sent: int
+    half_closed: bool = False
+    closed: bool = False
 
 
 def acknowledgment(transport: asyncio.BaseTransport | None) -> Acknowledgment | None:
-    """Return what the other side has acknowledged, or None if that is unknown."""
-    sock = transport.get_extra_info("socket") if transport else None
+    """Return what was sent and what the other side has acknowledged, or None if that is unknown."""
+    return socket_acknowledgment(transport.get_extra_info("socket") if transport else None)
+
+
+def socket_acknowledgment(sock: socket.socket | None) -> Acknowledgment | None:
+    """Return the same of a socket."""
     if sock is None:
         return None
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + _U64.size)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
     except (OSError, ValueError):
         # ValueError: the socket of uvloop is closed.
         return None
-    if len(info) < _BYTES_ACKED + _U64.size:
+    if len(info) < _INFO.size:
         return None
-    return Acknowledgment(_U64.unpack_from(info, _BYTES_ACKED)[0], closed=info[0] == _CLOSED)
+    state, acknowledged, sent, sent_again = _INFO.unpack(info)
+    return Acknowledgment(acknowledged, sent - sent_again, half_closed=state in _HALF_CLOSED, closed=state == _CLOSED)
+
+
+def copy_of_socket(transport: asyncio.BaseTransport) -> socket.socket | None:
+    """Return a copy of the socket, which stays open when the transport closes its own; None if there is none.
+
+    The connection ends only once the copy is closed, too.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return None
+    try:
+        descriptor = os.dup(sock.fileno())
+    except (OSError, ValueError):
+        return None
+    return socket.socket(sock.family, sock.type, sock.proto, fileno=descriptor)
 
 
 def outstanding(transport: asyncio.BaseTransport | None) -> int:
@@ -57,10 +91,8 @@ def sent_position(transport: asyncio.WriteTransport | None) -> int | None:
     """Return the position of the end of what was written, or None if that is unknown."""
     if transport is None:
         return None
-    # Some versions of uvloop send at the end of the loop's iteration. Encrypted data has another length.
+    # Some versions of uvloop send at the end of the loop's iteration.
     buffered = transport.get_write_buffer_size()
-    if buffered and transport.get_extra_info("ssl_object") is not None:
-        return None
     acknowledged = acknowledgment(transport)
     # In this order: an acknowledgment that arrives meanwhile yields too low a position, never one out of reach.
     return acknowledged.position + outstanding(transport) + buffered if acknowledged else None
