@@ -166,6 +166,43 @@ class Hop:
                 say("250 ok")
 
 
+class LateTransport(asyncio.Transport):
+    """A transport that sends at the end of the loop's iteration, as those of uvloop 0.17 (Debian 12) and 0.21 (Debian 13)."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self.inner = transport
+        self.buffer = b""
+        self.closed = False
+
+    def get_extra_info(self, name, default=None):
+        return self.inner.get_extra_info(name, default)
+
+    def is_closing(self):
+        return self.inner.is_closing()
+
+    def get_write_buffer_size(self):
+        return len(self.buffer)
+
+    def write(self, data):
+        self.buffer += data
+        asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self):
+        self.inner.write(self.buffer)
+        self.buffer = b""
+        if self.closed:
+            self.inner.close()
+
+    def close(self):
+        self.closed = True
+        if not self.buffer:
+            self.inner.close()
+
+    def abort(self):
+        self.inner.abort()
+
+
 class Client:
     """Sends lines and reads replies."""
 

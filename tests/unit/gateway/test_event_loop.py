@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from ansible.plugins.filter.core import ternary, to_bool
-from gateway_doubles import PATIENCE
+from gateway_doubles import PATIENCE, LateTransport
 from jinja2.nativetypes import NativeEnvironment
 
 from mailgate.admission import TIMEOUT
@@ -85,43 +85,6 @@ def test_the_role_has_the_choices_of_the_service():
     spec = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     declared = next(setting for field, setting in declarations(Config) if field.name == "event_loop")
     assert tuple(spec["gateway_event_loop"]["choices"]) == declared.choices
-
-
-class LateTransport(asyncio.Transport):
-    """A transport that sends at the end of the loop's iteration, as that of uvloop 0.17 (Debian 12)."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self.inner = transport
-        self.buffer = b""
-        self.closed = False
-
-    def get_extra_info(self, name, default=None):
-        return self.inner.get_extra_info(name, default)
-
-    def is_closing(self):
-        return self.inner.is_closing()
-
-    def get_write_buffer_size(self):
-        return len(self.buffer)
-
-    def write(self, data):
-        self.buffer += data
-        asyncio.get_running_loop().call_soon(self.flush)
-
-    def flush(self):
-        self.inner.write(self.buffer)
-        self.buffer = b""
-        if self.closed:
-            self.inner.close()
-
-    def close(self):
-        self.closed = True
-        if not self.buffer:
-            self.inner.close()
-
-    def abort(self):
-        self.inner.abort()
 
 
 class TestTransportThatSendsLater:

@@ -10,15 +10,19 @@ import os
 import socket
 import struct
 import subprocess
+from typing import Any
+from unittest import mock
 
 import pytest
-from gateway_doubles import Campus, Client, client_context, wait_for
+from gateway_doubles import Campus, Client, LateTransport, client_context, wait_for
 
 from mailgate.config import Cache, Tls
 from mailgate.delivery.duplicates import SLOTS, WAYS, DuplicateLog
 from mailgate.message import is_identifiable
+from mailgate.server.session import Session
 from mailgate.smtp import tcp
 from mailgate.smtp.address import Mailbox
+from mailgate.smtp.tcp import Acknowledgment
 
 FIELDS = b"Message-ID: <1@sender.example>\r\nDate: Sun, 29 Nov 2026 10:00:00 +0000\r\n"
 MESSAGE = FIELDS + b"Subject: hello\r\n\r\nHello.\r\n"
@@ -62,6 +66,53 @@ async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESS
     go_on.set()
     campus.a.before_final = None
     await all_sessions_ended(campus)
+
+
+async def leave_in_the_moment_of_the_reply(
+    campus: Campus,
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: tuple[str, str] | None = None,
+    *,
+    resets: bool,
+    late: bool = False,
+) -> None:
+    """Send a message and close or reset the connection after the delivery, before the reply is written."""
+    busy, go_on = asyncio.Event(), asyncio.Event()
+
+    async def before_final() -> None:
+        busy.set()
+        await go_on.wait()
+
+    campus.a.before_final = before_final
+    client = await campus.connect()
+    if certificate:
+        assert (await client.say("STARTTLS")).startswith("220")
+        await client.writer.start_tls(client_context(certificate))
+        await client.hello()
+    await client.start("alice@a.univ.example")
+    assert (await client.say("DATA")).startswith("354")
+    client.writer.write(MESSAGE + b".\r\n")
+    await busy.wait()
+    # Without the transport, which sends and closes when its event loop does.
+    copy = socket.socket(fileno=os.dup(client.writer.get_extra_info("socket").fileno()))
+    client.writer.transport.abort()
+    await client.writer.wait_closed()
+    if resets:
+        copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    accept_message = Session._accept_message
+
+    async def leave_first(session: Session, *arguments: Any) -> None:
+        copy.close()
+        if late:
+            session.transport = LateTransport(session.transport)
+        await accept_message(session, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_accept_message", leave_first)
+        go_on.set()
+        await all_sessions_ended(campus)
+    assert copy.fileno() < 0
+    campus.a.before_final = None
 
 
 async def send(campus: Campus, *recipients: str, content: bytes = MESSAGE, **start: str) -> str:
@@ -254,6 +305,25 @@ class TestRetries:
         assert (await send(campus, "alice@a.univ.example")).startswith("250")
         assert len(campus.a.received) == 1
 
+    @pytest.mark.parametrize("encrypted", [False, True])
+    @pytest.mark.parametrize("resets", [False, True])
+    async def test_a_retry_of_a_client_that_left_in_the_moment_of_the_reply_is_not_delivered_twice(
+        self, make_campus, certificate, monkeypatch, resets, encrypted
+    ):
+        """The kernel knows of it, the event loop does not."""
+        campus = await make_campus(tls=Tls(certificate=certificate[0], key=certificate[1]))
+        await leave_in_the_moment_of_the_reply(campus, monkeypatch, certificate if encrypted else None, resets=resets)
+        assert (await send(campus, "alice@a.univ.example")).startswith("250")
+        assert len(campus.a.received) == 1
+        assert campus.count("client_answers_lost") == campus.count("resent") == 1
+
+    @pytest.mark.parametrize("resets", [False, True])
+    async def test_the_same_with_a_transport_that_sends_later(self, campus, monkeypatch, resets):
+        await leave_in_the_moment_of_the_reply(campus, monkeypatch, resets=resets, late=True)
+        assert (await send(campus, "alice@a.univ.example")).startswith("250")
+        assert len(campus.a.received) == 1
+        assert campus.count("client_answers_lost") == campus.count("resent") == 1
+
     async def test_other_recipients_of_a_retry_get_it(self, campus):
         await send_and_reset(campus, "alice@a.univ.example")
         recipients = ("alice@a.univ.example", "bob@a.univ.example", "carol@b.univ.example")
@@ -330,8 +400,45 @@ class TestAcknowledgment:
         assert tcp.outstanding(transport) == 0
         server.close()
 
+    async def test_a_copy_of_the_socket_outlives_the_transport(self):
+        accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(lambda _reader, writer: accepted.set_result(writer), "127.0.0.1", 0)
+        reader, client = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer = await accepted
+        writer.write(b"220\r\n")
+        await reader.readline()
+        client.write(b"QUIT\r\n")
+        await wait_for(lambda: tcp.acknowledgment(writer.transport).position == 5)
+        assert tcp.acknowledgment(writer.transport) == Acknowledgment(position=5, sent=5)
+        copy = tcp.copy_of_socket(writer.transport)
+        client.close()
+        await wait_for(lambda: tcp.acknowledgment(writer.transport).half_closed)
+        writer.transport.abort()
+        await wait_for(lambda: tcp.acknowledgment(writer.transport) is None)
+        assert tcp.copy_of_socket(writer.transport) is None
+        assert tcp.socket_acknowledgment(copy).position == 5
+        copy.close()
+        assert tcp.socket_acknowledgment(copy) is None
+        server.close()
+
+    async def test_the_position_under_tls_counts_what_the_transport_of_tcp_has_not_sent(self, make_campus, certificate):
+        campus = await make_campus(tls=Tls(certificate=certificate[0], key=certificate[1]))
+        client = await campus.connect()
+        assert (await client.say("STARTTLS")).startswith("220")
+        await client.writer.start_tls(client_context(certificate))
+        await client.hello()
+        [session] = campus.gateway.sessions
+        assert session.tcp_transport is not session.transport
+        before = tcp.sent_position(session.tcp_transport)
+        session.transport.write(b"250 ok\r\n")
+        after = tcp.sent_position(session.tcp_transport)
+        assert after > before + 8
+        await client.reply()
+        await wait_for(lambda: tcp.acknowledgment(session.tcp_transport).position == after)
+
     def test_a_connection_that_is_not_tcp_is_unknown(self):
-        assert tcp.acknowledgment(None) is tcp.sent_position(None) is None
+        assert tcp.acknowledgment(None) is tcp.sent_position(None) is tcp.socket_acknowledgment(None) is None
+        assert tcp.copy_of_socket(mock.Mock(get_extra_info=lambda _name: None)) is None
         assert tcp.outstanding(None) == 0
 
 

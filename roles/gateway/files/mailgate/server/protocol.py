@@ -32,6 +32,7 @@ from mailgate.message import new_id
 from mailgate.network import plain_address
 from mailgate.server.connection import Connection, LineTooLongError
 from mailgate.server.receipts import Receipts
+from mailgate.smtp import tcp
 from mailgate.smtp.address import AddressError
 from mailgate.smtp.reply import Reply
 
@@ -205,6 +206,7 @@ class Protocol(Connection, SMTP):
 
     def eof_received(self) -> bool | None:
         """Keep the connection open for replies, unless it was refused."""
+        self._receipts.client_closed(self.tcp_transport)
         return self._visit is not None and super().eof_received()
 
     def drain(self) -> None:
@@ -330,6 +332,10 @@ class Protocol(Connection, SMTP):
         self._accepted_messages += 1
         self._receipts.expect(acknowledged, pipelined=self.unread)
         closed = self._eof
+        if not closed and self.encrypted:
+            # Not every event loop reports it under TLS.
+            known = tcp.acknowledgment(self.tcp_transport)
+            closed = known is not None and known.half_closed
         self._reply(reply)
         await self._drain()
         encrypted = self.transport if self.encrypted else None

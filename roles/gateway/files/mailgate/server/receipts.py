@@ -3,9 +3,9 @@
 """Positive replies to messages of one connection, until it is known whether the client has received them.
 
 A reply is confirmed by the next command, unless that may have been sent before the reply. If the connection ends first,
-the reply is lost only if that is certain. It was never sent, or TCP has no acknowledgment of it although the client had
-closed its side before, or although there was time for one: TCP may delay it by 0.5 s (RFC 9293 section 3.8.6.3), and a
-client may read the reply and reset the connection within that time.
+the reply is lost only if that is certain. It was never sent, or TCP has no acknowledgment of it although the client has
+closed its side, which acknowledges what it had received, or although there was time for one: TCP may delay it by 0.5 s
+(RFC 9293 section 3.8.6.3), and a client may read the reply and reset the connection within that time.
 
 What the event loop reports does not suffice for that: some versions of uvloop send at the end of the loop's iteration,
 and learn of a connection that has ended before only then.
@@ -34,7 +34,7 @@ class _Receipt:
         keys: Its keys in the duplicate log.
         sent_at: Loop time when it was sent; None if it was not.
         end: Position of its end in the TCP stream; None if unknown.
-        closed: The client had closed its side before.
+        closed: The client closed its side before it had received the reply.
     """
 
     keys: Keys
@@ -54,7 +54,8 @@ class _Receipt:
             return False
         if self.sent_at is None or self.end is None or acknowledgment is None:
             return True
-        return self.closed or acknowledgment.sent < self.end or now - self.sent_at >= DELAY_SECONDS
+        closed = self.closed or acknowledgment.half_closed
+        return closed or acknowledgment.sent < self.end or now - self.sent_at >= DELAY_SECONDS
 
 
 class Receipts:
@@ -94,15 +95,17 @@ class Receipts:
         receipt = self.open[-1]
         receipt.sent_at, receipt.closed = asyncio.get_running_loop().time(), closed
         receipt.end = tcp.sent_position(transport)
-        acknowledgment = tcp.acknowledgment(transport)
-        if receipt.end is None or acknowledgment is None:
-            return
-        if encrypted is not None:
+        if encrypted is not None and receipt.end is not None:
             # What is not encrypted yet follows all that is.
             receipt.end += encrypted.get_write_buffer_size() > 0
             self._socket = self._socket or tcp.copy_of_socket(transport)
-        # The event loop may not have seen it yet. A client that closes its side acknowledges all that it has received.
-        receipt.closed = closed or (acknowledgment.half_closed and acknowledgment.position < receipt.end)
+
+    def client_closed(self, transport: asyncio.BaseTransport | None) -> None:
+        """Note that the client has closed its side; with that it has acknowledged all that it had received."""
+        if self.open:
+            acknowledgment = self._acknowledgment(transport)
+            for receipt in self.open:
+                receipt.closed = receipt.closed or not receipt.acknowledged(acknowledgment)
 
     def command(self, *, pipelined: bool) -> None:
         """Note that a command has arrived; `pipelined` if there is further input behind it."""
