@@ -44,9 +44,9 @@ FORMS: dict[str, tuple[str, bool]] = {
     "events, index and metrics": (METRICS, True),
     "SPF, DKIM, DMARC, ARC": (NO_EVENTS + DNS + "[authentication]\nevaluate = true\n", False),
     "a DNS list": (NO_EVENTS + DNS + DNSBL, False),
-    "uvloop": (NO_EVENTS, False),
+    "without uvloop": (NO_EVENTS, False),
 }
-TOP = {"uvloop": 'event_loop = "uvloop"\n'}
+TOP = {"without uvloop": 'event_loop = "asyncio"\n'}
 DNS_SERVER = """\
 import socket, sys
 import dns.message, dns.rcode, dns.rrset

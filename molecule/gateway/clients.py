@@ -25,4 +25,6 @@ with socket.create_connection((address, 25), 30) as connection:
     if how == "QUIT":
         replies.read()
     elif how == "reset":
+        # At once, which the reply must not precede: it keeps the connection open.
+        replies.close()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -167,7 +167,7 @@ class Hop:
 
 
 class LateTransport(asyncio.Transport):
-    """A transport that sends at the end of the loop's iteration, as those of uvloop 0.17 (Debian 12) and 0.21 (Debian 13)."""
+    """A transport that sends at the end of the loop's iteration, as those of uvloop before 0.23 (Debian 12 and 13)."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__()

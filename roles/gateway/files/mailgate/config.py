@@ -517,9 +517,9 @@ class Config:
         maximum=64,
     )
     event_loop: str = setting(
-        "asyncio",
-        "Event loop of the workers; `asyncio` is Python's own, also if uvloop is missing, `uvloop` needs less processor"
-        " time, and `auto` is uvloop where it is installed (Debian's python3-uvloop).",
+        "auto",
+        "Event loop of the workers; `uvloop` needs less processor time, `auto` is uvloop where it is installed"
+        " (Debian's python3-uvloop), and `asyncio` is Python's own, which is also used if uvloop is missing.",
         choices=("auto", "uvloop", "asyncio"),
     )
     proxy_protocol_from: tuple[IPNetwork, ...] = setting(

@@ -7,8 +7,8 @@ the reply is lost only if that is certain. It was never sent, or TCP has no ackn
 closed its side, which acknowledges what it had received, or although there was time for one: TCP may delay it by 0.5 s
 (RFC 9293 section 3.8.6.3), and a client may read the reply and reset the connection within that time.
 
-What the event loop reports does not suffice for that: some versions of uvloop send at the end of the loop's iteration,
-and learn of a connection that has ended before only then.
+What the event loop reports does not suffice for that: uvloop before 0.23 sends at the end of the loop's iteration,
+and learns of a connection that has ended before only then.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def sent_position(transport: asyncio.WriteTransport | None) -> int | None:
     """Return the position of the end of what was written, or None if that is unknown."""
     if transport is None:
         return None
-    # Some versions of uvloop send at the end of the loop's iteration.
+    # uvloop before 0.23 sends at the end of the loop's iteration.
     buffered = transport.get_write_buffer_size()
     acknowledged = acknowledgment(transport)
     # In this order: an acknowledgment that arrives meanwhile yields too low a position, never one out of reach.
