@@ -8,6 +8,7 @@ import asyncio
 from unittest import mock
 
 import pytest
+from gateway_doubles import wait_for
 
 from mailgate.server import receipts
 from mailgate.server.receipts import Receipts
@@ -91,6 +92,14 @@ class TestReceipts:
         replies.ended(transport())
         assert outcomes == [(outcome, (b"key",))]
 
+    async def test_a_client_that_closes_its_side_while_the_reply_waits_in_the_transport(self, outcomes):
+        replies = of(outcomes)
+        replies.expect((b"key",), pipelined=False)
+        replies.client_closed(transport())
+        replies.sent(transport(), closed=False)
+        replies.settle(Acknowledgment(END - 1, sent=END))
+        assert outcomes == [("lost", (b"key",))]
+
     async def test_a_client_that_closes_its_side_may_still_read_the_reply(self, outcomes, monkeypatch):
         replies = of(outcomes)
         replies.expect((b"key",), pipelined=False)
@@ -130,6 +139,20 @@ class TestReceipts:
             replies.ended(None)
         assert copy.close.call_count == 1
         assert outcomes == [("received", (b"key",))]
+
+    async def test_the_copy_of_an_idle_client_is_closed_once_it_has_the_reply(self, outcomes, monkeypatch):
+        monkeypatch.setattr(receipts, "DELAY_SECONDS", 0.01)
+        copy, positions = mock.Mock(), iter([END - 1, END - 1, END])
+        monkeypatch.setattr(receipts.tcp, "copy_of_socket", lambda _transport: copy)
+        monkeypatch.setattr(
+            receipts.tcp, "socket_acknowledgment", lambda _copy: Acknowledgment(next(positions), sent=END)
+        )
+        replies = of(outcomes)
+        replies.expect((b"key",), pipelined=False)
+        replies.sent(transport(), closed=False, encrypted=transport())
+        await wait_for(lambda: copy.close.called)
+        assert outcomes == [("received", (b"key",))]
+        assert next(positions, None) is None
 
     async def test_a_command_confirms_unless_it_was_sent_before_the_reply(self, outcomes):
         replies = of(outcomes)

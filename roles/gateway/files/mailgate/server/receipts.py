@@ -67,8 +67,9 @@ class Receipts:
         #: Replies that are not confirmed.
         self.open: list[_Receipt] = []
         self._confirmable = False
-        # Under TLS, while replies are open: the event loops close the socket before they report the end.
+        # Under TLS, until all replies are acknowledged: the event loops close the socket before they report the end.
         self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def expect(self, keys: Keys, *, pipelined: bool) -> None:
         """Add a reply that is sent next; `pipelined` if a command behind the message has arrived already."""
@@ -93,12 +94,14 @@ class Receipts:
         if not self.open or transport is None or transport.is_closing() or (encrypted and encrypted.is_closing()):
             return
         receipt = self.open[-1]
-        receipt.sent_at, receipt.closed = asyncio.get_running_loop().time(), closed
+        receipt.sent_at, receipt.closed = asyncio.get_running_loop().time(), receipt.closed or closed
         receipt.end = tcp.sent_position(transport)
         if encrypted is not None and receipt.end is not None:
             # What is not encrypted yet follows all that is.
             receipt.end += encrypted.get_write_buffer_size() > 0
             self._socket = self._socket or tcp.copy_of_socket(transport)
+            if self._socket and not self._timer:
+                self._timer = asyncio.get_running_loop().call_later(DELAY_SECONDS, self._check)
 
     def client_closed(self, transport: asyncio.BaseTransport | None) -> None:
         """Note that the client has closed its side; with that it has acknowledged all that it had received."""
@@ -140,11 +143,22 @@ class Receipts:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.5)
 
+    def _check(self) -> None:
+        """Close the copy of the socket of an idle client once it has received the replies: files are limited."""
+        acknowledgment = tcp.socket_acknowledgment(self._socket)
+        if all(receipt.acknowledged(acknowledgment) for receipt in self.open):
+            self.settle(acknowledgment)
+        else:
+            self._timer = asyncio.get_running_loop().call_later(DELAY_SECONDS, self._check)
+
     def _acknowledgment(self, transport: asyncio.BaseTransport | None) -> Acknowledgment | None:
         return tcp.socket_acknowledgment(self._socket) if self._socket else tcp.acknowledgment(transport)
 
     def _close(self, received: Iterable[_Receipt], lost: Iterable[_Receipt]) -> None:
         self.open = []
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if self._socket:
             self._socket.close()
             self._socket = None
