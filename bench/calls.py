@@ -231,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.calls", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--instructions", action="store_true", help="instructions, by valgrind, in place of calls")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), help="event loop; without it uvloop if that is installed")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), help="event loop; by default uvloop if installed")
     parser.add_argument("--floor", action="store_true", help="a server that only says SMTP words, in its place")
     parser.add_argument("--metrics", action="store_true", help="count metrics for Prometheus too")
     parser.add_argument("--source", type=Path, default=SOURCE, help="directory of the package `mailgate`")
