@@ -104,6 +104,9 @@ class Drainable(Protocol):
     def drain(self) -> None:
         """Close the connection if it is idle."""
 
+    def give_up(self) -> None:
+        """Abandon the transaction and log the end of the connection, unless a task does it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

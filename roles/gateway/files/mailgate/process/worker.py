@@ -13,9 +13,10 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mailgate.config import Config, ConfigError
 from mailgate.config_file import load
@@ -57,7 +58,6 @@ class Worker:
         self._sockets = list(sockets)
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._accepted: set[asyncio.Task[object]] = set()
         counters = Counters(config.state_dir, later=partial(self._loop.call_later, COUNT_SECONDS))
         events = Events(counters, later=partial(self._loop.call_later, INTERVAL_SECONDS))
         self.gateway = Gateway(config, routes, counters, events, worker_counters)
@@ -147,15 +147,21 @@ class Worker:
     def _begin(self, connection: socket.socket) -> None:
         """Serve a connection."""
         connection.setblocking(False)
-        task = self._loop.create_task(self._serve(connection))
-        self._accepted.add(task)
-        task.add_done_callback(self._accepted.discard)
+        self._open(self._loop.connect_accepted_socket(self._new_session, connection), connection)
 
-    async def _serve(self, connection: socket.socket) -> None:
+    def _new_session(self) -> Session:
+        return Session(self.gateway, checked=True)
+
+    def _open(self, opening: Coroutine[Any, Any, object], connection: socket.socket, _done: object = None) -> None:
+        """Take the next step of opening a connection's transport; a task for these two would be a tenth of the work."""
         try:
-            await self._loop.connect_accepted_socket(lambda: Session(self.gateway, checked=True), connection)
+            waiter: asyncio.Future[object] = opening.send(None)
+        except StopIteration:
+            pass
         except OSError:
             connection.close()
+        else:
+            waiter.add_done_callback(partial(self._open, opening, connection))
 
     def _accept_again(self, sock: socket.socket) -> None:
         if not self.gateway.draining:
@@ -190,6 +196,8 @@ class Worker:
             await asyncio.sleep(0.05)
         cancelled = await gateway.finish(max(0.0, deadline - time.monotonic()))
         await gateway.close_connections(1.0)
+        for session in list(gateway.sessions):
+            session.give_up()
         gateway.events.emit("worker_stopped", worker=os.getpid(), sessions=len(gateway.sessions), given_up=cancelled)
         gateway.close()
 

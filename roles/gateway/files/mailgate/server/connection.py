@@ -15,25 +15,23 @@ from typing import Any
 
 from mailgate.smtp.connection import BaseConnection
 
+_CLOSED_BY_CLIENT = "connection closed by the client"
 # Maximum unread input; beyond it reading from the client is paused.
 MAX_BUFFERED = 512 * 1024
 
 
 # Consumes a chunk of input. Returns None, or once it is complete the rest of the chunk.
 Consumer = Callable[[bytes], bytes | None]
-# Handles a line. Returns whether the next one may be handled at once.
-LineHandler = Callable[[bytes], bool]
-
-
-class LineTooLongError(Exception):
-    """A line exceeds the limit; it is still unread."""
 
 
 class Connection(BaseConnection):
-    """One connection; one task reads from it.
+    """One connection. It passes lines to `line_received` without a task, or one task reads from it.
 
     As a mixin it handles all callbacks of the event loop and passes none to the protocol class behind it.
     """
+
+    #: Longest line that `line_received` gets as a whole.
+    line_limit = 1024
 
     def __init__(self) -> None:
         BaseConnection.__init__(self)
@@ -42,11 +40,9 @@ class Connection(BaseConnection):
         self._consumer: Consumer | None = None
         self._idle_seconds = 0.0
         self._consumer_deadline = 0.0
-        # Handler of lines, their maximum length, the time for each of them, and what the handler has raised.
-        self._line_handler: LineHandler | None = None
-        self._line_limit = 0
+        # Lines are passed on as they arrive, each within a time.
+        self._listening = False
         self._line_seconds = 0.0
-        self._line_error: Exception | None = None
         self._eof = False
         self._reading_paused = False
         #: The transport of TCP if TLS is active, which `transport` is then.
@@ -55,13 +51,17 @@ class Connection(BaseConnection):
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Pass input to the consumer or to the handler of lines, or buffer it."""
+        """Pass input to the consumer or as lines, or buffer it."""
         if self._consumer:
             self._consume(data)
             return
-        self._buffer += data
-        if self._line_handler is not None and self._handle_lines() and len(self._buffer) <= self._line_limit:
+        if self._listening and not self._buffer and data.find(b"\n") == len(data) - 1:
+            # Nearly always: one whole line.
+            self._pass_line(data)
             return
+        self._buffer += data
+        if self._listening:
+            self._pass_lines()
         if len(self._buffer) > MAX_BUFFERED and self.transport and not self._reading_paused:
             self.transport.pause_reading()
             self._reading_paused = True
@@ -70,12 +70,15 @@ class Connection(BaseConnection):
     def eof_received(self) -> bool | None:
         """Keep the connection open: the client may close its side and wait for the replies."""
         self._eof = True
-        self._wake(self._read_waiter)
+        if self._listening:
+            self._stop_listening(EOFError(_CLOSED_BY_CLIENT))
+        else:
+            self._wake(self._read_waiter)
         return not self.encrypted
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake the waiting task."""
-        self._eof = True
+        self._eof, self._listening = True, False
         BaseConnection.connection_lost(self, exc)
         self._below_tls = None
 
@@ -86,44 +89,64 @@ class Connection(BaseConnection):
         """Whether there is unread input."""
         return bool(self._buffer)
 
-    async def lines(self, handler: LineHandler, limit: int, seconds: float) -> None:
-        """Pass each line with its LF to `handler` as it arrives, until it returns False.
-
-        The reader task is not woken for a line. What `handler` raises is raised here.
-
-        Raises:
-            LineTooLongError: There is no LF within `limit` bytes.
-            EOFError: The client has closed the connection.
-            TimeoutError: A line is not complete after `seconds`.
-        """
-        self._line_handler, self._line_limit, self._line_seconds = handler, limit, seconds
+    def listen(self, seconds: float) -> None:
+        """Pass each line to `line_received` as it arrives, until it returns False; then call `listening_ended`."""
+        self._listening, self._line_seconds = True, seconds
         self._set_timeout(seconds)
-        try:
-            self._handle_lines()
-            while self._line_handler is not None:
-                if len(self._buffer) > limit:
-                    raise LineTooLongError
-                await self._more()
-        finally:
-            self._line_handler = None
-            error, self._line_error = self._line_error, None
-        if error:
-            raise error
+        if self._buffer:
+            self._pass_lines()
+        if self._eof and self._listening:
+            self._stop_listening(EOFError(_CLOSED_BY_CLIENT))
 
-    def _handle_lines(self) -> bool:
-        """Pass complete lines to the handler; return whether it waits for more. Each begins the time for the next."""
+    def line_received(self, line: bytes) -> bool:
+        """Handle a line with its LF; return whether the next one may be handled at once."""
+        raise NotImplementedError
+
+    def line_overrun(self) -> None:
+        """Handle unread input that is longer than `line_limit` and has no LF."""
+        raise NotImplementedError
+
+    def listening_ended(self, error: Exception | None) -> None:
+        """Go on after the last line that was to be handled.
+
+        Args:
+            error: What handling a line has raised. EOFError: the client has closed the connection. TimeoutError: a line
+                was not complete in time.
+        """
+        raise NotImplementedError
+
+    def _pass_lines(self) -> None:
+        """Pass complete lines on as long as they are wanted."""
         buffer = self._buffer
-        while buffer and self._line_handler and (end := buffer.find(b"\n")) >= 0:
+        while self._listening and (end := buffer.find(b"\n")) >= 0:
+            self._pass_line(self._take(end + 1))
+        if self._listening and len(buffer) > self.line_limit:
             try:
-                proceeds = self._line_handler(self._take(end + 1))
+                self.line_overrun()
             except Exception as error:
-                self._line_error = error
-                proceeds = False
-            if not proceeds:
-                self._line_handler = None
-                return False
+                self._stop_listening(error)
+
+    def _pass_line(self, line: bytes) -> None:
+        try:
+            proceeds = self.line_received(line)
+        except Exception as error:
+            self._stop_listening(error)
+            return
+        if proceeds:
+            # The time for the next line.
             self._deadline = self.loop.time() + self._line_seconds
-        return True
+        else:
+            self._stop_listening(None)
+
+    def _stop_listening(self, error: Exception | None) -> None:
+        self._listening = False
+        self.listening_ended(error)
+
+    def _expire(self) -> None:
+        if self._listening:
+            self._stop_listening(TimeoutError())
+        else:
+            super()._expire()
 
     async def speaks_within(self, seconds: float) -> bool:
         """Wait for input; return whether there was any within `seconds`. Raise EOFError."""
@@ -177,7 +200,7 @@ class Connection(BaseConnection):
     def _more(self) -> asyncio.Future[None]:
         """Return what is done when there is more input, as `_input`; raise EOFError, too."""
         if self._eof:
-            raise EOFError("connection closed by the client")
+            raise EOFError(_CLOSED_BY_CLIENT)
         return self._input()
 
     # asyncio.StreamReader, as used to read the PROXY header
@@ -207,7 +230,7 @@ class Connection(BaseConnection):
     def write(self, data: bytes) -> None:
         """Send data; raise ConnectionError."""
         if self.transport is None:
-            raise ConnectionResetError("connection closed by the client")
+            raise ConnectionResetError(_CLOSED_BY_CLIENT)
         self.transport.write(data)
 
     async def drain_writes(self, seconds: float) -> None:
@@ -215,7 +238,7 @@ class Connection(BaseConnection):
         async with asyncio.timeout(seconds):
             await self._wait_for_drain()
         if self.transport is None:
-            raise ConnectionResetError("connection closed by the client")
+            raise ConnectionResetError(_CLOSED_BY_CLIENT)
 
     # TLS
 
@@ -233,7 +256,7 @@ class Connection(BaseConnection):
         """Send `go_ahead` and start TLS; raise OSError. Plain text that the client sent before is discarded."""
         transport: Any = self.transport
         if transport is None:
-            raise ConnectionResetError("connection closed by the client")
+            raise ConnectionResetError(_CLOSED_BY_CLIENT)
         transport.pause_reading()
         self.discard_unread()
         transport.write(go_ahead)

@@ -7,8 +7,8 @@ Replaced: the transport (connection.py), the table of commands, and the loop tha
 is not sent, the end of input does not cancel acknowledged work, only CRLF ends a command, each stage has its own
 timeout, connections and errors are limited, and no command of aiosmtpd is offered.
 
-A command that need not wait is executed when it arrives. To wake the task of the connection for it would double the
-work of the event loop.
+A command that need not wait is executed when it arrives. What has to wait is done by a task of its own, and until it
+ends no further command is executed. A task for each connection would double the work for those that are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mailgate.admission import TIMEOUT, Visit
 from mailgate.gateway import INTERNAL_ERROR, Gateway
 from mailgate.message import new_id
 from mailgate.network import plain_address
-from mailgate.server.connection import Connection, LineTooLongError
+from mailgate.server.connection import Connection
 from mailgate.server.receipts import Receipts
 from mailgate.smtp import tcp
 from mailgate.smtp.address import AddressError
@@ -58,9 +58,10 @@ IDENT = "ESMTP mailgate"
 
 _SHUTTING_DOWN = Reply.of(421, "4.3.2 Service shutting down; try again later")
 _PROXY_REQUIRED = Reply.of(421, "4.7.0 PROXY header required")
+_FAILED = Reply.of(421, "4.3.0 Internal error; try again later")
 
 
-# The part of a command that has to wait; the task of the connection runs it.
+# The part of a command that has to wait; a task runs it.
 Work = Callable[[], Awaitable[None]]
 
 
@@ -98,8 +99,6 @@ class Protocol(Connection, SMTP):
     Such a method takes the argument, None if there is none. It replies, and returns None or what is left to do.
     """
 
-    command_size_limit = 1024
-
     # Attributes of SMTP with narrower types: they are not None while there is a connection.
     transport: asyncio.Transport | None
     session: SMTPSession
@@ -107,7 +106,6 @@ class Protocol(Connection, SMTP):
     hostname: str
     data_size_limit: int
     tls_context: ssl.SSLContext | None
-    _handler_coroutine: asyncio.Task[None] | None
 
     _state: ClassVar[dict[str, object]]
     #: The method of each command.
@@ -139,8 +137,9 @@ class Protocol(Connection, SMTP):
         self.id = new_id()
         # The last command, as far as the event of its refusal needs it.
         self._verb = ""
-        # What is left to do of it.
+        # What is left to do of it, and the task that does this or what else has to wait.
         self._work: Work | None = None
+        self._waiting: asyncio.Task[None] | None = None
         # Bytes of an overlong line that were discarded before its end.
         self._discarded = 0
         self._opened = self.loop.time()
@@ -155,8 +154,8 @@ class Protocol(Connection, SMTP):
         self._handshaking = False
         self._errors = 0
         self._idle_commands = 0
-        # Waiting for a command.
-        self._idle = False
+        # The session has ended, and its event is written.
+        self._finished = False
         # Ends the connection if the client does not read the last replies.
         self._linger: asyncio.TimerHandle | None = None
         self._receipts = Receipts(gateway.reply_received, gateway.reply_lost)
@@ -190,7 +189,10 @@ class Protocol(Connection, SMTP):
         self._visit = self._gateway.admission.enter(address, self._close_early)
         self._gateway.sessions.add(self)
         self.envelope = self._create_envelope()
-        self._handler_coroutine = self.loop.create_task(self._handle_client())
+        if self._gateway.config.is_proxy(address) or self._gateway.config.limits.greet_delay:
+            self._wait_for(self._admit)
+        else:
+            self._greet()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection; the delivery of a message continues."""
@@ -201,8 +203,12 @@ class Protocol(Connection, SMTP):
         if self._visit:
             self._gateway.sessions.discard(self)
             self._gateway.admission.leave(self._visit)
-        if self._handler_coroutine:
-            self._handler_coroutine.cancel()
+        if self._waiting:
+            self._waiting.cancel()
+            # Not within the task, which may not have begun.
+            self._waiting.add_done_callback(self._finish)
+        elif self._visit:
+            self._finish()
 
     def eof_received(self) -> bool | None:
         """Keep the connection open for replies, unless it was refused."""
@@ -211,9 +217,14 @@ class Protocol(Connection, SMTP):
 
     def drain(self) -> None:
         """Close the connection if the client is idle between two transactions; others finish theirs first."""
-        if self._idle and not self.in_transaction and self.transport is not None:
+        if self._listening and not self.in_transaction and self.transport is not None:
             self.transport.write(_SHUTTING_DOWN.wire())
             self.transport.close()
+
+    def give_up(self) -> None:
+        """Abandon the transaction of a client that has not ended it; a task that runs does so when it is cancelled."""
+        if self._waiting is None:
+            self._finish()
 
     def _check_limits(self, address: str) -> Reply | None:
         if self._gateway.draining:
@@ -262,32 +273,55 @@ class Protocol(Connection, SMTP):
 
     # Protocol
 
-    async def _handle_client(self) -> None:
+    def _wait_for(self, work: Work) -> None:
+        """Do what has to wait, then read further commands."""
+        self._waiting = self.loop.create_task(self._wait(work))
+
+    async def _wait(self, work: Work) -> None:
         try:
-            if self._gateway.config.is_proxy(self._client_address):
-                await self._read_proxy_header()
-            await self._watch_for_early_talker()
-            self._reply(_greeting(self.hostname))
-            while self.transport is not None:
-                if self._writing_paused:
-                    await self._drain()
-                await self._handle_commands()
-        except ClosingError as closing:
-            await self._final_reply(closing.reply)
-        except (ConnectionError, EOFError, TimeoutError):
-            pass
-        except Exception:
-            log.exception("session of %s", self._client_address)
-            await self._final_reply(Reply.of(421, "4.3.0 Internal error; try again later"))
+            try:
+                await work()
+            except Exception as error:
+                self._fail(error)
+            if self._writing_paused:
+                await self._drain()
+        except Exception as error:
+            self._waiting = None
+            self._close(error)
+        else:
+            self._waiting = None
+            self._read_commands()
+
+    def _close(self, error: Exception) -> None:
+        """End the session by what ends it."""
+        if isinstance(error, ClosingError):
+            self._final_reply(error.reply)
+        elif not isinstance(error, ConnectionError | EOFError | TimeoutError):
+            log.error("session of %s", self._client_address, exc_info=error)
+            self._final_reply(_FAILED)
+        if self._writing_paused or self._receipts.open:
+            self._waiting = self.loop.create_task(self._close_later())
+        else:
+            self._finish()
+            self._end()
+
+    async def _close_later(self) -> None:
+        """End the session once the client has read the last replies, or has not for some time."""
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._drain()
+            self._finish()
+            if self._receipts.open:
+                await self._receipts.wait(self.tcp_transport, ACKNOWLEDGE_SECONDS)
         finally:
+            self._end()
+
+    def _finish(self, _task: object = None) -> None:
+        """Abandon the transaction and log the connection, once."""
+        if not self._finished:
+            self._finished = True
             self._set_rset_state()
             self._emit_connection()
-            try:
-                if self._receipts.open:
-                    await self._receipts.wait(self.tcp_transport, ACKNOWLEDGE_SECONDS)
-            finally:
-                if self.transport is not None:
-                    self._end()
 
     def _emit_connection(self) -> None:
         """Log the connection at its end."""
@@ -306,7 +340,8 @@ class Protocol(Connection, SMTP):
 
     def _end(self) -> None:
         """Close the transport at the end of the session."""
-        assert self.transport
+        if self.transport is None:
+            return
         if self.transport.is_closing() and self._visit:
             # asyncio does not report a connection that was lost during a TLS handshake.
             self._gateway.sessions.discard(self)
@@ -383,6 +418,21 @@ class Protocol(Connection, SMTP):
         self.session = self._create_session()
         self.session.proxy_data = proxy_data
 
+    async def _admit(self) -> None:
+        """Greet a client that a load balancer has to name, or that may have to wait for the greeting."""
+        if self._gateway.config.is_proxy(self._client_address):
+            await self._read_proxy_header()
+        await self._watch_for_early_talker()
+        self._reply(_greeting(self.hostname))
+
+    def _greet(self) -> None:
+        try:
+            self._reply(_greeting(self.hostname))
+        except Exception as error:
+            self._close(error)
+        else:
+            self.listen(self._gateway.config.timeouts.command)
+
     async def _watch_for_early_talker(self) -> None:
         """Delay the greeting for a client without history, if that is set, and note whether it waits for it."""
         gateway, visit = self._gateway, self._visit
@@ -404,43 +454,19 @@ class Protocol(Connection, SMTP):
         if self.unread:
             self._note_trait("pipelining")
 
-    async def _handle_commands(self) -> None:
-        """Execute commands as they arrive until one has to wait, then that one."""
+    def _read_commands(self) -> None:
+        """Execute commands as they arrive, until one has to wait."""
+        if self.transport is None:
+            return
         self._verb = ""
         if self._gateway.draining and not self.in_transaction:
-            raise ClosingError(_SHUTTING_DOWN)
-        await self._read_commands()
-        work, self._work = self._work, None
-        if work:
-            try:
-                await work()
-            except Exception as error:
-                self._fail(error)
+            self._close(ClosingError(_SHUTTING_DOWN))
+            return
+        if self._visit:
+            self._gateway.admission.wait(self._visit)
+        self.listen(self._gateway.config.timeouts.command)
 
-    async def _read_commands(self) -> None:
-        """Read lines until a command has to wait; an overlong one is read to its end, within a limit."""
-        self._idle = True
-        admission, visit = self._gateway.admission, self._visit
-        if visit:
-            admission.wait(visit)
-        try:
-            while True:
-                try:
-                    await self.lines(self._execute, self.command_size_limit, self._gateway.config.timeouts.command)
-                except LineTooLongError:
-                    self._discarded += self.discard_unread()
-                    if self._discarded > MAX_LINE_OVERRUN:
-                        raise ClosingError(Reply.of(421, "4.7.0 Line too long; closing connection")) from None
-                    continue
-                return
-        except TimeoutError:
-            raise ClosingError(TIMEOUT) from None
-        finally:
-            self._idle = False
-            if visit:
-                admission.serve(visit)
-
-    def _execute(self, line: bytes) -> bool:
+    def line_received(self, line: bytes) -> bool:
         """Execute a command, or begin it; return whether the next one may be executed at once."""
         if self._receipts.open:
             self._receipts.command(pipelined=self.unread)
@@ -453,11 +479,29 @@ class Protocol(Connection, SMTP):
         self._verb = ""
         if self._visit:
             self._gateway.admission.wait(self._visit)
-        return not self._writing_paused and not self._gateway.draining
+        return not self._writing_paused and (not self._gateway.draining or self.in_transaction)
+
+    def line_overrun(self) -> None:
+        """Discard the begin of an overlong line, within a limit."""
+        self._discarded += self.discard_unread()
+        if self._discarded > MAX_LINE_OVERRUN:
+            raise ClosingError(Reply.of(421, "4.7.0 Line too long; closing connection"))
+
+    def listening_ended(self, error: Exception | None) -> None:
+        """Do what has to wait, or end the session."""
+        if self._visit:
+            self._gateway.admission.serve(self._visit)
+        work, self._work = self._work, None
+        if error:
+            self._close(ClosingError(TIMEOUT) if isinstance(error, TimeoutError) else error)
+        elif work or self._writing_paused:
+            self._wait_for(work or self._drain)
+        else:
+            self._close(ClosingError(_SHUTTING_DOWN))
 
     def _begin(self, line: bytes) -> Work | None:
         """Execute a command; return what is left to do."""
-        if self._discarded or len(line) > self.command_size_limit:
+        if self._discarded or len(line) > self.line_limit:
             self._discarded = 0
             self._error(Reply.of(500, "5.5.2 Line too long"))
             return None
@@ -481,7 +525,7 @@ class Protocol(Connection, SMTP):
 
     def _fail(self, error: Exception) -> None:
         """Reply to a command that has raised an error, or raise it if it ends the session."""
-        if isinstance(error, ClosingError | ConnectionError | EOFError):
+        if isinstance(error, ClosingError | ConnectionError | EOFError) or not self._verb:
             raise error
         if isinstance(error, AddressError):
             self._error(error.reply)
@@ -531,13 +575,12 @@ class Protocol(Connection, SMTP):
             await self.drain_writes(self._gateway.config.timeouts.command)
             self._set_waiting(waiting=False)
 
-    async def _final_reply(self, reply: Reply) -> None:
+    def _final_reply(self, reply: Reply) -> None:
         if reply.code >= 400:
             self._last_reply = reply
             self._gateway.events.emit("connection_closed", id=self.id, client=self._client_address, reply=reply)
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        with contextlib.suppress(ConnectionError):
             self.write(reply.wire())
-            await self._drain()
 
     def _error(self, reply: Reply) -> None:
         """Reject a command; too many rejected commands end the session."""

@@ -81,6 +81,10 @@ class BaseConnection(asyncio.Protocol):
     def _on_timer(self) -> None:
         self._timer = None
         if self.loop.time() >= self._deadline:
-            self._wake(self._read_waiter)
+            self._expire()
         elif self.transport is not None:
             self._timer = self.loop.call_at(self._deadline, self._on_timer)
+
+    def _expire(self) -> None:
+        """Wake the waiting task: the deadline is over."""
+        self._wake(self._read_waiter)
