@@ -143,15 +143,15 @@ class TestConnections:
         scenario.connect("198.18.1.2")
         assert scenario.connect("198.18.3.1") is TOO_MANY_CONNECTIONS
         scenario.counters.record_delivery("198.18.3")
-        assert scenario.connect("198.18.3.2").known
+        assert scenario.admission.knows(scenario.connect("198.18.3.2"))
         assert [address for address, _reply in scenario.closed] == ["198.18.1.1"]
 
     def test_a_client_that_may_relay_counts_as_known(self):
         scenario = Scenario(Limits(max_connections=1))
         networks = (ip_network("198.18.3.0/24"),)
         scenario.admission.use(replace(scenario.admission._config, relay_networks=networks))
-        assert not scenario.connect("198.18.1.1").known
-        assert scenario.connect("198.18.3.1").known
+        assert not scenario.admission.knows(scenario.connect("198.18.1.1"))
+        assert scenario.admission.knows(scenario.connect("198.18.3.1"))
         assert scenario.closed == [("198.18.1.1", TOO_MANY_CONNECTIONS)]
 
     def test_clients_with_history_give_way_last(self):

@@ -50,10 +50,8 @@ class Visit:
     """One connection as admission sees it; `close` ends it with a reply."""
 
     address: str
-    network: str
     close: Callable[[Reply], None]
-    #: Its network has delivered mail before, or it may relay; and it has delivered mail itself.
-    known: bool = False
+    #: It has delivered mail itself.
     delivered: bool = False
     #: It has named a recipient, and holds one of the places for transactions.
     working: bool = False
@@ -63,6 +61,13 @@ class Visit:
     ranking: Ranking[Visit] | None = None
     #: Bytes of the message that is being received; None if there is none.
     received: int | None = None
+    #: See `Admission.knows`; None before it is asked, as it is not for a client whose recipient is refused.
+    known: bool | None = None
+
+    @property
+    def network(self) -> str:
+        """Network of the client."""
+        return network_of(self.address)
 
 
 class Admission:
@@ -133,6 +138,12 @@ class Admission:
         """Return whether the client's network has delivered mail before, or the client may relay."""
         return self._counters.has_delivered(network_of(address)) or (bool(address) and self._config.may_relay(address))
 
+    def knows(self, visit: Visit) -> bool:
+        """Return whether the client's network had delivered mail, or the client may relay, when it was first asked."""
+        if visit.known is None:
+            visit.known = self._is_known(visit.address)
+        return visit.known
+
     # Connections
 
     def check_client(self, address: str) -> Reply | None:
@@ -157,8 +168,7 @@ class Admission:
 
     def enter(self, address: str, close: Callable[[Reply], None]) -> Visit:
         """Count a connection."""
-        visit = Visit(address, network_of(address), close)
-        visit.known = self._is_known(address)
+        visit = Visit(address, close)
         self._counters.add_connection(address)
         self._visits[visit] = None
         self.wait(visit)
@@ -179,8 +189,7 @@ class Admission:
         """Count a connection under another address."""
         self.serve(visit)
         self._counters.remove_connection(visit.address)
-        visit.address, visit.network = address, network_of(address)
-        visit.known = self._is_known(address)
+        visit.address, visit.known = address, None
         self._counters.add_connection(address)
 
     # Progress
@@ -282,7 +291,7 @@ class Admission:
         elif visit.delivered:
             visit.ranking = self._delivered
         else:
-            visit.ranking = self._known if visit.known else self._strangers
+            visit.ranking = self._known if self.knows(visit) else self._strangers
         visit.ranking.add(visit)
 
     def _close_idle(self, ranking: Ranking[Visit], seconds: float, short: Callable[[], bool]) -> None:

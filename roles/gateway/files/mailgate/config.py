@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from mailgate.event_settings import EventDatabase, EventSettings
@@ -647,7 +648,14 @@ def among(client: str, networks: tuple[IPNetwork, ...]) -> bool:
     """Return whether `client`, an IP address, is in one of these networks."""
     if not networks:
         return False
+    address = _parsed(client)
+    return any(address in network for network in networks)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(client: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return a client's address without zone, and as IPv4 if it is a mapped one; it is needed for each recipient."""
     address = ipaddress.ip_address(client.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
+        return address.ipv4_mapped
+    return address

@@ -69,7 +69,7 @@ class ClosingError(Exception):
     """The connection is closed after this reply."""
 
     def __init__(self, reply: Reply) -> None:
-        super().__init__(str(reply))
+        super().__init__(reply)
         self.reply = reply
 
 
@@ -107,7 +107,7 @@ class Protocol(Connection, SMTP):
     data_size_limit: int
     tls_context: ssl.SSLContext | None
 
-    _state: ClassVar[dict[str, object]]
+    _prepared: ClassVar[bool] = False
     #: The method of each command.
     commands: ClassVar[Mapping[str, Callable[[Any, str | None], Work | None]]] = {}
 
@@ -127,7 +127,8 @@ class Protocol(Connection, SMTP):
             gateway: State of the worker.
             checked: `Gateway.refuse_connection` has let the client pass.
         """
-        vars(self).update(self._state_of_aiosmtpd())
+        if not self._prepared:
+            self._prepare()
         self.hostname = gateway.config.hostname
         self.data_size_limit = gateway.config.limits.max_message_bytes
         self.tls_context = gateway.encrypt
@@ -161,17 +162,19 @@ class Protocol(Connection, SMTP):
         self._receipts = Receipts(gateway.reply_received, gateway.reply_lost)
 
     @classmethod
-    def _state_of_aiosmtpd(cls) -> dict[str, object]:
-        """Return the attributes that aiosmtpd's constructor sets, but for those of one connection or one event loop.
+    def _prepare(cls) -> None:
+        """Have the class hold what aiosmtpd's constructor sets, but for attributes of one connection or event loop.
 
-        The constructor searches names and builds tables, which are the same for all connections; it would be an eighth
+        The constructor searches names and builds tables, which are the same for all connections; it would be a quarter
         of the work for a refused connection.
         """
-        if "_state" not in vars(cls):
-            scratch = cls.__new__(cls)
-            SMTP.__init__(scratch, _NO_HOOKS, hostname="-", ident=IDENT, loop=asyncio.get_running_loop())
-            cls._state = {name: value for name, value in vars(scratch).items() if name not in _NOT_SHARED}
-        return cls._state
+        scratch = cls.__new__(cls)
+        SMTP.__init__(scratch, _NO_HOOKS, hostname="-", ident=IDENT, loop=asyncio.get_running_loop())
+        for name, value in vars(scratch).items():
+            if name not in _NOT_SHARED:
+                # A function must not become a method.
+                setattr(cls, name, staticmethod(value) if callable(value) else value)
+        cls._prepared = True
 
     # Connection
 
@@ -179,6 +182,7 @@ class Protocol(Connection, SMTP):
         """Refuse a connection that exceeds a limit, before any other work."""
         super().connection_made(transport)
         self.session = self._create_session()
+        self.session.peer = transport.get_extra_info("peername")
         address = plain_address(self.session.peer[0]) if self.session.peer else ""
         refusal = self._check_limits(address)
         if refusal and self.transport:
@@ -230,11 +234,7 @@ class Protocol(Connection, SMTP):
         if self._gateway.draining:
             return _SHUTTING_DOWN
         gateway = self._gateway
-        if not self._checked:
-            refusal = gateway.refuse_connection(address)
-        else:
-            # Clients that were accepted in the same moment have been counted since.
-            refusal = None if gateway.config.is_proxy(address) else gateway.admission.check_client(address)
+        refusal = None if self._checked else gateway.refuse_connection(address)
         return refusal or gateway.admission.check_room(address)
 
     def _close_early(self, reply: Reply) -> None:
@@ -261,15 +261,6 @@ class Protocol(Connection, SMTP):
     def _client_address(self) -> str:
         """The address under which the connection is counted."""
         return self._visit.address if self._visit else ""
-
-    def _create_session(self) -> SMTPSession:
-        """Return a new session state, with the connection's address and TLS parameters."""
-        session = super()._create_session()
-        if self.transport:
-            session.peer = self.transport.get_extra_info("peername")
-            if self.encrypted:
-                session.ssl = {name: self.transport.get_extra_info(name) for name in ("ssl_object", "cipher")}
-        return session
 
     # Protocol
 
@@ -414,9 +405,10 @@ class Protocol(Connection, SMTP):
         finally:
             self._handshaking = False
             self._set_waiting(waiting=False)
-        proxy_data = self.session.proxy_data
-        self.session = self._create_session()
-        self.session.proxy_data = proxy_data
+        before, self.session = self.session, self._create_session()
+        self.session.peer, self.session.proxy_data = before.peer, before.proxy_data
+        if self.transport:
+            self.session.ssl = {name: self.transport.get_extra_info(name) for name in ("ssl_object", "cipher")}
 
     async def _admit(self) -> None:
         """Greet a client that a load balancer has to name, or that may have to wait for the greeting."""
@@ -437,7 +429,7 @@ class Protocol(Connection, SMTP):
         """Delay the greeting for a client without history, if that is set, and note whether it waits for it."""
         gateway, visit = self._gateway, self._visit
         seconds = gateway.config.limits.greet_delay
-        if not seconds or visit is None or visit.known or self._hurried:
+        if not seconds or visit is None or gateway.admission.knows(visit) or self._hurried:
             return
         if not gateway.client_limits.is_exempt(visit.address) and await self.speaks_within(seconds):
             self._note_trait("early_talker")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailgate.config import Config
 from mailgate.removed_routes import ROUTE_REMOVED, RemovedRoutes
@@ -13,8 +13,7 @@ from mailgate.smtp.address import RELAY_REFUSED, Mailbox, parse_mailbox
 from mailgate.smtp.reply import Reply
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """One of: a refusal (`relay`: of an attempt to relay); a route to verify and deliver by; neither: the queue."""
 
     recipient: Mailbox

@@ -64,10 +64,13 @@ class Session(Protocol):
         self._screening: Screening | None = None
         super().__init__(gateway, checked=checked)
 
+    def _set_rset_state(self) -> None:
+        """End the transaction, if there is one, by RSET, HELO, EHLO, STARTTLS or the end of the connection."""
+        if self.envelope.mail_from is not None:
+            self._set_post_data_state()
+
     def _set_post_data_state(self) -> None:
-        """End the transaction; also called by RSET, HELO, EHLO, STARTTLS and at the end of the connection."""
-        if not self.in_transaction:
-            return
+        """End the transaction."""
         if self._transaction:
             self._emit_abandoned(self._transaction)
             self._transaction.close()
@@ -149,7 +152,7 @@ class Session(Protocol):
         if size > self.data_size_limit:
             self._reply(_MESSAGE_TOO_BIG)
             return
-        if self._gateway.budget.used + size > self._gateway.config.limits.max_bytes_in_flight:
+        if size and self._gateway.budget.used + size > self._gateway.config.limits.max_bytes_in_flight:
             self._reply(_INSUFFICIENT_STORAGE)
             return
         self.envelope.mail_from = str(path.mailbox)
@@ -297,7 +300,7 @@ class Session(Protocol):
 
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
         """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
-        stranger = self._visit is not None and not self._visit.known
+        stranger = self._visit is not None and not self._gateway.admission.knows(self._visit)
         metrics = self._gateway.events.metrics
         began = self.loop.time() if metrics else 0.0
         reply = self._defer_guess(recipient, stranger=stranger) or await transaction.add(recipient, route, notify)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from mailgate.smtp.reply import Reply
 
@@ -52,7 +52,7 @@ class AddressError(ValueError):
     """A rejected address or path; `reply` has the reason, `relay` is set for an attempt to relay."""
 
     def __init__(self, reply: Reply, *, relay: bool = False) -> None:
-        super().__init__(str(reply))
+        super().__init__(reply)
         self.reply = reply
         self.relay = relay
 
@@ -97,8 +97,7 @@ class Mailbox:
         return str(self)
 
 
-@dataclass(frozen=True)
-class Path:
+class Path(NamedTuple):
     """Argument of MAIL or RCPT: a mailbox and its parameters, keywords in upper case."""
 
     mailbox: Mailbox
