@@ -13,6 +13,9 @@ from dataclasses import replace
 import pytest
 from gateway_doubles import PATIENT, Client, wait_for
 
+from mailgate.config import Limits
+from mailgate.gateway import INTERNAL_ERROR
+
 SHORT = {"timeouts": replace(PATIENT, command=1, data_idle=1)}
 
 
@@ -216,3 +219,105 @@ class TestInput:
         answers = (await client.reader.read()).splitlines()
         assert len(answers) <= 101
         assert answers[-1].startswith(b"421 4.7.0")
+
+
+def tasks_of_sessions() -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if task.get_coro().__qualname__.startswith("Protocol.")]
+
+
+class TestTasks:
+    """A session has a task only while something has to wait."""
+
+    async def test_refusals_need_no_task(self, campus):
+        client = await campus.connect()
+        [session] = campus.gateway.sessions
+        started = []
+        session._wait_for = lambda work: started.append(work) or session._reply(INTERNAL_ERROR)
+        for line in ("MAIL FROM:<a@sender.example>", "RCPT TO:<x@elsewhere.example>", "NONSENSE", "RSET", "NOOP"):
+            await client.say(line)
+            assert tasks_of_sessions() == []
+        assert (await client.say("QUIT")).startswith("221")
+        await wait_for(lambda: not campus.gateway.sessions)
+        assert started == []
+        assert len(campus.recorded("connection")) == 1
+
+    async def test_a_deferred_guess_needs_no_task(self, make_campus):
+        campus = await make_campus(limits=Limits(max_unknown_recipients_per_client=1))
+        for _ in range(5):
+            campus.gateway.unknown_recipients.count("127.0.0.1", "a.univ.example", unknown=True)
+        client = await campus.connect()
+        [session] = campus.gateway.sessions
+        started = []
+        session._wait_for = lambda work: started.append(work) or session._reply(INTERNAL_ERROR)
+        assert (await client.start("alice@a.univ.example"))[0].startswith("450 4.7.1")
+        assert started == []
+
+    async def test_a_session_whose_task_waits_executes_no_command(self, campus):
+        go = asyncio.Event()
+        campus.a.before_final = go.wait
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        await client.say("DATA")
+        client.writer.write(b"Subject: x\r\n\r\n.\r\nNOOP\r\nQUIT\r\n")
+        [session] = campus.gateway.sessions
+        await wait_for(lambda: session.unread)
+        assert len(tasks_of_sessions()) == 1
+        go.set()
+        assert [(await client.reply())[:3] for _ in range(3)] == ["250", "250", "221"]
+        await wait_for(lambda: not tasks_of_sessions())
+
+    @pytest.mark.parametrize("begun", [False, True])
+    async def test_a_client_that_is_lost_during_a_command_leaves_nothing_behind(self, campus, begun):
+        client = await campus.connect()
+        await client.start("alice@a.univ.example", "bob@a.univ.example")
+        [session] = campus.gateway.sessions
+        # The task for this command has not begun when the connection is lost.
+        session.data_received(b"RCPT TO:<carol@a.univ.example>\r\n")
+        assert session._waiting
+        if begun:
+            await asyncio.sleep(0)
+        transport = session.transport
+        session.connection_lost(None)
+        await wait_for(lambda: campus.recorded("connection") and campus.a.open == 0)
+        transport.abort()
+        await wait_for(lambda: not tasks_of_sessions())
+        assert [event["recipients"] for event in campus.recorded("abandoned")] == [
+            ["alice@a.univ.example", "bob@a.univ.example"]
+        ]
+        assert len(campus.recorded("connection")) == 1
+        assert campus.gateway.worker_counters.transactions == 0
+
+    async def test_a_session_that_is_given_up_is_logged_once(self, campus):
+        client, idle = await campus.connect(), await campus.connect()
+        await client.start("alice@a.univ.example")
+        for session in list(campus.gateway.sessions):
+            session.give_up()
+        assert len(campus.recorded("abandoned")) == 1
+        assert len(campus.recorded("connection")) == 2
+        for each in (client, idle):
+            each.writer.transport.abort()
+        await wait_for(lambda: not campus.gateway.sessions)
+        assert len(campus.recorded("abandoned")) == 1
+        assert len(campus.recorded("connection")) == 2
+
+    async def test_an_error_outside_of_commands_ends_the_session(self, campus, monkeypatch, caplog):
+        client = await campus.connect()
+        [session] = campus.gateway.sessions
+        monkeypatch.setattr(session, "line_overrun", lambda: 1 / 0)
+        client.writer.write(b"x" * 3000)
+        assert await client.reply() == "421 4.3.0 Internal error; try again later"
+        assert await client.reader.read() == b""
+        assert "ZeroDivisionError" in caplog.text
+        assert campus.recorded("connection")[0]["reply"] == "421 4.3.0 Internal error; try again later"
+
+    async def test_the_last_reply_waits_for_a_client_that_does_not_read(self, campus):
+        client = await campus.connect()
+        [session] = campus.gateway.sessions
+        session.pause_writing()
+        client.writer.write(b"QUIT\r\n")
+        assert (await client.reply()).startswith("221")
+        await wait_for(lambda: session._write_waiter)
+        assert campus.recorded("connection") == []
+        session.resume_writing()
+        assert await client.reader.read() == b""
+        await wait_for(lambda: campus.recorded("connection"))

@@ -194,7 +194,7 @@ class Session(Protocol):
         return dsn.check(path.parameters)
 
     def command_RCPT(self, arg: str | None) -> Work | None:
-        """Check a recipient, in order: syntax, relaying, number of recipients; then `_add_recipient`."""
+        """Check a recipient, in order: syntax, relaying, number of recipients; then rules, rates and verification."""
         transaction = self._transaction
         if transaction is None:
             refusal = Reply.of(503, "5.5.1 Need MAIL command")
@@ -226,30 +226,50 @@ class Session(Protocol):
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, _TOO_MANY, relay=False)
             self._reply(_TOO_MANY)
             return None
-        return partial(self._add_recipient, client, transaction, path, decision)
+        if self._screening or self._gateway.client_limits.counts_recipients:
+            return partial(self._screen_recipient, client, transaction, path, decision)
+        return self._admit_recipient(client, transaction, path, decision)
 
-    async def _add_recipient(self, client: Client, transaction: Transaction, path: Path, decision: Decision) -> None:
-        """Check a recipient further, in order: rules, rates, verification."""
+    async def _screen_recipient(self, client: Client, transaction: Transaction, path: Path, decision: Decision) -> None:
+        """Check a recipient by rules and rates; then `_admit_recipient`."""
         if (
             await self._refused_by_rules(client, transaction, path.mailbox)
             or await self._is_separate(client, transaction, decision.recipient)
             or await self._exceeds_rates(client, transaction, decision.recipient)
         ):
             return
+        work = self._admit_recipient(client, transaction, path, decision)
+        if work:
+            await work()
+
+    def _admit_recipient(self, client: Client, transaction: Transaction, path: Path, decision: Decision) -> Work | None:
+        """Count the transaction, and defer a guess, which is not verified; then `_add_recipient`."""
         deferral = self._visit and self._gateway.admission.begin_transaction(self._visit)
         if deferral:
             self._gateway.refused_recipient(client, transaction.sender, path.mailbox, deferral, relay=False)
             self._reply(deferral)
-            return
+            return None
+        guess = self._defer_guess(decision.recipient) if decision.route else None
+        if guess:
+            self._answer_recipient(client, transaction, decision.recipient, self._counted(decision.recipient, guess))
+            return None
+        return partial(self._add_recipient, client, transaction, path, decision)
+
+    async def _add_recipient(self, client: Client, transaction: Transaction, path: Path, decision: Decision) -> None:
+        """Verify a recipient."""
         notify = dsn.select(path.parameters, dsn.RCPT_PARAMETERS)
         if decision.route:
             reply = await self._verify(transaction, decision.recipient, decision.route, notify)
         else:
             reply = await transaction.add_to_queue(decision.recipient, notify)
+        self._answer_recipient(client, transaction, decision.recipient, reply)
+
+    def _answer_recipient(self, client: Client, transaction: Transaction, recipient: Mailbox, reply: Reply) -> None:
+        """Send the reply to a recipient, and record a refusal."""
         if reply.ok:
-            self.envelope.rcpt_tos.append(str(decision.recipient))
-        elif not self._gateway.unknown_recipients.summarize(client.address, decision.recipient.domain):
-            self._gateway.refused_recipient(client, transaction.sender, decision.recipient, reply, relay=False)
+            self.envelope.rcpt_tos.append(str(recipient))
+        elif not self._gateway.unknown_recipients.summarize(client.address, recipient.domain):
+            self._gateway.refused_recipient(client, transaction.sender, recipient, reply, relay=False)
         if reply is SESSION_LIMIT:
             raise ClosingError(reply)
         self._reply(reply)
@@ -299,23 +319,32 @@ class Session(Protocol):
         return True
 
     async def _verify(self, transaction: Transaction, recipient: Mailbox, route: Route, notify: str) -> Reply:
-        """Add a recipient, unless the client guesses addresses and this one was never seen; return the reply."""
-        stranger = self._visit is not None and not self._gateway.admission.knows(self._visit)
+        """Verify a recipient; return the reply."""
         metrics = self._gateway.events.metrics
         began = self.loop.time() if metrics else 0.0
-        reply = self._defer_guess(recipient, stranger=stranger) or await transaction.add(recipient, route, notify)
+        reply = await transaction.add(recipient, route, notify)
         if metrics:
             metrics.observe("verify", self.loop.time() - began)
-        return SESSION_LIMIT if self._named.add(self._client_address, recipient, reply, stranger=stranger) else reply
+        return self._counted(recipient, reply)
 
-    def _defer_guess(self, recipient: Mailbox, *, stranger: bool) -> Reply | None:
+    def _counted(self, recipient: Mailbox, reply: Reply) -> Reply:
+        """Count the reply to a recipient; return it, or the one that ends a session that has guessed too much."""
+        exceeds = self._named.add(self._client_address, recipient, reply, stranger=self._stranger)
+        return SESSION_LIMIT if exceeds else reply
+
+    @property
+    def _stranger(self) -> bool:
+        """Whether the client's network has no history."""
+        return self._visit is not None and not self._gateway.admission.knows(self._visit)
+
+    def _defer_guess(self, recipient: Mailbox) -> Reply | None:
         """Return the reply that defers a recipient that was never seen while addresses are guessed, or None."""
         gateway = self._gateway
         if gateway.verification_cache.find(recipient):
             return None
         if gateway.unknown_recipients.client_exceeds(self._client_address):
             return DEFERRED
-        if not stranger or gateway.client_limits.is_exempt(self._client_address):
+        if not self._stranger or gateway.client_limits.is_exempt(self._client_address):
             return None
         return DOMAIN_DEFERRED if gateway.unknown_recipients.domain_defers(recipient.domain) else None
 
