@@ -153,7 +153,7 @@ class Worker:
         return Session(self.gateway, checked=True)
 
     def _open(self, opening: Coroutine[Any, Any, object], connection: socket.socket, _done: object = None) -> None:
-        """Take the next step of opening a connection's transport; a task for these two would be a tenth of the work."""
+        """Take the next step of opening a connection's transport; a task would add a twentieth to a refusal."""
         try:
             waiter: asyncio.Future[object] = opening.send(None)
         except StopIteration:

@@ -8,7 +8,7 @@ is not sent, the end of input does not cancel acknowledged work, only CRLF ends 
 timeout, connections and errors are limited, and no command of aiosmtpd is offered.
 
 A command that need not wait is executed when it arrives. What has to wait is done by a task of its own, and until it
-ends no further command is executed. A task for each connection would double the work for those that are refused.
+ends no further command is executed. A task for each connection would add a tenth to the work for a refused one.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Protocol(Connection, SMTP):
     def _prepare(cls) -> None:
         """Have the class hold what aiosmtpd's constructor sets, but for attributes of one connection or event loop.
 
-        The constructor searches names and builds tables, which are the same for all connections; it would be a quarter
+        The constructor searches names and builds tables, which are the same for all connections; it would be a fifth
         of the work for a refused connection.
         """
         scratch = cls.__new__(cls)
@@ -474,7 +474,7 @@ class Protocol(Connection, SMTP):
         return not self._writing_paused and (not self._gateway.draining or self.in_transaction)
 
     def line_overrun(self) -> None:
-        """Discard the begin of an overlong line, within a limit."""
+        """Discard the beginning of an overlong line, within a limit."""
         self._discarded += self.discard_unread()
         if self._discarded > MAX_LINE_OVERRUN:
             raise ClosingError(Reply.of(421, "4.7.0 Line too long; closing connection"))
