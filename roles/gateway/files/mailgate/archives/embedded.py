@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from typing import cast
 
 from mailgate.archives import archive, rar
@@ -37,24 +38,31 @@ def may_be_in_base64(pieces: Iterable[bytes]) -> bool:
 
     The pieces have no line ends, and each begins with the last `OVERLAP` letters of the one before.
     """
-    return any(
-        _contains(letters, len(letters), signature, len(signature)) for letters in pieces for signature in _IN_BASE64
-    )
+    return any(map(_has_signature, pieces))
 
 
-def _by_python(data: bytes, _size: int, signature: bytes, _length: int) -> int | bool | None:
+def _has_signature(letters: bytes) -> bool:
+    # A string of C ends with NUL, which base64 does not have.
+    contains = _by_python if b"\0" in letters else _contains
+    return any(map(contains, repeat(letters), _IN_BASE64))
+
+
+def _by_python(data: bytes, signature: bytes) -> int | bool | None:
     return signature in data
 
 
-def _by_libc() -> Callable[[bytes, int, bytes, int], int | bool | None]:
-    """Return memmem(3), which takes a quarter of the time of Python's search: all encoded parts are searched."""
+def _by_libc() -> Callable[[bytes, bytes], int | bool | None]:
+    """Return strstr(3), which takes a thirtieth of the time of Python's search: all encoded parts are searched.
+
+    memmem(3) takes half of the time of Python's.
+    """
     try:
-        found = ctypes.CDLL(None).memmem
+        found = ctypes.CDLL(None).strstr
     except (AttributeError, OSError):
         return _by_python
-    found.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    found.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
     found.restype = ctypes.c_void_p
-    return cast("Callable[[bytes, int, bytes, int], int | bool | None]", found)
+    return cast("Callable[[bytes, bytes], int | bool | None]", found)
 
 
 _contains = _by_libc()

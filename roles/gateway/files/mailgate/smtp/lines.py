@@ -8,6 +8,7 @@ Slices with a step take a tenth of the time of any search for each line end.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
@@ -15,6 +16,9 @@ from typing import NamedTuple
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
 _LINE_ENDS = b"\r\n"
+# A table that marks all bytes but LF. Searching one byte is many times faster than `bytes.strip`.
+_OTHER = b"x"
+_OTHER_THAN_LF = bytes(_OTHER[0] if byte != 10 else byte for byte in range(256))
 # Smaller data is searched directly. Longer lines than a mailer may send are not looked for.
 _LARGE, _LONGEST = 16 * 1024, 1000
 # Runs of equal lines in one message, for example of several attachments.
@@ -43,10 +47,14 @@ def equal_lines(content: bytes, start: int, end: int) -> Run | None:
     origin = first - (first - start) // width * width
     column = content[origin:end:width]
     middle = (first - origin) // width
-    begins = len(column[:middle].rstrip(b"\n"))
-    ends = len(column) - len(column[middle:].lstrip(b"\n"))
-    here, there = origin + begins * width + 1, origin + (ends - 1) * width + 1
-    if there - here < (end - start) // 8 or content[here + width - 2 : there : width].strip(b"\r"):
+    others = column.translate(_OTHER_THAN_LF)
+    begins = others.rfind(_OTHER, 0, middle) + 1
+    ends = others.find(_OTHER, middle)
+    here, there = origin + begins * width + 1, origin + ((ends if ends >= 0 else len(column)) - 1) * width + 1
+    if there - here < (end - start) // 8:
+        return None
+    before_lf = content[here + width - 2 : there : width]
+    if before_lf != b"\r" * len(before_lf):
         return None
     return Run(here, there, width)
 
@@ -62,7 +70,7 @@ def lines_of(content: bytes) -> Lines:
         if run is None:
             others.append((start, end))
             continue
-        if any(b"\r" in text or b"\n" in text for text in _texts(content, run)):
+        if _has_other_line_ends(content, run):
             others.append((run.start, run.end))
         else:
             runs.append(run)
@@ -122,21 +130,45 @@ def joined(content: bytes, start: int, end: int, overlap: int) -> Iterator[bytes
         yield content[start:end].translate(None, _LINE_ENDS)
         return
     last = b""
-    parts: Iterable[bytes | bytearray] = chain(
-        (content[start : run.start],), _texts(content, run), (content[run.end : end],)
-    )
+    parts: Iterable[bytes] = chain((content[start : run.start],), _texts(content, run), (content[run.end : end],))
     for text in parts:
         last += text.translate(None, _LINE_ENDS) if b"\r" in text or b"\n" in text else text
         yield last
         last = last[-overlap:]
 
 
-def _texts(content: bytes, run: Run) -> Iterator[bytearray]:
-    """Yield the lines' texts without the CRLF at the ends, in pieces that stay in the processor's cache."""
-    width, view = run.width, memoryview(content)
-    step = max(1, _PIECE // width) * width
+def _pieces(content: bytes, run: Run) -> Iterator[memoryview]:
+    """Yield the lines in pieces that stay in the processor's cache."""
+    view = memoryview(content)
+    step = max(1, _PIECE // run.width) * run.width
     for start in range(run.start, run.end, step):
-        text = bytearray(view[start : min(start + step, run.end)])
-        del text[width - 2 :: width]
-        del text[width - 2 :: width - 1]
-        yield text
+        yield view[start : min(start + step, run.end)]
+
+
+def _has_other_line_ends(content: bytes, run: Run) -> bool:
+    """Return whether there is a CR or LF within the lines."""
+    width = run.width
+    for piece in _pieces(content, run):
+        text = bytearray(piece)
+        # To overwrite the line ends takes a third of the time of removing them.
+        text[width - 2 :: width] = text[width - 1 :: width] = bytes(len(text) // width)
+        if b"\r" in text or b"\n" in text:
+            return True
+    return False
+
+
+def _texts(content: bytes, run: Run) -> Iterator[bytes]:
+    """Yield the lines' texts without the CRLF at the ends, in pieces that stay in the processor's cache."""
+    width = run.width
+    for piece in _pieces(content, run):
+        if width % 2:
+            text = bytearray(piece)
+            del text[width - 2 :: width]
+            del text[width - 2 :: width - 1]
+            yield bytes(text)
+        else:
+            # A CRLF is one item.
+            pairs = array("H")
+            pairs.frombytes(piece)
+            del pairs[width // 2 - 1 :: width // 2]
+            yield pairs.tobytes()
