@@ -147,9 +147,10 @@ class Scan:
         8, "Simultaneous scans by each clamd. Keep it below clamd's `MaxThreads` (`clamav_max_threads`)."
     )
     file_size: int = setting(
-        32_768,
-        "Largest message that clamd gets as an open file (`FILDES`), which costs it less than a stream. Use `0` for a"
-        " clamd that does not accept open files. Over TCP, messages are always streamed.",
+        2_097_152,
+        "Largest message that clamd gets as an open file (`FILDES`), which costs it less than a stream. Keep it below"
+        " clamd's `MaxFileSize`. Use `0` for a clamd that does not accept open files. Over TCP, messages are always"
+        " streamed.",
         minimum=0,
         unit="bytes",
     )

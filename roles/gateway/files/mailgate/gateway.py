@@ -339,6 +339,7 @@ class Gateway:
     def close(self) -> None:
         """Close the files and databases."""
         self.delivery.close()
+        self.scanner.close()
         self.verification_cache.close()
         self.duplicates.close()
         self.client_limits.close()

@@ -8,7 +8,9 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,50 @@ class TestOpenFiles:
             await harness.scan(b"hello")
         assert open_files() == handles
 
+    async def test_a_file_that_is_written_again_has_the_new_content_only(self, clamd_of_files):
+        harness = ScannerHarness(clamd_of_files.path, file_size=100_000, remembered=0)
+        contents = [b"a" * 90_000, b"b", b"", b"c" * 5000, b"d" * 4096, b"e" * 90_001]
+        for content in contents:
+            await harness.scan(content)
+        assert clamd_of_files.seen == [b"zFILDES\0\0" + content for content in contents]
+
+    async def test_a_file_that_clamd_may_still_read_is_not_written_again(self, clamd_of_files, monkeypatch):
+        closed = []
+        close = os.close
+        monkeypatch.setattr(os, "close", lambda handle: closed.append(handle) or close(handle))
+        harness = ScannerHarness(clamd_of_files.path, file_size=1000, remembered=0)
+        clamd = harness.scanner._servers[0].clamd
+        await harness.scan(b"first")
+        (handle,) = clamd._kept
+        clamd_of_files.answer = b"fd[7]: Can't read ERROR"
+        with pytest.raises(ScanError):
+            await harness.scan(b"second")
+        assert clamd._kept == [] and handle in closed
+
+    async def test_a_deadline_ends_the_wait_for_an_answer_about_a_file(self, tmp_path):
+        server = socket.socket(socket.AF_UNIX)
+        with server:
+            server.bind(str(tmp_path / "silent"))
+            server.listen()
+            clamd = Clamd(str(tmp_path / "silent"), 1, file_size=1000)
+            handles = open_files()
+            for _ in range(2):
+                with pytest.raises(ScanError, match="no answer in time"):
+                    await clamd.scan([b"x"], asyncio.get_running_loop().time() + 0.01)
+            assert open_files() == handles
+
+    async def test_what_is_kept_is_freed_with_the_settings_or_the_scanner(self, clamd_of_files):
+        handles = open_files()
+        harness = ScannerHarness(clamd_of_files.path, file_size=1000, remembered=0)
+        await harness.scan(b"x")
+        assert open_files() == handles + 1
+        harness.scanner.use(replace(harness.scanner._settings, file_size=4))
+        assert open_files() == handles and harness.scanner._servers[0].clamd.file_size == 4
+        await harness.scan(b"x")
+        assert open_files() == handles + 1
+        harness.scanner.close()
+        assert open_files() == handles
+
     @pytest.mark.parametrize(
         ("answer", "expected"),
         [
@@ -130,11 +176,14 @@ class TestOpenFiles:
 
 
 class TestRealClamd:
-    @pytest.mark.parametrize("file_size", [0, 32_768])
+    @pytest.mark.parametrize("file_size", [0, 2_097_152])
     async def test_replies(self, real_clamd, file_size):
         harness = ScannerHarness(real_clamd.socket, file_size=file_size)
         assert await harness.scan(b"Subject: x\r\n\r\nhello\r\n") == CLEAN
         assert (await harness.scan(b"Subject: x\r\n\r\n" + EICAR)).name.startswith("Eicar")
+        large = b"Subject: x\r\n\r\n" + b"text\r\n" * 300_000
+        assert (await harness.scan(large + EICAR)).name.startswith("Eicar")
+        assert await harness.scan(large) == CLEAN
         assert await harness.scan(b"x" * 27_262_977) == Verdict(Finding.OVER_LIMITS, "StreamMaxLength")
         assert (await harness.scan(BIG)) == CLEAN
         assert [event for event, _ in harness.events] == ["signatures_old"]

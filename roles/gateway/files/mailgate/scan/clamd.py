@@ -3,7 +3,8 @@
 """Client of one clamd on its unix or TCP socket (clamd(8)): clean only on the literal `stream: OK`.
 
 Data is sent by INSTREAM, or as a memory file by FILDES, which saves clamd a temporary file: for a small message that is
-a fifth of its work.
+a fifth of its work. A file of a scan that has ended is written again for the next one, so its memory need not be
+allocated again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from enum import Enum
 MAX_REPLY = 4096
 # Pieces up to this size are joined, so that fewer are sent.
 SMALL = 128 * 1024
+# Memory files that are kept for the next scans.
+_MAX_KEPT = 2
 # clamd recognizes data as mail, and parses it, only by some first header fields. This is one of them.
 AS_MAIL = b"Received: from mailgate\r\n"
 OK = b"stream: OK\0"
@@ -77,18 +80,26 @@ class Clamd:
 
     def __init__(self, address: Address, concurrency: int, *, file_size: int = 0) -> None:
         self.address = address
-        self.file_size = file_size if isinstance(address, str) else 0
         self._slots = asyncio.Semaphore(concurrency)
+        # Memory files of scans that have ended.
+        self._kept: list[int] = []
+        self.use(file_size)
 
     def __str__(self) -> str:
         return self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
 
     async def scan(self, pieces: Sequence[bytes], deadline: float) -> Verdict:
         """Scan the concatenation of `pieces` until `deadline`, a time of the event loop; raise ScanError."""
+        small = self.file_size and sum(map(len, pieces)) <= self.file_size
         try:
-            async with asyncio.timeout_at(deadline), self._slots:
-                small = self.file_size and sum(map(len, pieces)) <= self.file_size
-                return parse_answer(await (self._fildes(pieces) if small else self._instream(pieces)))
+            if not small or self._slots.locked():
+                async with asyncio.timeout_at(deadline), self._slots:
+                    if small:
+                        return await self._fildes(pieces, deadline)
+                    return parse_answer(await self._instream(pieces, deadline))
+            # Only the answer is waited for, which has a timer of its own.
+            async with self._slots:
+                return await self._fildes(pieces, deadline)
         except TimeoutError:
             raise ScanError("no answer in time") from None
         except OSError as error:
@@ -101,14 +112,25 @@ class Clamd:
                 with self._socket() as connection:
                     await self._connect(connection)
                     await asyncio.get_running_loop().sock_sendall(connection, b"zVERSION\0")
-                    answer = await _answer(connection)
+                    answer = await _answer(connection, deadline)
         except (TimeoutError, OSError) as error:
             raise ScanError(f"clamd connection failed: {error or 'no answer in time'}") from error
         if not _VERSION.fullmatch(answer):
             raise ScanError(f"clamd answered {answer[:200]!r} to VERSION")
         return answer[:-1].decode("ascii", "replace")
 
-    async def _instream(self, pieces: Sequence[bytes]) -> bytes:
+    def use(self, file_size: int) -> None:
+        """Use another maximum size of data sent as a file."""
+        self.file_size = file_size if isinstance(self.address, str) else 0
+        self._max_kept = _MAX_KEPT
+
+    def close(self) -> None:
+        """Close the files that are kept, and keep no more; scans in progress end as usual."""
+        self._max_kept = 0
+        while self._kept:
+            os.close(self._kept.pop())
+
+    async def _instream(self, pieces: Sequence[bytes], deadline: float) -> bytes:
         loop = asyncio.get_running_loop()
         with self._socket() as connection:
             await self._connect(connection)
@@ -125,23 +147,33 @@ class Clamd:
                 if answer == TOO_BIG:
                     return answer
                 raise ScanError(f"clamd closed the connection: {error}: {answer[:200]!r}") from None
-            return await _answer(connection)
+            return await _answer(connection, deadline)
 
-    async def _fildes(self, pieces: Sequence[bytes]) -> bytes:
-        with self._socket() as connection:
-            await self._connect(connection)
-            handle = os.memfd_create("message", os.MFD_CLOEXEC)
-            try:
-                if os.writev(handle, pieces) != sum(map(len, pieces)):
-                    raise ScanError("no memory for the message file")
+    async def _fildes(self, pieces: Sequence[bytes], deadline: float) -> Verdict:
+        handle = self._kept.pop() if self._kept else os.memfd_create("message", os.MFD_CLOEXEC)
+        ended = False
+        try:
+            size = sum(map(len, pieces))
+            os.ftruncate(handle, size)
+            if os.pwritev(handle, pieces, 0) != size:
+                raise ScanError("no memory for the message file")
+            with self._socket() as connection:
+                # That of a Unix socket does not wait.
+                connection.connect(self.address)
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", handle))
                 connection.sendmsg([b"zFILDES\0\0"], [rights])
-            finally:
-                os.close(handle)
-            answer = await _answer(connection)
+                answer = await _answer(connection, deadline)
             if not _FILE.match(answer):
                 raise ScanError(f"clamd answered {answer[:200]!r} to FILDES")
-            return _FILE.sub(b"stream:", answer, count=1)
+            verdict = parse_answer(_FILE.sub(b"stream:", answer, count=1))
+            ended = True
+        finally:
+            # clamd may still read the file of a scan that has not ended by a verdict.
+            if ended and len(self._kept) < self._max_kept:
+                self._kept.append(handle)
+            else:
+                os.close(handle)
+        return verdict
 
     def _socket(self) -> socket.socket:
         if isinstance(self.address, str):
@@ -180,16 +212,46 @@ def _has_answered(connection: socket.socket) -> bool:
     return True
 
 
-async def _answer(connection: socket.socket) -> bytes:
-    """Return everything that clamd sends until it closes; it must be one answer, with nothing after it."""
+async def _answer(connection: socket.socket, deadline: float) -> bytes:
+    """Return everything that clamd sends until it closes; it must be one answer, with nothing after it.
+
+    Only the end wakes the task. At loop time `deadline`, raise TimeoutError.
+    """
     loop = asyncio.get_running_loop()
-    answer = b""
-    while len(answer) <= MAX_REPLY:
-        chunk = await loop.sock_recv(connection, MAX_REPLY)
-        if not chunk:
-            break
-        answer += chunk
-    return answer
+    # The selector describes a socket object in an exception when it is added.
+    handle = connection.fileno()
+    ended: asyncio.Future[None] = loop.create_future()
+    answer = bytearray()
+
+    def end(error: OSError | None) -> None:
+        if not ended.done():
+            if error:
+                ended.set_exception(error)
+            else:
+                ended.set_result(None)
+
+    def receive() -> None:
+        try:
+            while len(answer) <= MAX_REPLY and (chunk := connection.recv(MAX_REPLY)):
+                answer.extend(chunk)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            end(error)
+        else:
+            end(None)
+        loop.remove_reader(handle)
+
+    timer = loop.call_at(deadline, end, TimeoutError())
+    loop.add_reader(handle, receive)
+    try:
+        await ended
+    except BaseException:
+        loop.remove_reader(handle)
+        raise
+    finally:
+        timer.cancel()
+    return bytes(answer)
 
 
 async def _early_answer(connection: socket.socket) -> bytes:

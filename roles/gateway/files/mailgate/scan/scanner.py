@@ -54,13 +54,22 @@ class Scanner:
         """Apply new settings; running scans still count against the limit of the same clamd."""
         kept = {server.clamd.address: server for server in self._servers if settings.concurrency == self._concurrency}
         addresses: list[Address] = [clamd_address(text) for text in (settings.socket, *settings.other_sockets)]
+        before = self._servers
         self._servers = [
-            kept.get(address) or _Server(Clamd(address, settings.concurrency, file_size=settings.file_size))
-            for address in dict.fromkeys(addresses)
+            kept.get(address) or _Server(Clamd(address, settings.concurrency)) for address in dict.fromkeys(addresses)
         ]
+        for server in before:
+            server.clamd.close()
+        for server in self._servers:
+            server.clamd.use(settings.file_size)
         self._concurrency = settings.concurrency
         self.cache.limit = settings.remembered
         self._settings = settings
+
+    def close(self) -> None:
+        """Free what is kept for the next scan."""
+        for server in self._servers:
+            server.clamd.close()
 
     async def scan(self, pieces: Sequence[bytes], deadline: float, known: bytes = b"") -> Verdict:
         """Return the verdict on the concatenation of `pieces`.
