@@ -43,22 +43,54 @@ class BackgroundTasks:
 
 
 class Repeated:
-    """Context in which a function is called every `seconds`."""
+    """Functions that are called every `seconds`, each during a context; all have one timer.
 
-    __slots__ = ("_call", "_seconds", "_timer")
+    A timer for each context would be made and cancelled for nearly every message.
+    """
 
-    def __init__(self, call: Callable[[], object], seconds: float) -> None:
-        self._call = call
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        # The open contexts, and the loop time since which each is open.
+        self._open: dict[_During, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._again)
+    def during(self, call: Callable[[], object]) -> _During:
+        """Return a context in which `call` is called; the first time, after `seconds` to twice as many."""
+        return _During(self, call)
 
-    def __exit__(self, *_error: object) -> None:
-        if self._timer:
-            self._timer.cancel()
+    def begin(self, context: _During) -> None:
+        """Begin to make a context's calls."""
+        loop = asyncio.get_running_loop()
+        self._open[context] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._again)
+
+    def end(self, context: _During) -> None:
+        """End a context's calls."""
+        self._open.pop(context, None)
 
     def _again(self) -> None:
-        self.__enter__()
-        self._call()
+        self._timer = None
+        if not self._open:
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._again)
+        latest = loop.time() - self._seconds
+        for context in [context for context, began in self._open.items() if began <= latest]:
+            context.call()
+
+
+class _During:
+    """A context in which a function is called."""
+
+    __slots__ = ("_repeated", "call")
+
+    def __init__(self, repeated: Repeated, call: Callable[[], object]) -> None:
+        self._repeated = repeated
+        self.call = call
+
+    def __enter__(self) -> None:
+        self._repeated.begin(self)
+
+    def __exit__(self, *_error: object) -> None:
+        self._repeated.end(self)

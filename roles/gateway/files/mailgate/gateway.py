@@ -164,6 +164,7 @@ class Gateway:
         self.shared_sent_mail: SharedSentMail | None = None
         # None without keys.
         self.signer: Signer | None = None
+        self._giving_way = Repeated(GIVE_WAY_SECONDS)
         self._closing = BackgroundTasks()
         self._delivery: Delivery | None = None
         self.scanner = Scanner(self._worker_scan(config.scan), events.emit)
@@ -427,6 +428,7 @@ class Gateway:
         transaction: Transaction,
         check: MessageCheck | None = None,
         spam: SpamCheck | None = None,
+        answer: asyncio.Future[Result] | None = None,
     ) -> Result:
         """Check, scan and deliver a message; return the reply to its end of data. Never raises.
 
@@ -437,6 +439,7 @@ class Gateway:
             transaction: Its transaction.
             check: What rules and mail authentication decide on it; None if they need nothing of it.
             spam: What the spam scan decides on it; None if it is not scanned for spam.
+            answer: Gets the result. A task that waits for it is woken earlier than by the end of this one.
         """
         started = time.monotonic()
         keys: dict[Mailbox, bytes] = {}
@@ -486,7 +489,10 @@ class Gateway:
             **((check.noted if check else message.noted) or {}),
             **(spam.noted if spam else {}),
         )
-        return Result(reply, delivered if reply.ok else ())
+        result = Result(reply, delivered if reply.ok else ())
+        if answer and not answer.done():
+            answer.set_result(result)
+        return result
 
     async def _fingerprinted(self, message: Message) -> Message:
         """Return the message with its digest, but none if a message like this may be another message."""
@@ -532,7 +538,7 @@ class Gateway:
             message = replace(message, recipients=tuple(m for m in message.recipients if m not in delivered))
         results = b""
         if check:
-            with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+            with self._giving_way.during(transaction.give_way):
                 outcome = await check.decide(message)
             if outcome.reply:
                 return outcome.reply
@@ -540,7 +546,7 @@ class Gateway:
             message = _with_content(replace(message, tags=outcome.tags), outcome.content)
         if message.tags is not None:
             message = _with_content(message, without_forged(message.content))
-        with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+        with self._giving_way.during(transaction.give_way):
             variants = await self._scan(inspection, message, config.timeouts.scan, spam)
         if isinstance(variants, Reply):
             if not variants.ok:
@@ -557,7 +563,7 @@ class Gateway:
         variants = [MessageVariant([trace, *variant.pieces], variant.recipients) for variant in variants]
         if self.signer:
             # Last, since it is about the bytes that are delivered.
-            with Repeated(transaction.give_way, GIVE_WAY_SECONDS):
+            with self._giving_way.during(transaction.give_way):
                 variants, noted = await self.signer.sign(message, variants)
             signed |= noted
         return await transaction.deliver(variants, began + ANSWER_SECONDS, needs_utf8=needs_utf8)

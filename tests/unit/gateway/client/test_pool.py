@@ -64,6 +64,26 @@ class TestReuse:
         assert campus.a.connections >= 1
         await wait_for(lambda: campus.a.open == campus.gateway.delivery.pool.open == 0)
 
+    async def test_each_idle_connection_is_closed_at_its_time(self, make_campus):
+        campus = await make_campus(timeouts=KEEP_CONNECTIONS)
+        pool, hop = campus.gateway.delivery.pool, campus.gateway.routes.find("a.univ.example").next_hops[0]
+        first, second, third = [await pool.acquire(hop, fresh=True) for _ in range(3)]
+        server = pool._server(hop)
+        for session in (first, second, third):
+            pool.release(session)
+        server.idle_since[first] -= KEEP_CONNECTIONS.session_idle
+        # The one that is used again is not idle since then.
+        assert await pool.acquire(hop) is third
+        pool.release(third)
+        server.timer.cancel()
+        pool._expire(server)
+        await wait_for(lambda: pool.open == 2)
+        assert list(server.idle) == [second, third] and set(server.idle_since) == {second, third}
+        assert server.timer.when() == server.idle_since[second] + KEEP_CONNECTIONS.session_idle
+        pool.close()
+        await wait_for(lambda: campus.a.open == pool.open == 0)
+        assert server.timer is None
+
 
 class TestLimits:
     async def test_connections_to_one_server_are_limited_and_others_are_served(self, make_campus):

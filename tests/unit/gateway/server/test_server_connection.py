@@ -11,7 +11,7 @@ import struct
 from dataclasses import replace
 
 import pytest
-from gateway_doubles import PATIENT, Client, wait_for
+from gateway_doubles import PATIENCE, PATIENT, Client, wait_for
 
 from mailgate.config import Limits
 from mailgate.gateway import INTERNAL_ERROR
@@ -88,6 +88,30 @@ class TestDisconnect:
         await campus.gateway.finish(60)
         assert len(campus.a.received) == 1
         assert campus.count("processed") == 1
+
+    async def test_a_message_that_a_stop_cancels_ends_its_session_and_frees_its_memory(self, campus):
+        campus.clamd.pause = PATIENCE
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        sending = asyncio.create_task(client.send(b"Subject: x\r\n\r\n"))
+        await wait_for(lambda: campus.clamd.scans)
+        assert campus.gateway.budget.used
+        assert await campus.gateway.finish(0) == 1
+        await wait_for(lambda: not campus.gateway.sessions and not campus.gateway.budget.used)
+        with pytest.raises((EOFError, ConnectionError)):
+            await sending
+        assert campus.a.received == []
+
+    async def test_a_message_that_fails_at_its_end_is_deferred(self, campus, monkeypatch):
+        def fail(*_arguments, **_words):
+            raise OSError("broken")
+
+        monkeypatch.setattr(campus.gateway.duplicates, "mark", fail)
+        client = await campus.connect()
+        await client.start("alice@a.univ.example")
+        content = b"Message-ID: <1@x.example>\r\nDate: 1 Dec 2026 10:00:00 +0000\r\n\r\nx\r\n"
+        assert (await client.send(content)).startswith("451")
+        assert campus.gateway.budget.used == 0
 
     async def test_a_disconnect_within_the_message_delivers_nothing(self, campus):
         for cut in (b"", b"Subject: x\r\n\r\n", b"Subject: x\r\n\r\ntext\r\n.", b"Subject: x\r\n\r\ntext\r\n.\r"):

@@ -41,7 +41,8 @@ class _Server:
         waiting: Callers waiting for a session; None as result allows to open one, which is already counted.
         down_until: Loop time until which the server is not tried.
         plain_until: Loop time until which STARTTLS is not used.
-        timers: Idle timeout by session.
+        idle_since: Loop time since which each of `idle` is idle.
+        timer: Ends sessions that are idle for too long, while there may be one.
     """
 
     limit: int
@@ -50,7 +51,8 @@ class _Server:
     waiting: deque[asyncio.Future[ClientSession | None]] = field(default_factory=deque)
     down_until: float = 0.0
     plain_until: float = 0.0
-    timers: dict[ClientSession, asyncio.TimerHandle] = field(default_factory=dict)
+    idle_since: dict[ClientSession, float] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
 
 
 class Pool:
@@ -254,7 +256,10 @@ class Pool:
                 future.set_result(session)
                 return
         server.idle.append(session)
-        server.timers[session] = self._loop.call_later(timeouts.session_idle, self._expire, server, session)
+        server.idle_since[session] = self._loop.time()
+        # A timer for each session would be cancelled for nearly every message.
+        if server.timer is None:
+            server.timer = self._loop.call_later(timeouts.session_idle, self._expire, server)
 
     def discard(self, session: ClientSession) -> None:
         """Return a broken session, which is closed."""
@@ -266,11 +271,21 @@ class Pool:
         for server in self._servers.values():
             while server.idle:
                 self._end(self._pop_idle(server), quit_first=True)
+            if server.timer:
+                server.timer.cancel()
+                server.timer = None
 
-    def _expire(self, server: _Server, session: ClientSession) -> None:
-        if session in server.idle:
-            server.idle.remove(session)
-            server.timers.pop(session, None)
+    def _expire(self, server: _Server) -> None:
+        """End the sessions that are idle for too long; come back for the next one."""
+        server.timer = None
+        seconds = self._config.timeouts.session_idle
+        while server.idle:
+            expires = server.idle_since[server.idle[0]] + seconds
+            if expires > self._loop.time():
+                server.timer = self._loop.call_at(expires, self._expire, server)
+                return
+            session = server.idle.popleft()
+            del server.idle_since[session]
             self._end(session, quit_first=True)
 
     def _end(self, session: ClientSession, *, quit_first: bool) -> None:
@@ -298,7 +313,7 @@ class Pool:
 
     def _pop_idle(self, server: _Server) -> ClientSession:
         session = server.idle.pop()
-        server.timers.pop(session).cancel()
+        del server.idle_since[session]
         return session
 
     def _reserve(self, server: _Server) -> bool:

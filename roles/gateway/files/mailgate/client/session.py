@@ -221,37 +221,44 @@ class ClientSession:
         Each piece begins at the start of a line, the last one ends with CRLF.
         """
         sent = False
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                (reply,) = await self._commands(["DATA"], positive=range(354, 355))
-                if reply.code != 354:
-                    return reply
-                stuffed = [stuff(piece) for piece in pieces]
-                self._outstanding += 1
-                if sum(map(len, stuffed)) <= CHUNK_BYTES:
-                    sent = True
-                    self._connection.write(b"".join((*stuffed, b".\r\n")))
-                else:
+            (reply,) = await self._commands(["DATA"], range(354, 355), min(seconds, self._command_seconds))
+            if reply.code != 354:
+                return reply
+            stuffed = [stuff(piece) for piece in pieces]
+            self._outstanding += 1
+            if sum(map(len, stuffed)) <= CHUNK_BYTES:
+                sent = True
+                self._connection.write(b"".join((*stuffed, b".\r\n")))
+            else:
+                async with asyncio.timeout_at(deadline):
                     await self._write_chunks(stuffed)
                     # The loop receives what the server has sent before the end of the message.
                     await asyncio.sleep(0)
-                    self._connection.check_silent()
-                    sent = True
-                    self._connection.write(b".\r\n")
-                reply = await self._read_reply(seconds, _POSITIVE)
-                self._connection.check_answered()
-                self._outstanding -= 1
+                self._connection.check_silent()
+                sent = True
+                self._connection.write(b".\r\n")
+            # Replies have a timer of their own, so a small message needs no other.
+            reply = await self._read_reply(deadline - loop.time(), _POSITIVE)
+            self._connection.check_answered()
+            self._outstanding -= 1
         except TimeoutError:
-            raise NextHopError(
-                f"{self.name}: timed out: no reply to the message within {seconds:.0f} s", doubtful=sent, timed_out=True
-            ) from None
+            raise self._too_late(seconds) from None
         except ClientConnectionError as error:
             raise NextHopError(f"{self.name}: {error}", doubtful=sent, broken=error.broken) from error
         except NextHopError as error:
+            if sent and error.timed_out:
+                raise self._too_late(seconds, doubtful=True) from None
             error.doubtful = sent
             raise
         self.dirty = False
         return reply
+
+    def _too_late(self, seconds: float, *, doubtful: bool = False) -> NextHopError:
+        text = f"{self.name}: timed out: no reply to the message within {seconds:.0f} s"
+        return NextHopError(text, doubtful=doubtful, timed_out=True)
 
     async def _write_chunks(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
@@ -279,15 +286,18 @@ class ClientSession:
         """Send one command; return its reply."""
         return (await self._commands([line]))[0]
 
-    async def _commands(self, lines: Sequence[str], positive: range = _POSITIVE) -> list[Reply]:
+    async def _commands(
+        self, lines: Sequence[str], positive: range = _POSITIVE, seconds: float | None = None
+    ) -> list[Reply]:
         """Send commands and return their replies; `positive` are the valid positive codes."""
+        seconds = self._command_seconds if seconds is None else seconds
         try:
             self._connection.check_silent()
             self._connection.write("".join(f"{line}\r\n" for line in lines).encode())
             self._outstanding += len(lines)
             replies = []
             for _line in lines:
-                replies.append(await self._read_reply(self._command_seconds, positive))
+                replies.append(await self._read_reply(seconds, positive))
                 self._outstanding -= 1
             self._connection.check_answered()
         except ClientConnectionError as error:

@@ -392,12 +392,13 @@ class Session(Protocol):
                 spam = self._gateway.spam_check(message.client, self._screening)
                 # The task closes the transaction, also if the client disconnects.
                 self._transaction = None
-                task = self._gateway.run(self._gateway.process(message, transaction, check, spam))
-                task.add_done_callback(reservation.release)
+                answer: asyncio.Future[Result] = self.loop.create_future()
+                task = self._gateway.run(self._gateway.process(message, transaction, check, spam, answer))
+                task.add_done_callback(partial(_end_message, reservation, answer))
                 reservation = _Reservation(self._gateway.budget)
                 del content, message
                 try:
-                    result = await asyncio.shield(task)
+                    result = await answer
                 except asyncio.CancelledError:
                     task.add_done_callback(self._gateway.unanswered)
                     raise
@@ -495,9 +496,20 @@ class _Reservation:
             self._size += size
         return reserved
 
-    def release(self, _task: object = None) -> None:
+    def release(self) -> None:
         self._budget.release(self._size)
         self._size = 0
+
+
+def _end_message(reservation: _Reservation, answer: asyncio.Future[Result], task: asyncio.Task[Result]) -> None:
+    """Release the memory of a message; pass on why its task has no answer."""
+    reservation.release()
+    if answer.done():
+        return
+    if task.cancelled():
+        answer.cancel()
+    elif error := task.exception():
+        answer.set_exception(error)
 
 
 class _DataReceiver:
