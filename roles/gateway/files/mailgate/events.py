@@ -117,7 +117,8 @@ class Counters:
         self._file.close()
 
 
-_encode = json.JSONEncoder(default=str).encode
+# To look for circles takes a quarter of the time; without it, one is a RecursionError.
+_encode = json.JSONEncoder(default=str, check_circular=False).encode
 _NOT_IN_JOURNAL = frozenset(name for name, kind in KINDS.items() if not kind.journal)
 _WITH_ADDRESSES = frozenset(
     name for name, kind in KINDS.items() if any(FIELDS[field].address for field in (*kind.fields, *kind.optional))
@@ -214,7 +215,7 @@ class Events:
         try:
             # Only ASCII, with control characters escaped: any field is part of one line.
             line = _encode(fields)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return
         if spool:
             stamped = f'{{"v": {SCHEMA_VERSION}, "time": {self._wall_clock():.3f}, {line[1:]}\n'

@@ -397,7 +397,7 @@ class TestAcknowledgment:
         client.transport.abort()
         await wait_for(lambda: tcp.acknowledgment(transport) is None)
         assert tcp.sent_position(transport) is None
-        assert tcp.outstanding(transport) == 0
+        assert tcp.outstanding(tcp.handle_of(transport)) == 0
         server.close()
 
     async def test_a_copy_of_the_socket_outlives_the_transport(self):
@@ -439,7 +439,7 @@ class TestAcknowledgment:
     def test_a_connection_that_is_not_tcp_is_unknown(self):
         assert tcp.acknowledgment(None) is tcp.sent_position(None) is tcp.socket_acknowledgment(None) is None
         assert tcp.copy_of_socket(mock.Mock(get_extra_info=lambda _name: None)) is None
-        assert tcp.outstanding(None) == 0
+        assert tcp.outstanding(tcp.handle_of(None)) == 0
 
 
 class TestDuplicateLog:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
+from functools import lru_cache
 
 from mailgate.smtp import tcp
 from mailgate.smtp.connection import BaseConnection
@@ -15,6 +17,9 @@ MAX_LINES = 100
 MAX_REPLY_BYTES = 64 * 1024
 # A longer line is truncated.
 MAX_LINE_CHARACTERS = 500
+
+# Maximum size of a line to cache.
+_CACHED_SIZE = 200
 
 _LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?")
 
@@ -34,18 +39,24 @@ class ClientConnection(BaseConnection):
     def __init__(self) -> None:
         super().__init__()
         self._buffer = bytearray()
+        self._handle = -1
         self._close_reason = ""
         # The last input was sent before the server had received all of our output.
         self._early = False
 
     # asyncio.Protocol
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Store the transport, and its socket's descriptor."""
+        super().connection_made(transport)
+        self._handle = tcp.handle_of(transport)
+
     def data_received(self, data: bytes) -> None:
         """Buffer input and wake the waiting task."""
         self._buffer += data
         # All that a server sends after it has received our last byte acknowledges that byte.
         self._early = self.transport is not None and (
-            self.transport.get_write_buffer_size() > 0 or tcp.outstanding(self.transport) > 0
+            self.transport.get_write_buffer_size() > 0 or tcp.outstanding(self._handle) > 0
         )
         if len(self._buffer) > MAX_REPLY_BYTES:
             self._close_reason = "reply too long"
@@ -109,20 +120,15 @@ class ClientConnection(BaseConnection):
         lines: list[str] = []
         start, first = 0, ""
         while (end := self._buffer.find(b"\n", start)) >= 0:
-            text = self._buffer[start:end].decode("ascii", "replace").rstrip("\r")
-            match = _LINE.fullmatch(text)
-            if not match:
-                raise ClientConnectionError(f"invalid reply {text[:100]!r}", broken=True)
-            code, separator, line = match.groups()
+            code, more, line = (_cached_line if end - start <= _CACHED_SIZE else _parse_line)(
+                bytes(self._buffer[start:end])
+            )
             if start and code != first:
                 raise ClientConnectionError(f"reply with different codes {first} and {code}", broken=True)
             first = code
-            line = line or ""
-            if not (line.isprintable() and line.isascii()):
-                line = "".join(c if c.isprintable() and c.isascii() else "?" for c in line)
-            lines.append(line[:MAX_LINE_CHARACTERS])
+            lines.append(line)
             start = end + 1
-            if separator != "-":
+            if not more:
                 del self._buffer[:start]
                 return Reply(int(code), tuple(lines))
             if len(lines) >= MAX_LINES:
@@ -148,3 +154,19 @@ class ClientConnection(BaseConnection):
         self._close_reason = self._close_reason or "closed"
         if self.transport:
             self.transport.abort()
+
+
+def _parse_line(data: bytes) -> tuple[str, bool, str]:
+    """Return the code in a line of a reply, whether further lines follow, and its text; raise ClientConnectionError."""
+    text = data.decode("ascii", "replace").rstrip("\r")
+    match = _LINE.fullmatch(text)
+    if not match:
+        raise ClientConnectionError(f"invalid reply {text[:100]!r}", broken=True)
+    code, separator, line = match.groups(default="")
+    if not (line.isprintable() and line.isascii()):
+        line = "".join(c if c.isprintable() and c.isascii() else "?" for c in line)
+    return code, separator == "-", line[:MAX_LINE_CHARACTERS]
+
+
+# A server has a few replies for nearly all commands.
+_cached_line = lru_cache(maxsize=256)(_parse_line)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 from mailgate.config import ACTIONS, ATTACHMENT_KINDS, Config, find_domain
 from mailgate.scan.clamd import Finding
@@ -33,7 +34,7 @@ class ContentPolicy:
         """Return the action for a message with this finding of a scan."""
         return "deliver" if finding is Finding.CLEAN else str(getattr(self, finding.value))
 
-    @property
+    @cached_property
     def checks_attachments(self) -> bool:
         """Whether attachments are checked for more than viruses."""
         return any(getattr(self, kind) != "allow" for kind in ATTACHMENT_KINDS)

@@ -42,6 +42,9 @@ class CacheEntry:
     known: bool
 
 
+_KNOWN, _UNKNOWN = CacheEntry(known=True), CacheEntry(known=False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A result, when it was stored, and when it was last read from the database."""
@@ -108,16 +111,15 @@ class VerificationCache:
         return row is not None and row.known and self._clock() - row.stored < REFRESH_SECONDS
 
     def _find(self, key: str) -> CacheEntry | None:
-        row = self._row(key)
-        if row is None:
-            return None
-        if self._clock() - row.stored >= (self.known_seconds if row.known else self.unknown_seconds):
-            return None
-        return CacheEntry(row.known)
-
-    def _row(self, key: str) -> _Row | None:
-        """Return the entry, from memory or from the database."""
         now = self._clock()
+        row = self._row(key, now)
+        if row is None or now - row.stored >= (self.known_seconds if row.known else self.unknown_seconds):
+            return None
+        return _KNOWN if row.known else _UNKNOWN
+
+    def _row(self, key: str, now: float | None = None) -> _Row | None:
+        """Return the entry, from memory or from the database."""
+        now = self._clock() if now is None else now
         held = self._memory.get(key)
         if held and now - held.read < MEMORY_SECONDS:
             return held

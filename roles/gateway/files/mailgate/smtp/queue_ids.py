@@ -25,7 +25,8 @@ def queue_id_of(reply: Reply) -> str | None:
     """Return the number in a positive reply to a message, None if it has none in a form that is known."""
     if not reply.ok:
         return None
+    text = reply.text
     for form in _FORMS:
-        if found := form.search(reply.text):
+        if found := form.search(text):
             return found["id"]
     return None

@@ -21,6 +21,7 @@ _CLOSED = 7
 # The other side has closed its side: CLOSE_WAIT, LAST_ACK.
 _HALF_CLOSED = (8, 9)
 _INT = struct.Struct("i")
+_NONE = bytes(_INT.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,22 @@ def copy_of_socket(transport: asyncio.BaseTransport) -> socket.socket | None:
     return socket.socket(sock.family, sock.type, sock.proto, fileno=descriptor)
 
 
-def outstanding(transport: asyncio.BaseTransport | None) -> int:
-    """Return how many sent bytes the other side has not acknowledged; 0 if that is unknown."""
+def handle_of(transport: asyncio.BaseTransport | None) -> int:
+    """Return the descriptor of a connection's socket, -1 if there is none."""
     sock = transport.get_extra_info("socket") if transport else None
-    if sock is None:
-        return 0
     try:
-        return int(_INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))[0])
+        return int(sock.fileno()) if sock else -1
     except (OSError, ValueError):
         # ValueError: the socket is closed.
+        return -1
+
+
+def outstanding(handle: int) -> int:
+    """Return how many sent bytes the other side of an open socket has not acknowledged; 0 if that is unknown."""
+    try:
+        return int(_INT.unpack(fcntl.ioctl(handle, termios.TIOCOUTQ, _NONE))[0])
+    except (OSError, ValueError):
+        # ValueError: there is no socket.
         return 0
 
 
@@ -95,4 +103,4 @@ def sent_position(transport: asyncio.WriteTransport | None) -> int | None:
     buffered = transport.get_write_buffer_size()
     acknowledged = acknowledgment(transport)
     # In this order: an acknowledgment that arrives meanwhile yields too low a position, never one out of reach.
-    return acknowledged.position + outstanding(transport) + buffered if acknowledged else None
+    return acknowledged.position + outstanding(handle_of(transport)) + buffered if acknowledged else None
