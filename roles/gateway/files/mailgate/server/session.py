@@ -401,6 +401,9 @@ class Session(Protocol):
                     result = await answer
                 except asyncio.CancelledError:
                     task.add_done_callback(self._gateway.unanswered)
+                    if task.cancelled():
+                        # The message was given up, and not this session.
+                        raise ConnectionAbortedError from None
                     raise
         finally:
             reservation.release()
