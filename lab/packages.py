@@ -24,8 +24,8 @@ LAYER_PACKAGES = {
 #: Packages that roles install on the hosts, in addition to the layers.
 ROLE_PACKAGES = (
     "7zip", "clamav", "clamav-daemon", "clamav-freshclam", "clamdscan", "conntrack", "ipset", "ipset-persistent",
-    "iptables", "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "nftables",
-    "python3-cryptography", "python3-jinja2", "python3-uvloop", "rspamd", "tcpdump", "ulogd2",
+    "iptables", "iptables-persistent", "libarchive-tools", "logrotate", "netfilter-persistent", "nftables", "nginx",
+    "postgresql", "python3-cryptography", "python3-jinja2", "python3-uvloop", "rspamd", "tcpdump", "ulogd2",
 )  # fmt: skip
 
 #: The same, by suite.

@@ -150,6 +150,18 @@ gateways:
       address: 198.18.0.25
       address6: "2001:db8:18::25"
       preference: 0
+event_database:
+  description:
+    - Where the role event_database sets up the PostgreSQL of C(mailgate_event_database). C(gateways) has the user and
+      the addresses of each gateway there.
+    - Empty without one.
+  returned: success
+  type: dict
+  sample:
+    host: db1.univ.example
+    address: 198.18.0.30
+    port: 5432
+    gateways: [{host: gw1.univ.example, user: mailgate_gw1.univ.example, addresses: [198.18.0.25, "2001:db8:18::25"]}]
 retired:
   description: The domains in C(mailgate_retired), which have routes but no MX records of the gateways.
   returned: success

@@ -15,6 +15,7 @@ from ._inventory.findings import HostFacts, Locate
 from ._inventory.inventory import read_campus
 from ._inventory.model import Campus, Host
 from ._inventory.problems import Place, PlanRefused, Problem
+from ._plan.event_database import user_of
 from ._plan.mx import Mx, MxTables
 from ._plan.routes import Border, MailTable, Static, Tables, derive
 from ._plan.static import distance
@@ -131,6 +132,7 @@ def as_result(plan: Plan) -> dict[str, object]:
             }
             for host in campus.gateways
         ],
+        "event_database": _event_database(campus),
         "dns": [
             {
                 "host": server.name,
@@ -156,6 +158,22 @@ def as_result(plan: Plan) -> dict[str, object]:
         "methods": methods_as_dict(plan.methods),
         "warnings": plan.warnings,
         "text": text_report.page(campus, tables, plan.proof, plan.warnings, methods_as_dict(plan.methods)),
+    }
+
+
+def _event_database(campus: Campus) -> dict[str, object]:
+    """Return where the event database is, and what each gateway is there; empty without one."""
+    database = campus.event_database
+    if not database:
+        return {}
+    return {
+        "host": database.host,
+        "address": campus.hosts[database.host].next_hop,
+        "port": database.port,
+        "gateways": [
+            {"host": gateway.name, "user": user_of(gateway.name), "addresses": list(gateway.addresses)}
+            for gateway in campus.gateways
+        ],
     }
 
 

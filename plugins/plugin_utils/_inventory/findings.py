@@ -22,6 +22,7 @@ CAMPUS_VARIABLES = (
     "mailgate_language",
     "mailgate_retired",
     "mailgate_expire_permits",
+    "mailgate_event_database",
 )
 KIND_VARIABLES = ("mailgate_gateway", "mailgate_border", "mailgate_dns", "mailgate_domains")
 FUNCTION_VARIABLES = (*KIND_VARIABLES, "mailgate_backup_domains", "mailgate_permit")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .claims import check_claims
 from .families import check_families
@@ -25,11 +25,12 @@ from .findings import (
 )
 from .host import HostReader
 from .kinds import check_kinds
-from .model import METHODS, Campus
+from .model import METHODS, Campus, EventDatabase
 from .names import domain_pattern, network
 from .problems import Place, PlanRefused
 
 LANGUAGES = ("en", "ja")
+POSTGRESQL_PORT = 5432
 ONCE = "Set it once, under all: vars:"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -71,6 +72,7 @@ class _CampusReader:
             ),
             hosts={host.name: self.hosts.host(host) for host in self.facts.values()},
             expire_permits=self.hosts.expire_permits,
+            event_database=self.event_database(settings["mailgate_event_database"]),
         )
         self.check_campus(campus, networks)
         return campus
@@ -105,6 +107,32 @@ class _CampusReader:
         self.problem(None, name, f"{quoted(value)} is neither true nor false", "Use true or false", [value])
         return False
 
+    def event_database(self, value: object) -> EventDatabase | None:
+        """Return host and port of the event database; None without one, or if the value is not valid (reported)."""
+        name, form = "mailgate_event_database", "Use the form {host: db1.univ.example}"
+        if value is None or isinstance(value, Unreadable):
+            return None
+        if not isinstance(value, Mapping):
+            self.problem(None, name, f"{quoted(value)} is not a mapping", form, [value])
+            return None
+        for key in value:
+            if key not in ("host", "port"):
+                self.problem(None, name, f"unknown key {quoted(key)}", form, [key, value[key], value])
+        port = value.get("port", POSTGRESQL_PORT)
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+            self.problem(
+                None, name, f"{quoted(port)} is not a valid port", "Use a number, or leave it out", [port, value]
+            )
+            return None
+        host = self.findings.settled(None, name, value.get("host", ""))
+        if isinstance(host, Unreadable):
+            return None
+        if not isinstance(host, str) or host not in self.facts:
+            hint = "Name a host of the inventory, a gateway or another one, as host"
+            self.problem(None, name, f"{quoted(host)} is not a host of the inventory", hint, [host, value])
+            return None
+        return EventDatabase(text(host), port)
+
     def networks(self, value: object) -> list[Network]:
         """Return the valid networks; report the others."""
         if value is None or isinstance(value, Unreadable):
@@ -138,6 +166,7 @@ class _CampusReader:
             hint = "List the networks of the campus under all: vars:, for example [198.18.0.0/16]"
             self.problem(None, "mailgate_networks", "is missing, so the border has no networks to protect", hint)
         self.check_addresses(campus, networks)
+        self.check_event_database(campus)
         self.check_delivery(campus)
         check_kinds(campus, self.findings)
         check_families(campus, self.findings)
@@ -152,6 +181,13 @@ class _CampusReader:
                 message = f"has no effect here: it is a setting of the servers, and {without[0]} has none"
                 hint = "Set it under all: vars:, or under the vars: of a faculty"
                 self.problem(self.facts[host.name], name, message, hint)
+
+    def check_event_database(self, campus: Campus) -> None:
+        """Report a host of the event database that the gateways have no address of."""
+        if campus.event_database and not campus.hosts[campus.event_database.host].addresses:
+            message = f"{campus.event_database.host} has no address"
+            hint = "Set its ansible_host, or mailgate_address if Ansible connects to another address"
+            self.problem(None, "mailgate_event_database", message, hint)
 
     def check_addresses(self, campus: Campus, networks: Sequence[Network]) -> None:
         """Report addresses that two hosts have, and those outside the networks of the campus."""

@@ -33,6 +33,14 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
+class EventDatabase:
+    """The host on which the role event_database sets up the PostgreSQL of all gateways, and its port there."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class External:
     """A domain that a provider hosts. ``within`` is the campus's wildcard that it lies in, "" if in none.
 
@@ -135,7 +143,7 @@ class Campus:
     """All hosts, by inventory name and in inventory order, and the settings of the whole campus.
 
     ``retired`` are the domains that are about to leave: their MX records name their own servers, but they have routes.
-    ``expire_permits``: the border itself closes a permit after its last day.
+    ``expire_permits``: the border itself closes a permit after its last day. ``event_database``: None without one.
     """
 
     name: str
@@ -145,6 +153,7 @@ class Campus:
     hosts: dict[str, Host] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
     expire_permits: bool = False
+    event_database: EventDatabase | None = None
 
     @cached_property
     def beyond_border(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from service_process import free_port
 
 from mailgate.event_settings import EventDatabase
 
-MIGRATIONS = Path(__file__).parents[3] / "roles" / "gateway" / "files" / "event_database"
+MIGRATIONS = Path(__file__).parents[3] / "roles" / "event_database" / "files"
 MISSING = "postgresql is not installed (make setup-tests)"
 PASSWORD = "a password"
 # initdb refuses to run as root.

@@ -18,7 +18,7 @@ from mailgate.secret_files import password_of
 if TYPE_CHECKING:
     from pg8000.native import Connection
 
-# Number of the last file in roles/gateway/files/event_database/migrations.
+# Number of the last file in roles/event_database/files/migrations.
 SCHEMA_VERSION = 1
 # Plans that read an index in its order and stop at the limit. Others read all events of a term, or all terms.
 _PLANNER = {
