@@ -31,9 +31,10 @@ def mail_trace(
     logs: Mapping[str, Sequence[Mapping[str, Any]]],
     missing: Sequence[str] = (),
     language: str = "en",
+    remarks: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
     """Return the lines that tell what happened to the mail."""
-    return trace.merged(_parsed(outputs, list), logs, missing, language)
+    return trace.merged(_parsed(outputs, list), logs, missing, language, remarks or {})
 
 
 def mail_report(outputs: Mapping[str, str], plan: Mapping[str, Any], missing: Sequence[str] = ()) -> dict[str, Any]:

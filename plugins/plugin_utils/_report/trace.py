@@ -83,6 +83,7 @@ def merged(
     logs: Mapping[str, Sequence[Mapping[str, Any]]],
     missing: Sequence[str],
     language: str,
+    remarks: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Return the lines to show.
 
@@ -91,6 +92,7 @@ def merged(
         logs: The lines of the logs of servers, by host, as the module mail_log returns them.
         missing: Gateways that did not answer.
         language: Language of the texts that the gateways did not write.
+        remarks: What each gateway says is missing in its answer, by host.
     """
     answers = _each_once(answers)
     catalog = translations(language)
@@ -109,6 +111,7 @@ def merged(
         now = [f"  {trace['id']}  {plain(text)}" for trace in traces for text in trace["now"]]
         if now:
             shown += ["", catalog.gettext(_NOW).format(host=host), *now]
+    shown += [f"{host}: {plain(line.removeprefix('mailgate: '))}" for host, lines in remarks.items() for line in lines]
     return shown + [catalog.gettext(_UNREACHABLE).format(host=host) for host in missing]
 
 

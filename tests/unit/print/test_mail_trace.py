@@ -94,6 +94,14 @@ class TestTrace:
         del outputs["gw1"]
         assert FILTERS["mail_trace"](outputs, {})[-2:] == ["Now, by gw2:", "  19ab  elsewhere"]
 
+    def test_remarks_are_shown_with_the_host(self):
+        remarks = {"gw1": ["mailgate: the event database is away\x1b"], "gw2": []}
+        lines = FILTERS["mail_trace"]({"gw1": json.dumps([TRACE]), "gw2": "[]"}, {}, ["gw3"], "en", remarks)
+        assert lines[-2:] == [
+            "gw1: the event database is away\ufffd",
+            "gw3 did not answer; what it knows is missing.",
+        ]
+
     @pytest.mark.parametrize("output", ["", "Traceback", "{}"])
     def test_another_output_is_an_error_with_the_host(self, output):
         with pytest.raises(AnsibleFilterError, match="gw1: its mailgate printed"):

@@ -75,12 +75,46 @@ def test_a_server_that_is_away_is_reported_in_one_line(tmp_path, settings, datab
         (True, f"{settings.server}: 0 bytes of events are not indexed yet")
     ]
     database_server.crash()
-    for words in (["search"], ["trace", NUMBER], ["report"], ["index", "--once"]):
+    for words in (["report"], ["index", "--once"]):
         assert main([*words, *given]) == 1
         assert capsys.readouterr().err == f"mailgate: {settings.server}: Connection refused\n"
     (check,) = index_checks(config)
     assert not check.ok
     assert check.detail == f"{settings.server}: Connection refused; mail continues; events are kept in files until then"
+
+
+def test_a_gateway_searches_its_own_files_while_the_server_is_away(tmp_path, settings, database_server, capsys):
+    first, second = (gateway(tmp_path / name, settings, name) for name in ("gw1", "gw2"))
+    event = {"v": 1, "event": "message", "id": NUMBER, "recipients": ["alice@a.univ.example"], "client": "198.18.0.1",
+             "time": time.time(), "sender": "Bob@X.example", "helo": "x", "reply": "250 ok", "seconds": 1}  # fmt: skip
+    spool = Spool(tmp_path / "gw1", 1 << 20)
+    assert spool.append(json.dumps(event).encode() + b"\n")
+    # What was sent to the server, too.
+    assert main(["index", "--once", *first]) == 0
+    later = {**event, "id": f"{NUMBER[:-1]}4", "time": time.time() + 1}
+    assert spool.append(json.dumps(later).encode() + b"\n")
+    database_server.crash()
+    remark = (
+        f"mailgate: the event database is away ({settings.server}: Connection refused): only the events in the files of"
+        " this gateway are searched\n"
+    )
+    for words in (
+        ["--to", "ALICE@a.univ.example"],
+        ["--from", "bob@x.example", "--verdict", "accepted"],
+        ["--domain", "univ.example"],
+    ):
+        assert main(["search", "--json", *words, *first]) == 0
+        out, err = capsys.readouterr()
+        assert [json.loads(line)["id"] for line in out.splitlines()] == [NUMBER, later["id"]], words
+        assert err == remark
+    assert main(["search", "--limit", "1", "--json", *first]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == later["id"]
+    assert main(["trace", "--json", NUMBER, *first]) == 0
+    out, err = capsys.readouterr()
+    assert ([trace["id"] for trace in json.loads(out)], err) == ([NUMBER], remark)
+    # Of the other gateway's it knows nothing, and says so.
+    assert main(["trace", "--json", NUMBER, *second]) == 1
+    assert capsys.readouterr() == ("[]\n", remark)
 
 
 HEAD = 'hostname = "gw1.univ.example"\nroutes_file = "/r"\n'

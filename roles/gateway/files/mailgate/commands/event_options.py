@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 
 from mailgate.config import Config, ConfigError
 from mailgate.event_index.follower import unindexed
+from mailgate.event_index.local_files import LocalFiles
 from mailgate.event_index.query import Query, subject_terms
 from mailgate.event_index.shard import time_of
+from mailgate.event_index.store import StoreError
 from mailgate.event_index.stores import open_store
 from mailgate.event_index.terms import VERDICTS, Event
 from mailgate.event_privacy import AddressHasher, hasher
@@ -135,7 +137,7 @@ def address_terms(role: str, address: str, hashes: AddressHasher | None) -> Crit
 
 
 class EventReader:
-    """Index and files of events, read together."""
+    """Index and files of events, read together; the files alone while an event database is away."""
 
     def __init__(
         self, config: Config, remark: Callable[[str], object] | None = None, max_bytes: int = UNINDEXED_BYTES
@@ -148,9 +150,16 @@ class EventReader:
             max_bytes: Size up to which these events are read.
         """
         remark = remark or note
+        self._config, self._remark, self._max_bytes = config, remark, max_bytes
+        self._files: LocalFiles | None = None
+        self._recent: list[Event] = []
         self.store = open_store(config, remark)
+        behind = 0
         try:
-            self._recent, behind = unindexed(config.state_dir, self.store, max_bytes)
+            try:
+                self._recent, behind = unindexed(config.state_dir, self.store, max_bytes)
+            except StoreError as error:
+                self._files = self._files_after(error)
         except BaseException:
             self.store.close()
             raise
@@ -165,11 +174,30 @@ class EventReader:
 
     def find(self, query: Query) -> list[Event]:
         """Return the newest events that meet the criteria, newest first."""
-        return self._merged(self.store.find(query), query)[::-1][: query.limit]
+        return self._ask(
+            lambda: self._merged(self.store.find(query), query)[::-1][: query.limit], lambda files: files.find(query)
+        )
 
     def of(self, number: str) -> list[Event]:
         """Return the events of an id, queue id or Message-ID, by time."""
-        return self._merged(self.store.of(number), Query(((("number", number),),)))
+        query = Query(((("number", number),),))
+        return self._ask(lambda: self._merged(self.store.of(number), query), lambda files: files.of(number))
+
+    def _ask(self, indexed: Callable[[], list[Event]], local: Callable[[LocalFiles], list[Event]]) -> list[Event]:
+        """Return what the index has, or the files of this gateway while an event database is away."""
+        if not self._files:
+            try:
+                return indexed()
+            except StoreError as error:
+                self._files = self._files_after(error)
+        return local(self._files)
+
+    def _files_after(self, error: StoreError) -> LocalFiles:
+        """Return the files, to be read from now on; raise the error if the index is this gateway's own."""
+        if not self._config.event_database.server:
+            raise error
+        self._remark(f"the event database is away ({error}): only the events in the files of this gateway are searched")
+        return LocalFiles(self._config.state_dir, self._max_bytes, self._remark)
 
     def _merged(self, indexed: list[Event], query: Query) -> list[Event]:
         """Return indexed and recent events by time; what was indexed in this moment is in both."""
