@@ -158,6 +158,12 @@ def machine(monkeypatch) -> Iterator[Machine]:
         made.stop()
 
 
+def test_the_role_copies_all_of_the_schema():
+    tasks = (ROLE.parent / "tasks" / "present.yml").read_text()
+    for path in (ROLE / "migrations").iterdir():
+        assert f"schema/migrations/{path.name}" in tasks
+
+
 def test_a_server_of_the_admins(machine):
     machine.sql("CREATE DATABASE theses", "CREATE ROLE librarian LOGIN PASSWORD 'x'")
     before = machine.hba.read_bytes()
