@@ -165,7 +165,7 @@ def test_the_role_copies_all_of_the_schema():
 
 
 def test_a_server_of_the_admins(machine):
-    machine.sql("CREATE DATABASE theses", "CREATE ROLE librarian LOGIN PASSWORD 'x'")
+    machine.sql("CREATE DATABASE papers", "CREATE ROLE librarian LOGIN PASSWORD 'x'")
     before = machine.hba.read_bytes()
     wanted = machine.database(check_only=True).present()
     assert wanted.changed
@@ -191,17 +191,17 @@ def test_a_server_of_the_admins(machine):
     assert machine.sql("SELECT count(*) FROM mailgate.events", database="mailgate") == "0"
 
     machine.database().absent(remove=True)
-    assert machine.sql("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1") == "postgres\ntheses"
+    assert machine.sql("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1") == "postgres\npapers"
     assert machine.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'mailgate%'") == ""
 
 
 def test_the_admins_later_lines_stay(machine):
     machine.apply()
-    machine.hba.write_text(machine.hba.read_text() + "host theses librarian 10.0.0.0/8 scram-sha-256\n")
+    machine.hba.write_text(machine.hba.read_text() + "host papers librarian 10.0.0.0/8 scram-sha-256\n")
     outcome = machine.database().absent(remove=True)
     assert machine.hba.read_text().splitlines()[-2:] == [
         "host all all 0.0.0.0/0 reject",
-        "host theses librarian 10.0.0.0/8 scram-sha-256",
+        "host papers librarian 10.0.0.0/8 scram-sha-256",
     ]
     assert "mailgate" not in machine.hba.read_text()
     assert outcome.left == [each for each in outcome.left if "edited since" in each] != []
