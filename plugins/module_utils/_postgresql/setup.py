@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -78,7 +79,7 @@ class EventDatabase:
     def conflicts(self) -> list[str]:
         """Return what of the admin's stands in the way; read only. Empty without PostgreSQL: then the role makes it."""
         cluster, problem = self._cluster()
-        if problem or not cluster:
+        if problem or not cluster or not cluster.online:
             return [problem] if problem else []
         server = Server(self._run, cluster)
         found = files.conflicts(self._lines(server), str(_settings_file(cluster)), self._wanted.address)
@@ -101,7 +102,7 @@ class EventDatabase:
             return None, f"no cluster of PostgreSQL has port {self._wanted.port}, but {listed}: {hint}"
         if not found.version.isdigit() or int(found.version) < OLDEST:
             return None, f"the cluster {found.title} is older than {OLDEST}: upgrade it, or use another one ({listed})"
-        if not found.online:
+        if not found.online and not self._is_made():
             return None, f"the cluster {found.title} does not run: start it, or use another one ({listed})"
         return found, ""
 
@@ -140,7 +141,7 @@ class EventDatabase:
         return str(rows[0][0]) if rows else None
 
     def _users(self, server: Server) -> dict[str, tuple[str, str, bool]]:
-        """Return comment, verifier, and whether it can use the database, of each user with a name like ours."""
+        """Return comment, verifier, and whether it can use the database, of each user with a name of the role."""
         rows = server.rows(
             "SELECT a.rolname, coalesce(shobj_description(a.oid, 'pg_authid'), '') AS mark,"  # noqa: S608
             " coalesce(a.rolpassword, '') AS verifier, a.rolcanlogin AND EXISTS (SELECT 1 FROM pg_auth_members m"
@@ -150,7 +151,7 @@ class EventDatabase:
         return {str(name): (str(mark), str(stored), bool(member)) for name, mark, stored, member in rows}
 
     def _foreign(self, server: Server) -> list[str]:
-        """Return the database and the users that have names of ours and are not."""
+        """Return the database and the users that have the role's names, but that it has not made."""
         found = []
         mark, name = self._database(server), self._wanted.database
         if mark is not None and mark != _MARK:
@@ -174,6 +175,7 @@ class EventDatabase:
             DatabaseError: Something stands in the way, or the files are not valid; then they are as before.
         """
         outcome = Outcome()
+        self._start(outcome)
         cluster, _problem = self._cluster()
         if found := self.conflicts():
             raise DatabaseError("nothing was changed: " + "; ".join(found))
@@ -182,6 +184,8 @@ class EventDatabase:
                 raise DatabaseError("PostgreSQL has no cluster: make one by pg_createcluster VERSION main --start")
             outcome.changed.append("PostgreSQL is not installed yet")
             return outcome
+        if not cluster.online:
+            return outcome
         server = Server(self._run, cluster)
         self._set_up_database(server, outcome)
         self._set_up_users(server, outcome)
@@ -189,6 +193,16 @@ class EventDatabase:
         if not self._check_only:
             self._require_tls(server)
         return outcome
+
+    def _start(self, outcome: Outcome) -> None:
+        """Start a cluster that the role has made."""
+        cluster, _problem = self._cluster()
+        if cluster is None or cluster.online:
+            return
+        outcome.changed.append(f"start of {cluster.unit}")
+        if not self._check_only:
+            self._do("systemctl", "start", cluster.unit)
+            self._wait(Server(self._run, cluster).is_ready, f"{cluster.unit} does not answer; see its log")
 
     def _set_up_database(self, server: Server, outcome: Outcome) -> None:
         name = self._wanted.database
@@ -341,6 +355,8 @@ class EventDatabase:
             outcome.left.append(
                 f"no cluster of PostgreSQL runs on port {self._wanted.port}: the gateways' users and database stay"
             )
+            if cluster:
+                self._restore_files(Server(self._run, cluster), cluster, outcome)
             return outcome
         server = Server(self._run, cluster)
         self._drop_users(server, outcome, set())
@@ -388,12 +404,16 @@ class EventDatabase:
         if self._check_only or not planned:
             return
         kept.restore(planned, self._store)
+        with contextlib.suppress(OSError):
+            _unit_file(cluster).parent.rmdir()
         for each in planned:
             if not each.exact:
                 kept.set_aside(each.path, self._store)
         if not todo:
             return
         self._do("systemctl", "daemon-reload")
+        if not cluster.online:
+            return
         if listened:
             self._restart(server, cluster)
         else:

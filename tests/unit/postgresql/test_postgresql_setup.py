@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -114,8 +115,8 @@ class Machine:
         if words[0].endswith("pg_lsclusters"):
             return 0, f"15 main {self.port} {'online' if self.process else 'down'} postgres /d /l\n", ""
         if words[0] == "systemctl":
-            if words[1] == "restart":
-                self.restarts += 1
+            if words[1] in {"restart", "start"}:
+                self.restarts += words[1] == "restart"
                 self.stop()
                 self.start()
             return 0, "", ""
@@ -130,6 +131,13 @@ class Machine:
 
     def database(self, *, wanted: Wanted | None = None, check_only: bool = False) -> EventDatabase:
         return EventDatabase(self.run, wanted or self.wanted, self.path / "store", check_only=check_only)
+
+    def made(self) -> None:
+        """Let the packages be recorded as the role's."""
+        store = self.path / "store"
+        store.mkdir(mode=0o700)
+        installed = {"postgresql-15": {"by": "event_database", "kept": "", "purge": True}}
+        (store / "packages.json").write_text(json.dumps({"installed": installed}))
 
     def apply(self) -> Outcome:
         return self.database().present()
@@ -227,6 +235,28 @@ def test_a_run_that_was_interrupted_before_the_restart(machine):
     assert tls_problem("127.0.0.1", machine.port, str(machine.directory / "ca.pem"))
     machine.apply()
     assert machine.login("mailgate_gw1", "1" * 64) == "1"
+
+
+def test_a_server_that_does_not_run_keeps_its_users_but_no_file_that_names_the_certificate(machine):
+    before = machine.hba.read_bytes()
+    machine.apply()
+    machine.stop()
+    outcome = machine.database().absent(remove=True)
+    assert (outcome.empty, len(outcome.left)) == (False, 1)
+    assert (machine.hba.read_bytes(), [*(machine.config / "conf.d").iterdir()]) == (before, [])
+    machine.start()
+
+
+def test_a_server_that_the_role_has_made_is_started(machine):
+    machine.made()
+    machine.stop()
+    assert machine.database(check_only=True).present().changed == ["start of postgresql@15-main.service"]
+    machine.apply()
+    assert machine.login("mailgate_gw1", "1" * 64) == "1"
+    unit = machine.path / "units" / "postgresql@15-main.service.d" / "mailgate.conf"
+    assert "Restart=on-failure" in unit.read_text()
+    machine.database().absent(remove=True)
+    assert not unit.parent.exists()
 
 
 class TestConflicts:
