@@ -155,8 +155,8 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch) -> Iterator[Machine]:
-    # Directories of pytest cannot be reached by another user.
-    with tempfile.TemporaryDirectory(prefix="mailgate-postgresql-") as directory:
+    # Directories of pytest cannot be reached by another user; a name that begins with mailgate is the collection's own.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as directory:
         path = Path(directory)
         monkeypatch.setattr(server, "SETTINGS", path / "etc")
         monkeypatch.setattr(server, "is_installed", lambda: True)
@@ -199,7 +199,7 @@ def test_a_server_of_the_admins(machine):
     assert machine.sql("SELECT count(*) FROM mailgate.events", database="mailgate") == "0"
 
     machine.database().absent(remove=True)
-    assert machine.sql("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1") == "postgres\npapers"
+    assert machine.sql("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1") == "papers\npostgres"
     assert machine.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'mailgate%'") == ""
 
 
