@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The handlers of the role gateway start no gateway: site.yml prepares several hosts at once, and starts one at a time."""
+"""No handler of the role gateway starts a gateway: site.yml prepares several hosts at once, and starts them in turn."""
 
 from __future__ import annotations
 
