@@ -96,7 +96,8 @@ class TestDisconnect:
         sending = asyncio.create_task(client.send(b"Subject: x\r\n\r\n"))
         await wait_for(lambda: campus.clamd.scans)
         assert campus.gateway.budget.used
-        assert await campus.gateway.finish(0) == 1
+        # Verification in the background may be another task.
+        assert await campus.gateway.finish(0) >= 1
         await wait_for(lambda: not campus.gateway.sessions and not campus.gateway.budget.used)
         with pytest.raises((EOFError, ConnectionError)):
             await sending
