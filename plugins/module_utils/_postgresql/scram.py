@@ -34,9 +34,9 @@ def verifier(password: str, salt: bytes = b"", iterations: int = _ITERATIONS) ->
 
 def fits(stored: str, password: str) -> bool:
     """Return whether a stored verifier is that of a password; not if it is of another kind."""
-    kind, _, rest = stored.partition("$")
-    parameters, _, _keys = rest.partition("$")
-    iterations, _, salt = parameters.partition(":")
+    kind, _mark, rest = stored.partition("$")
+    parameters, _mark, _keys = rest.partition("$")
+    iterations, _mark, salt = parameters.partition(":")
     if kind != "SCRAM-SHA-256" or not iterations.isdigit():
         return False
     try:

@@ -237,7 +237,7 @@ class EventDatabase:
 
     def _drop_users(self, server: Server, outcome: Outcome, keep: set[str]) -> None:
         """Remove our users except these."""
-        going = [name for name, (mark, *_) in self._users(server).items() if mark == _MARK and name not in keep]
+        going = [name for name, (mark, *_verifier) in self._users(server).items() if mark == _MARK and name not in keep]
         outcome.changed += [f"user {name}" for name in going]
         if going and not self._check_only:
             server.execute([f"DROP ROLE {quoted(name)}" for name in going])
