@@ -135,5 +135,5 @@ def conflicts(lines: Sequence[Line], own: str, address: str) -> list[str]:
 
 def _is_later(file: str, own: str) -> bool:
     """Return whether a file is read after ours, which is not there yet."""
-    directory, _, _name = own.rpartition("/")
+    directory, _mark, _name = own.rpartition("/")
     return file.endswith("/postgresql.auto.conf") or (file.rpartition("/")[0] == directory and file > own)
