@@ -9,7 +9,7 @@
 With `--ask` it waits for a line on standard input between indexing, which takes long, and what needs a quiet machine.
 
 Events are written as the service writes them, four per message, by a random generator with the given seed, spread over
-30 days. The time of a search includes opening the files of all days, or connecting to the server, but not the start of
+some days. The time of a search includes opening the files of all days, or connecting to the server, not the start of
 Python, which is `command_start_cpu_s`. A search is repeated for other values of the same kind; the first one reads from
 disk what the others have in memory.
 """
@@ -54,6 +54,7 @@ def main() -> int:
     """Measure, print a table and write JSON."""
     parser = argparse.ArgumentParser(prog="bench.search", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--messages", type=int, default=200_000)
+    parser.add_argument("--days", type=int, default=DAYS, help=f"over which they are spread (default: {DAYS})")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", choices=("files", "postgres"), default="files")
     parser.add_argument("--repeat", type=int, default=20, help="searches of each kind (default: 20)")
@@ -66,11 +67,11 @@ def main() -> int:
     server = database(directory) if options.store == "postgres" else None
     samples: list[dict[str, str]] = []
     try:
-        result = index(directory, options.messages, options.seed, samples, server)
+        result = index(directory, options, samples, server)
         if options.ask:
             print("Indexed; press Enter when the machine is quiet:", flush=True)
             sys.stdin.readline()
-        result |= measure(directory, samples, options.repeat)
+        result |= measure(directory, samples, options)
     finally:
         if server:
             server.crash()
@@ -102,11 +103,12 @@ def database(directory: Path) -> DatabaseServer:
 
 
 def index(
-    directory: Path, messages: int, seed: int, samples: list[dict[str, str]], server: DatabaseServer | None = None
+    directory: Path, options: argparse.Namespace, samples: list[dict[str, str]], server: DatabaseServer | None = None
 ) -> dict[str, object]:
     """Write events, and values to search for in `samples`; index them and return the results, times in seconds."""
+    messages, seed = options.messages, options.seed
     began = time.monotonic()
-    written = write(directory, messages, random.Random(seed), samples)  # noqa: S311 (test data)
+    written = write(directory, options, random.Random(seed), samples)  # noqa: S311 (test data)
     generated = time.monotonic() - began
     settings = directory / SETTINGS
     (directory / "routes").write_text("*.univ.example\t198.18.1.1\n")
@@ -125,6 +127,7 @@ def index(
     return {
         "messages": messages,
         "events": 4 * messages,
+        "days": options.days,
         "seed": seed,
         "generate_s": round(generated, 1),
         "events_mb": written >> 20,
@@ -138,14 +141,14 @@ def index(
     }
 
 
-def measure(directory: Path, samples: list[dict[str, str]], repeat: int) -> dict[str, object]:
+def measure(directory: Path, samples: list[dict[str, str]], options: argparse.Namespace) -> dict[str, object]:
     """Search and report; return the results, times in seconds."""
     settings = directory / SETTINGS
     result: dict[str, object] = {
         "command_start_cpu_s": round(min(run(settings, "search", "--help").cpu for _round in range(5)), 3),
     }
     kinds: dict[str, list[tuple[float, int]]] = {}
-    for number in range(repeat):
+    for number in range(options.repeat):
         for name, words in searches(samples[number % len(samples)]).items():
             kinds.setdefault(name, []).append(once(settings, words))
     for name, runs in kinds.items():
@@ -155,7 +158,8 @@ def measure(directory: Path, samples: list[dict[str, str]], repeat: int) -> dict
             f"median {statistics.median(times):.1f} ms, p95 {late:.1f} ms, first {runs[0][0] * 1000:.1f} ms,"
             f" {runs[0][1]} found"
         )
-    report = run(settings, "report", "--json", "--since", "2027-01-01", "--until", "2027-03-01")
+    until = time.strftime("%Y-%m-%d", time.gmtime(START + (options.days + 1) * 86400))
+    report = run(settings, "report", "--json", "--since", "2027-01-01", "--until", until)
     result |= {
         "report_s": round(report.seconds, 2),
         "report_cpu_s": round(report.cpu, 2),
@@ -218,14 +222,15 @@ def run(settings: Path, command: str, *words: str) -> Run:
     return Run(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def write(directory: Path, messages: int, chance: random.Random, samples: list[dict[str, str]]) -> int:
-    """Write the events of `messages` messages; return their size in bytes, and values to search for in `samples`."""
+def write(directory: Path, options: argparse.Namespace, chance: random.Random, samples: list[dict[str, str]]) -> int:
+    """Write the events of the messages; return their size in bytes, and values to search for in `samples`."""
+    messages, seconds = options.messages, options.days * 86400
     every = max(1, messages // SAMPLES)
     (directory / "events").mkdir()
     size = 0
     hour, file = 0, None
     for number in range(messages):
-        moment = START + number * DAYS * 86400 / messages
+        moment = START + number * seconds / messages
         if int(moment // 3600) != hour:
             hour = int(moment // 3600)
             name = time.strftime("%Y%m%d-%H", time.gmtime(hour * 3600))
