@@ -66,14 +66,10 @@ def copy_of_socket(transport: asyncio.BaseTransport) -> socket.socket | None:
 
     The connection ends only once the copy is closed, too.
     """
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return None
     try:
-        descriptor = os.dup(sock.fileno())
-    except (OSError, ValueError):
+        return socket.socket(fileno=os.dup(handle_of(transport)))
+    except OSError:
         return None
-    return socket.socket(sock.family, sock.type, sock.proto, fileno=descriptor)
 
 
 def handle_of(transport: asyncio.BaseTransport | None) -> int:
