@@ -30,9 +30,18 @@ ALARM = b"Subject: UPS on battery\r\n\r\nOn battery.\r\n"
 LARGE = 340 * 1024
 
 
-async def begin_data(campus: Campus, *recipients: str, sender: str = "a@sender.example") -> Client:
-    """Return a client that has sent DATA."""
+Certificate = tuple[str, str]
+
+
+async def begin_data(
+    campus: Campus, *recipients: str, sender: str = "a@sender.example", certificate: Certificate | None = None
+) -> Client:
+    """Return a client that has sent DATA, with TLS if there is a certificate."""
     client = await campus.connect()
+    if certificate:
+        assert (await client.say("STARTTLS")).startswith("220")
+        await client.writer.start_tls(client_context(certificate))
+        await client.hello()
     await client.start(*recipients, sender=sender)
     assert (await client.say("DATA")).startswith("354")
     return client
@@ -49,8 +58,10 @@ async def all_sessions_ended(campus: Campus) -> None:
     await wait_for(lambda: not campus.gateway.sessions and not campus.gateway.tasks)
 
 
-async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESSAGE, **start: str) -> None:
-    """Send a message and reset the connection while the next hop is busy: the reply cannot be sent."""
+async def send_until_delivered(
+    campus: Campus, *recipients: str, content: bytes = MESSAGE, **start: Any
+) -> tuple[Client, asyncio.Event]:
+    """Send a message; return the client while the next hop is busy, and what lets it go on."""
     busy, go_on = asyncio.Event(), asyncio.Event()
 
     async def before_final() -> None:
@@ -61,6 +72,12 @@ async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESS
     client = await begin_data(campus, *recipients, **start)
     client.writer.write(content + b".\r\n")
     await busy.wait()
+    return client, go_on
+
+
+async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESSAGE, **start: str) -> None:
+    """Send a message and reset the connection while the next hop is busy: the reply cannot be sent."""
+    client, go_on = await send_until_delivered(campus, *recipients, content=content, **start)
     reset(client)
     await wait_for(lambda: not campus.gateway.sessions)
     go_on.set()
@@ -71,28 +88,13 @@ async def send_and_reset(campus: Campus, *recipients: str, content: bytes = MESS
 async def leave_in_the_moment_of_the_reply(
     campus: Campus,
     monkeypatch: pytest.MonkeyPatch,
-    certificate: tuple[str, str] | None = None,
+    certificate: Certificate | None = None,
     *,
     resets: bool,
     late: bool = False,
 ) -> None:
     """Send a message and close or reset the connection after the delivery, before the reply is written."""
-    busy, go_on = asyncio.Event(), asyncio.Event()
-
-    async def before_final() -> None:
-        busy.set()
-        await go_on.wait()
-
-    campus.a.before_final = before_final
-    client = await campus.connect()
-    if certificate:
-        assert (await client.say("STARTTLS")).startswith("220")
-        await client.writer.start_tls(client_context(certificate))
-        await client.hello()
-    await client.start("alice@a.univ.example")
-    assert (await client.say("DATA")).startswith("354")
-    client.writer.write(MESSAGE + b".\r\n")
-    await busy.wait()
+    client, go_on = await send_until_delivered(campus, "alice@a.univ.example", certificate=certificate)
     # Without the transport, which sends and closes when its event loop does.
     copy = socket.socket(fileno=os.dup(client.writer.get_extra_info("socket").fileno()))
     client.writer.transport.abort()
@@ -282,21 +284,7 @@ class TestRetries:
 
     async def test_a_retry_after_a_reset_under_tls_is_not_delivered_twice(self, make_campus, certificate):
         campus = await make_campus(tls=Tls(certificate=certificate[0], key=certificate[1]))
-        busy, go_on = asyncio.Event(), asyncio.Event()
-
-        async def before_final() -> None:
-            busy.set()
-            await go_on.wait()
-
-        campus.a.before_final = before_final
-        client = await campus.connect()
-        assert (await client.say("STARTTLS")).startswith("220")
-        await client.writer.start_tls(client_context(certificate))
-        await client.hello()
-        await client.start("alice@a.univ.example")
-        await client.say("DATA")
-        client.writer.write(MESSAGE + b".\r\n")
-        await busy.wait()
+        client, go_on = await send_until_delivered(campus, "alice@a.univ.example", certificate=certificate)
         reset(client)
         await wait_for(lambda: not campus.gateway.sessions)
         go_on.set()
