@@ -4,7 +4,7 @@
 #
 # Runs one host until it is powered off; a reboot from inside gets new interfaces and an empty netfilter, as on real
 # hardware. Started by lab/host.py with LAB_HOST, LAB_NETNS, LAB_SWITCH, LAB_CGROUPS, LAB_DIRECTORY (batches, sysctl),
-# LAB_DISK (up, work, root), LAB_LOWER, LAB_REPOSITORY and NOTIFY_SOCKET set.
+# LAB_DISK (up, work, root), LAB_LOWER, LAB_REPOSITORY, LAB_SITECUSTOMIZE (FILE:PLACE), LAB_COMPILED and NOTIFY_SOCKET set.
 set -eu
 
 join() { # NAME: enter this control group of the host
@@ -24,6 +24,7 @@ if [ "${1-}" = inside ]; then
     exec systemd-nspawn --quiet --boot --register=no --keep-unit --notify-ready=yes --machine="$LAB_HOST" \
         --console=read-only --resolv-conf=off --link-journal=no --timezone=off --capability=CAP_NET_ADMIN \
         --network-namespace-path="/run/netns/$LAB_NETNS" --bind-ro="$LAB_REPOSITORY:/srv/lab-apt" \
+        --bind-ro="$LAB_SITECUSTOMIZE" --bind="$LAB_COMPILED:/run/lab-compiled" \
         --directory="$LAB_DISK/root"
 fi
 

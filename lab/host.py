@@ -20,9 +20,11 @@ from pathlib import Path
 
 from lab.network import Wiring
 from lab.packages import SUITE
-from lab.tools import CGROUPS, RUN, STATE, LabError
+from lab.tools import CGROUPS, RUN, STATE, LabError, compiled_directory
 
 BOOT = Path(__file__).with_name("boot.sh")
+#: What hosts have in place of Debian's sitecustomize.
+COMPILED = Path(__file__).with_name("compiled.py")
 
 #: Paths that a running host writes itself; they hold no configuration.
 VOLATILE = {
@@ -117,6 +119,8 @@ class Machine:
             "LAB_DISK": str(self.disk),
             "LAB_LOWER": ":".join(self.lower),
             "LAB_REPOSITORY": self.repository,
+            "LAB_SITECUSTOMIZE": f"{COMPILED}:{self.sitecustomize()}",
+            "LAB_COMPILED": str(compiled_directory()),
             "NOTIFY_SOCKET": str(self.directory / "ready"),
             "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
@@ -131,6 +135,13 @@ class Machine:
                 stderr=console,
                 start_new_session=True,
             )
+
+    def sitecustomize(self) -> str:
+        """Return the path of the module that each Python process of the host reads at its start."""
+        paths = (path for lower in self.lower for path in Path(lower).glob("etc/python3.*/sitecustomize.py"))
+        if not (path := next(paths, None)):
+            raise LabError(f"no etc/python3.*/sitecustomize.py in the images of {self.name}: {', '.join(self.lower)}")
+        return "/" + "/".join(path.parts[-3:])
 
     def power_off(self) -> None:
         """Kill all processes of the host and remove its interfaces, as a power failure does."""

@@ -8,6 +8,7 @@ renamed when it is complete, so an interrupted build leaves no partial image.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -27,7 +28,7 @@ from lab.packages import (
     groups,
 )
 from lab.repository import CONFINED, build_repository, fresh
-from lab.tools import CGROUPS, RUN, LabError, cache_directory, command, locked, log, step
+from lab.tools import CGROUPS, RUN, LabError, cache_directory, command, compiled_directory, locked, log, step
 
 #: Mount point of the repository on hosts.
 REPOSITORY_MOUNT = "/srv/lab-apt"
@@ -185,7 +186,7 @@ def _build_layer(
 
 
 def _remove_old(cache: Path, current: Sequence[Path]) -> None:
-    """Delete images that were not used for a week and that no running twin uses."""
+    """Delete images and code that were not used for a week, but no image of a running twin."""
     for image in current:
         os.utime(image)
     used = "".join(state.read_text() for state in RUN.glob("*/state.json"))
@@ -194,6 +195,10 @@ def _remove_old(cache: Path, current: Sequence[Path]) -> None:
         if image.name.startswith(("repository-", "base-", "layer-")) and old and str(image) not in used:
             log(f"lab: removing the old image {image}")
             shutil.rmtree(image)
+    for code in compiled_directory().iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - code.stat().st_atime > KEEP_SECONDS:
+                code.unlink()
 
 
 def prepare(layers: Iterable[frozenset[str]] = (), suite: str = SUITE) -> Images:

@@ -30,6 +30,13 @@ def cache_directory() -> Path:
     return Path(os.environ.get("MAILGATE_CACHE", "/var/cache/mailgate-lab"))
 
 
+def compiled_directory() -> Path:
+    """Return the directory where all hosts keep compiled code (compiled.py); make it if it is missing."""
+    directory = cache_directory() / "compiled"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
 def log(text: str) -> None:
     """Print a progress line to standard error without buffering."""
     print(text, file=sys.stderr, flush=True)
