@@ -247,7 +247,9 @@ def test_old_months_are_removed_as_a_whole_and_for_good(gateway, database_server
     other.new_follower().step()
     assert len(one.found()) == 4
     tables = database_server.sql(settings.name, "SELECT relname FROM pg_class WHERE relname ~ '_\\d{6}$' ORDER BY 1")
-    assert tables.split() == [f"{kind}_2027{month}" for kind in ("events", "facts", "terms") for month in ("02", "03")]
+    assert tables.split() == [
+        f"{kind}_2027{month}" for kind in ("day_sums", "events", "facts", "terms") for month in ("02", "03")
+    ]
 
 
 def test_an_event_at_the_end_of_a_month_is_found_and_counted_in_it(gateway):

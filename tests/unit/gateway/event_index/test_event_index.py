@@ -8,13 +8,14 @@ import errno
 import json
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mailgate.config_file import parse_config
-from mailgate.event_index.facts import bucket, bucket_seconds, percentile
+from mailgate.event_index.facts import DIMENSIONS, bucket, bucket_seconds, facts_of, percentile
 from mailgate.event_index.follower import Follower, follow, unindexed
 from mailgate.event_index.query import Query, subject_terms
 from mailgate.event_index.shard import pack, unpack
@@ -218,7 +219,7 @@ def test_a_damaged_day_is_skipped_by_readers_and_built_again(files):
 
 
 def test_old_days_and_large_ones_are_removed_for_good(files):
-    files.store = DailyStore(files.path, days=3, max_bytes=150_000)
+    files.store = DailyStore(files.path, days=3, max_bytes=180_000)
     follower = Follower(files.path, files.store, files.clock)
     for number in range(1, 7):
         files.write(message(number))
@@ -227,11 +228,11 @@ def test_old_days_and_large_ones_are_removed_for_good(files):
     assert files.store.days() == ["20270120", "20270119", "20270118"]
     assert files.store.is_removed("20270116")
     assert not files.store.is_removed("20270118")
-    assert Follower(files.path, DailyStore(files.path, days=3, max_bytes=150_000), files.clock).step() == 0
+    assert Follower(files.path, DailyStore(files.path, days=3, max_bytes=180_000), files.clock).step() == 0
 
 
 def test_days_are_removed_on_a_full_disk_too(place, monkeypatch):
-    place.store = DailyStore(place.path, max_bytes=150_000)
+    place.store = DailyStore(place.path, max_bytes=180_000)
     follower = Follower(place.path, place.store, place.clock)
     for number in range(1, 5):
         place.write(message(number))
@@ -400,6 +401,124 @@ def test_facts_are_counted_per_hour(place):
     assert list(sums("domain_delay").values()) == [1, 1]
     assert list(place.reader.hourly("virus", NOON, NOON + 1)) == [(int(NOON // 3600), "Eicar", 1)]
     assert place.reader.sums("message", NOON + 3600, NOON + 7200) == {}
+
+
+def sums_of(place, since: float, until: float) -> dict[str, dict[str, int]]:
+    with closing(open_store(place.config, place.notes.append)) as reader:
+        return {dimension: dict(reader.sums(dimension, since, until)) for dimension in DIMENSIONS}
+
+
+def days_of_messages(place, days: int) -> None:
+    """Write and index messages of each hour of some days, from the start of a day (UTC) on."""
+    place.clock.now = NOON - DAY / 2
+    for number in range(24 * days):
+        place.write(
+            message(number, client=f"198.18.{number % 7}.9", reply="451 later" if number % 5 == 4 else "250 ok"),
+            {"event": "finding", "finding": "infected", "name": f"V{number % 3}", "recipients": ["a@x.example"]},
+            {"event": "recipient_refused", "rule": f"rule {number % 2}", "recipient": "a@x.example", "reply": "550 no"},
+        )
+        place.clock.now += 3600
+    place.follower.step()
+
+
+PERIODS = [(0, 4 * DAY), (0, DAY), (DAY, 2 * DAY), (DAY - 3600, 3 * DAY + 7200), (5 * 3600, 19 * 3600), (-DAY, 9 * DAY)]
+
+
+def test_sums_of_whole_days_are_those_of_their_hours(place):
+    days_of_messages(place, 4)
+    start = NOON - DAY / 2
+    before = [sums_of(place, start + since, start + until) for since, until in PERIODS]
+    assert before[0]["recipient"]["person50@sci.univ.example"] == 1
+    assert before[0]["virus"] == {"V0": 32, "V1": 32, "V2": 32}
+    assert before[2]["virus"] == {"V0": 8, "V1": 8, "V2": 8}
+    done = 0
+    while place.follower.sum_up():
+        done += 1
+        assert [sums_of(place, start + since, start + until) for since, until in PERIODS] == before
+    # The last day ended this moment: events of it may follow.
+    assert done == 3
+    place.clock.now += 7200
+    assert [place.follower.sum_up() for _ in range(2)] == [True, False]
+    assert [sums_of(place, start + since, start + until) for since, until in PERIODS] == before
+
+
+def test_sums_are_read_where_there_are_some(files):
+    days_of_messages(files, 2)
+    while files.follower.sum_up():
+        pass
+    day = files.path / EVENT_INDEX / "20270115.sqlite"
+    with sqlite3.connect(day) as database:
+        database.execute("UPDATE sums SET number = 700 WHERE dimension = 'virus' AND key = 'V0'")
+    database.close()
+    start = NOON - DAY / 2
+    assert files.reader.sums("virus", start, start + DAY)["V0"] == 700
+    assert files.reader.sums("virus", start + 3600, start + DAY)["V0"] == 7
+    assert files.reader.sums("virus", start, start + 2 * DAY)["V0"] == 708
+
+
+def test_events_that_come_later_are_in_the_sums(place):
+    days_of_messages(place, 3)
+    start = NOON - DAY / 2
+    while place.follower.sum_up():
+        pass
+    assert place.reader.sums("virus", start, start + DAY)["V0"] == 8
+    late = {"event": "finding", "finding": "infected", "name": "V0", "recipients": ["a@x.example"]}
+    now, place.clock.now = place.clock.now, start + 3600
+    place.write(late)
+    place.clock.now = now
+    assert place.follower.step() == 1
+    assert place.reader.sums("virus", start, start + DAY)["V0"] == 9
+    assert [place.follower.sum_up() for _ in range(2)] == [True, False]
+    assert place.reader.sums("virus", start, start + DAY)["V0"] == 9
+    # Another process does not do it again.
+    again = Follower(place.path, place.writable(), place.clock)
+    assert (again.step(), again.sum_up()) == (0, False)
+
+
+def test_sums_of_a_day_have_its_most_frequent_keys(place):
+    days_of_messages(place, 2)
+    start = NOON - DAY / 2
+    first = place.reader.sums("recipient", start, start + DAY, 3)
+    while place.follower.sum_up():
+        pass
+    assert place.reader.sums("recipient", start, start + DAY, 3) == first
+    assert set(first) == {f"r{number}@eng.univ.example" for number in range(3)}
+
+
+def test_an_index_without_sums_is_read_and_gets_them(files):
+    days_of_messages(files, 2)
+    day = files.path / EVENT_INDEX / "20270115.sqlite"
+    with sqlite3.connect(day) as database:
+        database.executescript("DROP TABLE sums; DROP TABLE summed")
+    database.close()
+    start = NOON - DAY / 2
+    assert files.reader.sums("virus", start, start + DAY)["V0"] == 8
+    assert Follower(files.path, files.writable(), files.clock).sum_up()
+    assert files.reader.sums("virus", start, start + DAY)["V0"] == 8
+    assert not files.notes
+
+
+def test_a_damaged_day_that_is_added_up_is_built_again(files):
+    days_of_messages(files, 2)
+    day = files.path / EVENT_INDEX / "20270115.sqlite"
+    files.store.close()
+    day.write_bytes(b"no database" * 1000)
+    start = NOON - DAY / 2
+    with pytest.raises(StoreError, match=r"20270115\.sqlite"):
+        files.follower.sum_up()
+    assert files.follower.step() == 72
+    assert files.follower.sum_up()
+    assert files.reader.sums("virus", start, start + DAY)["V0"] == 8
+
+
+def test_all_dimensions_are_known():
+    events = (
+        message(1),
+        {"event": "finding", "finding": "infected", "name": "V", "recipients": ["a@x.example"]},
+        {"event": "recipient_refused", "rule": "a rule", "recipient": "a@x.example", "reply": "550 no"},
+        {"event": "connection_refused", "client": "198.18.0.1"},
+    )
+    assert {dimension for event in events for dimension, _key, _number in facts_of(event)} == set(DIMENSIONS)
 
 
 def test_percentiles_are_exact_to_a_tenth():

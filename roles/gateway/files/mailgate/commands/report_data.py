@@ -13,7 +13,7 @@ from datetime import datetime, time, timedelta
 from mailgate.config import Config
 from mailgate.content.quarantine import Quarantine, QuarantineError
 from mailgate.event_index.facts import bucket_seconds, percentile
-from mailgate.event_index.store import EventStore
+from mailgate.event_index.store import MAX_KEYS, EventStore
 from mailgate.events import Counters, totals
 from mailgate.period_report.sums import DOMAIN_LISTS, PERCENTILES, TOTALS
 from mailgate.state import open_read_only
@@ -91,6 +91,7 @@ def collect(
     since: datetime,
     until: datetime,
     is_own: Callable[[str], bool] | None = None,
+    keys: int = MAX_KEYS,
 ) -> Report:
     """Return the report; raise sqlite3.Error if the counters are damaged.
 
@@ -100,6 +101,7 @@ def collect(
         since: Start, with a UTC offset.
         until: End, exclusive.
         is_own: Returns whether more than the number of messages is collected about a domain; None for no domain.
+        keys: Entries of each list that are read of a day, the most frequent.
     """
     before = since - (until - since)
     report = Report(_period(config, since, until), _period(config, before, since))
@@ -118,7 +120,7 @@ def collect(
         for domain, key, number in _of_domains(store, dimension, start, end):
             if domain in report.by_domain:
                 report.by_domain[domain].lists[name][key] += number
-    report.lists = {name: store.sums(dimension, start, end) for name, dimension in LISTS.items()}
+    report.lists = {name: store.sums(dimension, start, end, keys) for name, dimension in LISTS.items()}
     for bucket, number in store.sums("delay", start, end).items():
         report.delays[int(bucket)] += number
     report.quarantine = _quarantine(config)

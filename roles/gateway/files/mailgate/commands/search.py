@@ -126,7 +126,7 @@ def index(options: argparse.Namespace) -> int:
     _become_owner(config.state_dir)
     follower = Follower(config.state_dir, _writable(config))
     if options.once:
-        while follower.step():
+        while follower.step() or follower.sum_up():
             pass
         return 0
     stop = threading.Event()

@@ -21,6 +21,11 @@ _MAX_NUMBER = 1 << 50
 
 Fact = tuple[str, str, int]
 
+DIMENSIONS = (
+    "bytes", "delay", "domain", "domain_delay", "domain_rule", "domain_virus", "event", "finding", "message", "network",
+    "network_refused", "recipient", "rule", "virus",
+)  # fmt: skip
+
 
 def facts_of(event: Event) -> Iterator[Fact]:
     """Yield dimension, key and number of each fact of an event."""

@@ -86,6 +86,15 @@ class Follower:
                 added += number
         return added
 
+    def sum_up(self) -> bool:
+        """Add up a day that is over, when there is nothing to index; return whether there was one; see `step`."""
+        try:
+            return self._store.sum_up(self._clock())
+        except StoreError:
+            # As in `_add`.
+            self._positions.clear()
+            raise
+
     def _move(self, name: str, position: int) -> None:
         self._positions[name] = self._indexed[name] = position
 
@@ -135,13 +144,13 @@ def follow(follower: Follower, stopped: Callable[[float], bool]) -> None:
     pause = 0.0
     while not stopped(pause):
         try:
-            added = follower.step()
+            worked = follower.step() or follower.sum_up()
         except (StoreError, OSError) as error:
             failures.failed(error)
             pause = min(max(RETRY_SECONDS, 2 * pause), MAX_RETRY_SECONDS)
         else:
             failures.worked()
-            pause = 0.0 if added else POLL_SECONDS
+            pause = 0.0 if worked else POLL_SECONDS
 
 
 def unindexed(state_dir: Path, store: EventStore, max_bytes: int) -> tuple[list[Event], int]:

@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from mailgate.event_index.database import Database
-from mailgate.event_index.facts import facts_of
+from mailgate.event_index.facts import DIMENSIONS, facts_of
 from mailgate.event_index.query import Query
 from mailgate.event_index.shard import MAX_EVENTS, MAX_TIME, pack, time_of, unpack
-from mailgate.event_index.store import MAX_KEYS
+from mailgate.event_index.store import MAX_KEYS, SETTLE_SECONDS
 from mailgate.event_index.terms import Event, term, terms_of
 from mailgate.event_settings import EventDatabase
 from mailgate.event_spool import day_of, expired
@@ -31,6 +31,7 @@ _SHIFT = _GATEWAY_BITS + _COUNTER_BITS
 _MAX_SECONDS = (1 << 33) - 1
 _MAX_HOUR = (1 << 31) - 1
 _DAY = 86400
+_DAY_HOURS = 24
 # Alternatives of a criterion of which the rarest is searched for are counted up to this number.
 _COUNTED = 2000
 # Events of a search that are read at once, at least.
@@ -61,6 +62,8 @@ class PostgresStore:
         self._gateway = gateway
         self._days = days
         self._months: set[str] = set()
+        # Whether a day may be left to add up before this one.
+        self._summed_until = ""
         # What a reader has asked for: of each day the positions, and the first day that is not removed.
         self._read_only = read_only
         self._snapshot: tuple[dict[str, dict[str, int]], str] | None = None
@@ -116,6 +119,7 @@ class PostgresStore:
             self._database.copy("events", _event_lines(numbers, events))
             self._database.copy("terms", _term_lines(numbers, events))
             self._count_facts(number, moments, events)
+            self._forget_sums(number, moments)
         return True
 
     def _take_numbers(self, wanted: int) -> tuple[int, int]:
@@ -180,6 +184,50 @@ class PostgresStore:
                 gateway=gateway,
                 rows=json.dumps(rows, ensure_ascii=False),
             )
+
+    def _forget_sums(self, gateway: int, moments: Sequence[int]) -> None:
+        """Remove the sums of days that have new facts."""
+        days = sorted({moment // _DAY for moment in moments})
+        values = {"gateway": gateway, "days": days}
+        where = "WHERE gateway = :gateway AND day = ANY(CAST(:days AS integer[]))"
+        if self._database.run(f"DELETE FROM summed_days {where} RETURNING 1", **values):  # noqa: S608
+            self._database.run(f"DELETE FROM day_sums {where}", **values)  # noqa: S608
+            self._summed_until = ""
+
+    def sum_up(self, now: float) -> bool:
+        """See EventStore."""
+        last = day_of(now - SETTLE_SECONDS)
+        if last == self._summed_until:
+            return False
+        with self._database.transaction():
+            # Locks out another process of this gateway, as `add` does.
+            number, _counter = self._take_numbers(0)
+            rows = self._database.run(
+                "SELECT hour / 24 FROM facts WHERE dimension = 'event' AND gateway = :gateway"
+                " AND hour < CAST(:until AS integer)"
+                " AND NOT EXISTS (SELECT 1 FROM summed_days s WHERE s.gateway = :gateway AND s.day = hour / 24)"
+                " ORDER BY hour DESC LIMIT 1",
+                gateway=number,
+                until=calendar.timegm(time.strptime(last, "%Y%m%d")) // 3600,
+            )
+            if not rows:
+                self._summed_until = last
+                return False
+            self._sum_up(number, int(rows[0][0]))
+        return True
+
+    def _sum_up(self, gateway: int, day: int) -> None:
+        self._database.run(
+            "INSERT INTO day_sums SELECT CAST(:day AS integer), :gateway, dimension, key, sum(number) FROM facts"
+            " WHERE dimension = ANY(CAST(:dimensions AS text[])) AND gateway = :gateway"
+            " AND hour >= CAST(:first AS integer) AND hour < CAST(:last AS integer) GROUP BY dimension, key",
+            day=day,
+            gateway=gateway,
+            dimensions=list(DIMENSIONS),
+            first=day * _DAY_HOURS,
+            last=(day + 1) * _DAY_HOURS,
+        )
+        self._database.run("INSERT INTO summed_days VALUES (:gateway, :day)", gateway=gateway, day=day)
 
     def prune(self, now: float) -> None:
         """See EventStore."""
@@ -294,10 +342,15 @@ class PostgresStore:
     def sums(self, dimension: str, since: float, until: float, limit: int = MAX_KEYS) -> Counter[str]:
         """See EventStore."""
         days = max(1, math.ceil((min(until, MAX_TIME) - since) / _DAY))
+        values = self._facts(dimension, since, until)
+        first, last = int(str(values["first"])), int(str(values["last"]))
         rows = self._database.run(
-            f"SELECT key, CAST(sum(number) AS bigint) {_FACTS} GROUP BY key ORDER BY 2 DESC LIMIT :limit",
-            **self._facts(dimension, since, until),
-            limit=limit * days,
+            _SUMS,
+            **values,
+            first_day=-(-first // _DAY_HOURS),
+            last_day=last // _DAY_HOURS,
+            limit=limit,
+            all=limit * days,
         )
         return Counter({str(key): int(number) for key, number in rows})
 
@@ -315,6 +368,30 @@ _FACTS = (
     "FROM facts WHERE dimension = :dimension AND hour >= CAST(:first AS integer) AND hour < CAST(:last AS integer)"
     " AND gateway = (SELECT g.number FROM gateways g WHERE g.name = :gateway)"
 )
+# Days that are added up by their sums, the gaps between them by their facts. Each subquery is evaluated for its day or
+# gap (LIMIT and OFFSET prevent other plans): a plan by estimates may read all facts.
+_SUMS = """
+WITH own AS (SELECT g.number FROM gateways g WHERE g.name = :gateway), days AS (
+    SELECT day FROM summed_days WHERE gateway = (SELECT number FROM own)
+    AND day >= CAST(:first_day AS integer) AND day < CAST(:last_day AS integer)
+), bounds AS (
+    SELECT day * 24 AS start, day * 24 + 24 AS stop FROM days
+    UNION ALL SELECT CAST(:last AS integer), CAST(:last AS integer)
+), gaps AS (
+    SELECT coalesce(lag(stop) OVER (ORDER BY start, stop), CAST(:first AS integer)) AS since, start AS until FROM bounds
+)
+SELECT key, CAST(sum(number) AS bigint) FROM (
+    SELECT s.key, s.number FROM days CROSS JOIN LATERAL (
+        SELECT key, number FROM day_sums WHERE day_sums.day = days.day AND dimension = :dimension
+        AND gateway = (SELECT number FROM own) ORDER BY number DESC LIMIT :limit
+    ) s
+    UNION ALL
+    SELECT f.key, f.number FROM gaps CROSS JOIN LATERAL (
+        SELECT key, number FROM facts WHERE hour >= gaps.since AND hour < gaps.until AND dimension = :dimension
+        AND gateway = (SELECT number FROM own) OFFSET 0
+    ) f
+) AS found GROUP BY key ORDER BY 2 DESC LIMIT :all
+"""
 
 
 def _moment(event: Event, day: str) -> int:

@@ -8,6 +8,7 @@
 | `terms` | by term, the events that have it |
 | `batches` | first and last event and time of each transaction, to find the events of a time |
 | `facts` | what reports count, per hour |
+| `sums`, `summed` | the same of the whole day, and the last event that is counted in it; made when the day is over |
 | `progress` | how far each file of events has been read; written with the events, so each is indexed once |
 """
 
@@ -33,6 +34,10 @@ CREATE TABLE IF NOT EXISTS batches (first INTEGER PRIMARY KEY, last INTEGER, sta
 CREATE TABLE IF NOT EXISTS facts (
     hour INTEGER, dimension TEXT, key TEXT, number INTEGER, PRIMARY KEY (hour, dimension, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (
+    dimension TEXT, number INTEGER, key TEXT, PRIMARY KEY (dimension, number DESC, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS summed (seq INTEGER);
 CREATE TABLE IF NOT EXISTS progress (name TEXT PRIMARY KEY, position INTEGER) WITHOUT ROWID;
 PRAGMA user_version = {VERSION};
 """
@@ -47,6 +52,11 @@ WITH RECURSIVE bounds(since, until) AS (VALUES (?, ?)), hours(each) AS (
 )
 """
 _FACTS = "FROM hours CROSS JOIN facts ON hour = each AND dimension = ?"
+# A file of an earlier version has no sums.
+_SUMMED = """
+SELECT (SELECT seq FROM summed) = (SELECT max(seq) FROM events)
+AND (SELECT min(hour) FROM facts) >= ? AND (SELECT max(hour) FROM facts) < ?
+"""
 _CACHE_KIB = 16 * 1024
 # Alternatives of a criterion of which the rarest is searched for are counted up to this number.
 _COUNTED = 2000
@@ -161,6 +171,20 @@ class Shard:
             )
         return True
 
+    def sum_up(self) -> bool:
+        """Add up the facts of the day; return whether there was anything new."""
+        database = self._database
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            last, summed = database.execute("SELECT (SELECT max(seq) FROM events), (SELECT seq FROM summed)").fetchone()
+            if last == summed:
+                return False
+            database.execute("DELETE FROM sums")
+            database.execute("INSERT INTO sums SELECT dimension, sum(number), key FROM facts GROUP BY dimension, key")
+            database.execute("DELETE FROM summed")
+            database.execute("INSERT INTO summed VALUES (?)", (last,))
+        return True
+
     # Reading
 
     def find(self, query: Query) -> Iterator[Event]:
@@ -233,10 +257,26 @@ class Shard:
 
     def sums(self, dimension: str, since: float, until: float, limit: int) -> Iterator[tuple[str, int]]:
         """Yield key and sum of a dimension in these hours, the largest first."""
+        hours = _hours(since, until)
+        if self._is_summed(hours):
+            yield from self._database.execute(
+                "SELECT key, number FROM sums WHERE dimension = ? ORDER BY number DESC LIMIT ?", (dimension, limit)
+            )
+            return
         yield from self._database.execute(
             f"{_OF_HOURS} SELECT key, sum(number) {_FACTS} GROUP BY key ORDER BY 2 DESC LIMIT ?",
-            (*_hours(since, until), dimension, limit),
+            (*hours, dimension, limit),
         )
+
+    def _is_summed(self, hours: tuple[int, int]) -> bool:
+        """Return whether the sums of the day are complete and all of its facts are of these hours."""
+        try:
+            row = self._database.execute(_SUMMED, hours).fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return False
+            raise
+        return bool(row[0])
 
 
 def time_of(event: Event) -> float:

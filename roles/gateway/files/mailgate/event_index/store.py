@@ -23,6 +23,10 @@ from mailgate.state import EVENT_INDEX, create_directory
 T = TypeVar("T")
 
 _NAME = re.compile(r"(\d{8})\.sqlite")
+# Files that a reader has open.
+MAX_OPEN = 32
+# A day is added up this long after its end: events are written, and indexed, after their time.
+SETTLE_SECONDS = 3600
 # Keys of a dimension that are read of a day by default, the most frequent.
 MAX_KEYS = 20_000
 _NOT_DAMAGE = (
@@ -79,6 +83,9 @@ class EventStore(Protocol):
     def sums(self, dimension: str, since: float, until: float, limit: int = MAX_KEYS) -> Counter[str]:
         """Return the sum of each key of a dimension of `facts`; of more than `limit` in a day, rare ones miss."""
 
+    def sum_up(self, now: float) -> bool:
+        """Add up the facts of a day that is over, so that reports read less; return whether there was one to do."""
+
     def prune(self, now: float) -> None:
         """Remove days that are too old, and the oldest until the rest is small enough."""
 
@@ -111,6 +118,9 @@ class DailyStore:
         self._max_bytes = max_bytes
         self._note = note
         self._open: dict[str, Shard] = {}
+        # Files that are being read: a report asks each of them for a dozen sums.
+        self._readers: dict[Path, Shard] = {}
+        self._summed: set[str] = set()
         if not read_only:
             try:
                 create_directory(self._directory)
@@ -132,7 +142,19 @@ class DailyStore:
 
     def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, start: int, end: int) -> bool:
         """See EventStore."""
+        self._summed.discard(day)
         return self._on(day, lambda shard: shard.add(events, name, start, end))
+
+    def sum_up(self, now: float) -> bool:
+        """See EventStore."""
+        last = _day(now - SETTLE_SECONDS)
+        for day in self.days():
+            if day < last and day not in self._summed:
+                done = self._on(day, Shard.sum_up)
+                self._summed.add(day)
+                if done:
+                    return True
+        return False
 
     def _on(self, day: str, work: Callable[[Shard], T]) -> T:
         """Do something with the file of a day; set a damaged one aside, so that it is built again.
@@ -208,6 +230,13 @@ class DailyStore:
     def close(self) -> None:
         """See EventStore."""
         self._close_all_but("")
+        self._close_readers()
+
+    def _close_readers(self) -> None:
+        while self._readers:
+            _path, shard = self._readers.popitem()
+            with contextlib.suppress(sqlite3.Error):
+                shard.close()
 
     # Reading
 
@@ -244,14 +273,17 @@ class DailyStore:
                 continue
             path = self._directory / f"{day}.sqlite"
             try:
-                shard = Shard(path, read_only=True)
+                yield self._reader(path)
             except sqlite3.Error as error:
                 self._note(f"{path}: skipped: {error}")
-                continue
-            try:
-                yield shard
-            finally:
-                shard.close()
+
+    def _reader(self, path: Path) -> Shard:
+        """Return a file opened to be read; files are open until the store is closed, not more than MAX_OPEN."""
+        if path not in self._readers:
+            if len(self._readers) >= MAX_OPEN:
+                self._close_readers()
+            self._readers[path] = Shard(path, read_only=True)
+        return self._readers[path]
 
     def _read(self, work: Callable[[Shard], Iterator[T]], since: float = 0, until: float = math.inf) -> Iterator[T]:
         """Yield what `work` yields of each day of a time; the rest of a damaged day is skipped with a note."""

@@ -48,6 +48,8 @@ QUEUE_SECONDS = 15
 MAX_TEXT = 400
 # Events that the index does not have yet; a parsed event takes ten times its size, and several users may ask.
 UNINDEXED_BYTES = 4 * 1024 * 1024
+# Entries of a list that are read of each day for the report, of which it shows `TOP`.
+DAY_KEYS = 1000
 # Longest period of a report.
 MAX_DAYS = 800
 
@@ -193,7 +195,7 @@ class Operations:
     def _report(self, store: EventStore, access: Access, since: float, until: float) -> Answer:
         if access.domains is None:
             start, end = (datetime.fromtimestamp(each).astimezone() for each in (since, until))
-            return as_json(collect(self.config, store, start, end), TOP)
+            return as_json(collect(self.config, store, start, end, keys=DAY_KEYS), TOP)
         days: dict[str, Counter[str]] = {}
         for hour, verdict, number in _messages(store, access, since, until):
             day = datetime.fromtimestamp(hour * 3600).astimezone().strftime("%Y-%m-%d")
