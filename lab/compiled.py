@@ -32,6 +32,7 @@ def compiled(pathname: str, source: bytes) -> object:
         unfinished = f"{path}.{os.urandom(8).hex()}"
         with open(unfinished, "xb") as file:
             marshal.dump(code, file)
+            os.fchmod(file.fileno(), 0o644)  # also of a service that keeps its files to itself
         os.replace(unfinished, path)
     except OSError:
         pass  # this user may not write here, or nothing is there
