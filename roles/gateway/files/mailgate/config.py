@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from mailgate.errors import Invalid
 from mailgate.event_settings import EventDatabase, EventSettings
 from mailgate.limit_settings import BanSettings, Bounces, Greylist, Rates, SharedState
 from mailgate.metric_settings import MetricSettings
@@ -31,12 +32,8 @@ MAX_ANSWER_SECONDS = 240
 LANGUAGES = ("en", "ja")
 
 
-class ConfigError(ValueError):
+class ConfigError(Invalid):
     """Invalid settings; `problems` lists every problem with its key."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailgate.errors import Invalid
 from mailgate.smtp.address import MAX_DOMAIN, is_domain
 
 SMTP_PORT = 25
@@ -25,12 +26,8 @@ _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _USUAL = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")  # already in the form that `_pattern` returns
 
 
-class RoutesError(ValueError):
+class RoutesError(Invalid):
     """Invalid delivery table; `problems` lists every problem with its line."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, order=True)

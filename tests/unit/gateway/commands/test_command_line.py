@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -75,3 +76,26 @@ def test_check_prints_json(tmp_path, capsys):
     settings.write_text("hostname = 1\n")
     assert main(["check", "--json", "--config", str(settings)]) == 2
     assert len(json.loads(capsys.readouterr().out)["problems"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needless"),
+    [
+        (["--version"], {"mailgate.config", "mailgate.commands.search", "json", "asyncio"}),
+        (["unpack", "--help"], {"mailgate.config", "mailgate.commands.search", "asyncio"}),
+        (["status", "--help"], {"mailgate.event_index", "mailgate.commands.report", "asyncio"}),
+        (["report", "--help"], {"mailgate.commands.trace", "mailgate.server"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_imports_no_other(arguments: list[str], needless: set[str]) -> None:
+    """The archive has no compiled code, so that what a command imports is most of its time."""
+    script = (
+        "import contextlib, sys\nfrom mailgate.cli import main\nwith contextlib.suppress(SystemExit):\n"
+        f"    main({arguments!r})\nprint(*sys.modules, file=sys.stderr)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SHELL.parent)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    imported = set(done.stderr.split())
+    assert "mailgate.cli" in imported
+    assert not imported & needless

@@ -7,10 +7,12 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Sequence
 
+from mailgate.errors import Failure
+
 SECONDS = 60
 
 
-class QueueError(Exception):
+class QueueError(Failure):
     """The queue did not accept the message; the text has the reason."""
 
 

@@ -91,6 +91,7 @@ def collect(
     since: datetime,
     until: datetime,
     is_own: Callable[[str], bool] | None = None,
+    *,
     keys: int = MAX_KEYS,
 ) -> Report:
     """Return the report; raise sqlite3.Error if the counters are damaged.

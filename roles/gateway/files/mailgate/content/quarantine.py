@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mailgate.config import QuarantineLimits
+from mailgate.errors import Failure
 from mailgate.state import QUARANTINE, create_directory
 
 DIRECTORY = QUARANTINE
@@ -24,7 +25,7 @@ _MAX_HEAD = 1 << 22
 _MAX_TIME = 1e11
 
 
-class QuarantineError(Exception):
+class QuarantineError(Failure):
     """A message cannot be stored, found or read; the message says why."""
 
 

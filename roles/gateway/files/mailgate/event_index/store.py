@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from mailgate.errors import Failure
 from mailgate.event_index.query import Query
 from mailgate.event_index.shard import MAX_TIME, Shard, time_of
 from mailgate.event_index.terms import Event, term
@@ -43,7 +44,7 @@ _DAMAGED = ".damaged"
 _FLOOR = "removed_until"
 
 
-class StoreError(Exception):
+class StoreError(Failure):
     """The store cannot be read or written; the message says why."""
 
 
