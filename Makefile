@@ -77,8 +77,9 @@ UNIT := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 # What depends on the event loop, which is tested on both.
 LOOP := $(addprefix tests/unit/gateway/,client delivery process scan server test_faults.py test_event_loop.py)
 
-# Molecule scenarios at a time: each has a twin of its own. Tests of one xdist_group run one after the other.
-SCENARIOS ?= 2
+# Molecule scenarios at a time: each has a twin of its own, and waits now and then. Tests of one xdist_group run one after
+# the other.
+SCENARIOS ?= $(shell expr $$(nproc) + 1)
 INTEGRATION := $(PYTEST) tests/integration --numprocesses $(SCENARIOS) --dist loadgroup --verbose --durations 30
 
 test: setup-tests setup lint

@@ -59,7 +59,7 @@ def run(scenario: str, name: str, environment: dict[str, str]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            timeout=1800,
+            timeout=2700,
             check=False,
         )
     if done.returncode:
