@@ -161,7 +161,6 @@ GROUPS: tuple[tuple[Planted, ...], ...] = (
             "systemctl stop sendmail; systemd-run --unit=second -q python3 -m http.server 25",
             "systemctl stop second; systemctl start sendmail",
         ),
-        edited("drift", "gw1.univ.example", "/etc/clamav/clamd.conf", "$a # edited"),
         Planted(
             "outbound_open",
             "mail.eng.univ.example",
@@ -177,6 +176,7 @@ GROUPS: tuple[tuple[Planted, ...], ...] = (
             "sed -i s/198.18.0.53/198.18.0.99/ /etc/bind/named.conf.local && rndc reconfig",
             "sed -i s/198.18.0.99/198.18.0.53/ /etc/bind/named.conf.local && rndc reconfig",
         ),
+        edited("drift", "gw1.univ.example", "/etc/clamav/clamd.conf", "$a # edited"),
         Planted(
             "certificate_ends",
             "gw1.univ.example",
@@ -273,7 +273,8 @@ class Scenario:
         """Plant faults, verify, and remove them.
 
         Returns:
-            Whether all were named, and before them only faults of their kinds; and the names of the first ones.
+            Whether all were named, and before the last of them only what follows from them, after its cause: faults of
+            the same kinds, or of a host that was named; and the names of these.
         """
         for fault in group:
             self.change(fault, "plant")
@@ -283,16 +284,19 @@ class Scenario:
         for fault in group:
             self.change(fault, "remove")
         self.settle()
-        left = {(fault.kind, fault.host) for fault in group}
-        first = []
+        left, kinds = {(fault.kind, fault.host) for fault in group}, {fault.kind for fault in group}
+        names: list[str] = []
+        hosts: set[str] = set()
         for each in found:
             if not left:
                 break
-            first.append(each["id"])
-            left.discard((each["kind"], each["host"]))
-            if each["kind"] not in {fault.kind for fault in group}:
+            names.append(each["id"])
+            if each["kind"] in kinds:
+                hosts.add(each["host"])
+                left.discard((each["kind"], each["host"]))
+            elif each["host"] not in hosts:
                 return False, ", ".join(each["id"] for each in found[:8])
-        return not left, ", ".join(first or ["nothing"])
+        return not left, ", ".join(names or ["nothing"])
 
     def install(self) -> None:
         """Copy the scripts that plant faults to the hosts."""
