@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The hosts' sitecustomize: keep the compiled code of modules in zip archives, by a hash of their source.
 
-Ansible sends each module as a zip archive, which Python compiles anew in each task: half of its processor time. Only
+Ansible sends each module as a zip archive, which Python compiles again in each task: half of its processor time. Only
 compiling is left out; what is run is the same. Every Python process of a host reads this, so it imports little.
 """
 
