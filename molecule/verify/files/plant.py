@@ -72,7 +72,7 @@ def border_files(edit: str) -> str:
     return f"{begin}; {edit} && systemctl restart mailgate-border && {GUARD}"
 
 
-#: Faults that are planted together: each group has one of a host or file, and none that hides another.
+#: Faults that are planted together: no two of a group edit the same file, and none hides another.
 GROUPS: tuple[tuple[Planted, ...], ...] = (
     (
         zone("mx", "eng.univ.example", "/^mech/,/^\\*/s/0 gw1.univ.example./0 mail/"),
