@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mailgate.event_index.database import Database
 from mailgate.event_index.facts import DIMENSIONS, facts_of
 from mailgate.event_index.query import Query
-from mailgate.event_index.shard import MAX_EVENTS, MAX_TIME, pack, time_of, unpack
+from mailgate.event_index.shard import MAX_EVENTS, MAX_TIME, hours_of, pack, time_of, unpack
 from mailgate.event_index.store import MAX_KEYS, SETTLE_SECONDS
 from mailgate.event_index.terms import Event, term, terms_of
 from mailgate.event_settings import EventDatabase
@@ -62,7 +62,7 @@ class PostgresStore:
         self._gateway = gateway
         self._days = days
         self._months: set[str] = set()
-        # Whether a day may be left to add up before this one.
+        # The day before which none is left to add up.
         self._summed_until = ""
         # What a reader has asked for: of each day the positions, and the first day that is not removed.
         self._read_only = read_only
@@ -333,20 +333,28 @@ class PostgresStore:
 
     def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
         """See EventStore."""
+        first, last = _hours(since, until)
         rows = self._database.run(
-            f"SELECT hour, key, number {_FACTS} ORDER BY hour DESC, key",
-            **self._facts(dimension, since, until),
+            "SELECT hour, key, number FROM facts WHERE dimension = :dimension AND hour >= CAST(:first AS integer)"
+            " AND hour < CAST(:last AS integer)"
+            " AND gateway = (SELECT g.number FROM gateways g WHERE g.name = :gateway) ORDER BY hour DESC, key",
+            dimension=dimension,
+            gateway=self._gateway,
+            first=first,
+            last=last,
         )
         yield from ((int(hour), str(key), int(number)) for hour, key, number in rows)
 
     def sums(self, dimension: str, since: float, until: float, limit: int = MAX_KEYS) -> Counter[str]:
         """See EventStore."""
         days = max(1, math.ceil((min(until, MAX_TIME) - since) / _DAY))
-        values = self._facts(dimension, since, until)
-        first, last = int(str(values["first"])), int(str(values["last"]))
+        first, last = _hours(since, until)
         rows = self._database.run(
             _SUMS,
-            **values,
+            dimension=dimension,
+            gateway=self._gateway,
+            first=first,
+            last=last,
             first_day=-(-first // _DAY_HOURS),
             last_day=last // _DAY_HOURS,
             limit=limit,
@@ -354,20 +362,7 @@ class PostgresStore:
         )
         return Counter({str(key): int(number) for key, number in rows})
 
-    def _facts(self, dimension: str, since: float, until: float) -> dict[str, object]:
-        first, last = (min(max(0.0, each), 3600.0 * _MAX_HOUR) for each in (since, until))
-        return {
-            "dimension": dimension,
-            "first": int(first // 3600),
-            "last": math.ceil(last / 3600),
-            "gateway": self._gateway,
-        }
 
-
-_FACTS = (
-    "FROM facts WHERE dimension = :dimension AND hour >= CAST(:first AS integer) AND hour < CAST(:last AS integer)"
-    " AND gateway = (SELECT g.number FROM gateways g WHERE g.name = :gateway)"
-)
 # Days that are added up by their sums, the gaps between them by their facts. Each subquery is evaluated for its day or
 # gap (LIMIT and OFFSET prevent other plans): a plan by estimates may read all facts.
 _SUMS = """
@@ -392,6 +387,12 @@ SELECT key, CAST(sum(number) AS bigint) FROM (
     ) f
 ) AS found GROUP BY key ORDER BY 2 DESC LIMIT :all
 """
+
+
+def _hours(since: float, until: float) -> tuple[int, int]:
+    """Return the hours of a time as `hours_of`, none outside of the range of the column."""
+    first, last = (min(max(0.0, each), 3600.0 * _MAX_HOUR) for each in (since, until))
+    return hours_of(first, last)
 
 
 def _moment(event: Event, day: str) -> int:

@@ -252,12 +252,12 @@ class Shard:
     def hourly(self, dimension: str, since: float, until: float) -> Iterator[tuple[int, str, int]]:
         """Yield hour (since 1970), key and number of a dimension, of the hours that overlap `since` to `until`."""
         yield from self._database.execute(
-            f"{_OF_HOURS} SELECT hour, key, number {_FACTS}", (*_hours(since, until), dimension)
+            f"{_OF_HOURS} SELECT hour, key, number {_FACTS}", (*hours_of(since, until), dimension)
         )
 
     def sums(self, dimension: str, since: float, until: float, limit: int) -> Iterator[tuple[str, int]]:
         """Yield key and sum of a dimension in these hours, the largest first."""
-        hours = _hours(since, until)
+        hours = hours_of(since, until)
         if self._is_summed(hours):
             yield from self._database.execute(
                 "SELECT key, number FROM sums WHERE dimension = ? ORDER BY number DESC LIMIT ?", (dimension, limit)
@@ -285,8 +285,8 @@ def time_of(event: Event) -> float:
     return float(when) if isinstance(when, int | float) and 0 <= when < MAX_TIME else 0.0
 
 
-def _hours(since: float, until: float) -> tuple[int, int]:
-    """Return the first hour, and that behind the last one."""
+def hours_of(since: float, until: float) -> tuple[int, int]:
+    """Return the first hour (since 1970) that overlaps `since` to `until`, and that behind the last one."""
     return int(since // 3600), -int(-until // 3600)
 
 

@@ -121,7 +121,9 @@ class DailyStore:
         self._open: dict[str, Shard] = {}
         # Files that are being read: a report asks each of them for a dozen sums.
         self._readers: dict[Path, Shard] = {}
+        # Days that are added up, and the day before which none is left.
         self._summed: set[str] = set()
+        self._summed_until = ""
         if not read_only:
             try:
                 create_directory(self._directory)
@@ -144,17 +146,22 @@ class DailyStore:
     def add(self, day: str, events: Sequence[tuple[Event, bytes]], name: str, start: int, end: int) -> bool:
         """See EventStore."""
         self._summed.discard(day)
+        if day < self._summed_until:
+            self._summed_until = ""
         return self._on(day, lambda shard: shard.add(events, name, start, end))
 
     def sum_up(self, now: float) -> bool:
         """See EventStore."""
         last = _day(now - SETTLE_SECONDS)
+        if last == self._summed_until:
+            return False
         for day in self.days():
             if day < last and day not in self._summed:
                 done = self._on(day, Shard.sum_up)
                 self._summed.add(day)
                 if done:
                     return True
+        self._summed_until = last
         return False
 
     def _on(self, day: str, work: Callable[[Shard], T]) -> T:
