@@ -7,7 +7,10 @@ from __future__ import annotations
 import pytest
 
 #: Scenarios that take more than some minutes, the longest first.
-LONG = ("verify", "rollout", "gateway", "take_back", "shared_state", "default", "site_resume", "lived_in", "two_stage")
+LONG = (
+    "verify", "rollout", "site_resume", "gateway", "default", "border_neighbours", "two_stage", "lived_in",
+    "shared_state", "site_order", "take_back",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

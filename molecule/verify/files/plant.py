@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: 2026 mailgate contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plant faults on the scenario's twin, some independent ones at a time; verify.yml must name them before what follows
-from them, and nothing on the sound campus.
+"""Plant faults one by one on the scenario's twin; verify.yml must name each first, and nothing on the sound campus.
 
-python3 molecule/verify/files/plant.py TWIN DIRECTORY [KIND...]    as root; only faults of these kinds, all without one
+python3 molecule/verify/files/plant.py TWIN DIRECTORY [KIND...]    as root; all faults without a kind
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +58,9 @@ def zone(kind: str, name: str, edit: str, host: str = "ns1.univ.example") -> Pla
 
 def edited(kind: str, host: str, path: str, edit: str, after: str = "true") -> Planted:
     """Return a fault by an edit of a file, after which a command runs."""
-    sound = f"/root/sound.{Path(path).name}"
-    plant = f"cp -p {path} {sound} && sed -i '{edit}' {path} && ! cmp -s {path} {sound} && {after}"
+    plant = f"cp -p {path} /root/sound && sed -i '{edit}' {path} && ! cmp -s {path} /root/sound && {after}"
     on = "outside" if path == ROOT else ""
-    return Planted(kind, host, plant, f"cp -p {sound} {path} && {after}", on=on)
+    return Planted(kind, host, plant, f"cp -p /root/sound {path} && {after}", on=on)
 
 
 def border_files(edit: str) -> str:
@@ -72,152 +69,121 @@ def border_files(edit: str) -> str:
     return f"{begin}; {edit} && systemctl restart mailgate-border && {GUARD}"
 
 
-#: Faults that are planted together: no two of a group edit the same file, and none hides another.
-GROUPS: tuple[tuple[Planted, ...], ...] = (
-    (
-        zone("mx", "eng.univ.example", "/^mech/,/^\\*/s/0 gw1.univ.example./0 mail/"),
-        edited("route_missing", "mail.eng.univ.example", MAILERTABLE, "/^quake/d", MAP.format(MAILERTABLE)),
-        Planted(
-            "scanner",
-            "gw1.univ.example",
-            "systemctl stop clamav-daemon.socket clamav-daemon.service",
-            "systemctl start clamav-daemon.socket clamav-daemon.service",
-        ),
-        Planted("outbound_closed", "mech.eng.univ.example", options=("-i", str(SCENARIO / "files/more_senders.yml"))),
+FAULTS = (
+    zone("mx", "eng.univ.example", "/^mech/,/^\\*/s/0 gw1.univ.example./0 mail/"),
+    zone("mx", "univ.example", "$a quake\\tIN MX 5 outside.example."),
+    zone("mx", "eng.univ.example", "/^mech/,/^\\*/{/MX.*gw2/d}"),
+    zone("ttl", "univ.example", "s/IN\\tMX/60 IN MX/"),
+    zone("no_address", "univ.example", "/^gw2/d", host="gw2.univ.example"),
+    zone("address", "univ.example", "s/^\\(gw2.*A\\t*\\)198.18.0.26/\\1198.18.0.27/", host="gw2.univ.example"),
+    Planted(
+        "stale",
+        "ns2.univ.example",
+        "sed -i s/198.18.0.53/198.18.0.99/ /etc/bind/named.conf.local && rndc reconfig",
+        "sed -i s/198.18.0.99/198.18.0.53/ /etc/bind/named.conf.local && rndc reconfig",
     ),
-    (
-        zone("mx", "univ.example", "$a quake\\tIN MX 5 outside.example."),
-        edited(
-            "relay",
-            "quake.univ.example",
-            "/etc/mail/access",
-            "$a Connect:198.18\\tRELAY",
-            MAP.format("/etc/mail/access"),
-        ),
-        Planted(
-            "signatures",
-            "gw1.univ.example",
-            "touch -d '30 days ago' /var/lib/clamav/*",
-            "touch /var/lib/clamav/*",
-        ),
-        Planted(
-            "guard",
-            "border.univ.example",
-            "systemctl stop mailgate-border-guard",
-            GUARD,
-        ),
+    Planted(
+        "lame",
+        "ns2.univ.example",
+        "cp /etc/bind/named.conf.local /root/sound && sed -i /eng.univ/d /etc/bind/named.conf.local && rndc reconfig",
+        "cp /root/sound /etc/bind/named.conf.local && rndc reconfig",
     ),
-    (
-        zone("mx", "eng.univ.example", "/^mech/,/^\\*/{/MX.*gw2/d}"),
-        edited("relay", "mech.eng.univ.example", "/etc/postfix/main.cf", "$a mynetworks = 0.0.0.0/0", "postfix reload"),
-        edited("route_missing", "gw2.univ.example", "/etc/mailgate/routes", "/^quake/d", "systemctl reload mailgate"),
-        Planted("lowered", "ns1.univ.example", "touch /var/lib/bind_mx_ttl.json", "rm /var/lib/bind_mx_ttl.json"),
+    edited("glue", "ns2.univ.example", ROOT, "/^ns2.univ.example.*A/d", RELOAD_ROOT),
+    edited("delegation", "ns1.univ.example", ROOT, "/NS ns2.univ.example/d", RELOAD_ROOT),
+    edited("ptr", "gw1.univ.example", ROOT, "s/^\\(25.0.18.*PTR\\) .*/\\1 old.univ.example./", RELOAD_ROOT),
+    Planted("permit", "mech.eng.univ.example", options=("-i", str(SCENARIO / "files/permit.yml"))),
+    Planted(
+        "outbound_open",
+        "mail.eng.univ.example",
+        border_files("cp -p $rules /root/ && sed -i '/^-A MAILGATE-OUT/s/-j REJECT.*/-j RETURN/' $rules"),
+        border_files("cp -p /root/ipv4.rules /root/ipv6.rules ."),
+        on="border",
     ),
-    (
-        zone("ttl", "univ.example", "s/IN\\tMX/60 IN MX/"),
-        edited(
-            "route",
-            "mail.eng.univ.example",
-            MAILERTABLE,
-            "s/^\\(quake.*\\)3.40/\\13.41/",
-            MAP.format(MAILERTABLE),
-        ),
-        Planted(
-            "certificate",
-            "gw1.univ.example",
-            "sh /root/expired.sh gw1.univ.example" + RENEW,
-            CERTIFICATE,
-        ),
-        Planted(
-            "outbound_unknown",
-            "-",
-            "systemctl stop echo",
-            "systemd-run --unit=echo --property=Restart=on-failure /usr/bin/python3 /opt/echo.py 25",
-            on="outside",
-        ),
+    Planted("outbound_closed", "mech.eng.univ.example", options=("-i", str(SCENARIO / "files/more_senders.yml"))),
+    Planted(
+        "outbound_unknown",
+        "-",
+        "systemctl stop echo",
+        "systemd-run --unit=echo --property=Restart=on-failure /usr/bin/python3 /opt/echo.py 25",
+        on="outside",
     ),
-    (
-        zone("no_address", "univ.example", "/^gw2/d", host="gw2.univ.example"),
-        edited(
-            "loop",
-            "mail.eng.univ.example",
-            MAILERTABLE,
-            "s/^\\(quake.*\\)3.40/\\11.30/",
-            MAP.format(MAILERTABLE),
-        ),
-        Planted(
-            "certificate",
-            "gw1.univ.example",
-            "sh /root/certificate.sh other.example 99" + RENEW,
-            CERTIFICATE,
-        ),
-        Planted("permit", "mech.eng.univ.example", options=("-i", str(SCENARIO / "files/permit.yml"))),
+    edited(
+        "route",
+        "mail.eng.univ.example",
+        MAILERTABLE,
+        "s/^\\(quake.*\\)3.40/\\13.41/",
+        MAP.format(MAILERTABLE),
     ),
-    (
-        zone("address", "univ.example", "s/^\\(gw2.*A\\t*\\)198.18.0.26/\\1198.18.0.27/", host="gw2.univ.example"),
-        Planted(
-            "second_mta",
-            "quake.univ.example",
-            "systemctl stop sendmail; systemd-run --unit=second -q python3 -m http.server 25",
-            "systemctl stop second; systemctl start sendmail",
-        ),
-        Planted(
-            "outbound_open",
-            "mail.eng.univ.example",
-            border_files("cp -p $rules /root/ && sed -i '/^-A MAILGATE-OUT/s/-j REJECT.*/-j RETURN/' $rules"),
-            border_files("cp -p /root/ipv4.rules /root/ipv6.rules ."),
-            on="border",
-        ),
+    edited(
+        "loop",
+        "mail.eng.univ.example",
+        MAILERTABLE,
+        "s/^\\(quake.*\\)3.40/\\11.30/",
+        MAP.format(MAILERTABLE),
     ),
-    (
-        Planted(
-            "stale",
-            "ns2.univ.example",
-            "sed -i s/198.18.0.53/198.18.0.99/ /etc/bind/named.conf.local && rndc reconfig",
-            "sed -i s/198.18.0.99/198.18.0.53/ /etc/bind/named.conf.local && rndc reconfig",
-        ),
-        edited("drift", "gw1.univ.example", "/etc/clamav/clamd.conf", "$a # edited"),
-        Planted(
-            "certificate_ends",
-            "gw1.univ.example",
-            options=("-e", '{"mailgate_verify_limits": {"certificate_days": 400}}'),
-        ),
+    edited("route_missing", "mail.eng.univ.example", MAILERTABLE, "/^quake/d", MAP.format(MAILERTABLE)),
+    edited(
+        "relay", "quake.univ.example", "/etc/mail/access", "$a Connect:198.18\\tRELAY", MAP.format("/etc/mail/access")
     ),
-    (
-        Planted(
-            "lame",
-            "ns2.univ.example",
-            "cd /etc/bind && cp named.conf.local /root/sound && sed -i /eng.univ/d named.conf.local && rndc reconfig",
-            "cp /root/sound /etc/bind/named.conf.local && rndc reconfig",
-        ),
-        Planted("silent", "mail.eng.univ.example", "systemctl stop sendmail", "systemctl start sendmail"),
+    edited("relay", "mech.eng.univ.example", "/etc/postfix/main.cf", "$a mynetworks = 0.0.0.0/0", "postfix reload"),
+    Planted(
+        "scanner",
+        "gw1.univ.example",
+        "systemctl stop clamav-daemon.socket clamav-daemon.service",
+        "systemctl start clamav-daemon.socket clamav-daemon.service",
     ),
-    (
-        edited("glue", "ns2.univ.example", ROOT, "/^ns2.univ.example.*A/d", RELOAD_ROOT),
-        Planted("silent", "mech.eng.univ.example", "systemctl stop postfix", "systemctl start postfix"),
+    Planted(
+        "signatures",
+        "gw1.univ.example",
+        "touch -d '30 days ago' /var/lib/clamav/*",
+        "touch /var/lib/clamav/*",
     ),
-    (
-        edited("delegation", "ns1.univ.example", ROOT, "/NS ns2.univ.example/d", RELOAD_ROOT),
-        Planted(
-            "closed",
-            "gw2.univ.example",
-            "ip route add blackhole 198.19.255.10",
-            "ip route del blackhole 198.19.255.10",
-        ),
+    edited("route_missing", "gw2.univ.example", "/etc/mailgate/routes", "/^quake/d", "systemctl reload mailgate"),
+    Planted(
+        "certificate",
+        "gw1.univ.example",
+        "sh /root/expired.sh gw1.univ.example" + RENEW,
+        CERTIFICATE,
     ),
-    (
-        edited("ptr", "gw1.univ.example", ROOT, "s/^\\(25.0.18.*PTR\\) .*/\\1 old.univ.example./", RELOAD_ROOT),
-        Planted("service", "gw2.univ.example", "systemctl stop mailgate", "systemctl start mailgate"),
+    Planted(
+        "certificate",
+        "gw1.univ.example",
+        "sh /root/certificate.sh other.example 99" + RENEW,
+        CERTIFICATE,
     ),
-    (
-        Planted(
-            "rules",
-            "border.univ.example",
-            "systemctl stop mailgate-border-guard; iptables -F FORWARD; nft flush ruleset",
-            "systemctl restart mailgate-border; rm -f /var/lib/mailgate-border/guard.json; " + GUARD,
-        ),
+    Planted(
+        "certificate_ends", "gw1.univ.example", options=("-e", '{"mailgate_verify_limits": {"certificate_days": 400}}')
     ),
-    (Planted("unreachable", "mech.eng.univ.example"),),
+    edited("drift", "gw1.univ.example", "/etc/clamav/clamd.conf", "$a # edited"),
+    Planted(
+        "second_mta",
+        "quake.univ.example",
+        "systemctl stop sendmail; systemd-run --unit=second -q python3 -m http.server 25",
+        "systemctl stop second; systemctl start sendmail",
+    ),
+    Planted("silent", "mail.eng.univ.example", "systemctl stop sendmail", "systemctl start sendmail"),
+    Planted("silent", "mech.eng.univ.example", "systemctl stop postfix", "systemctl start postfix"),
+    Planted(
+        "closed",
+        "gw2.univ.example",
+        "ip route add blackhole 198.19.255.10",
+        "ip route del blackhole 198.19.255.10",
+    ),
+    Planted("service", "gw2.univ.example", "systemctl stop mailgate", "systemctl start mailgate"),
+    Planted(
+        "rules",
+        "border.univ.example",
+        "systemctl stop mailgate-border-guard; iptables -F FORWARD; nft flush ruleset",
+        "systemctl restart mailgate-border; rm -f /var/lib/mailgate-border/guard.json; " + GUARD,
+    ),
+    Planted(
+        "guard",
+        "border.univ.example",
+        "systemctl stop mailgate-border-guard",
+        GUARD,
+    ),
+    Planted("unreachable", "mech.eng.univ.example"),
+    Planted("lowered", "ns1.univ.example", "touch /var/lib/bind_mx_ttl.json", "rm /var/lib/bind_mx_ttl.json"),
 )
 
 
@@ -269,34 +235,16 @@ class Scenario:
                 return
             time.sleep(0.3)
 
-    def try_group(self, group: Sequence[Planted]) -> tuple[bool, str]:
-        """Plant faults, verify, and remove them.
-
-        Returns:
-            Whether all were named, and before the last of them only what follows from them, after its cause: faults of
-            the same kinds, or of a host that was named; and the names of these.
-        """
-        for fault in group:
-            self.change(fault, "plant")
-        if not any(fault.kind in {"stale", "lame"} for fault in group):
+    def try_one(self, fault: Planted) -> tuple[bool, str]:
+        """Plant a fault, verify and remove it; return whether it was named first, and the names of the first faults."""
+        self.change(fault, "plant")
+        if fault.kind not in {"stale", "lame"}:
             self.settle()
-        found = self.verify(*(option for fault in group for option in fault.options))
-        for fault in group:
-            self.change(fault, "remove")
+        found = self.verify(*fault.options)
+        good = bool(found) and (found[0]["kind"], found[0]["host"]) == (fault.kind, fault.host)
+        self.change(fault, "remove")
         self.settle()
-        left, kinds = {(fault.kind, fault.host) for fault in group}, {fault.kind for fault in group}
-        names: list[str] = []
-        hosts: set[str] = set()
-        for each in found:
-            if not left:
-                break
-            names.append(each["id"])
-            if each["kind"] in kinds:
-                hosts.add(each["host"])
-                left.discard((each["kind"], each["host"]))
-            elif each["host"] not in hosts:
-                return False, ", ".join(each["id"] for each in found[:8])
-        return not left, ", ".join(names or ["nothing"])
+        return good, ", ".join(each["id"] for each in found[: 3 if good else 8])
 
     def install(self) -> None:
         """Copy the scripts that plant faults to the hosts."""
@@ -308,7 +256,7 @@ class Scenario:
 
 
 def main() -> int:
-    """Run the scenario; the status is 0 if every fault was named before what follows from it."""
+    """Run the scenario; the status is 0 if every fault was named first."""
     twin = Twin(SCENARIO / "inventory", sys.argv[1])
     report = Path(sys.argv[2])
     wanted = set(sys.argv[3:])
@@ -319,17 +267,15 @@ def main() -> int:
     sound = scenario.verify()
     print(f"sound campus: {len(sound)} faults {[fault['id'] for fault in sound]}", flush=True)
     failed += bool(sound)
-    for whole in GROUPS:
-        group = [fault for fault in whole if not wanted or fault.kind in wanted]
-        if not group:
+    for fault in FAULTS:
+        if wanted and fault.kind not in wanted:
             continue
         try:
-            good, line = scenario.try_group(group)
+            good, line = scenario.try_one(fault)
         except RuntimeError as error:
             good, line = False, str(error)
         failed += not good
-        planted = ", ".join(f"{fault.kind} at {fault.host}" for fault in group)
-        print(f"{'ok    ' if good else 'FAILED'} {planted}: {line}", flush=True)
+        print(f"{'ok    ' if good else 'FAILED'} {fault.kind} at {fault.host}: {line}", flush=True)
     after = scenario.verify()
     print(f"sound again: {len(after)} faults {[fault['id'] for fault in after]}", flush=True)
     return int(bool(failed or after))
